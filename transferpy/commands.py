@@ -1,0 +1,169 @@
+"""Commands and pipelines as values, and the one renderer that turns them into shell text.
+
+Nothing else in transferpy writes a quote, a pipe sign or a redirection. A command is a tuple of arguments; an argument is
+text, a variable of the host session (its port, its run directory), or a join of both.
+"""
+
+import base64
+import gzip
+import os
+import shlex
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A variable of the script that the command is rendered into, such as ``port``."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Join:
+    """One argument made of several parts, such as ``TCP:`` and the variables for address and port."""
+
+    parts: tuple[str | Variable, ...]
+
+
+Argument = str | Variable | Join
+
+
+def join(*parts: str | Variable) -> Join:
+    """One argument out of ``parts``."""
+    return Join(parts)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A program and its arguments; ``argv[0]`` names the stage in messages."""
+
+    argv: tuple[Argument, ...]
+
+    @property
+    def name(self) -> str:
+        """The program, as messages name it."""
+        return str(self.argv[0])
+
+
+@dataclass(frozen=True)
+class Drain:
+    """A command after whose success the rest of its input is read and thrown away.
+
+    GNU tar stops reading at the end-of-archive mark; without this the stages before it would die of SIGPIPE.
+    """
+
+    command: Command
+
+    @property
+    def name(self) -> str:
+        """The program, as messages name it."""
+        return self.command.name
+
+
+@dataclass(frozen=True)
+class Tee:
+    """A stage that passes the stream on and feeds a copy of it to ``branch``.
+
+    The branch writes its output to ``output``; the pipeline ends only when the branch has ended too.
+    """
+
+    branch: Command
+    output: Argument
+
+    @property
+    def name(self) -> str:
+        """The program at work on the copy, as messages name it."""
+        return self.branch.name
+
+
+Stage = Command | Drain | Tee
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Stages, each of which reads what the one before it wrote."""
+
+    stages: tuple[Stage, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The stages' programs, in the order of the statuses that the rendered pipeline leaves behind."""
+        return tuple(stage.name for stage in self.stages)
+
+
+def render_argument(argument: Argument) -> str:
+    """Return ``argument`` quoted once, for bash."""
+    match argument:
+        case str():
+            return shlex.quote(argument)
+        case Variable(name=name):
+            return f'"${{{name}}}"'
+        case Join(parts=parts):
+            return "".join(render_argument(part) for part in parts)
+
+
+def render_command(command: Command) -> str:
+    """Return ``command`` as one simple command for bash."""
+    return " ".join(render_argument(argument) for argument in command.argv)
+
+
+def render_assignment(name: str, value: str) -> str:
+    """Return the line that sets the variable ``name`` to ``value``."""
+    return f"{name}={shlex.quote(value)}"
+
+
+def render_array(name: str, values: tuple[str, ...]) -> str:
+    """Return the line that sets the array ``name`` to ``values``."""
+    return f"{name}=({' '.join(shlex.quote(value) for value in values)})"
+
+
+def render_function(name: str, commands: tuple[Command, ...]) -> str:
+    """Return a shell function that runs ``commands`` in turn and stops at the first that fails."""
+    lines = "".join(f"  {render_command(command)} || return\n" for command in commands)
+    return f"{name}() {{\n{lines}  return 0\n}}"
+
+
+def render_pipeline_function(name: str, pipeline: Pipeline) -> str:
+    """Return a shell function that runs ``pipeline``.
+
+    It leaves the exit status of every stage, in order, in the array ``statuses``, and what stage N wrote to its standard
+    error in ``$run_directory/NAME.N.err``.
+    """
+    before: list[str] = []
+    after: list[str] = []
+    stages: list[str] = []
+    for number, stage in enumerate(pipeline.stages):
+        errors = f'2>"$run_directory"/{name}.{number}.err'
+        match stage:
+            case Command():
+                stages.append(f"{render_command(stage)} {errors}")
+            case Drain(command=command):
+                stages.append(f"{{ {render_command(command)} && cat >/dev/null; }} {errors}")
+            case Tee(branch=branch, output=output):
+                fifo = f'"$run_directory"/{name}.{number}.fifo'
+                before.append(f"mkfifo -- {fifo} || return")
+                before.append(f"{render_command(branch)} <{fifo} >{render_argument(output)} {errors} &")
+                before.append(f"local branch_{number}=$!")
+                stages.append(f"tee -p -- {fifo} {errors.replace('2>', '2>>')}")
+                # The branch reads the fifo until tee closes it; without this join its output could be half written.
+                after.append(f'wait "$branch_{number}" || statuses[{number}]=$?')
+    body = [*before, " |\n    ".join(stages), 'statuses=("${PIPESTATUS[@]}")', *after]
+    return f"{name}() {{\n" + "".join(f"  {line}\n" for line in body) + "}"
+
+
+def wrap_script(script: str, *arguments: str) -> str:
+    """Return one line of shell that runs ``script`` in bash, whatever shell parses that line.
+
+    The script travels compressed and in base64: a login shell that is not bash, the replacement of ``%h`` by ClusterShell
+    and names that are not UTF-8 cannot change it. ``arguments`` stay readable in the process list; they must be plain
+    words.
+
+    Raises:
+        ValueError: an argument is not a plain word.
+    """
+    for argument in arguments:
+        if shlex.quote(argument) != argument or "%" in argument:
+            raise ValueError(f"not a plain word: {argument!r}")
+    packed = base64.b64encode(gzip.compress(os.fsencode(script), mtime=0)).decode("ascii")
+    words = " ".join(("transferpy", *arguments))
+    return f"exec bash -c 'eval \"$(base64 -d <<<{packed} | gzip -d)\"' {words}"
