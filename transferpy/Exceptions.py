@@ -3,6 +3,7 @@
 Every message names host and path where there is one, says what happened and, where it helps, what to do next.
 """
 
+import signal
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -65,3 +66,18 @@ class PublishError(TransferpyError):
     """The checked copy could not get its final name on the target."""
 
     exit_status = 8
+
+
+class Interrupted(BaseException):
+    """A signal asks the run to stop: clean up and let it pass.
+
+    Raised by the signal handlers of ``transfer.py``, once, wherever the main thread is. No Exception, so that nothing
+    takes it for a failure of its own.
+
+    Attributes:
+        signum: the signal.
+    """
+
+    def __init__(self, signum: int) -> None:
+        self.signum = signal.Signals(signum)
+        super().__init__(f"ended by {self.signum.name}")
