@@ -1,0 +1,19 @@
+"""The lab: hosts as namespaces on this machine, with sshd, cumin and firewalls, to run the real thing against."""
+
+from .host import CommandFailed, Host
+from .lab import Lab
+from .snapshot import Snapshot, difference
+from .spec import CHECKOUT, DEFAULT_HOSTS, Firewall, HostSpec, LabError
+
+__all__ = [
+    "CHECKOUT",
+    "DEFAULT_HOSTS",
+    "CommandFailed",
+    "Firewall",
+    "Host",
+    "HostSpec",
+    "Lab",
+    "LabError",
+    "Snapshot",
+    "difference",
+]

@@ -1,0 +1,99 @@
+"""The lab for people: `python3 -m tests.lab up`, look around, `python3 -m tests.lab down`."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+import subprocess
+import sys
+
+from . import CHECKOUT, DEFAULT_HOSTS, Host, HostSpec, Lab, LabError
+from .lab import running_labs
+from .spec import LabState
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python3 -m tests.lab", description=__doc__)
+    name = argparse.ArgumentParser(add_help=False)
+    name.add_argument("--name", default="lab", help="of the lab, when there are several (default: %(default)s)")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    up = verbs.add_parser("up", parents=[name], help="make a lab that stays until it is taken down")
+    up.add_argument("hosts", nargs="*", metavar="HOST[=FIREWALL]", help="other hosts than the four default ones")
+    verbs.add_parser("hosts", parents=[name], help="list the hosts of the lab")
+    for verb, what in (
+        ("shell", "open a shell on a host"),
+        ("run", "run a command on a host: one word is a bash script, more are a program and its arguments"),
+        ("shape", "limit the link of a host to a rate, or to none"),
+    ):
+        sub = verbs.add_parser(verb, parents=[name], help=what)
+        sub.add_argument("host")
+        if verb == "run":
+            sub.add_argument("command", nargs=argparse.REMAINDER)
+        if verb == "shape":
+            sub.add_argument("rate", help='as tc writes it: "200mbit"; "none" lifts the limit')
+    verbs.add_parser("down", parents=[name], help="remove the lab")
+    return parser
+
+
+def _up(name: str, hosts: list[str]) -> None:
+    words = (word.partition("=") for word in hosts)
+    specs = {host: HostSpec(firewall=firewall or "none") for host, _, firewall in words}
+    lab = Lab.up(specs or DEFAULT_HOSTS, name=name, persistent=True)
+    _hosts(lab)
+    this = "python3 -m tests.lab {}" + ("" if name == "lab" else f" --name {name}")
+    first, *others = lab.hosts
+    print("\nnext, for instance:")
+    print(f"  {this.format('shell')} {first}      # then: cumin {','.join(others)} hostname; cd {CHECKOUT}")
+    print(f"  {this.format('run')} {first} hostname")
+    print(f"  {this.format('down')}")
+
+
+def _hosts(lab: Lab) -> None:
+    for host in lab:
+        print(f"{host.name:15} {host.ipv4:15} {host.ipv6:20} firewall: {host.firewall}")
+
+
+def _foreground(host: Host, argv: list[str]) -> int:
+    """Run a program on the terminal; what is typed to stop it is for the program, not for us."""
+    signal.signal(signal.SIGINT, lambda *_: None)  # not SIG_IGN, which the program would inherit
+    status = host.popen(argv).wait()
+    return status if status >= 0 else 128 - status
+
+
+def _do(args: argparse.Namespace) -> int:
+    if args.verb == "up":
+        _up(args.name, args.hosts)
+        return 0
+    if args.verb == "down":
+        Lab(LabState.load(args.name)).down()
+        return 0
+    try:
+        lab = Lab.attach(args.name)
+    except LabError as error:
+        raise LabError(f"{error} (running: {', '.join(running_labs()) or 'none'})") from error
+    if args.verb == "hosts":
+        _hosts(lab)
+    elif args.verb == "shape":
+        lab[args.host].shape(None if args.rate == "none" else args.rate)
+    elif args.verb == "shell":
+        return _foreground(lab[args.host], ["bash", "-i"])
+    else:
+        words = args.command or ["true"]
+        return _foreground(lab[args.host], words if len(words) > 1 else ["bash", "-c", words[0]])
+    return 0
+
+
+def main() -> int:
+    """Do what the command line says and return the exit status."""
+    try:
+        return _do(_parser().parse_args())
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+    except subprocess.CalledProcessError as error:
+        print(f"lab: {shlex.join(map(str, error.cmd))}: {error}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,233 @@
+"""A host of a lab, as tests use it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import weakref
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .snapshot import Snapshot, take
+from .spec import UPLINK, HostState, LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "USER": "root",
+    "LOGNAME": "root",
+    "SHELL": "/bin/bash",
+    "LANG": "C.UTF-8",
+    "SUDO_USER": "dba",  # the cumin command refuses a root of whom it cannot tell who it is
+}
+NETCATS = {"openbsd": "nc.openbsd", "traditional": "nc.traditional", "ncat": "ncat"}
+
+_COMMAND_DIRECTORIES = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin")
+_HIDDEN = "usr/lib/transferpy-lab-hidden"
+_ALTERNATIVES = ("nc", "netcat")
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class CommandFailed(subprocess.CalledProcessError):
+    """A command on a host did not end as it should; prints with all it wrote."""
+
+    def __str__(self) -> str:
+        wrote = b"".join(part for part in (self.output, self.stderr) if part).decode(errors="backslashreplace")
+        return f"{super().__str__()}\n{wrote}"
+
+
+class Host:
+    """One host; everything here runs on the machine and reaches into the host's namespaces."""
+
+    def __init__(self, state: HostState, switch: int) -> None:
+        self.name = state.name
+        self.ipv4 = state.ipv4
+        self.ipv6 = state.ipv6
+        self.firewall = state.firewall
+        self.init = state.init
+        self.root = Path(f"/proc/{state.init}/root")  # the host's file tree; absolute links in it lead to the machine
+        self._switch = switch
+        self._processes: weakref.WeakSet[subprocess.Popen[Any]] = weakref.WeakSet()
+
+    def __repr__(self) -> str:
+        return f"<Host {self.name}>"
+
+    def popen(
+        self, argv: Sequence[str | bytes | os.PathLike[str]], *, env: Mapping[str, str] | None = None, **kwargs: Any
+    ) -> subprocess.Popen[Any]:
+        """Start a program on the host; the Popen's pid is that of the program itself, so signals reach it.
+
+        `env` is added to a plain login environment, `cwd` is a directory of the host (default /root); the rest is as
+        in subprocess.Popen.
+        """
+        directory = kwargs.pop("cwd", "/root")
+        enter = ("nsenter", "--target", str(self.init), "--mount", "--uts", "--net", f"--wdns={directory}", "--")
+        with self._pid_namespace():
+            process = subprocess.Popen([*enter, *argv], env=ENVIRONMENT | dict(env or {}), **kwargs)
+        self._processes.add(process)
+        return process
+
+    @contextmanager
+    def _pid_namespace(self) -> Iterator[None]:
+        """Have the children of this thread born in the host's PID namespace, with no process in between."""
+        own = os.open("/proc/self/ns/pid", os.O_RDONLY)
+        try:
+            try:
+                theirs = os.open(f"/proc/{self.init}/ns/pid", os.O_RDONLY)
+            except FileNotFoundError:
+                raise LabError(f"host {self.name} is down") from None
+            try:
+                _setns(theirs)
+            finally:
+                os.close(theirs)
+            try:
+                yield
+            finally:
+                _setns(own)
+        finally:
+            os.close(own)
+
+    def run(
+        self,
+        command: str | Sequence[str | bytes | os.PathLike[str]],
+        *,
+        check: bool = True,
+        timeout: float = 60,
+        input: bytes | None = None,  # noqa: A002 -- the name subprocess.run has for it
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a bash script (a string) or an argument list to its end and return status and output, as bytes.
+
+        Raises CommandFailed unless it exits with 0 or `check` is off, subprocess.TimeoutExpired after `timeout`
+        seconds (its process group is killed then).
+        """
+        argv = ["bash", "-c", command] if isinstance(command, str) else command
+        process = self.popen(
+            argv,
+            env=env,
+            stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            stdout, stderr = process.communicate(input, timeout=timeout)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+        if check and process.returncode:
+            raise CommandFailed(process.returncode, command, stdout, stderr)
+        return subprocess.CompletedProcess(argv, process.returncode, stdout, stderr)
+
+    def sh(self, script: str, *, timeout: float = 60) -> str:
+        """What a bash script writes to stdout, without blanks around it."""
+        return os.fsdecode(self.run(script, timeout=timeout).stdout).strip()
+
+    def kill(self) -> None:
+        """Switch the host off: everything on it dies at once, and it stays off."""
+        os.kill(self.init, signal.SIGKILL)
+
+    def reap(self) -> None:
+        """Collect what this process started on the host and has ended; while it is uncollected the init lingers."""
+        for process in list(self._processes):
+            process.poll()
+
+    # what the host has
+
+    def hide(self, *commands: str) -> None:
+        """Make commands unknown on this host until `unhide`; raises LabError when it does not have one of them."""
+        for command in commands:
+            found = [path for path in self._places(command) if os.path.lexists(path)]
+            if not found:
+                raise LabError(f"host {self.name} has no command {command} to hide")
+            for path in found:
+                shelf = self._shelf(path)
+                shelf.parent.mkdir(exist_ok=True)
+                path.rename(shelf)
+
+    def unhide(self, *commands: str) -> None:
+        """Bring hidden commands back, all of them when none is named."""
+        hidden = self.root / _HIDDEN
+        names = commands or {path.name.rpartition("%")[2] for path in hidden.glob("*")}
+        for name in names:
+            for path in self._places(name):
+                if os.path.lexists(self._shelf(path)):
+                    self._shelf(path).rename(path)
+
+    def _places(self, command: str) -> list[Path]:
+        return [self.root / directory / command for directory in _COMMAND_DIRECTORIES]
+
+    def _shelf(self, path: Path) -> Path:
+        return self.root / _HIDDEN / str(path.relative_to(self.root)).replace("/", "%")
+
+    def netcat(self, flavour: str | None) -> None:
+        """Choose the only netcat this host has: openbsd, traditional, ncat, or None for none at all."""
+        self.unhide(*_ALTERNATIVES, *NETCATS.values())
+        if flavour is None:
+            self.hide(*_ALTERNATIVES, *NETCATS.values())
+            return
+        for name in _ALTERNATIVES:
+            self._link_alternative(name, f"/usr/bin/{NETCATS[flavour]}")
+        self.hide(*(command for other, command in NETCATS.items() if other != flavour))
+
+    def _link_alternative(self, name: str, target: str) -> None:
+        link = self.root / "etc/alternatives" / name
+        link.unlink()
+        link.symlink_to(target)
+
+    # the network
+
+    def shape(self, rate: str | None) -> None:
+        """Limit the host's link, in each direction, to a rate as tc writes it ("200mbit"); None lifts the limit."""
+        for pid, device in ((self.init, UPLINK), (self._switch, self.name)):
+            if rate:
+                bucket = ("tbf", "rate", rate, "burst", "256kb", "latency", "50ms")
+                in_network(pid, "tc", "qdisc", "replace", "dev", device, "root", *bucket)
+            else:
+                in_network(pid, "tc", "qdisc", "del", "dev", device, "root", check=False)
+
+    def cut(self, other: Host) -> None:
+        """Silently lose all packets between this host and the other one."""
+        in_network(self._switch, "nft", "add", "element", "bridge", "lab", "cut", self._pairs(other))
+
+    def heal(self, other: Host) -> None:
+        """Undo `cut`; nothing happens when there was none."""
+        in_network(self._switch, "nft", "delete", "element", "bridge", "lab", "cut", self._pairs(other), check=False)
+
+    def _pairs(self, other: Host) -> str:
+        return f'{{ "{self.name}" . "{other.name}", "{other.name}" . "{self.name}" }}'
+
+    # what is there
+
+    def snapshot(self) -> Snapshot:
+        """Everything that a transfer could leave behind on this host, to be compared with a later snapshot."""
+        return take(self.init)
+
+    def restore(self) -> None:
+        """Undo hide, netcat and shape."""
+        self.unhide()
+        for name in _ALTERNATIVES:
+            self._link_alternative(name, str(Path("/etc/alternatives", name).readlink()))
+        self.shape(None)
+
+
+def in_network(pid: int, *command: str, check: bool = True) -> str:
+    """What a program of the machine writes when it runs in the network namespace of a process."""
+    argv = ["nsenter", "--target", str(pid), "--net", "--", *command]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if check and done.returncode:
+        raise CommandFailed(done.returncode, argv, done.stdout, done.stderr)
+    return os.fsdecode(done.stdout)
+
+
+def _setns(namespace: int) -> None:
+    if _libc.setns(namespace, 0):
+        code = ctypes.get_errno()
+        raise OSError(code, f"setns: {os.strerror(code)}")

@@ -1,0 +1,47 @@
+# The first process of a host, in namespaces of its own: makes the host's file system, starts its sshd and stays as
+# its init. Reads one line when the host's network is there; writes its process id, then "ready".
+# Arguments: the host's name, its directory, the checkout, and the three lists of directories, each one word.
+set -e
+name=$1 directory=$2 checkout=$3 overlaid=$4 on_disk=$5 in_memory=$6
+
+read -r pid _ </proc/self/stat  # still the machine's /proc, so the id is the machine's
+echo "$pid"
+
+mount --bind "$directory" /mnt  # to have it at hand while the tree above it is replaced
+mount --rbind "$checkout" /mnt/checkout
+mount -t tmpfs -o mode=0755 lab /mnt/memory
+for tree in $overlaid; do
+    mkdir -p "/mnt/memory$tree/upper" "/mnt/memory$tree/work"
+    mount -t overlay -o "lowerdir=$tree,upperdir=/mnt/memory$tree/upper,workdir=/mnt/memory$tree/work" lab "$tree"
+done
+for private in $on_disk; do
+    mkdir -p "$private" "/mnt/disk$private"
+    mount --bind "/mnt/disk$private" "$private"
+done
+for private in $in_memory; do
+    mkdir -p "$private"
+    mount -t tmpfs -o mode=0755 lab "$private"
+done
+chmod 1777 /tmp /var/tmp
+cp -a /mnt/seed/etc/. /etc/
+cp -a /mnt/seed/root/. /root/
+mkdir -p "$checkout" /run/sshd /run/lock /var/log/cumin
+mount --rbind /mnt/checkout "$checkout"
+umount -l /mnt
+mount -t proc proc /proc
+hostname "$name"
+for scope in all default; do
+    echo 0 >"/proc/sys/net/ipv6/conf/$scope/accept_dad"  # addresses are usable at once
+done
+
+read -r _
+: >/run/xtables.lock  # there before the first snapshot, not after the first iptables
+/usr/sbin/sshd
+for ((tries = 0; tries < 1000; tries++)); do
+    [ ! -e /run/sshd.pid ] || break
+    sleep 0.005
+done
+[ -e /run/sshd.pid ]
+echo ready
+# With SIGCHLD ignored the kernel reaps the orphans that end up here.
+exec env --ignore-signal=CHLD --ignore-signal=HUP sleep infinity </dev/null >/dev/null 2>&1

@@ -1,0 +1,267 @@
+"""The keeper of a lab: makes it, holds it, and removes it when told to or when the lab's owner has died.
+
+A process of its own, so that the lab vanishes even after its owner was killed with SIGKILL. If the keeper itself is
+killed, the kernel ends all hosts with it, and the next lab that is made removes the directory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO
+
+from . import firewalls
+from .spec import (
+    CHECKOUT,
+    DOMAIN,
+    IN_MEMORY,
+    ON_DISK,
+    OVERLAID,
+    UPLINK,
+    HostState,
+    LabError,
+    LabState,
+    Process,
+    lab_directory,
+)
+
+_SSHD = """\
+Port 22
+HostKey /etc/ssh/ssh_host_ed25519_key
+PidFile /run/sshd.pid
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+UsePAM no
+UseDNS no
+PrintMotd no
+PrintLastLog no
+MaxStartups 100:30:200
+MaxSessions 100
+AcceptEnv LANG LC_*
+"""
+
+_CUMIN = """\
+transport: clustershell
+log_file: /var/log/cumin/cumin.log
+default_backend: direct
+clustershell:
+    ssh_options:
+        - '-o BatchMode=yes'
+        - '-o ConnectTimeout=10'
+"""
+
+# What the lab does to packets between two hosts happens here, out of sight of the hosts' own firewalls.
+_SWITCH = """\
+table bridge lab {
+    set cut { type ifname . ifname; }
+    chain forward { type filter hook forward priority 0; policy accept; iifname . oifname @cut drop; }
+}
+"""
+
+_TIED = ("setpriv", "--pdeathsig", "KILL", "--")  # dies with the keeper
+
+
+class Keeper:
+    """Makes one lab from the order {name, owner, hosts: {name: firewall}} and remembers what it started."""
+
+    def __init__(self, order: dict[str, object], directory: Path) -> None:
+        self.directory = directory
+        self.name = str(order["name"])
+        owner = order["owner"]
+        self.owner = Process.of(owner) if isinstance(owner, int) else None
+        wanted = order["hosts"]
+        assert isinstance(wanted, dict)
+        self.hosts = [
+            HostState(name=name, ipv4=f"198.18.0.{i}", ipv6=f"fd00:1ab::{i}", firewall=firewall, init=0)
+            for i, (name, firewall) in enumerate(wanted.items(), start=11)
+        ]
+        self.started: list[subprocess.Popen[str]] = []
+
+    def build(self) -> LabState:
+        """Make the lab; what was made is in `started` and in the directory, also when this raises."""
+        self._note(switch=0)
+        self._seed()
+        switch = self._start("unshare", "--net", "--", "bash", "-c", "echo $$; exec sleep infinity")
+        inits = [self._start_host(host) for host in self.hosts]
+        switch_pid = int(_line(switch))
+        self.hosts = [
+            HostState(**{**vars(host), "init": int(_line(init))}) for host, init in zip(self.hosts, inits, strict=True)
+        ]
+        self._connect(switch_pid)
+        for host, init in zip(self.hosts, inits, strict=True):
+            for command, rules in firewalls.loaders(host.firewall):
+                _inside(host.init, *command, text=rules)
+            assert init.stdin
+            init.stdin.write("go\n")
+            init.stdin.flush()
+        for host, init in zip(self.hosts, inits, strict=True):
+            if _line(init) != "ready":
+                raise LabError(f"host {host.name} did not come up; see keeper.log of the lab")
+        return self._note(switch=switch_pid)
+
+    def _note(self, switch: int) -> LabState:
+        state = LabState(
+            name=self.name,
+            keeper=Process.of(os.getpid()),
+            owner=self.owner,
+            switch=switch,
+            hosts=tuple(self.hosts),
+        )
+        state.save()
+        return state
+
+    def _start(self, *argv: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen([*_TIED, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.started.append(process)
+        return process
+
+    def _start_host(self, host: HostState) -> subprocess.Popen[str]:
+        unshare = ("unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--")
+        script = str(Path(__file__).with_name("host.sh"))
+        lists = (" ".join(OVERLAID), " ".join(ON_DISK), " ".join(IN_MEMORY))
+        return self._start(*unshare, "bash", script, host.name, str(self.directory / host.name), str(CHECKOUT), *lists)
+
+    def _seed(self) -> None:
+        """Write what differs from host to host below /etc and /root, keys included."""
+        orchestrator = self.hosts[0]
+        keygens = []
+        for host in self.hosts:
+            home = self.directory / host.name
+            for part in ("checkout", "memory", "disk", "seed/etc/ssh", "seed/etc/cumin", "seed/root/.ssh"):
+                (home / part).mkdir(parents=True)
+            (home / "seed/root").chmod(0o700)
+            (home / "seed/root/.ssh").chmod(0o700)
+            keygens.append(_keygen(home / "seed/etc/ssh/ssh_host_ed25519_key"))
+        orchestrator_key = self.directory / orchestrator.name / "seed/root/.ssh/id_ed25519"
+        keygens.append(_keygen(orchestrator_key))
+        for keygen in keygens:
+            if keygen.wait():
+                raise LabError("ssh-keygen failed; see keeper.log of the lab")
+
+        addresses = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n" + "".join(
+            f"{address} {host.name}.{DOMAIN} {host.name}\n" for host in self.hosts for address in (host.ipv4, host.ipv6)
+        )
+        known = "".join(
+            f"{host.name},{host.name}.{DOMAIN},{host.ipv4},{host.ipv6} "
+            + (self.directory / host.name / "seed/etc/ssh/ssh_host_ed25519_key.pub").read_text()
+            for host in self.hosts
+        )
+        for host in self.hosts:
+            seed = self.directory / host.name / "seed"
+            (seed / "etc/hosts").write_text(addresses)
+            (seed / "etc/hostname").write_text(f"{host.name}\n")
+            (seed / "etc/ssh/sshd_config").write_text(_SSHD)
+            (seed / "etc/ssh/ssh_known_hosts").write_text(known)
+            shutil.copy(orchestrator_key.with_suffix(".pub"), seed / "root/.ssh/authorized_keys")
+        (self.directory / orchestrator.name / "seed/etc/cumin/config.yaml").write_text(_CUMIN)
+
+    def _connect(self, switch: int) -> None:
+        """One bridge in the switch, one cable from it to each host, and the hosts' addresses."""
+        ports = "".join(
+            f"link add name {host.name} type veth peer name {UPLINK} netns {host.init}\n"
+            f"link set {host.name} master bridge up\n"
+            for host in self.hosts
+        )
+        _inside(
+            switch,
+            "ip",
+            "-batch",
+            "-",
+            text=f"link add name bridge type bridge mcast_snooping 0\n{ports}link set bridge up\n",
+        )
+        _inside(switch, "nft", "-f", "-", text=_SWITCH)
+        for host in self.hosts:
+            _inside(
+                host.init,
+                "ip",
+                "-batch",
+                "-",
+                text=f"link set lo up\naddr add {host.ipv4}/24 dev {UPLINK}\n"
+                f"addr add {host.ipv6}/64 dev {UPLINK} nodad\nlink set {UPLINK} up\n",
+            )
+
+    def hold(self) -> None:
+        """Return when the owner has died; without an owner, wait for a signal."""
+        poll = select.poll()
+        if self.owner:
+            try:
+                poll.register(os.pidfd_open(self.owner.pid), select.POLLIN)
+            except ProcessLookupError:
+                return
+            if not self.owner.alive():
+                return
+        poll.poll()
+
+    def remove(self) -> None:
+        """End every process of the lab, which ends its namespaces and mounts, and delete its directory."""
+        for process in self.started:
+            process.kill()  # unshare takes the host's init along, and that everything in the host
+        for host in self.hosts:
+            _await_end(host.init)
+        for process in self.started:
+            process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout
+    line = process.stdout.readline().strip()
+    if not line:
+        raise LabError("a part of the lab did not start; see keeper.log of the lab")
+    return line
+
+
+def _keygen(path: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", path.parts[-5], "-f", path])
+
+
+def _inside(pid: int, *command: str, text: str) -> None:
+    subprocess.run(["nsenter", "--target", str(pid), "--net", "--", *command], input=text, text=True, check=True)
+
+
+def _await_end(pid: int) -> None:
+    """Wait for a killed process, but not for ever: an init lingers until its killed children are reaped by others."""
+    if not pid:
+        return
+    try:
+        ended = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    poll = select.poll()
+    poll.register(ended, select.POLLIN)
+    poll.poll(5000)
+    os.close(ended)
+
+
+def _stop(_signal: int, _frame: object) -> None:
+    raise SystemExit(0)
+
+
+def main(order: IO[str], answer: IO[str]) -> None:
+    """Make the lab that `order` asks for, answer with an empty line or with what went wrong, and keep the lab."""
+    signal.signal(signal.SIGTERM, _stop)
+    wanted = json.load(order)
+    keeper = Keeper(wanted, lab_directory(wanted["name"]))
+    try:
+        try:
+            keeper.build()
+        except (LabError, OSError, subprocess.CalledProcessError) as error:
+            print(error, file=answer, flush=True)
+            return
+        print(file=answer, flush=True)
+        answer.close()
+        keeper.hold()
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        keeper.remove()
+
+
+if __name__ == "__main__":
+    main(sys.stdin, os.fdopen(os.dup(1), "w"))

@@ -1,0 +1,92 @@
+"""Snapshots of a host: everything that a transfer could leave behind, as lists of lines.
+
+All of it is read from outside, so that it does not depend on what the host has and adds nothing to what it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .spec import CHECKOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+Snapshot = dict[str, list[str]]
+
+WATCHED = ("/run", "/tmp", "/srv", "/root", "/var/tmp")
+
+_NETWORK = "iptables-save; echo; ip6tables-save; echo; nft --stateless list ruleset; echo; ss -Hltun"
+_PACKET_COUNTERS = re.compile(r"\[\d+:\d+\]")
+
+
+def take(init: int) -> Snapshot:
+    """The snapshot of the host with this init."""
+    firewall, sockets = _network(init)
+    root = f"/proc/{init}/root"
+    return {
+        "firewall": firewall,
+        "listening": sockets,
+        "processes": sorted(_processes(Path(root, "proc"))),
+        "files": sorted(line for top in WATCHED for line in _files(root, top)),
+    }
+
+
+def difference(before: Mapping[str, list[str]], after: Mapping[str, list[str]]) -> str:
+    """What is new (+) and what is missing (-) in a later snapshot, for people; empty when nothing is."""
+    lines = []
+    for section in before:
+        gone = [line for line in before[section] if line not in after[section]]
+        new = [line for line in after[section] if line not in before[section]]
+        if before[section] != after[section]:
+            lines += [f"{section}:", *(f"  - {line}" for line in gone), *(f"  + {line}" for line in new)]
+    return "\n".join(lines)
+
+
+def _network(init: int) -> tuple[list[str], list[str]]:
+    argv = ["nsenter", "--target", str(init), "--net", "--", "bash", "-c", _NETWORK]
+    wrote = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    *firewall, sockets = wrote.split("\n\n")
+    rules = [_PACKET_COUNTERS.sub("", line) for part in firewall for line in part.splitlines()]
+    listening = [line.split() for line in sockets.splitlines() if line]
+    return [line for line in rules if line and line[0] != "#"], sorted(f"{f[0]} {f[4]}" for f in listening)
+
+
+def _processes(proc: Path) -> Iterator[str]:
+    for entry in proc.iterdir():
+        if not entry.name.isdigit() or entry.name == "1":
+            continue
+        try:
+            name, _, fields = (entry / "stat").read_text(errors="replace").partition("(")[2].rpartition(")")
+            command = (entry / "cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended while we looked
+        if name != "sshd" and not fields.startswith(" Z"):
+            yield f"{entry.name} {os.fsdecode(command) or name}"
+
+
+def _files(root: str, path: str) -> Iterator[str]:
+    """One line for each file; of directories no size and time, which tell of files that came and went again."""
+    try:
+        entries = list(os.scandir(root + path))
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        inside = f"{path}/{entry.name}"
+        if inside == str(CHECKOUT):
+            continue
+        try:
+            status = entry.stat(follow_symlinks=False)
+            if entry.is_dir(follow_symlinks=False):
+                yield f"{inside}/ {stat.filemode(status.st_mode)}"
+                yield from _files(root, inside)
+            else:
+                link = f" -> {Path(entry).readlink()}" if entry.is_symlink() else ""
+                yield f"{inside} {stat.filemode(status.st_mode)} {status.st_size} {status.st_mtime_ns}{link}"
+        except FileNotFoundError:
+            continue  # removed while we looked
