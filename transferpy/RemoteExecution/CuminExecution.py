@@ -1,0 +1,137 @@
+"""Commands on other hosts, by cumin and ssh."""
+
+import copy
+import ipaddress
+import threading
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from transferpy.Exceptions import RemoteExecutionError
+from transferpy.RemoteExecution.jobs import ENVIRONMENT_VARIABLE, LOCALHOST, RunningJob, ThreadedExecution
+from transferpy.RemoteExecution.LocalExecution import LocalExecution
+
+CONFIG_FILE = "/etc/cumin/config.yaml"
+
+_START_TIME = 1.0
+"""Seconds that a job gets to show its first process before we cut its ssh off and look for it on the host."""
+_KILLER_TIME = 30.0
+"""Seconds for ending a job, on top of what it gets to end by itself."""
+
+# The killer finds the job's processes by the identifier in an argument list or environment, and their descendants. It
+# must not carry the identifier in either itself. A process ID counts only together with the start time of the process.
+_KILLER = r"""
+declare -A births=()
+birth_of() {
+  local line
+  { read -r line <"/proc/$1/stat"; } 2>/dev/null || return
+  set -- ${line##*) }
+  [[ $1 != Z ]] && birth=${20}
+}
+lives() { birth_of "$1" && [[ $birth == "${births[$1]-}" ]]; }
+add() { birth_of "$1" && births[$1]=$birth; }
+look() {
+  local pid parent found=1
+  for pid in "${!births[@]}"; do lives "$pid" || unset "births[$pid]"; done
+  while IFS=/ read -r _ _ pid _; do add "$pid"; done < <(
+    grep -lszxF -f - /proc/[0-9]*/cmdline <<<"$identifier"
+    grep -lszxF -f - /proc/[0-9]*/environ <<<"$variable=$identifier")
+  while ((found)); do
+    found=0
+    while IFS=$' \t:/' read -r _ _ pid _ _ parent; do
+      [[ -n ${births[$parent]-} && -z ${births[$pid]-} ]] && add "$pid" && found=1
+    done < <(grep -sH ^PPid: /proc/[0-9]*/status)
+  done
+}
+now() { echo "${EPOCHREALTIME/[.,]/}"; }
+look
+end=$(($(now) + microseconds))
+if lives "$leader"; then
+  kill -TERM "$leader"
+  while lives "$leader" && (($(now) < end)); do sleep 0.05; done
+fi
+for round in {1..50}; do
+  look
+  ((${#births[@]})) || exit 0
+  kill -KILL "${!births[@]}" 2>/dev/null
+  sleep 0.05
+done
+echo "processes that survive SIGKILL: ${!births[*]}"
+exit 1
+"""
+
+
+class CuminExecution(ThreadedExecution):
+    """Runs commands on any host that cumin knows; those on ``localhost`` need no cumin.
+
+    Args:
+        config: cumin's configuration; by default, that of its configuration file.
+    """
+
+    def __init__(self, config: Mapping[str, Any] | None = None) -> None:
+        self._given_config = copy.deepcopy(dict(config)) if config is not None else None
+        self._local = LocalExecution()
+        self._resolved: dict[str, str] = {LOCALHOST: LOCALHOST}
+        self._lock = threading.Lock()
+
+    @cached_property
+    def _config(self) -> dict[str, Any]:
+        from transferpy.RemoteExecution import cumin_transport  # noqa: PLC0415 - slow, and localhost needs none
+
+        config = self._given_config
+        return cumin_transport.with_ssh_settings(cumin_transport.load_config(CONFIG_FILE) if config is None else config)
+
+    def resolve(self, word: str) -> str:
+        """As RemoteExecution.resolve: a query of cumin, an IP address, or ``localhost``; asked only once."""
+        with self._lock:
+            if word not in self._resolved:
+                host = word if _is_address(word) else self._ask_cumin(word)
+                self._resolved |= {word: host, host: host}
+            return self._resolved[word]
+
+    def _ask_cumin(self, word: str) -> str:
+        from transferpy.RemoteExecution import cumin_transport  # noqa: PLC0415 - as above
+
+        host = cumin_transport.find_host(self._config, word)
+        if host.startswith("-"):
+            raise RemoteExecutionError(f"{word}: ssh would take this host for an option")
+        return host
+
+    def carry_out(self, job: RunningJob) -> int:
+        """As ThreadedExecution.carry_out."""
+        if job.target == LOCALHOST:
+            return self._local.carry_out(job)
+        from transferpy.RemoteExecution import cumin_transport  # noqa: PLC0415 - as above
+
+        return cumin_transport.carry_out(self._config, job)
+
+    def end(self, job: RunningJob, grace: float) -> None:
+        """As ThreadedExecution.end."""
+        if job.target == LOCALHOST:
+            self._local.end(job, grace)
+            return
+        if not job.started.wait(_START_TIME):
+            job.abort()
+        words = (
+            f"identifier={job.identifier} variable={ENVIRONMENT_VARIABLE}"
+            f" leader={job.leader or 0} microseconds={round(grace * 1e6)}"
+        )
+        killer = self.start_job(job.target, words + _KILLER)
+        try:
+            result = self.wait_job(job.target, killer, grace + _KILLER_TIME)
+        except RemoteExecutionError as error:
+            if job.leader is not None:
+                raise RemoteExecutionError(f"a command could not be ended: {error}") from error
+        else:
+            if result.returncode != 0:
+                raise RemoteExecutionError(f"{job.host}: a command could not be ended: {result.output}")
+        finally:
+            killer.abort()
+
+
+def _is_address(word: str) -> bool:
+    try:
+        ipaddress.ip_address(word)
+    except ValueError:
+        return False
+    return True
