@@ -85,14 +85,16 @@ class CuminExecution(ThreadedExecution):
         """As RemoteExecution.resolve: a query of cumin, an IP address, or ``localhost``; asked only once."""
         with self._lock:
             if word not in self._resolved:
-                host = word if _is_address(word) else self._ask_cumin(word)
+                host = self._find(word)
                 self._resolved |= {word: host, host: host}
             return self._resolved[word]
 
-    def _ask_cumin(self, word: str) -> str:
+    def _find(self, word: str) -> str:
         from transferpy.RemoteExecution import cumin_transport  # noqa: PLC0415 - as above
 
-        host = cumin_transport.find_host(self._config, word)
+        config = self._config
+        # No grammar of cumin's knows an address with colons.
+        host = word if _is_address(word) else cumin_transport.find_host(config, word)
         if host.startswith("-"):
             raise RemoteExecutionError(f"{word}: ssh would take this host for an option")
         return host

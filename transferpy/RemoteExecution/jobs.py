@@ -208,12 +208,14 @@ class ThreadedExecution(RemoteExecution):
     def kill_job(self, host: str, job: Job, *, grace: float = 10.0) -> CommandResult:
         """As RemoteExecution.kill_job."""
         running = _own(host, job)
-        if not running.gone:
-            self.end(running, grace)
-            running.gone = True
-        if not running.ended.wait(_CLOSING_TIME):
-            running.abort()
+        try:
+            if not running.gone:
+                self.end(running, grace)
+                running.gone = True
             running.ended.wait(_CLOSING_TIME)
+        finally:
+            running.abort()
+        running.ended.wait(_CLOSING_TIME)
         return running.result
 
     def run(
