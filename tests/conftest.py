@@ -13,33 +13,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SETTLING_SECONDS = 5.0
-_left_out = 0
+_LEFT_OUT = pytest.StashKey[int]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "lab: needs the lab of namespaces, and so root")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without root leave out what needs the lab; what uses a lab fixture is marked by that alone."""
-    global _left_out  # noqa: PLW0603 -- pytest's hooks have no other place that lasts
-    needs_lab = [item for item in items if item.get_closest_marker("lab") or "lab" in getattr(item, "fixturenames", ())]
-    for item in needs_lab:
-        item.add_marker(pytest.mark.lab)
-    if os.geteuid() and needs_lab and not _in_ci():
-        _left_out = len(needs_lab)
+    """Mark what uses the lab's fixtures, and without root leave it out."""
+    for item in items:
+        if "lab" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.lab)
+    needs_lab = [item for item in items if item.get_closest_marker("lab")]
+    in_ci = os.environ.get("CI", "").lower() == "true"  # there the tests run, and fail for want of root
+    if os.geteuid() and needs_lab and not in_ci:
+        config.stash[_LEFT_OUT] = len(needs_lab)
         config.hook.pytest_deselected(items=needs_lab)
         items[:] = [item for item in items if item not in needs_lab]
 
 
-def _in_ci() -> bool:
-    """Whether leaving tests out is a failure; they are run then, and say themselves what they lack."""
-    return os.environ.get("CI", "").lower() == "true"
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _left_out:
-        terminalreporter.write_line(f"{_left_out} tests left out: they run in the lab, which needs root", yellow=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if left_out := config.stash.get(_LEFT_OUT, 0):
+        terminalreporter.write_line(f"{left_out} tests left out: they run in the lab, which needs root", yellow=True)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import sys
 
 from . import CHECKOUT, DEFAULT_HOSTS, Host, HostSpec, Lab, LabError
 from .lab import running_labs
-from .spec import LabState
+from .spec import NEEDS_ROOT, LabState
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,11 +58,13 @@ def _hosts(lab: Lab) -> None:
 def _foreground(host: Host, argv: list[str]) -> int:
     """Run a program on the terminal; what is typed to stop it is for the program, not for us."""
     signal.signal(signal.SIGINT, lambda *_: None)  # not SIG_IGN, which the program would inherit
-    status = host.popen(argv).wait()
+    status = host.popen(argv, env={"TERM": os.environ.get("TERM", "dumb")}).wait()
     return status if status >= 0 else 128 - status
 
 
 def _do(args: argparse.Namespace) -> int:
+    if os.geteuid():
+        raise LabError(NEEDS_ROOT)
     if args.verb == "up":
         _up(args.name, args.hosts)
         return 0
@@ -86,8 +89,9 @@ def _do(args: argparse.Namespace) -> int:
 
 def main() -> int:
     """Do what the command line says and return the exit status."""
+    args = _parser().parse_args()
     try:
-        return _do(_parser().parse_args())
+        return _do(args)
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
     except subprocess.CalledProcessError as error:

@@ -66,3 +66,14 @@ _LOADERS: dict[Firewall, tuple[Loader, ...]] = {
 def loaders(firewall: str) -> tuple[Loader, ...]:
     """The commands, each with its input, that load a firewall in the current network namespace."""
     return _LOADERS[Firewall(firewall)]
+
+
+def alternatives(firewall: str) -> list[tuple[str, str]]:
+    """The links in /etc/alternatives that a host with this firewall has different from the machine."""
+    if firewall != Firewall.LEGACY:
+        return []
+    return [
+        (f"{family}{tool}", f"/usr/sbin/{family}-legacy{tool}")
+        for family in ("iptables", "ip6tables")
+        for tool in ("", "-save", "-restore")
+    ]

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
 import subprocess
+import time
 import weakref
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .snapshot import Snapshot, take
-from .spec import UPLINK, HostState, LabError
+from .spec import ENVIRONMENT, UPLINK, HostState, LabError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-ENVIRONMENT = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "HOME": "/root",
-    "USER": "root",
-    "LOGNAME": "root",
-    "SHELL": "/bin/bash",
-    "LANG": "C.UTF-8",
-    "SUDO_USER": "dba",  # the cumin command refuses a root of whom it cannot tell who it is
-}
 NETCATS = {"openbsd": "nc.openbsd", "traditional": "nc.traditional", "ncat": "ncat"}
 
 _COMMAND_DIRECTORIES = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin")
@@ -53,6 +46,7 @@ class Host:
         self.init = state.init
         self.root = Path(f"/proc/{state.init}/root")  # the host's file tree; absolute links in it lead to the machine
         self._switch = switch
+        self._small_disks: list[str] = []
         self._processes: weakref.WeakSet[subprocess.Popen[Any]] = weakref.WeakSet()
 
     def __repr__(self) -> str:
@@ -131,8 +125,19 @@ class Host:
         return os.fsdecode(self.run(script, timeout=timeout).stdout).strip()
 
     def kill(self) -> None:
-        """Switch the host off: everything on it dies at once, and it stays off."""
-        os.kill(self.init, signal.SIGKILL)
+        """Switch the host off: everything on it dies at once, and it stays off, so do this in a lab of your own."""
+        pidfd = os.pidfd_open(self.init)
+        try:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            poll = select.poll()
+            poll.register(pidfd, select.POLLIN)
+            deadline = time.monotonic() + 10
+            while not poll.poll(10):
+                self.reap()
+                if time.monotonic() > deadline:
+                    raise LabError(f"host {self.name} does not end, maybe another process has not collected a child")
+        finally:
+            os.close(pidfd)
 
     def reap(self) -> None:
         """Collect what this process started on the host and has ended; while it is uncollected the init lingers."""
@@ -182,6 +187,12 @@ class Host:
         link.unlink()
         link.symlink_to(target)
 
+    def small_disk(self, directory: str, size: str) -> None:
+        """Mount a new empty file system of that size ("16m") on a directory, which is made if needed."""
+        self.run(["mkdir", "-p", "--", directory])
+        self.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "small-disk", directory])
+        self._small_disks.append(directory)
+
     # the network
 
     def shape(self, rate: str | None) -> None:
@@ -211,7 +222,9 @@ class Host:
         return take(self.init)
 
     def restore(self) -> None:
-        """Undo hide, netcat and shape."""
+        """Undo hide, netcat, small_disk and shape."""
+        while self._small_disks:
+            self.run(["umount", "--lazy", "--", self._small_disks.pop()])
         self.unhide()
         for name in _ALTERNATIVES:
             self._link_alternative(name, str(Path("/etc/alternatives", name).readlink()))
@@ -221,7 +234,7 @@ class Host:
 def in_network(pid: int, *command: str, check: bool = True) -> str:
     """What a program of the machine writes when it runs in the network namespace of a process."""
     argv = ["nsenter", "--target", str(pid), "--net", "--", *command]
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False, env=ENVIRONMENT)
     if check and done.returncode:
         raise CommandFailed(done.returncode, argv, done.stdout, done.stderr)
     return os.fsdecode(done.stdout)

@@ -22,7 +22,7 @@ for private in $in_memory; do
     mkdir -p "$private"
     mount -t tmpfs -o mode=0755 lab "$private"
 done
-chmod 1777 /tmp /var/tmp
+chmod 1777 /tmp /var/tmp /dev/shm
 cp -a /mnt/seed/etc/. /etc/
 cp -a /mnt/seed/root/. /root/
 mkdir -p "$checkout" /run/sshd /run/lock /var/log/cumin

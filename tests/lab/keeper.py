@@ -13,8 +13,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from . import firewalls
 from .spec import (
@@ -57,30 +58,34 @@ clustershell:
         - '-o ConnectTimeout=10'
 """
 
-# What the lab does to packets between two hosts happens here, out of sight of the hosts' own firewalls.
+# Where packets between two hosts are lost: out of sight of the hosts' own firewalls. Neighbours still find each other,
+# or the loss would not be silent: the hosts' kernels would answer "no route to host" after three seconds.
 _SWITCH = """\
 table bridge lab {
     set cut { type ifname . ifname; }
-    chain forward { type filter hook forward priority 0; policy accept; iifname . oifname @cut drop; }
+    chain forward {
+        type filter hook forward priority 0; policy accept;
+        ether type arp accept
+        icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
+        iifname . oifname @cut drop
+    }
 }
 """
 
+_BRIDGE = "br.lab"  # with a dot, so that no host can have this name
 _TIED = ("setpriv", "--pdeathsig", "KILL", "--")  # dies with the keeper
 
 
 class Keeper:
     """Makes one lab from the order {name, owner, hosts: {name: firewall}} and remembers what it started."""
 
-    def __init__(self, order: dict[str, object], directory: Path) -> None:
+    def __init__(self, order: dict[str, Any], directory: Path) -> None:
         self.directory = directory
         self.name = str(order["name"])
-        owner = order["owner"]
-        self.owner = Process.of(owner) if isinstance(owner, int) else None
-        wanted = order["hosts"]
-        assert isinstance(wanted, dict)
+        self.owner = Process.of(order["owner"]) if order["owner"] else None
         self.hosts = [
             HostState(name=name, ipv4=f"198.18.0.{i}", ipv6=f"fd00:1ab::{i}", firewall=firewall, init=0)
-            for i, (name, firewall) in enumerate(wanted.items(), start=11)
+            for i, (name, firewall) in enumerate(order["hosts"].items(), start=11)
         ]
         self.started: list[subprocess.Popen[str]] = []
 
@@ -103,7 +108,7 @@ class Keeper:
             init.stdin.flush()
         for host, init in zip(self.hosts, inits, strict=True):
             if _line(init) != "ready":
-                raise LabError(f"host {host.name} did not come up; see keeper.log of the lab")
+                raise LabError(f"host {host.name} did not come up")
         return self._note(switch=switch_pid)
 
     def _note(self, switch: int) -> LabState:
@@ -143,7 +148,7 @@ class Keeper:
         keygens.append(_keygen(orchestrator_key))
         for keygen in keygens:
             if keygen.wait():
-                raise LabError("ssh-keygen failed; see keeper.log of the lab")
+                raise LabError("ssh-keygen failed")
 
         addresses = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n" + "".join(
             f"{address} {host.name}.{DOMAIN} {host.name}\n" for host in self.hosts for address in (host.ipv4, host.ipv6)
@@ -160,13 +165,16 @@ class Keeper:
             (seed / "etc/ssh/sshd_config").write_text(_SSHD)
             (seed / "etc/ssh/ssh_known_hosts").write_text(known)
             shutil.copy(orchestrator_key.with_suffix(".pub"), seed / "root/.ssh/authorized_keys")
+            for link, target in firewalls.alternatives(host.firewall):
+                (seed / "etc/alternatives").mkdir(exist_ok=True)
+                (seed / "etc/alternatives" / link).symlink_to(target)
         (self.directory / orchestrator.name / "seed/etc/cumin/config.yaml").write_text(_CUMIN)
 
     def _connect(self, switch: int) -> None:
         """One bridge in the switch, one cable from it to each host, and the hosts' addresses."""
         ports = "".join(
             f"link add name {host.name} type veth peer name {UPLINK} netns {host.init}\n"
-            f"link set {host.name} master bridge up\n"
+            f"link set {host.name} master {_BRIDGE} up\n"
             for host in self.hosts
         )
         _inside(
@@ -174,7 +182,7 @@ class Keeper:
             "ip",
             "-batch",
             "-",
-            text=f"link add name bridge type bridge mcast_snooping 0\n{ports}link set bridge up\n",
+            text=f"link add name {_BRIDGE} type bridge mcast_snooping 0\n{ports}link set {_BRIDGE} up\n",
         )
         _inside(switch, "nft", "-f", "-", text=_SWITCH)
         for host in self.hosts:
@@ -199,22 +207,22 @@ class Keeper:
                 return
         poll.poll()
 
-    def remove(self) -> None:
-        """End every process of the lab, which ends its namespaces and mounts, and delete its directory."""
+    def end(self) -> None:
+        """End every process of the lab, and its namespaces and mounts with them."""
         for process in self.started:
             process.kill()  # unshare takes the host's init along, and that everything in the host
+        deadline = time.monotonic() + 5
         for host in self.hosts:
-            _await_end(host.init)
+            _await_end(host.init, deadline)
         for process in self.started:
             process.wait()
-        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 def _line(process: subprocess.Popen[str]) -> str:
     assert process.stdout
     line = process.stdout.readline().strip()
     if not line:
-        raise LabError("a part of the lab did not start; see keeper.log of the lab")
+        raise LabError("a part of the lab did not start")
     return line
 
 
@@ -226,7 +234,7 @@ def _inside(pid: int, *command: str, text: str) -> None:
     subprocess.run(["nsenter", "--target", str(pid), "--net", "--", *command], input=text, text=True, check=True)
 
 
-def _await_end(pid: int) -> None:
+def _await_end(pid: int, deadline: float) -> None:
     """Wait for a killed process, but not for ever: an init lingers until its killed children are reaped by others."""
     if not pid:
         return
@@ -236,7 +244,7 @@ def _await_end(pid: int) -> None:
         return
     poll = select.poll()
     poll.register(ended, select.POLLIN)
-    poll.poll(5000)
+    poll.poll(max(0, (deadline - time.monotonic()) * 1000))
     os.close(ended)
 
 
@@ -248,20 +256,23 @@ def main(order: IO[str], answer: IO[str]) -> None:
     """Make the lab that `order` asks for, answer with an empty line or with what went wrong, and keep the lab."""
     signal.signal(signal.SIGTERM, _stop)
     wanted = json.load(order)
-    keeper = Keeper(wanted, lab_directory(wanted["name"]))
+    directory = lab_directory(wanted["name"])
+    keeper = None
     try:
         try:
+            keeper = Keeper(wanted, directory)
             keeper.build()
         except (LabError, OSError, subprocess.CalledProcessError) as error:
-            print(error, file=answer, flush=True)
+            print(error, (directory / "keeper.log").read_text(), sep="\n", file=answer, flush=True)
             return
         print(file=answer, flush=True)
-        answer.close()
         keeper.hold()
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        keeper.remove()
+        if keeper:
+            keeper.end()
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    main(sys.stdin, os.fdopen(os.dup(1), "w"))
+    main(sys.stdin, sys.stdout)

@@ -17,7 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from .host import Host, in_network
-from .spec import DEFAULT_HOSTS, LABS, PREFIX, Firewall, HostSpec, LabError, LabState, lab_directory
+from .spec import (
+    DEFAULT_HOSTS,
+    ENVIRONMENT,
+    LABS,
+    NEEDS_ROOT,
+    PREFIX,
+    Firewall,
+    HostSpec,
+    LabError,
+    LabState,
+    lab_directory,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,7 +62,7 @@ class Lab:
         default the calling one. Raises LabError when it cannot be made.
         """
         if os.geteuid():
-            raise LabError("the lab needs root, it makes namespaces and mounts: run this as root, or with sudo")
+            raise LabError(NEEDS_ROOT)
         name = name or uuid.uuid4().hex[:8]
         _check(name, hosts)
         remove_stale_labs()
@@ -66,9 +77,10 @@ class Lab:
         }
         keeper = _start_keeper(name, json.dumps(order))
         assert keeper.stdout
-        answer = keeper.stdout.readline()
-        if answer != "\n":
-            raise LabError(f"the lab did not come up: {answer + keeper.stdout.read()}")
+        with keeper.stdout as answer:
+            problem = answer.readline()
+            if problem != "\n":
+                raise LabError(f"the lab did not come up: {problem + answer.read()}")
         lab = cls(LabState.load(name))
         lab._keeper = keeper
         return lab
@@ -108,8 +120,9 @@ class Lab:
 
     def down(self, timeout: float = 20) -> None:
         """Remove the lab with everything in it; raises LabError when that takes longer than timeout seconds."""
-        if self.state.keeper.alive():
-            self._end_keeper(time.monotonic() + timeout)
+        with suppress(ProcessLookupError):
+            if self.state.keeper.alive():
+                self._end_keeper(time.monotonic() + timeout)
         if self._keeper:
             self._keeper.wait()
         shutil.rmtree(lab_directory(self.name), ignore_errors=True)  # only there when the keeper was killed
@@ -132,13 +145,15 @@ class Lab:
 def remove_stale_labs() -> None:
     """Remove what is left of labs whose keeper was killed."""
     for directory in LABS.glob(f"{PREFIX}*"):
-        try:
-            stale = not LabState.load(directory.name.removeprefix(PREFIX)).keeper.alive()
-        except LabError:
-            with suppress(FileNotFoundError):
-                stale = time.time() - directory.stat().st_mtime > _SETTLED_AFTER
-        if stale:
-            shutil.rmtree(directory, ignore_errors=True)
+        with suppress(FileNotFoundError):  # removed while we looked
+            status = directory.lstat()
+            noted = (directory / "lab.json").exists()
+            if status.st_uid != os.geteuid():
+                continue
+            if noted and LabState.load(directory.name.removeprefix(PREFIX)).keeper.alive():
+                continue
+            if noted or time.time() - status.st_mtime > _SETTLED_AFTER:
+                shutil.rmtree(directory, ignore_errors=True)
 
 
 def running_labs() -> list[str]:
@@ -166,6 +181,7 @@ def _start_keeper(name: str, order: str) -> subprocess.Popen[str]:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
+            env=ENVIRONMENT,
             start_new_session=True,
         )
     assert keeper.stdin

@@ -5,6 +5,7 @@ All of it is read from outside, so that it does not depend on what the host has 
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import stat
@@ -12,16 +13,24 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .spec import CHECKOUT
+from .spec import CHECKOUT, ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 Snapshot = dict[str, list[str]]
 
-WATCHED = ("/run", "/tmp", "/srv", "/root", "/var/tmp")
+WATCHED = ("/run", "/tmp", "/srv", "/root", "/dev/shm", "/var/tmp")
 
-_NETWORK = "iptables-save; echo; ip6tables-save; echo; nft --stateless list ruleset; echo; ss -Hltun"
+_FIREWALLS = (
+    "iptables-save",
+    "ip6tables-save",
+    "iptables-legacy-save",
+    "ip6tables-legacy-save",
+    "nft --stateless list ruleset",
+)
+_SECTION = "== sockets =="
+_NETWORK = f"{'; '.join(_FIREWALLS)}; echo '{_SECTION}'; ss -Hltun"
 _PACKET_COUNTERS = re.compile(r"\[\d+:\d+\]")
 
 
@@ -41,20 +50,18 @@ def difference(before: Mapping[str, list[str]], after: Mapping[str, list[str]]) 
     """What is new (+) and what is missing (-) in a later snapshot, for people; empty when nothing is."""
     lines = []
     for section in before:
-        gone = [line for line in before[section] if line not in after[section]]
-        new = [line for line in after[section] if line not in before[section]]
-        if before[section] != after[section]:
-            lines += [f"{section}:", *(f"  - {line}" for line in gone), *(f"  + {line}" for line in new)]
+        diff = list(difflib.unified_diff(before[section], after[section], n=0, lineterm=""))[2:]
+        lines += [f"{section}:", *(f"  {line}" for line in diff if not line.startswith("@@"))] if diff else []
     return "\n".join(lines)
 
 
 def _network(init: int) -> tuple[list[str], list[str]]:
     argv = ["nsenter", "--target", str(init), "--net", "--", "bash", "-c", _NETWORK]
-    wrote = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
-    *firewall, sockets = wrote.split("\n\n")
-    rules = [_PACKET_COUNTERS.sub("", line) for part in firewall for line in part.splitlines()]
-    listening = [line.split() for line in sockets.splitlines() if line]
-    return [line for line in rules if line and line[0] != "#"], sorted(f"{f[0]} {f[4]}" for f in listening)
+    wrote = subprocess.run(argv, capture_output=True, text=True, check=True, env=ENVIRONMENT).stdout
+    firewall, _, sockets = wrote.partition(f"{_SECTION}\n")
+    rules = [_PACKET_COUNTERS.sub("", line) for line in firewall.splitlines() if not line.startswith("#")]
+    listening = (line.split() for line in sockets.splitlines())
+    return rules, sorted(f"{protocol} {address}" for protocol, _, _, _, address, *_ in listening)
 
 
 def _processes(proc: Path) -> Iterator[str]:
@@ -66,7 +73,7 @@ def _processes(proc: Path) -> Iterator[str]:
             command = (entry / "cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ")
         except (FileNotFoundError, ProcessLookupError):
             continue  # it ended while we looked
-        if name != "sshd" and not fields.startswith(" Z"):
+        if not name.startswith("sshd") and not fields.startswith(" Z"):
             yield f"{entry.name} {os.fsdecode(command) or name}"
 
 

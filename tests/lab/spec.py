@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -17,8 +18,21 @@ OVERLAID = ("/etc", "/usr", "/var")
 """Trees where a host sees the machine's files, while what it changes stays its own, in memory."""
 ON_DISK = ("/srv", "/tmp")
 """Directories that each host has for itself on the real disk, for data of any size."""
-IN_MEMORY = ("/run", "/root", "/etc/cumin", "/etc/transferpy", "/var/log", "/var/tmp")
+IN_MEMORY = ("/run", "/root", "/dev/shm", "/etc/cumin", "/etc/transferpy", "/var/log", "/var/tmp")
 """Directories that each host has for itself, empty, in memory."""
+
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "USER": "root",
+    "LOGNAME": "root",
+    "SHELL": "/bin/bash",
+    "LANG": "C.UTF-8",
+    "SUDO_USER": "dba",  # the cumin command refuses a root of whom it cannot tell who it is
+}
+"""What programs on a host and those of the lab itself find in their environment."""
+
+NEEDS_ROOT = "the lab needs root, it makes namespaces and mounts: run this as root, or with sudo"
 
 
 class LabError(Exception):
@@ -110,8 +124,11 @@ class LabState:
     @classmethod
     def load(cls, name: str) -> LabState:
         """The note of the lab of that name; raises LabError when there is no such lab."""
+        directory = lab_directory(name)
         try:
-            noted = json.loads((lab_directory(name) / "lab.json").read_text())
+            if directory.lstat().st_uid != os.geteuid():
+                raise LabError(f"{directory} is not a lab of ours, it belongs to somebody else")
+            noted = json.loads((directory / "lab.json").read_text())
         except FileNotFoundError:
             raise LabError(f"there is no lab named {name}; `python3 -m tests.lab up --name {name}` makes it") from None
         return cls(

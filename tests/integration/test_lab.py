@@ -1,0 +1,312 @@
+"""The lab is what the other tests stand on, so it is tested itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from lab import CHECKOUT, CommandFailed, Firewall, Host, HostSpec, Lab, LabError, difference
+from lab.spec import LabState, lab_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.lab
+
+ECHO = ("socat", "-u", "TCP6-LISTEN:{port},fork,reuseaddr,ipv6-v6only=0", "OPEN:/dev/null")
+
+
+def eventually(condition: Callable[[], object], seconds: float = 5) -> bool:
+    """Whether the condition becomes true within the time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def listen(host: Host, port: int) -> subprocess.Popen[bytes]:
+    listener = host.popen([word.format(port=port) for word in ECHO])
+    assert eventually(lambda: f"tcp *:{port}" in host.snapshot()["listening"])
+    return listener
+
+
+def reaches(host: Host, address: str, port: int) -> bool:
+    """Whether a connection comes about in a time that is plenty here, where all hosts are one machine."""
+    return host.run(["timeout", "0.3", "nc.openbsd", "-z", address, str(port)], check=False).returncode == 0
+
+
+@pytest.fixture
+def listeners(clean_lab: Lab) -> Iterator[Lab]:
+    """The clean lab with something listening on port 4400 of every host."""
+    processes = [listen(host, 4400) for host in clean_lab]
+    yield clean_lab
+    for process in processes:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture
+def firewalled(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    with Lab.up({"orch": HostSpec(), "db1": HostSpec(firewall=request.param)}) as lab:
+        yield lab
+
+
+def test_four_hosts_are_up_and_ssh_from_orch_reaches_each_by_every_name(clean_lab: Lab) -> None:
+    names = [name for host in clean_lab for name in (host.name, f"{host.name}.lab.example", host.ipv4, host.ipv6)]
+    logins = " & ".join(f"ssh -o BatchMode=yes {name} hostname" for name in names)
+    assert sorted(clean_lab["orch"].sh(f"{logins} & wait").split()) == sorted(list(clean_lab.hosts) * 4)
+
+
+def test_only_orch_can_log_in_to_the_others(clean_lab: Lab) -> None:
+    with pytest.raises(CommandFailed, match="Permission denied"):
+        clean_lab["db1"].sh("ssh -o BatchMode=yes db2 hostname")
+
+
+def test_twenty_logins_at_once_all_succeed(clean_lab: Lab) -> None:
+    script = "for i in {1..20}; do ssh db1 echo in & done; wait"
+    assert clean_lab["orch"].sh(script).split() == ["in"] * 20
+
+
+def test_cumin_on_orch_reaches_the_databases(clean_lab: Lab) -> None:
+    said = clean_lab["orch"].sh("cumin --force --output txt 'db1,db2' hostname")
+    assert {"db1: db1", "db2: db2"} <= set(said.splitlines())
+
+
+def test_the_checkout_and_its_python_are_visible_on_a_host(clean_lab: Lab) -> None:
+    assert clean_lab["db1"].run(["cmp", __file__, f"{CHECKOUT}/tests/integration/test_lab.py"])
+    assert clean_lab["db1"].run(["/usr/bin/python3", "-c", "import cumin"])
+
+
+def test_what_a_host_changes_is_seen_by_no_other_and_not_by_the_machine(clean_lab: Lab) -> None:
+    for directory in ("/srv", "/tmp", "/run", "/root", "/dev/shm", "/etc", "/etc/transferpy", "/usr/bin", "/var/lib"):
+        path = f"{directory}/made-by-a-lab-test"
+        clean_lab["db1"].sh(f"touch {path}")
+        assert not Path(path).exists()
+        assert clean_lab["db2"].run(["test", "-e", path], check=False).returncode == 1
+        clean_lab["db1"].sh(f"rm {path}")
+
+
+def test_srv_is_a_real_disk_with_xattrs_and_acls(clean_lab: Lab) -> None:
+    clean_lab["db1"].sh("cd /srv && touch a && setfattr -n user.colour -v blue a && setfacl -m u:daemon:r a")
+    assert "blue" in clean_lab["db1"].sh("getfattr -d /srv/a")
+    assert "user:daemon:r--" in clean_lab["db1"].sh("getfacl -c /srv/a")
+    assert clean_lab["db1"].sh("stat -f -c %T /srv") != "tmpfs"
+
+
+def test_a_small_disk_fills_up(clean_lab: Lab) -> None:
+    clean_lab["db1"].small_disk("/srv/small", "1m")
+    with pytest.raises(CommandFailed, match="No space left"):
+        clean_lab["db1"].sh("head -c 2M /dev/zero >/srv/small/full")
+
+
+def test_default_firewalls_block_a_port_until_it_is_opened(listeners: Lab) -> None:
+    orch, db1, db2, db3 = listeners
+    assert [reaches(orch, host.ipv4, 4400) for host in (db1, db2, db3)] == [False, False, True]
+    assert [reaches(orch, host.ipv6, 4400) for host in (db1, db2, db3)] == [False, False, True]
+    db1.sh("iptables -I INPUT -p tcp --dport 4400 -j ACCEPT")
+    db2.sh("nft insert rule inet filter input tcp dport 4400 accept")
+    assert reaches(orch, db1.ipv4, 4400)
+    assert reaches(orch, db2.ipv4, 4400)
+    db1.sh("iptables -D INPUT -p tcp --dport 4400 -j ACCEPT")
+    db2.sh("nft delete rule inet filter input handle $(nft -a list ruleset | sed -n 's/.*4400.*handle //p')")
+
+
+@pytest.mark.parametrize("firewalled", [f for f in Firewall if f != "none"], indirect=True)
+def test_every_kind_of_firewall_lets_ssh_in_and_nothing_else(firewalled: Lab) -> None:
+    orch, db1 = firewalled
+    listen(db1, 4400)
+    assert orch.sh("ssh db1 hostname") == "db1"
+    assert orch.sh("ssh fd00:1ab::12 hostname") == "db1"
+    assert not reaches(orch, db1.ipv4, 4400)
+    assert not reaches(orch, db1.ipv6, 4400)
+
+
+def test_a_legacy_host_has_the_legacy_iptables() -> None:
+    with Lab.up({"db1": HostSpec(firewall="legacy")}) as lab:
+        assert "legacy" in lab["db1"].sh("iptables --version")
+        before = lab.snapshot()
+        lab["db1"].sh("iptables -I INPUT -p tcp --dport 4400 -j ACCEPT")
+        assert "4400" in difference(before, lab.snapshot())
+
+
+def test_hidden_commands_are_not_found_until_they_come_back(clean_lab: Lab) -> None:
+    db1 = clean_lab["db1"]
+    db1.hide("zstd", "pigz")
+    assert db1.run("command -v zstd pigz", check=False).stdout == b""
+    assert db1.run("zstd --version", check=False).returncode == 127
+    assert clean_lab["db2"].sh("command -v zstd") == "/usr/bin/zstd"
+    db1.unhide("zstd")
+    assert db1.sh("zstd --version; command -v pigz || true").startswith("***")
+    db1.unhide()
+    assert db1.sh("command -v pigz") == "/usr/bin/pigz"
+    with pytest.raises(LabError, match="db1 has no command xyzzy"):
+        db1.hide("xyzzy")
+
+
+@pytest.mark.parametrize(
+    ("flavour", "says"), [("openbsd", "OpenBSD netcat"), ("traditional", "v1.10"), ("ncat", "Ncat")]
+)
+def test_a_host_has_the_netcat_it_was_given_and_no_other(clean_lab: Lab, flavour: str, says: str) -> None:
+    db1 = clean_lab["db1"]
+    db1.netcat(None)
+    assert db1.run("command -v nc netcat ncat nc.openbsd nc.traditional", check=False).stdout == b""
+    db1.netcat(flavour)
+    assert says in db1.sh("nc -h 2>&1 || true")
+    assert len(db1.sh("for f in nc.openbsd nc.traditional ncat; do command -v $f; done; true").split()) == 1
+
+
+def test_a_cut_loses_packets_silently_between_two_hosts_only_and_heals(listeners: Lab) -> None:
+    orch, db1, db2, db3 = listeners
+    before = listeners.snapshot()
+    db3.cut(db2)
+    assert not reaches(db2, db3.ipv4, 4400)
+    assert not reaches(db2, db3.ipv6, 4400)
+    assert orch.sh("ssh db2 hostname; ssh db3 hostname").split() == ["db2", "db3"]
+    assert reaches(db1, db3.ipv4, 4400)
+    assert difference(before, listeners.snapshot()) == ""
+    db3.heal(db2)
+    assert reaches(db2, db3.ipv4, 4400)
+
+
+def test_a_shaped_link_is_slow_in_both_directions_until_it_is_not(clean_lab: Lab) -> None:
+    orch = clean_lab["orch"]
+
+    def seconds(script: str) -> float:
+        start = time.monotonic()
+        orch.sh(script)
+        return time.monotonic() - start
+
+    there, back = "head -c 8M /dev/zero | ssh db3 'cat >/dev/null'", "ssh db3 'head -c 8M /dev/zero' >/dev/null"
+    clean_lab["db3"].shape("100mbit")
+    assert 0.6 < seconds(there) < 2
+    assert 0.6 < seconds(back) < 2
+    clean_lab["db3"].shape(None)
+    assert seconds(there) < 0.6
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+def test_a_signal_to_a_popen_reaches_the_process_on_the_host(clean_lab: Lab, sent: signal.Signals) -> None:
+    process = clean_lab["db1"].popen(["sleep", "1000"])
+    assert eventually(lambda: clean_lab["db1"].run(["pgrep", "-x", "sleep", "-a"], check=False).stdout.count(b"1000"))
+    process.send_signal(sent)
+    assert process.wait(5) == -sent
+    assert b"1000" not in clean_lab["db1"].run(["pgrep", "-a", "-x", "sleep"], check=False).stdout
+
+
+def test_a_command_that_takes_too_long_is_killed_with_its_children(clean_lab: Lab) -> None:
+    with pytest.raises(subprocess.TimeoutExpired):
+        clean_lab["db1"].run("sleep 1000 & sleep 1000", timeout=0.2)
+    assert eventually(lambda: clean_lab["db1"].snapshot()["processes"] == [])
+
+
+def test_a_failed_command_prints_what_it_wrote(clean_lab: Lab) -> None:
+    with pytest.raises(CommandFailed, match=r"exit status 3.*\n.*the reason"):
+        clean_lab["db1"].run("echo the reason >&2; exit 3")
+
+
+def test_a_snapshot_tells_what_is_left_behind(clean_lab: Lab) -> None:
+    db1 = clean_lab["db1"]
+    before = db1.snapshot()
+    db1.run("ls; iptables-save; nft list ruleset")
+    assert difference(before, db1.snapshot()) == ""
+    db1.run("touch /run/left; iptables -I INPUT -p tcp --dport 4444 -j ACCEPT")
+    listener = listen(db1, 4444)
+    left = difference(before, db1.snapshot())
+    for trace in ("+/run/left -rw-r--r-- 0", "--dport 4444", "+tcp *:4444", "socat"):
+        assert trace in left
+    listener.terminate()
+    listener.wait()
+    db1.run("rm /run/left; iptables -D INPUT -p tcp --dport 4444 -j ACCEPT")
+    assert db1.snapshot() == before
+
+
+def test_two_labs_stand_side_by_side_with_the_same_addresses(clean_lab: Lab) -> None:
+    with Lab.up() as other:
+        assert other["db1"].ipv4 == clean_lab["db1"].ipv4
+        other["db1"].run("touch /srv/other")
+        assert clean_lab["orch"].sh("ssh db1 ls /srv") == ""
+        assert other["orch"].sh("ssh db1 ls /srv") == "other"
+
+
+def test_a_host_that_is_switched_off_takes_its_processes_along() -> None:
+    with Lab.up({"db1": HostSpec()}) as lab:
+        process = lab["db1"].popen(["sleep", "1000"])
+        lab["db1"].kill()
+        assert process.wait(5) == -signal.SIGKILL
+        with pytest.raises(LabError, match="host db1 is down"):
+            lab["db1"].run("true")
+
+
+def members(namespaces: set[str]) -> list[str]:
+    """The processes of the machine that are in one of these namespaces."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/ns/*"):
+        try:
+            if str(link.readlink()) in namespaces:
+                found.append(str(link))
+        except OSError:
+            continue  # it ended while we looked
+    return found
+
+
+@pytest.mark.parametrize("killed", ["owner", "keeper"])
+def test_nothing_remains_of_a_lab_whose_owner_or_keeper_was_killed(killed: str) -> None:
+    name = f"killed-{killed}"
+    script = f"from lab import Lab; lab = Lab.up(name={name!r}); lab['db1'].popen(['sleep', '1000']); input()"
+    owner = subprocess.Popen([sys.executable, "-c", script], cwd=CHECKOUT / "tests", stdin=subprocess.PIPE)
+    assert eventually(lambda: (lab_directory(name) / "lab.json").exists() and LabState.load(name).switch)
+    state = LabState.load(name)
+    inits = [host.init for host in state.hosts]
+    ours = {str(link.readlink()) for link in Path("/proc/self/ns").iterdir()}
+    theirs = {str(link.readlink()) for init in inits for link in Path(f"/proc/{init}/ns").iterdir()} - ours
+    assert eventually(lambda: len(members(theirs)) > 4 * len(inits))
+
+    if killed == "keeper":
+        os.kill(state.keeper.pid, signal.SIGKILL)
+    owner.kill()
+    owner.communicate()
+    assert eventually(lambda: not members(theirs))
+    if killed == "keeper":
+        Lab.up({"orch": HostSpec()}).down()  # the next lab that is made removes the directory
+    assert eventually(lambda: not lab_directory(name).exists())
+    assert name not in Path("/proc/mounts").read_text()
+    assert not state.keeper.alive()
+
+
+def test_the_command_line_makes_a_lab_uses_it_and_removes_it() -> None:
+    def tool(*argv: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "tests.lab", argv[0], "--name", "by-hand", *argv[1:]]
+        return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+
+    made = tool("up", "orch", "db1=iptables-reject")
+    try:
+        assert (made.returncode, made.stderr) == (0, "")
+        assert "run --name by-hand orch hostname" in made.stdout
+        assert "already" in tool("up").stderr
+        assert "iptables-reject" in tool("hosts").stdout
+        assert tool("run", "orch", "ssh db1 hostname").stdout == "db1\n"
+        assert tool("run", "orch", "sh", "-c", "exit 5").returncode == 5
+        assert "no host db9, only orch, db1" in tool("run", "db9", "true").stderr
+        assert tool("shape", "db1", "10mbit").returncode == 0
+        assert json.loads((lab_directory("by-hand") / "lab.json").read_text())["owner"] is None
+    finally:
+        assert tool("down").returncode == 0
+    assert "there is no lab named by-hand" in tool("hosts").stderr
+
+
+@pytest.mark.parametrize(
+    ("hosts", "complaint"),
+    [({"Db_1": HostSpec()}, "'Db_1' cannot be a name"), ({"db1": HostSpec(firewall="ufw")}, "one of none, iptables")],
+)
+def test_a_lab_that_cannot_be_made_says_why(hosts: dict[str, HostSpec], complaint: str) -> None:
+    with pytest.raises(LabError, match=complaint):
+        Lab.up(hosts)
