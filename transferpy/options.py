@@ -1,0 +1,226 @@
+"""What a run is asked to do: options, locations and the request, checked once, when they are made.
+
+Nothing downstream of this module reads a dict or checks one of these values again. Nothing here touches a host, a file
+or the log.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from configparser import ConfigParser
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+from transferpy.Exceptions import UsageError
+
+# Delete this constant and what no longer compiles, and the other types are on.
+LIMITATION = "this version copies files and trees only (type file)"
+
+OptionValue = bool | int | str
+
+# Letters, digits, dot, dash, underscore, and what queries of cumin and node sets of ClusterShell are written with. A
+# host goes into command lines and messages: no blank, quote, slash or other character of a shell is let in.
+_NO_HOST_CHARACTER = re.compile(r"[^A-Za-z0-9._\-\[\],:{}!&^*~]")
+
+
+class TransferType(StrEnum):
+    """What is copied, and how it lands on the target."""
+
+    FILE = "file"
+    XTRABACKUP = "xtrabackup"
+    DECOMPRESS = "decompress"
+
+
+class FirewallChoice(StrEnum):
+    """Which firewall of the target is opened for the stream; AUTO finds out there."""
+
+    AUTO = "auto"
+    IPTABLES = "iptables"
+    NFTABLES = "nftables"
+    NONE = "none"
+
+
+_CHOICES: dict[str, type[StrEnum]] = {"transfer_type": TransferType, "firewall": FirewallChoice}
+# Seconds up to one day: a host that was not met, or a stream that has not moved, for longer has failed.
+_NUMBERS = {"port": range(65536), "connect_timeout": range(1, 86401), "idle_timeout": range(1, 86401)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferOptions:
+    """The options of one run, typed and consistent; a UsageError names the option and the value that are not.
+
+    Each value may also be given as the text that stands for it in the configuration file.
+
+    Attributes:
+        port: TCP port on the target, 0 to find a free one there.
+        transfer_type: what is copied.
+        compress: whether the stream is compressed.
+        encrypt: whether the stream is encrypted.
+        checksum: whether every file on the target is compared with the source.
+        parallel_checksum: whether the stream is compared at both ends; always False when checksum is on.
+        stop_slave: whether replication is stopped around the backup; an error with another type than xtrabackup.
+        verbose: whether every remote command and its output are logged.
+        firewall: which firewall of the target is opened.
+        connect_timeout: seconds until source and target must have met.
+        idle_timeout: seconds without a byte moving after which the stream has failed.
+    """
+
+    port: int = 0
+    transfer_type: TransferType = TransferType.FILE
+    compress: bool = True
+    encrypt: bool = True
+    checksum: bool = True
+    parallel_checksum: bool = False
+    stop_slave: bool = False
+    verbose: bool = False
+    firewall: FirewallChoice = FirewallChoice.AUTO
+    connect_timeout: int = 60
+    idle_timeout: int = 300
+
+    def __post_init__(self) -> None:
+        for name in OPTION_NAMES:
+            object.__setattr__(self, name, typed_option(name, getattr(self, name)))
+        if self.checksum:
+            object.__setattr__(self, "parallel_checksum", False)
+        if self.stop_slave and self.transfer_type is not TransferType.XTRABACKUP:
+            raise UsageError(f"stop_slave goes with transfer_type xtrabackup only, not with {self.transfer_type}")
+
+
+OPTION_NAMES = tuple(field.name for field in fields(TransferOptions))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Location:
+    """A path on a host; a UsageError says what is wrong with either.
+
+    Attributes:
+        host: what cumin calls the host, or an IPv6 literal (brackets around it are dropped).
+        path: any characters but NUL, bytes that are no UTF-8 as surrogate escapes; a slash at its end stays, because
+            it means that a symbolic link is followed.
+    """
+
+    host: str
+    path: str
+
+    def __post_init__(self) -> None:
+        _check_host(self.host)
+        _check_path(self.path)
+        if self.host.startswith("[") and _is_ipv6(self.host[1:-1]):
+            object.__setattr__(self, "host", self.host[1:-1])
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.path}" if _is_ipv6(self.host) else f"{self.host}:{self.path}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferRequest:
+    """All that one run is asked to do; a UsageError says why it makes no sense."""
+
+    source: Location
+    targets: tuple[Location, ...]
+    options: TransferOptions
+
+    def __post_init__(self) -> None:
+        if self.options.transfer_type is not TransferType.FILE:
+            raise UsageError(f"transfer_type {self.options.transfer_type} is not there yet: {LIMITATION}")
+        if not self.targets:
+            raise UsageError(f"{self.source}: no target to copy to")
+        seen = set()
+        for target in self.targets:
+            directory = (target.host, target.path.rstrip("/"))
+            if directory in seen:
+                raise UsageError(f"{target}: this target is given twice")
+            seen.add(directory)
+        name = self.source.path.rstrip("/").rpartition("/")[2]
+        if self.options.transfer_type is TransferType.FILE and name in {"", ".", ".."}:
+            raise UsageError(
+                f"{self.source}: this source path has no name of its own that the copy could get;"
+                " end it with the name of a file or directory"
+            )
+
+
+def typed_option(name: str, value: object) -> OptionValue:
+    """Return the value of the option ``name`` in its type, from that type or from text; UsageError if it is neither."""
+    if name in _CHOICES:
+        expected = "one of " + ", ".join(_CHOICES[name])
+        for choice in _CHOICES[name]:
+            if value == choice:
+                return choice
+    elif name in _NUMBERS:
+        numbers = _NUMBERS[name]
+        expected = f"a whole number from {numbers[0]} to {numbers[-1]}"
+        text = str(value).strip() if isinstance(value, int | str) else ""
+        if re.fullmatch("[0-9]{1,9}", text) and int(text) in numbers:
+            return int(text)
+    else:
+        expected = "true or false"
+        text = str(value).strip().lower() if isinstance(value, int | str) else ""
+        if text in ConfigParser.BOOLEAN_STATES:
+            return ConfigParser.BOOLEAN_STATES[text]
+    raise UsageError(f"{name} must be {expected}, not {value!r}")
+
+
+def known_options(values: Mapping[str, object]) -> dict[str, Any]:
+    """Return a copy of ``values`` with ``type`` as ``transfer_type``; UsageError for a key that is no option.
+
+    Where both names are there, ``type`` wins: programs set it on top of what they read from the configuration file,
+    where the key is ``transfer_type``.
+    """
+    named = dict(values)
+    if "type" in named:
+        named["transfer_type"] = named.pop("type")
+    for name in named:
+        if name not in OPTION_NAMES:
+            raise UsageError(f"unknown option {name!r}; the options are {', '.join(OPTION_NAMES)}")
+    return named
+
+
+def options_from_mapping(values: Mapping[str, object]) -> TransferOptions:
+    """Return the options of ``values``, which may hold but a few; UsageError if one is wrong or unknown."""
+    return TransferOptions(**known_options(values))
+
+
+def split_word(word: str) -> Location:
+    """Return the location that a HOST:PATH of the command line means; UsageError if it means none.
+
+    The first colon outside leading brackets separates the two. Spaces and tabs around host and path are dropped, but no
+    other white space: a path may end with a newline.
+    """
+    stripped = word.strip(" \t")
+    brackets = stripped.find("]") + 1 if stripped.startswith("[") else 0
+    colon = stripped.find(":", brackets)
+    if colon < 0:
+        raise UsageError(f"{word!r} is no HOST:PATH: it has no colon between a host and a path")
+    try:
+        return Location(host=stripped[:colon].strip(" \t"), path=stripped[colon + 1 :].strip(" \t"))
+    except UsageError as error:
+        raise UsageError(f"{word!r} is no HOST:PATH: {error}") from error
+
+
+def _check_host(host: str) -> None:
+    if not isinstance(host, str) or not host:
+        raise UsageError(f"the host is empty or no text: {host!r}")
+    if host.startswith("-"):
+        raise UsageError(f"the host {host!r} starts with a dash")
+    if refused := _NO_HOST_CHARACTER.search(host):
+        raise UsageError(f"the host {host!r} holds {refused[0]!r}, which no host name has")
+
+
+def _check_path(path: str) -> None:
+    if not isinstance(path, str) or not path:
+        raise UsageError(f"the path is empty or no text: {path!r}")
+    if "\0" in path:
+        raise UsageError(f"the path {path!r} holds a NUL character, which no path has")
+    try:
+        path.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the path {path!r} holds a lone surrogate, which stands for no byte") from error
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return True
