@@ -1,0 +1,363 @@
+"""The command line tool: arguments, configuration file, logging, signals and exit status.
+
+Importing this module changes nothing: ``main`` alone sets up streams, logging and signals.
+"""
+
+import argparse
+import configparser
+import logging
+import os
+import re
+import signal
+import sys
+import textwrap
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from configparser import ConfigParser
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, NoReturn
+
+from transferpy import __version__
+from transferpy.Exceptions import Interrupted, TransferpyError, UsageError
+from transferpy.options import (
+    LIMITATION,
+    OPTION_NAMES,
+    FirewallChoice,
+    OptionValue,
+    TransferOptions,
+    TransferType,
+    known_options,
+    options_from_mapping,
+    split_word,
+    typed_option,
+)
+
+CONFIG_FILE = "/etc/transferpy/transferpy.conf"
+
+EXIT_STATUSES = {
+    "0": "every target succeeded",
+    "1": "unexpected error: please report it",
+    "2": "the command line or the configuration file is wrong",
+    "3": "a host cannot be reached, or a command on it could not be run",
+    "4": "refused after asking the hosts; nothing was changed",
+    "5": "no free port on the target, or its firewall could not be opened",
+    "6": "the stream failed",
+    "7": "the copy differs from its source",
+    "8": "the checked copy could not get its final name",
+    "129, 130, 143": "ended by SIGHUP, SIGINT, SIGTERM; everything was cleaned up",
+}
+
+_EXAMPLES = """\
+examples:
+  copy the directory /srv/sqldata of db1 to /srv/sqldata on db2 and on db3:
+      transfer.py db1.example.org:/srv/sqldata db2.example.org:/srv db3.example.org:/srv
+  fast, inside a trusted network, checked against network faults only:
+      transfer.py --no-encrypt --parallel-checksum db1:/srv/dump.tar db2:/srv
+  an IPv6 literal stands in brackets:
+      transfer.py [2001:db8::1]:/srv/sqldata db2.example.org:/srv
+"""
+
+_TYPE_HELP = (
+    "file: a file or a tree into TARGET/NAME; xtrabackup: SOURCE is the socket of a running MariaDB, a hot backup lands"
+    " unpacked in the empty directory TARGET; decompress: SOURCE is a tarball with one top directory, its content lands"
+    f" in the empty directory TARGET; {LIMITATION}"
+)
+_PARALLEL_CHECKSUM_HELP = (
+    "compare the stream at both ends while it flows: finds faults of the network only; ignored with --checksum, which"
+    " it turns off where that is not given"
+)
+
+_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+
+logger = logging.getLogger(__name__)
+
+
+def parse_configurations(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Return what the configuration file ``path`` sets, as text by name; nothing if there is no such file.
+
+    A file that cannot be read or understood, and a key or value that is none, is a UsageError naming file and place.
+    """
+    parser = ConfigParser(interpolation=None)
+    parser.SECTCRE = re.compile(r"\[(?P<header>.+)\]$")  # otherwise what follows a header on its line is dropped
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+        parser.read_string(text, source="the file")
+    except FileNotFoundError:
+        return {}
+    except configparser.Error as error:
+        raise UsageError(f"{path}: {textwrap.shorten(str(error), 200)}") from error
+    except OSError as error:
+        raise UsageError(f"{path}: the configuration file cannot be read: {error.strerror}") from error
+    except ValueError as error:  # no UTF-8, or a file name that no file can have
+        raise UsageError(f"{path}: the configuration file cannot be read: {error}") from error
+    if parser.sections():
+        raise UsageError(f"{path}: unknown section [{parser.sections()[0]}]; options stand in the section [DEFAULT]")
+    for name, value in parser.defaults().items():
+        place = f"{path}: line {_line_of(name, text)}"
+        if name not in OPTION_NAMES:
+            raise UsageError(f"{place}: unknown key {name!r}; the keys are {', '.join(OPTION_NAMES)}")
+        try:
+            typed_option(name, value)
+        except UsageError as error:
+            raise UsageError(f"{place}: {error}") from error
+    return dict(parser.defaults())
+
+
+def assign_default_options(options: Mapping[str, object]) -> dict[str, OptionValue]:
+    """Return a new dict with a typed value for every option: those of ``options``, text or typed, and the defaults.
+
+    How options exclude each other is not looked at here: who reads the configuration file sets more on top of it. An
+    unknown name or a value of another kind is a UsageError.
+    """
+    given = known_options(options)
+    values = {name: given.get(name, getattr(TransferOptions, name)) for name in OPTION_NAMES}
+    return {name: _plain(typed_option(name, value)) for name, value in values.items()}
+
+
+def split_target(target: str) -> tuple[str, str]:
+    """Return host and path of a HOST:PATH; end the program with status 2 if it is none."""
+    try:
+        location = split_word(target)
+    except UsageError as error:
+        _exit_for_usage(error)
+    return location.host, location.path
+
+
+def option_parse() -> tuple[str, str, list[str], list[str], dict[str, OptionValue]]:
+    """Return source host, source path, target hosts, target paths and options that ``sys.argv`` asks for.
+
+    The configuration file fills in what the command line leaves out. What makes no sense ends the program with status
+    2, and so do --help and --version with status 0.
+    """
+    try:
+        given = vars(argument_parser().parse_intermixed_args())
+        source, targets, config = (given.pop(name) for name in ("source", "targets", "config"))
+        configured = parse_configurations(CONFIG_FILE if config is None else config)
+        if config is not None and not Path(config).exists():
+            logger.warning("%s: there is no such configuration file: going on without one", config)
+        options = _merge(configured, given)
+        source_location, *target_locations = map(split_word, (source, *targets))
+    except UsageError as error:
+        _exit_for_usage(error)
+    target_hosts = [target.host for target in target_locations]
+    target_paths = [target.path for target in target_locations]
+    return source_location.host, source_location.path, target_hosts, target_paths, options
+
+
+def main() -> int:
+    """Run the command line tool and return its exit status; a wrong command line raises SystemExit."""
+    _replace_closed_streams()
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # what the libraries under us warn their developers of
+    with _console_logging(), signals() as received:
+        status = 1
+        with suppress(Interrupted):
+            status = _transfer()
+        if received:
+            logger.error("ended by %s", received[0].name)
+            status = 128 + received[0]
+    return status
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line; its namespace holds only the options that were given, as text."""
+    parser = _ArgumentParser(
+        prog="transfer.py",
+        usage="%(prog)s [OPTIONS] HOST:PATH HOST:PATH [HOST:PATH ...]",
+        description="Copy a file or a tree from one host of the fleet directly to others, checked at the end."
+        " Nothing is ever overwritten.",
+        epilog="\n".join((_EXAMPLES, *_exit_status_lines())),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    hosts = parser.add_argument_group("what and where to")
+    hosts.add_argument("source", metavar="HOST:PATH", help="the source: a file or a directory")
+    hosts.add_argument("targets", metavar="HOST:PATH", nargs="+", help="the targets: existing directories")
+    copy = parser.add_argument_group("how to copy")
+    _add_option(copy, "transfer_type", _TYPE_HELP, choices=list(TransferType))
+    _add_option(copy, "compress", "compress the stream")
+    _add_option(copy, "encrypt", "encrypt the stream")
+    _add_option(copy, "checksum", "compare every file with its source: finds faults of network and disks")
+    _add_option(copy, "parallel_checksum", _PARALLEL_CHECKSUM_HELP)
+    _add_option(copy, "stop_slave", "xtrabackup only: stop replication around the backup")
+    network = parser.add_argument_group("ports, firewall and limits")
+    _add_option(network, "port", "port on the target; 0 finds a free one in 4400-4499", metavar="N")
+    _add_option(network, "firewall", "firewall of the target that the stream passes", choices=list(FirewallChoice))
+    _add_option(network, "connect_timeout", "how long source and target may take to meet", metavar="SECONDS")
+    _add_option(network, "idle_timeout", "how long the stream may stand still", metavar="SECONDS")
+    general = parser.add_argument_group("general")
+    _add_option(general, "verbose", "log every remote command and its output too")
+    config_help = f"configuration file, over which the command line wins (default: {CONFIG_FILE})"
+    general.add_argument("--config", metavar="FILE", default=None, help=config_help)
+    general.add_argument("--version", action="version", version=f"%(prog)s {__version__}", help="show the version")
+    general.add_argument("-h", "--help", action="help", help="show this help")
+    return parser
+
+
+class _ArgumentParser(argparse.ArgumentParser):
+    """A parser that raises what is wrong as a UsageError, so that there is one way to tell it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (try {self.prog} --help)")
+
+
+def _add_option(group: argparse._ArgumentGroup, name: str, text: str, **kind: Any) -> None:
+    default = getattr(TransferOptions, name)
+    if isinstance(default, bool):
+        kind["action"] = argparse.BooleanOptionalAction
+        default = "on" if default else "off"
+    option = "--type" if name == "transfer_type" else "--" + name.replace("_", "-")
+    group.add_argument(option, dest=name, help=f"{text} (default: {default})", **kind)
+
+
+def _exit_status_lines() -> Iterator[str]:
+    yield "exit status (with several targets: that of the first one that failed):"
+    for status, meaning in EXIT_STATUSES.items():
+        yield f"  {status:<13}  {meaning}"
+
+
+def _merge(configured: Mapping[str, str], given: Mapping[str, object]) -> dict[str, OptionValue]:
+    """Return the options of a run, the type under the name ``type``; what was ``given`` on the command line wins."""
+    options = assign_default_options({**configured, **given})
+    if given.get("parallel_checksum") and "checksum" not in given:
+        options["checksum"] = False
+    if "stop_slave" not in given and options["transfer_type"] != TransferType.XTRABACKUP:
+        options["stop_slave"] = False  # a default of the fleet, for the backups in it
+    merged = {name: _plain(value) for name, value in asdict(options_from_mapping(options)).items()}
+    return {"type" if name == "transfer_type" else name: value for name, value in merged.items()}
+
+
+def _plain(value: OptionValue) -> OptionValue:
+    return str(value) if isinstance(value, StrEnum) else value
+
+
+def _line_of(name: str, text: str) -> int:
+    lines = enumerate(text.split("\n"), start=1)
+    return next((number for number, line in lines if re.split("[=:]", line)[0].strip().lower() == name), 0)
+
+
+def _exit_for_usage(error: UsageError) -> NoReturn:
+    logger.error("%s", error)
+    raise SystemExit(error.exit_status) from error
+
+
+def _transfer() -> int:
+    """Run the transfer that the command line asks for and return the exit status."""
+    try:
+        source_host, source_path, target_hosts, target_paths, options = option_parse()
+        if options["verbose"]:
+            logging.getLogger("transferpy").setLevel(logging.DEBUG)
+        from transferpy.Transferer import Transferer  # noqa: PLC0415  # loads cumin, which --help need not wait for
+
+        return _exit_status(Transferer(source_host, source_path, target_hosts, target_paths, options).run())
+    except TransferpyError as error:
+        logger.error("%s", error)  # noqa: TRY400  # an expected failure needs no traceback
+        return error.exit_status
+    except Exception as error:  # the last line of defence: no user ever sees a bare traceback
+        verbose = logger.isEnabledFor(logging.DEBUG)
+        hint = "" if verbose else " (run it with --verbose for the traceback)"
+        reason = f"{type(error).__name__}: {error}"
+        logger.exception("unexpected error: %s%s", reason, hint, exc_info=verbose)
+        return 1
+
+
+def _exit_status(statuses: Sequence[int]) -> int:
+    """Return 0 if there are statuses and all are 0, else the first other, as 1 if no process can exit with it."""
+    failed = next((status for status in statuses if status != 0), 0 if statuses else 1)
+    return failed if 0 <= failed <= 255 else 1  # noqa: PLR2004  # an exit status has 8 bits
+
+
+@contextmanager
+def signals() -> Iterator[list[signal.Signals]]:
+    """Turn the first HUP, INT or TERM into Interrupted, and yield the list in which each that comes is noted.
+
+    Further ones only get a message: the clean-up that the first one started must finish. A signal that is ignored from
+    the start (nohup, background jobs) stays ignored.
+    """
+    received: list[signal.Signals] = []
+
+    def receive(signum: int, _frame: FrameType | None) -> None:
+        name = signal.Signals(signum).name
+        received.append(signal.Signals(signum))
+        if len(received) > 1:
+            logger.warning("%s: the run is already stopping; please wait until everything is cleaned up", name)
+            return
+        logger.warning("%s: stopping the run and cleaning up", name)
+        raise Interrupted(signum)
+
+    previous = {signum: signal.getsignal(signum) for signum in _SIGNALS}
+    handled = {signum: handler for signum, handler in previous.items() if handler not in {signal.SIG_IGN, None}}
+    try:
+        for signum in handled:
+            signal.signal(signum, receive)
+        yield received
+    finally:
+        for signum, handler in handled.items():
+            signal.signal(signum, handler)
+
+
+@contextmanager
+def _console_logging() -> Iterator[None]:
+    """Send the log lines of transferpy to standard error, from INFO on, and keep those of cumin off the console."""
+    for name in ("cumin", "ClusterShell"):
+        library = logging.getLogger(name)
+        library.addHandler(logging.NullHandler())
+        library.propagate = False
+    package = logging.getLogger("transferpy")
+    level, propagate = package.level, package.propagate
+    handler = _ConsoleHandler(sys.stderr)
+    handler.setFormatter(_ConsoleFormatter("%(asctime)s %(levelname)-5s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
+    package.propagate = False
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        package.setLevel(level)
+        package.propagate = propagate
+
+
+class _ConsoleHandler(logging.StreamHandler):  # type: ignore[type-arg]  # not subscriptable at run time in Python 3.11
+    """A handler that loses a line rather than the run.
+
+    Nobody may read it, the disk behind it may be full, or a signal may come while one is written, when its handler
+    may not write another.
+    """
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the name that logging calls
+        pass
+
+
+class _ConsoleFormatter(logging.Formatter):
+    """One line for each message: what a name on a host holds can neither fake a line nor drive the terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name that logging calls
+        return _printable(super().formatMessage(record))
+
+    def formatException(  # noqa: N802  # the name that logging calls
+        self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+    ) -> str:
+        return "\n".join("    " + _printable(line) for line in super().formatException(ei).splitlines())
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _replace_closed_streams() -> None:
+    """Put /dev/null in place of each standard stream that was closed, for us and for the processes that we start.
+
+    Otherwise the next file or socket that is opened gets its number, and then what others print.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115  # stays open, as what it replaces
+            os.set_inheritable(stream.fileno(), True)  # noqa: FBT003  # takes no keyword
+            setattr(sys, name, stream)
