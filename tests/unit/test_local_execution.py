@@ -150,12 +150,14 @@ def test_a_job_gets_time_to_clean_up_and_nothing_of_it_stays(execution: LocalExe
     assert [pid for pid in pids if lives(pid)] == []
 
 
-def test_a_job_that_ignores_term_is_killed_when_its_grace_is_over(execution: LocalExecution) -> None:
-    job = execution.start_job(HOST, "trap '' TERM; echo ready; while :; do sleep 1000; done")
+def test_a_job_that_ignores_term_is_killed_when_its_grace_is_over(execution: LocalExecution, tmp_path: Path) -> None:
+    job = execution.start_job(HOST, f"trap '' TERM; echo ready; sleep 1000; touch {tmp_path}/went-on; sleep 1000")
     wait_until(lambda: job.result.output)
     began = time.monotonic()
     assert execution.kill_job(HOST, job, grace=0.5).returncode == 128 + 9
     assert 0.5 <= time.monotonic() - began < 3
+    assert job.result.output == "ready"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_program_without_script_gets_term_itself(execution: LocalExecution) -> None:

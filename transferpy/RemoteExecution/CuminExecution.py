@@ -11,8 +11,6 @@ from transferpy.Exceptions import RemoteExecutionError
 from transferpy.RemoteExecution.jobs import ENVIRONMENT_VARIABLE, LOCALHOST, RunningJob, ThreadedExecution
 from transferpy.RemoteExecution.LocalExecution import LocalExecution
 
-CONFIG_FILE = "/etc/cumin/config.yaml"
-
 _START_TIME = 1.0
 """Seconds that a job gets to show its first process before we cut its ssh off and look for it on the host."""
 _KILLER_TIME = 30.0
@@ -53,6 +51,8 @@ fi
 for round in {1..50}; do
   look
   ((${#births[@]})) || exit 0
+  # Stopped first, or a shell would go on to its next command when its child is killed before it.
+  kill -STOP "${!births[@]}" 2>/dev/null
   kill -KILL "${!births[@]}" 2>/dev/null
   sleep 0.05
 done
@@ -65,8 +65,10 @@ class CuminExecution(ThreadedExecution):
     """Runs commands on any host that cumin knows; those on ``localhost`` need no cumin.
 
     Args:
-        config: cumin's configuration; by default, that of its configuration file.
+        config: cumin's configuration; by default, what ``config_file`` says.
     """
+
+    config_file = "/etc/cumin/config.yaml"
 
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
         self._given_config = copy.deepcopy(dict(config)) if config is not None else None
@@ -79,7 +81,9 @@ class CuminExecution(ThreadedExecution):
         from transferpy.RemoteExecution import cumin_transport  # noqa: PLC0415 - slow, and localhost needs none
 
         config = self._given_config
-        return cumin_transport.with_ssh_settings(cumin_transport.load_config(CONFIG_FILE) if config is None else config)
+        return cumin_transport.with_ssh_settings(
+            cumin_transport.load_config(self.config_file) if config is None else config
+        )
 
     def resolve(self, word: str) -> str:
         """As RemoteExecution.resolve: a query of cumin, an IP address, or ``localhost``; asked only once."""

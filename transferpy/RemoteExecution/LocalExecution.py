@@ -67,9 +67,11 @@ class LocalExecution(ThreadedExecution):
             if time.monotonic() > deadline:
                 left = " ".join(str(process.pid) for process in processes)
                 raise RemoteExecutionError(f"{job.host}: processes that survive SIGKILL: {left}")
-            for process in processes:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
+            # Stopped first, or a shell would go on to its next command when its child is killed before it.
+            for action in (psutil.Process.suspend, psutil.Process.kill):
+                for process in processes:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        action(process)
             _wait_for_end(processes, 0.1)
 
 

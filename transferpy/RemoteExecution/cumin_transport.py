@@ -121,6 +121,11 @@ class _JobHandler(SyncEventHandler):  # type: ignore[misc]  # cumin has no types
     job: ClassVar[RunningJob]
     returncode: ClassVar[int | None] = None
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # By the name of this class cumin's own messages, whole scripts among them, would be ours.
+        self.logger = logging.getLogger("cumin.transports.clustershell.SyncEventHandler")
+
     def ev_read(self, _worker: Any, _node: str, _stream: str, line: bytes) -> None:
         """Take a line of output; cumin's own method, which keeps them all, is left out on purpose."""
         self.job.take_line(line)
