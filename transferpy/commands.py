@@ -1,7 +1,7 @@
 """Commands and pipelines as values, and the one renderer that turns them into shell text.
 
-Nothing else in transferpy writes a quote, a pipe sign or a redirection. A command is a tuple of arguments; an argument is
-text, a variable of the host session (its port, its run directory), or a join of both.
+Nothing else in transferpy writes a quote, a pipe sign or a redirection. A command is a tuple of arguments; an argument
+is text, a variable of the host session (its port, its run directory), or a join of both.
 """
 
 import base64
@@ -126,8 +126,8 @@ def render_function(name: str, commands: tuple[Command, ...]) -> str:
 def render_pipeline_function(name: str, pipeline: Pipeline) -> str:
     """Return a shell function that runs ``pipeline``.
 
-    It leaves the exit status of every stage, in order, in the array ``statuses``, and what stage N wrote to its standard
-    error in ``$run_directory/NAME.N.err``.
+    It leaves the exit status of every stage, in order, in the array ``statuses``, and what stage N wrote to its
+    standard error in ``$run_directory/NAME.N.err``.
     """
     before: list[str] = []
     after: list[str] = []
@@ -141,7 +141,7 @@ def render_pipeline_function(name: str, pipeline: Pipeline) -> str:
                 stages.append(f"{{ {render_command(command)} && cat >/dev/null; }} {errors}")
             case Tee(branch=branch, output=output):
                 fifo = f'"$run_directory"/{name}.{number}.fifo'
-                before.append(f"mkfifo -- {fifo} || return")
+                before.append(f"rm -f -- {fifo} && mkfifo -- {fifo} || return")
                 before.append(f"{render_command(branch)} <{fifo} >{render_argument(output)} {errors} &")
                 before.append(f"local branch_{number}=$!")
                 stages.append(f"tee -p -- {fifo} {errors.replace('2>', '2>>')}")
@@ -154,9 +154,9 @@ def render_pipeline_function(name: str, pipeline: Pipeline) -> str:
 def wrap_script(script: str, *arguments: str) -> str:
     """Return one line of shell that runs ``script`` in bash, whatever shell parses that line.
 
-    The script travels compressed and in base64: a login shell that is not bash, the replacement of ``%h`` by ClusterShell
-    and names that are not UTF-8 cannot change it. ``arguments`` stay readable in the process list; they must be plain
-    words.
+    The script travels compressed and in base64: a login shell that is not bash, the replacement of ``%h`` by
+    ClusterShell and names that are not UTF-8 cannot change it. ``arguments`` stay readable in the process list; they
+    must be plain words.
 
     Raises:
         ValueError: an argument is not a plain word.

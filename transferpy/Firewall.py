@@ -1,0 +1,110 @@
+"""Which doors a target's firewalls need, and how each is opened and closed.
+
+A door is a rule that admits one source address to one TCP port and carries the name of the run. Commands that are not
+programs (``delete_while_present``, ``nft_delete_commented``) are functions of ``host.sh``.
+"""
+
+import ipaddress
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from transferpy.commands import Command, Variable
+from transferpy.options import FirewallChoice
+
+PORT = Variable("port")
+_LOCK_SECONDS = "30"  # concurrent runs hold the lock of iptables for milliseconds each
+
+
+@dataclass(frozen=True, kw_only=True)
+class Door:
+    """One rule: the command that adds it, and the one that removes it and is content when it is not there."""
+
+    tool: str
+    opening: Command
+    closing: Command
+
+
+def doors(rules: Mapping[str, str], choice: FirewallChoice, source_address: str, run_id: str) -> tuple[Door, ...]:
+    """Return the doors that a connection from ``source_address`` needs on a host.
+
+    Args:
+        rules: what each firewall tool of the host printed: ``-S INPUT`` of iptables, ip6tables and their ``-legacy``
+            variants, ``-j list chains`` of nft.
+        choice: which kind of firewall to open; ``auto`` opens each that really filters.
+        source_address: the IPv4 or IPv6 address that the host will see.
+        run_id: the name that the rules carry.
+    """
+    if choice is FirewallChoice.NONE:
+        return ()
+    ipv6 = ipaddress.ip_address(source_address).version == 6  # noqa: PLR2004 # the number of the protocol
+    comment = f"transferpy-{run_id}"
+    own_tool = "ip6tables" if ipv6 else "iptables"
+    found: list[Door] = []
+    for tool in (own_tool, f"{own_tool}-legacy"):
+        listing = rules.get(tool, "")
+        if choice is FirewallChoice.IPTABLES or (choice is FirewallChoice.AUTO and filters(listing)):
+            found += [_iptables_door(tool, source_address, comment)] if tool in rules else []
+    if choice is not FirewallChoice.IPTABLES:
+        # The chain of iptables-nft is left to its own tool, which cannot read what nft writes into it.
+        skipped = _Chain("ip6" if ipv6 else "ip", "filter", "INPUT") if rules.get(own_tool) else None
+        chains = _input_chains(rules.get("nft", ""), "ip6" if ipv6 else "ip")
+        found += [
+            _nft_door(chain, source_address, comment)
+            for chain in chains
+            if choice is FirewallChoice.NFTABLES or chain != skipped
+        ]
+    return tuple(found)
+
+
+def filters(listing: str) -> bool:
+    """Tell whether ``iptables -S INPUT`` printed anything that can refuse a packet."""
+    return any(line != "-P INPUT ACCEPT" for line in listing.splitlines() if line)
+
+
+def _iptables_door(tool: str, source_address: str, comment: str) -> Door:
+    rule = (
+        *("-s", source_address, "-p", "tcp", "--dport", PORT),
+        *("-m", "comment", "--comment", comment, "-j", "ACCEPT"),
+    )
+    return Door(
+        tool=tool,
+        # At the top: behind a final REJECT a rule opens nothing.
+        opening=Command((tool, "-w", _LOCK_SECONDS, "-I", "INPUT", "1", *rule)),
+        closing=Command(("delete_while_present", tool, *rule)),
+    )
+
+
+@dataclass(frozen=True)
+class _Chain:
+    family: str
+    table: str
+    name: str
+
+
+def _input_chains(listing: str, family: str) -> list[_Chain]:
+    """Return the base chains that filter input of ``family``.
+
+    An accept in one chain does not overrule a drop in another base chain on the same hook, so each needs a door.
+    """
+    try:
+        objects = json.loads(listing)["nftables"]
+    except (ValueError, KeyError):
+        return []
+    chains = [item["chain"] for item in objects if "chain" in item]
+    return [
+        _Chain(chain["family"], chain["table"], chain["name"])
+        for chain in chains
+        if chain.get("hook") == "input" and chain.get("type") == "filter" and chain["family"] in ("inet", family)
+    ]
+
+
+def _nft_door(chain: _Chain, source_address: str, comment: str) -> Door:
+    family = "ip6" if ":" in source_address else "ip"
+    where = (chain.family, chain.table, chain.name)
+    rule = (family, "saddr", source_address, "tcp", "dport", PORT, "accept", "comment", f'"{comment}"')
+    return Door(
+        tool="nft",
+        opening=Command(("nft", "insert", "rule", *where, *rule)),
+        closing=Command(("nft_delete_commented", *where, comment)),
+    )

@@ -1,0 +1,397 @@
+"""The six steps of a transfer: ask, decide, do, check, publish, tell."""
+
+import logging
+import secrets
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from transferpy.checksum import differing_paths, name_some
+from transferpy.conversation import Conversation, Session, log_finished
+from transferpy.Exceptions import (
+    PreflightError,
+    RemoteExecutionError,
+    StreamError,
+    TransferpyError,
+    UsageError,
+    VerificationError,
+)
+from transferpy.options import Location, TransferRequest, options_from_mapping
+from transferpy.plan import TargetPlan, TransferPlan, make_plan, questions
+from transferpy.preflight import HostFacts, parse_facts, preflight_script
+from transferpy.RemoteExecution.CuminExecution import CuminExecution
+from transferpy.RemoteExecution.interface import Job, RemoteExecution
+from transferpy.session import source_script, target_script
+
+logger = logging.getLogger(__name__)
+
+_READY_TIME = 120.0
+"""Seconds for a session to begin, or to listen: it waits for the locks of firewalls and of nothing else."""
+_OTHER_END_TIME = 5.0
+"""Seconds that the other end gets to say why, when a stream fails: the first to fail is often only the victim."""
+_PROGRESS_INTERVAL = 60.0
+_BROKEN_PIPE = 141
+_TERMINATED = 143
+
+
+class Transferer:
+    """Copies one source to one or more targets.
+
+    Args:
+        source_host: the host to copy from, by any name that cumin knows; ``localhost`` needs no ssh.
+        source_path: the file or directory to copy.
+        target_hosts: the hosts to copy to.
+        target_paths: a directory on each of them.
+        options: any of the options of ``transfer.py``, with ``_``; ``type`` and ``transfer_type`` mean the same.
+        remote: how to run commands on the hosts; by default with cumin.
+    """
+
+    def __init__(  # noqa: PLR0913 # existing programs call it like this
+        self,
+        source_host: str,
+        source_path: str,
+        target_hosts: Sequence[str],
+        target_paths: Sequence[str],
+        options: Mapping[str, object] = {},  # never changed; existing programs look at the default
+        *,
+        remote: RemoteExecution | None = None,
+    ) -> None:
+        self._source = (source_host, source_path)
+        self._targets = (tuple(target_hosts), tuple(target_paths))
+        self._options = dict(options)
+        self._remote = remote or CuminExecution()
+        self._run_id = secrets.token_hex(8)
+        self._conversation = Conversation(self._remote, self._run_id)
+        self._source_session: Session | None = None
+
+    def run(self) -> list[int]:
+        """Copy, and return one exit status for each target, or a single one if the run failed before any was tried.
+
+        No expected failure is raised, each is logged; what was changed on the hosts is undone also when a signal or a
+        bug ends the run.
+        """
+        began = time.monotonic()
+        try:
+            plan = self._prepare()
+        except PreflightError as error:
+            for problem in error.problems:
+                logger.error("%s", problem)  # noqa: TRY400 # not a bug, no traceback
+            logger.error("refused: %d problem(s); nothing was changed", len(error.problems))  # noqa: TRY400 # as above
+            return [error.exit_status]
+        except TransferpyError as error:
+            logger.error("%s", error)  # noqa: TRY400 # as above
+            return [error.exit_status]
+        try:
+            statuses = [self._copy(plan, target) for target in plan.targets]
+        finally:
+            if self._source_session:
+                self._conversation.end(self._source_session)
+        logger.info(
+            "%d of %d target(s) succeeded in %.1f s", *(statuses.count(0), len(statuses), time.monotonic() - began)
+        )
+        return statuses
+
+    # --- ask and decide
+
+    def _prepare(self) -> TransferPlan:
+        request = self._resolve(self._request())
+        hosts, silent = self._ask(request)
+        try:
+            plan = make_plan(request, hosts, self._run_id, silent)
+        except PreflightError as error:
+            if set(error.problems) == set(silent.values()):
+                raise RemoteExecutionError("; ".join(error.problems)) from error
+            raise
+        facts = plan.facts
+        logger.info(
+            "%s: %d file(s), %s, to %s (%s)",
+            *(plan.source, facts.files, size(facts.bytes), ", ".join(str(target.location) for target in plan.targets)),
+            plan.stream,
+        )
+        for note in plan.notes:
+            logger.warning("%s", note)
+        return plan
+
+    def _request(self) -> TransferRequest:
+        hosts, paths = self._targets
+        if len(hosts) != len(paths):
+            raise UsageError(f"{len(hosts)} target hosts, but {len(paths)} target paths")
+        return TransferRequest(
+            source=Location(host=self._source[0], path=self._source[1]),
+            targets=tuple(Location(host=host, path=path) for host, path in zip(hosts, paths, strict=True)),
+            options=options_from_mapping(self._options),
+        )
+
+    def _resolve(self, request: TransferRequest) -> TransferRequest:
+        """Return the request with the one host that each of its words names."""
+        return replace(
+            request,
+            source=replace(request.source, host=self._remote.resolve(request.source.host)),
+            targets=tuple(replace(target, host=self._remote.resolve(target.host)) for target in request.targets),
+        )
+
+    def _ask(self, request: TransferRequest) -> tuple[dict[str, HostFacts], dict[str, str]]:
+        """Return what the hosts answered, and why the others did not."""
+        asked = questions(request, {target.host: _addresses(target.host) for target in request.targets})
+        lines: dict[str, list[str]] = {host: [] for host in asked}
+        facts: dict[str, HostFacts] = {}
+        silent: dict[str, str] = {}
+        jobs: dict[str, Job] = {}
+        try:
+            for host, what in asked.items():
+                script = preflight_script(self._run_id, what)
+                jobs[host] = self._remote.start_job(host, script, on_line=lines[host].append)
+            for host, job in jobs.items():
+                try:
+                    result = self._remote.wait_job(host, job)
+                except RemoteExecutionError as error:
+                    silent[host] = str(error)
+                    continue
+                found = parse_facts(host, self._run_id, lines[host])
+                if found:
+                    facts[host] = found
+                else:
+                    said = result.output[-500:] or "nothing"
+                    silent[host] = f"{host}: the preflight ended with status {result.returncode} and said: {said}"
+        finally:
+            for host, job in jobs.items():
+                if host not in facts and host not in silent:
+                    self._remote.kill_job(host, job)
+        for answers in facts.values():
+            for run in answers.finished:
+                log_finished(answers.host, run)
+        return facts, silent
+
+    # --- do, check, publish
+
+    def _copy(self, plan: TransferPlan, target: TargetPlan) -> int:
+        """Copy to one target and return its exit status."""
+        session: Session | None = None
+        try:
+            source, session = self._start_sessions(plan, target)
+            _Copy(self._conversation, plan, target, source, session).run(last=target is plan.targets[-1])
+        except TransferpyError as error:
+            logger.error("%s: failed: %s", target.location, error)  # noqa: TRY400 # not a bug, no traceback
+            return error.exit_status
+        finally:
+            if session:
+                self._conversation.end(session)
+            if self._source_session and not self._source_session.alive:
+                self._conversation.end(self._source_session)
+                self._source_session = None
+        return 0
+
+    def _start_sessions(self, plan: TransferPlan, target: TargetPlan) -> tuple[Session, Session]:
+        if self._source_session is None:
+            script = source_script(self._run_id, plan.source_session)
+            self._source_session = self._conversation.start(plan.source.host, script)
+        script = target_script(self._run_id, target.session)
+        return self._source_session, self._conversation.start(target.location.host, script)
+
+
+@dataclass
+class _Copy:
+    """One stream, from the one source session to one target session."""
+
+    conversation: Conversation
+    plan: TransferPlan
+    target: TargetPlan
+    source_session: Session
+    target_session: Session
+
+    def run(self, *, last: bool) -> None:
+        """Copy, check and publish; ``last`` lets the source end while the target publishes."""
+        self._meet()
+        self._stream()
+        self._check()
+        if last:
+            self.conversation.order(self.source_session, "stop")
+        self.conversation.order(self.target_session, "publish")
+        self.conversation.wait(self.target_session, until=lambda: "published" in self.target_session.seen)
+        logger.info("%s: complete", self.target.final)
+
+    @property
+    def _sessions(self) -> tuple[Session, Session]:
+        return self.source_session, self.target_session
+
+    @property
+    def _jobs(self) -> tuple[tuple[Session, str, tuple[str, ...]], ...]:
+        """The stream's job on each end: whose, its name, and its stages."""
+        return (
+            (self.source_session, f"send_{self.target.label}", self.target.sender_names),
+            (self.target_session, "receive", self.target.session.receiver.names),
+        )
+
+    # --- do
+
+    def _meet(self) -> None:
+        """Have the target listen and the source connect."""
+        source, target = self._sessions
+        source.forget("manifest", "digests", "changed", "stream-digest")
+        self._wait_for("ready", source, target)
+        if self.target.session.encrypt:
+            self.conversation.order(target, "peer", source.seen["ready"].fields["certificate"])
+        self._wait_for("listening", target)
+        port = target.seen["listening"].fields["port"]
+        opened = ", firewall opened" if self.target.session.doors else ""
+        logger.info("%s: port %s listens for %s%s", target.host, port, source.host, opened)
+        source.bytes = 0
+        source.moved = target.moved = time.monotonic()
+        words = (self.target.label, self.target.address, port, target.seen["ready"].fields["certificate"])
+        self.conversation.order(source, "send", *words)
+
+    def _wait_for(self, event: str, *sessions: Session) -> None:
+        """Wait until each of ``sessions`` has sent an event of that name."""
+
+        def late() -> list[str]:
+            return [session.host for session in sessions if event not in session.seen]
+
+        deadline = time.monotonic() + _READY_TIME
+        self.conversation.wait(*self._sessions, until=lambda: not late() or self._has_failed(), deadline=deadline)
+        self._raise_stream_failure()
+        if late():
+            raise RemoteExecutionError(f"{', '.join(late())}: not {event} within {_READY_TIME:.0f} seconds")
+
+    def _stream(self) -> None:
+        """Wait for the end of the stream on both ends.
+
+        Raises:
+            StreamError: a stage failed, the two did not meet, or the stream stood still.
+        """
+        began = reported = time.monotonic()
+        while not self._has_ended() and not self._has_failed():
+            now = time.monotonic()
+            self._check_limits(now - began, now - max(session.moved for session in self._sessions))
+            if now - reported > _PROGRESS_INTERVAL:
+                reported = now
+                self._log_progress(now - began)
+            self.conversation.wait(
+                *self._sessions, until=lambda: self._has_ended() or self._has_failed(), deadline=now + 1
+            )
+        self._raise_stream_failure()
+        took = max(time.monotonic() - began, 0.001)
+        total = self.plan.facts.bytes
+        logger.info("%s: received %s in %.1f s (%s/s)", self.target_session.host, size(total), took, size(total / took))
+
+    def _has_ended(self) -> bool:
+        return all(job in session.statuses for session, job, _ in self._jobs)
+
+    def _has_failed(self) -> bool:
+        return any(any(session.statuses.get(job, ())) for session, job, _ in self._jobs)
+
+    def _check_limits(self, since_start: float, since_moved: float) -> None:
+        options = self.plan.options
+        names = f"{self.source_session.host} to {self.target_session.host}"
+        port = self.target_session.seen["listening"].fields["port"]
+        connected = "connected" in self.target_session.seen or self.target_session.bytes
+        if not connected and since_start > options.connect_timeout:
+            raise StreamError(
+                f"{names}: no connection to {self.target.address} port {port} within {options.connect_timeout} seconds;"
+                " is there a firewall between the two? (--connect-timeout)"
+            )
+        if since_moved > options.idle_timeout:
+            raise StreamError(
+                f"{names}: the stream stood still for {options.idle_timeout} seconds,"
+                f" after {size(self.target_session.bytes)} (--idle-timeout)"
+            )
+
+    def _log_progress(self, took: float) -> None:
+        done, total = self.source_session.bytes, self.plan.facts.bytes
+        share = f" of {size(total)} ({min(done / total, 1):.0%})" if total else ""
+        logger.info("%s: %s%s sent, %s/s", self.target.location, size(done), share, size(done / took))
+
+    def _raise_stream_failure(self) -> None:
+        if not self._has_failed():
+            return
+        # The first to fail is often only the victim of the other end.
+        deadline = time.monotonic() + _OTHER_END_TIME
+        self.conversation.wait(until=self._has_ended, deadline=deadline)
+        raise StreamError("; ".join(self._culprits()))
+
+    def _culprits(self) -> list[str]:
+        """Say which stages failed: those that touch files before those that touch the network, victims last."""
+        found: list[tuple[int, str]] = []
+        for session, job, names in self._jobs:
+            transport = 0 if job == "receive" else len(names) - 1
+            for number, status in enumerate(session.statuses.get(job, ())):
+                if status == 0:
+                    continue
+                name = names[number] if number < len(names) else job
+                rank = 2 if status in (_BROKEN_PIPE, _TERMINATED) else 1 if number == transport else 0
+                found.append((rank, _stage_failure(session, job, number, name, status)))
+        worst = min(rank for rank, _ in found)
+        return [text for rank, text in found if rank == worst]
+
+    # --- check
+
+    def _check(self) -> None:
+        """Compare what both ends say of the data.
+
+        Raises:
+            VerificationError: they differ, or the source changed while it was read.
+        """
+        lists = ("manifest", "digests") if self.plan.options.checksum else ("manifest",)
+
+        def known() -> bool:
+            complete = all(name in session.seen for name in lists for session in self._sessions)
+            return complete or "changed" in self.source_session.seen or any(self._failed_checks())
+
+        self.conversation.wait(*self._sessions, until=known)
+        failed = list(self._failed_checks())
+        if failed:
+            raise VerificationError("; ".join(failed))
+        if "changed" in self.source_session.seen:
+            paths = self.source_session.seen["changed"].text("paths").split("\0")
+            raise VerificationError(f"{self.plan.source}: changed during the copy: {name_some(filter(None, paths))}")
+        if self._differ("stream-digest"):
+            raise VerificationError(f"{self.target.location}: the stream was damaged on its way")
+        for name in lists:
+            if self._differ(name):
+                raise VerificationError(f"{self.target.location}: {self._difference(name)}")
+        entries = self.target_session.seen["manifest"].fields["entries"]
+        agreed = "checksums" if self.plan.options.checksum else "names, kinds, owners and sizes"
+        logger.info("%s: %s of %s entries agree with the source", self.target_session.host, agreed, entries)
+
+    def _failed_checks(self) -> Iterator[str]:
+        for session in self._sessions:
+            for job in ("manifest", "stamps", "digest", "sync"):
+                status = max(session.statuses.get(job, (0,)))
+                if status:
+                    yield _stage_failure(session, job, "-", job, status)
+
+    def _differ(self, event: str) -> bool:
+        digests = {session.seen[event].fields["digest"] for session in self._sessions if event in session.seen}
+        return len(digests) > 1
+
+    def _difference(self, name: str) -> str:
+        what = "the content differs" if name == "digests" else "not complete, or of another kind, owner or size"
+        try:
+            lists = [self.conversation.records(session, name) for session in self._sessions]
+            return f"{what}: {name_some(differing_paths(*lists))}"
+        except RemoteExecutionError as error:
+            return f"{what}; which files could not be found out: {error}"
+
+
+def size(number: float) -> str:
+    """Return a number of bytes for people."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 999.5:  # noqa: PLR2004 # so that it never shows as 1000
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} TB"
+
+
+def _stage_failure(session: Session, job: str, stage: int | str, name: str, status: int) -> str:
+    end = f"was ended by signal {status - 128}" if status > 128 else f"failed with status {status}"  # noqa: PLR2004 # shells
+    said = session.errors.get((job, str(stage)), "") or session.errors.get((job, "-"), "")
+    return f"{session.host}: {name} {end}" + (f": {'; '.join(said.splitlines()[-3:])}" if said else "")
+
+
+def _addresses(host: str) -> tuple[str, ...]:
+    """Return what this host knows of the addresses of ``host``, for a source that cannot resolve the name."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return ()
+    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found)) if host != "localhost" else ()

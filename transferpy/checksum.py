@@ -1,0 +1,46 @@
+"""What both ends say of the data, and whether they agree.
+
+The sessions send digests of their lists, not the lists: a list of millions of files stays on its host. Only where the
+digests differ are the lists fetched, record by record, to name what is wrong.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+
+from transferpy.commands import Command
+
+STREAM_DIGEST = Command(("md5sum", "--binary"))
+
+_NAMED_DIFFERENCES = 5
+
+
+def differing_paths(source: Iterable[str], target: Iterable[str]) -> Iterator[str]:
+    """Yield the path of each record that only one of two lists has, once each time it differs.
+
+    Args:
+        source: records in byte order, as ``manifest`` and ``digests`` of a session hold them: any fields, then the
+            path, which begins with ``./``.
+        target: the other side's.
+    """
+    ours, theirs = iter(source), iter(target)
+    left, right = next(ours, None), next(theirs, None)
+    while left is not None or right is not None:
+        if left == right:
+            left, right = next(ours, None), next(theirs, None)
+        elif right is None or (left is not None and os.fsencode(left) < os.fsencode(right)):
+            yield _path(str(left))
+            left = next(ours, None)
+        else:
+            yield _path(right)
+            right = next(theirs, None)
+
+
+def _path(record: str) -> str:
+    return record.partition("./")[2]
+
+
+def name_some(paths: Iterable[str]) -> str:
+    """Return the first few of ``paths``, each once, and how many more there are, for a message."""
+    named = list(dict.fromkeys(paths))
+    text = ", ".join(named[:_NAMED_DIFFERENCES])
+    return text if len(named) <= _NAMED_DIFFERENCES else f"{text} and {len(named) - _NAMED_DIFFERENCES} more"

@@ -1,0 +1,249 @@
+"""Talks with the sessions of one run: starts them, gives them orders, takes their events, and sees them end.
+
+Everything here happens in the thread that calls it; the threads of the jobs only fill the inbox.
+"""
+
+import gzip
+import io
+import logging
+import queue
+import tempfile
+import time
+from base64 import b64decode
+from collections.abc import Callable, Iterator
+
+from transferpy.Exceptions import (
+    FirewallError,
+    PublishError,
+    RemoteExecutionError,
+    TransferpyError,
+)
+from transferpy.RemoteExecution.interface import CommandResult, Outcome, RemoteExecution
+from transferpy.session import Event, finish_dead_runs_script, list_script, order_script, parse_event
+
+logger = logging.getLogger(__name__)
+
+_SILENCE = 120.0
+"""Seconds without a sign of life after which a session that should send one each second is given up."""
+_CLEAN_UP_TIME = 600.0
+"""Seconds that a session gets to undo what it did: removing a large half copy takes a while."""
+_CHUNK = 1 << 16
+
+_ERRORS: dict[str, type[TransferpyError]] = {"port": FirewallError, "firewall": FirewallError, "publish": PublishError}
+
+
+class Session:
+    """A session on a host, as far as its events have told.
+
+    Attributes:
+        host: where it runs.
+        seen: the last event of each name.
+        statuses: the exit statuses of the stages of each job that has ended, by the job's name.
+        errors: the end of what a stage wrote to its standard error, by job and number of the stage.
+        bytes: how far the stream is, as the stage that reads it counts.
+        moved: when that last grew (monotonic seconds).
+        outcome: how the session's command ended, once it has.
+        error: what the session gave as the reason for its end.
+    """
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.seen: dict[str, Event] = {}
+        self.statuses: dict[str, tuple[int, ...]] = {}
+        self.errors: dict[tuple[str, str], str] = {}
+        self.bytes = 0
+        self.moved = self.heard = time.monotonic()
+        self.outcome: Outcome | None = None
+        self.error: TransferpyError | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the session can still take orders."""
+        return self.outcome is None and self.error is None
+
+    @property
+    def undone(self) -> bool:
+        """Whether the session said that it left nothing behind."""
+        end = self.seen.get("end")
+        return end is not None and end.fields.get("undone") == "yes"
+
+    @property
+    def directory(self) -> str:
+        """Its run directory; empty until it has said hello."""
+        return self.seen["hello"].text("directory") if "hello" in self.seen else ""
+
+    def forget(self, *names: str) -> None:
+        """Forget events that the next stream will bring anew."""
+        for name in names:
+            self.seen.pop(name, None)
+
+    def take(self, event: Event) -> None:
+        """Take an event in."""
+        self.heard = time.monotonic()
+        self.seen[event.name] = event
+        match event.name:
+            case "progress":
+                moved = int(event.fields.get("bytes", "0"))
+                if moved > self.bytes:
+                    self.moved = self.heard
+                self.bytes = max(moved, self.bytes)
+            case "stages":
+                words = event.fields["statuses"].split(",")
+                self.statuses[event.fields["job"]] = tuple(int(word) for word in words)
+            case "stderr":
+                self.errors[event.fields["job"], event.fields["stage"]] = event.text("text").strip()
+            case "error":
+                kind = _ERRORS.get(event.fields["kind"], RemoteExecutionError)
+                self.error = kind(f"{self.host}: {event.text('text').strip()}")
+            case "undo-failed":
+                entry, text = event.text("entry"), event.text("text").strip()
+                logger.warning("%s: not undone, the next run tries again: %s: %s", self.host, entry, text)
+            case "finished-dead-run":
+                log_finished(self.host, event.fields["run"])
+
+
+def log_finished(host: str, run: str) -> None:
+    """Log that a host was cleaned of what a killed run had left there."""
+    logger.info("%s: undid what the run %s, which was killed, had left there", host, run)
+
+
+class Conversation:
+    """All the sessions of one run.
+
+    Args:
+        remote: how to reach the hosts.
+        run_id: the name of the run.
+    """
+
+    def __init__(self, remote: RemoteExecution, run_id: str) -> None:
+        self._remote = remote
+        self._run_id = run_id
+        self._inbox: queue.SimpleQueue[tuple[Session, str | Outcome]] = queue.SimpleQueue()
+        self._jobs: dict[Session, object] = {}
+        self._orders: dict[Session, RemoteExecutionError] = {}
+
+    def start(self, host: str, script: str) -> Session:
+        """Start a session on ``host`` and return at once.
+
+        Raises:
+            RemoteExecutionError: the host's name is no good.
+        """
+        session = Session(host)
+        job = self._remote.start_job(
+            host,
+            script,
+            on_line=lambda line: self._inbox.put((session, line)),
+            on_end=lambda outcome: self._inbox.put((session, outcome)),
+        )
+        self._jobs[session] = job
+        return session
+
+    def order(self, session: Session, *words: str) -> None:
+        """Give a session an order and return at once; a lost order shows in the next ``wait``."""
+
+        def ended(outcome: Outcome) -> None:
+            if isinstance(outcome, CommandResult) and outcome.returncode != 0:
+                outcome = RemoteExecutionError(f"{session.host}: an order was not taken: {outcome.output}")
+            if isinstance(outcome, RemoteExecutionError):
+                self._inbox.put((session, outcome))
+
+        self._remote.start_job(session.host, order_script(session.directory, *words), on_end=ended)
+
+    def wait(self, *sessions: Session, until: Callable[[], bool], deadline: float | None = None) -> bool:
+        """Take in what the hosts say until a condition holds; return whether it does.
+
+        Args:
+            sessions: those that must live on meanwhile.
+            until: the condition, looked at after each event.
+            deadline: monotonic seconds when to give up, or None.
+
+        Raises:
+            TransferpyError: one of the sessions ended, failed or fell silent.
+        """
+        while not until():
+            for session in sessions:
+                self._check(session)
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+            self._take_in()
+        return True
+
+    def _take_in(self) -> None:
+        try:
+            # The time-out bounds how late a deadline is noticed.
+            session, item = self._inbox.get(timeout=0.5)
+        except queue.Empty:
+            return
+        if not isinstance(item, str):
+            session.outcome = item
+        elif (event := parse_event(item, self._run_id)) is not None:
+            session.take(event)
+
+    @staticmethod
+    def _check(session: Session) -> None:
+        if session.error:
+            raise session.error
+        if isinstance(session.outcome, RemoteExecutionError):
+            raise session.outcome
+        if session.outcome is not None:
+            end = session.outcome
+            said = f": {end.output.splitlines()[-1]}" if end.output and "end" not in session.seen else ""
+            raise RemoteExecutionError(f"{session.host}: the session ended early, with status {end.returncode}{said}")
+        if time.monotonic() - session.heard > _SILENCE:
+            raise RemoteExecutionError(f"{session.host}: no sign of life for {_SILENCE:.0f} seconds")
+
+    def end(self, *sessions: Session) -> None:
+        """See sessions to their end, by force where they do not end by themselves, and see that nothing is left behind.
+
+        Raises nothing; what could not be undone is logged as a warning.
+        """
+        for session in sessions:
+            job = self._jobs.pop(session, None)
+            if job is None:
+                continue
+            try:
+                # Also where the session said it ended: its command may not be over yet.
+                if not (session.outcome or "end" in session.seen):
+                    self._remote.kill_job(session.host, job, grace=_CLEAN_UP_TIME)  # type: ignore[arg-type]
+                self.wait(until=lambda session=session: session.outcome is not None, deadline=time.monotonic() + 10)  # type: ignore[misc]
+                if "hello" in session.seen and not session.undone:
+                    self._finish(session)
+            except RemoteExecutionError as error:
+                logger.warning(
+                    "%s: could not be cleaned up; the next run on this host will do it: %s (%s)",
+                    *(session.host, error, session.directory),
+                )
+
+    def _finish(self, session: Session) -> None:
+        """Undo on its host what a session left that was killed itself."""
+
+        def take(line: str) -> None:
+            if (event := parse_event(line, self._run_id)) is not None:
+                session.take(event)
+
+        self._remote.run(session.host, finish_dead_runs_script(self._run_id), on_line=take, timeout=_CLEAN_UP_TIME)
+
+    def records(self, session: Session, name: str) -> Iterator[str]:
+        """Fetch a list that a session holds, and yield its records.
+
+        Raises:
+            RemoteExecutionError: it could not be fetched.
+        """
+        with tempfile.TemporaryFile() as file:
+
+            def take(line: str) -> None:
+                file.write(b64decode(line))
+
+            result = self._remote.run(session.host, list_script(session.directory, name), on_line=take)
+            if result.returncode != 0:
+                raise RemoteExecutionError(f"{session.host}: cannot read {session.directory}/{name}")
+            file.seek(0)
+            with gzip.open(file) as records:
+                yield from _split(records)
+
+
+def _split(stream: io.BufferedIOBase | gzip.GzipFile) -> Iterator[str]:
+    rest = b""
+    while chunk := stream.read(_CHUNK):
+        *whole, rest = (rest + chunk).split(b"\0")
+        yield from (record.decode(errors="surrogateescape") for record in whole)

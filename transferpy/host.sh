@@ -1,0 +1,165 @@
+# shellcheck shell=bash disable=SC2015,SC2154
+# (SC2015: "a && b || fail" is meant as it reads. SC2154: variables come from the lines before this text.)
+# What every script on a host begins with: a known environment, events to the orchestration host, and the undo list.
+#
+# Set before this text: run_id (a plain word). Called as: bash -c SCRIPT transferpy JOB, where JOB is a word that no other
+# process has in its command line.
+
+set +o posix
+set -u -o pipefail
+umask 077
+# Whatever the host's administrator likes for himself must not change what the tools do here.
+unset TAR_OPTIONS GZIP PIGZ ZSTD_CLEVEL ZSTD_NBTHREADS POSIXLY_CORRECT GREP_OPTIONS CDPATH TMPDIR BLOCKSIZE BLOCK_SIZE GLOBIGNORE
+export LC_ALL=C PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$PATH"
+job=${1-transferpy-$$}
+export TRANSFERPY_JOB=$job
+readonly run_root=/run/transferpy
+exec {events}>&1
+run_directory=
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+emit() { # NAME [KEY=VALUE ...]: one line to the orchestration host; values hold no blanks
+  printf '@transferpy %s %s\n' "$run_id" "$*" 1>&"$events" || exit 141
+}
+
+encode() { # TEXT: as a value
+  printf %s "$1" | base64 -w0
+}
+
+fail() { # KIND MESSAGE: says why, and ends the script; the undo list runs in its EXIT trap
+  emit error kind="$1" text="$(encode "$2")"
+  exit 1
+}
+
+# --- processes --------------------------------------------------------------------------------------------------------
+
+process_start() { # PID: sets REPLY to its start time, which with the pid names one process for good
+  local stat
+  { IFS= read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
+  # The command name, in parentheses, may hold blanks; what follows its end does not.
+  read -ra stat <<<"${stat##*) }"
+  REPLY=${stat[19]}
+}
+
+job_processes() { # JOB: sets the array pids to the processes of that job, this one excepted
+  # A job's processes have its name in their command line (the script and its subshells) or in their environment (what
+  # they started). The search itself has it in neither.
+  local file
+  pids=()
+  while IFS= read -r file; do
+    file=${file#/proc/} file=${file%/*}
+    [ "$file" = "$$" ] || pids+=("$file")
+  done < <(TRANSFERPY_JOB='' exec grep -lzxF -f - -- /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null \
+    <<<"$1"$'\n'"TRANSFERPY_JOB=$1")
+}
+
+stop_processes() { # JOB: ends all its processes but this one: TERM, and KILL after two seconds
+  local signal pids count=0
+  job_processes "$1"
+  for signal in TERM KILL; do
+    [ ${#pids[@]} -eq 0 ] && return 0
+    kill -s "$signal" -- "${pids[@]}" 2>/dev/null
+    for ((count = 0; count < 40; count++)); do
+      job_processes "$1"
+      [ ${#pids[@]} -eq 0 ] && return 0
+      sleep 0.05
+    done
+  done
+  return 1
+}
+
+# --- the undo list ----------------------------------------------------------------------------------------------------
+# Each entry is a file that names one command, written before the change it undoes: a host that is killed in between has
+# an entry with nothing to undo, never a change without an entry. So each command is content when there is nothing to do.
+
+undo_number=100
+
+on_undo() { # GROUP COMMAND [ARGUMENT ...]
+  local entry=$run_directory/undo.$undo_number.$1
+  shift
+  undo_number=$((undo_number + 1))
+  # By way of another name: an entry that a full disk cut short must never be run.
+  printf '%q ' "$@" >"$run_directory/entry" && mv -- "$run_directory/entry" "$entry" ||
+    fail host "cannot write in $run_directory: is it full?"
+}
+
+undo() { # DIRECTORY [GROUP]: runs its entries, newest first; an entry that fails stays, and is reported
+  local entry message index status=0 group=${2-*}
+  # shellcheck disable=SC2206 # the group may be a pattern
+  local entries=("$1"/undo.*.$group)
+  for ((index = ${#entries[@]} - 1; index >= 0; index--)); do
+    entry=${entries[index]}
+    [ -e "$entry" ] || continue
+    # shellcheck disable=SC1090 # written by on_undo
+    if message=$(. "$entry" 2>&1); then
+      rm -f -- "$entry"
+    else
+      status=1
+      emit undo-failed entry="$(encode "$(<"$entry")")" text="$(encode "$message")"
+    fi
+  done
+  return "$status"
+}
+
+delete_while_present() { # TOOL SPECIFICATION ...: takes an iptables rule out of INPUT, as often as it stands there
+  local tool=$1
+  shift
+  while "$tool" -w 30 -C INPUT "$@" 2>/dev/null; do
+    "$tool" -w 30 -D INPUT "$@" || return
+  done
+}
+
+nft_delete_commented() { # FAMILY TABLE CHAIN COMMENT: takes out the rules that carry the comment
+  # By comment and not by a handle kept from before: after a reload of the rules a handle can be another rule's.
+  local rule
+  while IFS= read -r rule; do
+    case $rule in
+      *"comment \"$4\""*"# handle "*) nft delete rule "$1" "$2" "$3" handle "${rule##*# handle }" || return ;;
+    esac
+  done < <(nft -a list chain "$1" "$2" "$3" 2>/dev/null)
+  return 0
+}
+
+remove_directory() { # PATH: removes a staging directory that this run made
+  [ -L "$1" ] || [ ! -d "$1" ] || rm -rf --one-file-system -- "$1"
+}
+
+remove_port_file() { # PATH: removes the lock file of a port, unless another run holds it by now
+  local lock
+  { exec {lock}<"$1"; } 2>/dev/null || return 0
+  if flock -n "$lock" && [ "$1" -ef "/proc/self/fd/$lock" ]; then
+    rm -f -- "$1"
+  fi
+  exec {lock}<&-
+}
+
+remove_run_directory() { # PATH
+  rm -rf -- "$1"
+  rmdir -- "$run_root" 2>/dev/null
+  return 0
+}
+
+# --- what dead runs left ----------------------------------------------------------------------------------------------
+
+finish_dead_runs() { # undoes what sessions left that were killed before they could
+  local directory name pid start mine
+  process_start $$ || return 0
+  mine=$$.$REPLY
+  for directory in "$run_root"/run.*; do
+    [ -d "$directory" ] && [ ! -L "$directory" ] || continue
+    name=${directory##*/run.}
+    start=${name##*.} name=${name%.*}
+    pid=${name##*.} name=${name%.*}
+    process_start "$pid" && [ "$REPLY" = "$start" ] && continue
+    # Renaming claims the work: of two runs that find it at once, one goes on. A claimer that dies is a dead run again.
+    mv -nT -- "$directory" "$run_root/run.$name.$mine" 2>/dev/null || continue
+    directory=$run_root/run.$name.$mine
+    [ -d "$directory" ] || continue
+    [ ! -e "$directory/job" ] || stop_processes "$(<"$directory/job")"
+    if undo "$directory"; then
+      remove_run_directory "$directory"
+      emit finished-dead-run run="$name"
+    fi
+  done
+}

@@ -1,0 +1,135 @@
+"""The stream: what each stage is called with, on the source and on the target.
+
+One row of a table has both directions of a codec or of a transport, so that they cannot grow apart. The variables that
+the commands read (``port``, ``peer_address``, ``run_directory``) are the session's.
+"""
+
+import re
+from dataclasses import dataclass
+
+from transferpy.commands import Argument, Command, Drain, Pipeline, Stage, Tee, Variable, join
+
+PORT = Variable("port")
+PEER_ADDRESS = Variable("peer_address")
+RUN_DIRECTORY = Variable("run_directory")
+STREAM_DIGEST = join(RUN_DIRECTORY, "/stream.digest")
+
+# Sizes measured in docs/architecture.rst: larger blocks than the tools' own are faster, 1 MiB is slower again.
+_TAR_BLOCKS = "256"  # of 512 bytes: 128 KiB
+_SOCAT_BUFFER = "262144"
+
+_ARCHIVE = (
+    *("--format=posix", "--pax-option=delete=atime,delete=ctime"),
+    *("--sparse", "--acls", "--xattrs", "--xattrs-include=*", "--numeric-owner", "--sort=name"),
+)
+_EXTRACT = (
+    *("--preserve-permissions", "--same-owner", "--numeric-owner"),
+    *("--acls", "--xattrs", "--xattrs-include=*", "--delay-directory-restore", "--keep-old-files"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codec:
+    """A compressor: its program on each side, and the package that has it."""
+
+    compress: Command
+    decompress: Command
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transport:
+    """What carries the stream: the command that listens, for a target, and the one that connects, for a source."""
+
+    listen: Command
+    connect: Command
+
+
+def gzip_codec(source_tools: frozenset[str], target_tools: frozenset[str], cores: int) -> Codec:
+    """Return the codec for gzip streams: pigz where a host has it, else gzip, which every host has."""
+    return Codec(
+        compress=Command(
+            ("pigz", "--stdout", "--processes", str(cores)) if "pigz" in source_tools else ("gzip", "--stdout")
+        ),
+        decompress=Command(("pigz" if "pigz" in target_tools else "gzip", "--decompress", "--stdout")),
+    )
+
+
+# By flavour: to listen, to connect and end at the end of input, and whether it speaks IPv6. The option -w of openbsd's
+# is not used: it would also cut a stream that pauses, with exit status 0.
+_NETCATS = {
+    "openbsd": (("-l",), ("-N",), True),
+    "traditional": (("-l", "-p"), ("-q", "0"), False),
+    "ncat": (("--recv-only", "-l"), ("--send-only",), True),
+}
+
+
+def netcat_flavour(help_text: str) -> str | None:
+    """Return which netcat prints ``help_text`` for ``-h``: openbsd, traditional, ncat, or None for another."""
+    for flavour, pattern in (("openbsd", r"^OpenBSD netcat"), ("ncat", r"^Ncat "), ("traditional", r"^\[v1\.\d")):
+        if re.search(pattern, help_text, re.MULTILINE):
+            return flavour
+    return None
+
+
+def netcat_speaks_ipv6(flavour: str) -> bool:
+    """Tell whether a netcat of that flavour knows IPv6."""
+    return _NETCATS[flavour][2]
+
+
+def netcat(program: str, flavour: str, *, ipv6: bool) -> Transport:
+    """Return the transport that a netcat of that flavour is, under the name that the host knows it by."""
+    listening, connecting, knows_ipv6 = _NETCATS[flavour]
+    family = ("-6" if ipv6 else "-4",) if knows_ipv6 else ()
+    return Transport(
+        listen=Command((program, *family, *listening, PORT)),
+        connect=Command((program, *family, *connecting, PEER_ADDRESS, PORT)),
+    )
+
+
+def tls(peer_name: str, *, ipv6: bool) -> Transport:
+    """Return TLS 1.3 by socat, for a side whose peer must show the one certificate pinned for this run.
+
+    Args:
+        peer_name: the common name of that certificate.
+        ipv6: which IP version the listener speaks.
+    """
+    own_key = (",cert=", RUN_DIRECTORY, "/certificate.pem,key=", RUN_DIRECTORY, "/key.pem")
+    checks = (
+        *(",cafile=", RUN_DIRECTORY, "/peer.pem,verify=1,openssl-min-proto-version=TLS1.3"),
+        f",commonname={peer_name}",
+    )
+    address = f",pf=ip{6 if ipv6 else 4},reuseaddr"
+    socat: tuple[Argument, ...] = ("socat", "-u", "-b", _SOCAT_BUFFER)
+    return Transport(
+        listen=Command((*socat, join("OPENSSL-LISTEN:", PORT, address, *own_key, *checks), "STDOUT")),
+        connect=Command((*socat, "STDIN", join("OPENSSL:", PEER_ADDRESS, ":", PORT, *own_key, *checks))),
+    )
+
+
+def sender(*, source_name: str, codec: Codec | None, transport: Transport, digest: Command | None) -> Pipeline:
+    """Return what runs on the source, in the directory that holds ``source_name``.
+
+    Args:
+        source_name: the file or directory to send.
+        codec: the compressor, or None for none.
+        transport: what carries the stream.
+        digest: the command that digests the stream while it flows, or None.
+    """
+    archive = Command(("tar", "--create", *_ARCHIVE, "-b", _TAR_BLOCKS, "--file=-", "--", f"./{source_name}"))
+    stages: list[Stage] = [archive]
+    if codec:
+        stages.append(codec.compress)
+    if digest:
+        stages.append(Tee(digest, STREAM_DIGEST))
+    return Pipeline((*stages, transport.connect))
+
+
+def receiver(*, codec: Codec | None, transport: Transport, digest: Command | None) -> Pipeline:
+    """Return what runs on the target, in the staging directory; arguments as for :func:`sender`."""
+    stages: list[Stage] = [transport.listen]
+    if digest:
+        stages.append(Tee(digest, STREAM_DIGEST))
+    if codec:
+        stages.append(codec.decompress)
+    extract = Command(("tar", "--extract", *_EXTRACT, "-b", _TAR_BLOCKS, "--file=-"))
+    return Pipeline((*stages, Drain(extract)))

@@ -1,0 +1,228 @@
+"""The preflight: the script that asks a host, and what it answered as values."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+
+from transferpy.commands import Command, render_assignment, render_command
+from transferpy.session import Event, decode, parse_event
+
+# Beside what every Debian system has (coreutils, findutils, gzip, util-linux, libc-bin).
+TOOLS = ("tar", "pigz", "socat", "openssl", "ss", "netstat", "ip", "flock", "awk", "xargs", "cmp", "md5sum", "getent")
+PACKAGES = {
+    "awk": "mawk",
+    "cmp": "diffutils",
+    "flock": "util-linux",
+    "getent": "libc-bin",
+    "ip": "iproute2",
+    "iptables": "iptables",
+    "md5sum": "coreutils",
+    "nft": "nftables",
+    "openssl": "openssl",
+    "socat": "socat",
+    "tar": "tar",
+    "xargs": "findutils",
+}
+NETCATS = ("nc", "nc.openbsd", "ncat", "nc.traditional", "netcat")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFacts:
+    """What stands at the source path.
+
+    Attributes:
+        directory: the directory that holds it.
+        name: its name there; that of what a symbolic link points to, where the path asked for that.
+        kind: ``find -printf %y``: f, d, l ...; empty if there is nothing.
+        identity: device and inode.
+        error: the last thing that could not be read below it, else empty.
+        disk: bytes on disk, files with several names once, holes not at all.
+        inodes: how many files, directories, links and devices.
+        files: how many regular files.
+        bytes: the sum of their sizes.
+        sockets: how many sockets; they are not copied.
+    """
+
+    directory: str
+    name: str
+    kind: str
+    identity: str
+    error: str = ""
+    disk: int = 0
+    inodes: int = 0
+    files: int = 0
+    bytes: int = 0
+    sockets: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouteFacts:
+    """How the source reaches a target: the address it connects to, and the one that the target will see."""
+
+    address: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetFacts:
+    """What stands at a target path.
+
+    Attributes:
+        state: directory, read-only, other or missing.
+        path: the directory without symbolic links.
+        ancestors: device and inode of the directory and of those above it.
+        taken: whether the final name exists there, as whatever.
+        final_identity: device and inode of what has that name.
+        free: bytes that are free.
+        inodes: how many inodes are free, or None where the file system makes them as needed.
+    """
+
+    state: str
+    path: str = ""
+    ancestors: tuple[str, ...] = ()
+    taken: bool = False
+    final_identity: str = ""
+    free: int = 0
+    inodes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostFacts:
+    """All that one host answered.
+
+    Attributes:
+        host: its name.
+        uid: as whom commands run there; 0 is root.
+        cores: how many processors it has.
+        boot: the identifier of its running kernel: the same on two hosts means that they are one machine.
+        tools: which of :data:`TOOLS` it has.
+        listening: the TCP ports in use.
+        netcats: what each netcat prints for ``-h``, by the name of the program.
+        firewalls: what each firewall tool printed; see :func:`transferpy.Firewall.doors`.
+        source: what stands at the source path, on the source host.
+        routes: by the target's index, how the source reaches it.
+        targets: by the target's index, what stands at its path.
+        finished: the dead runs that the preflight cleaned up behind.
+    """
+
+    host: str
+    uid: int
+    cores: int
+    boot: str
+    tools: frozenset[str]
+    listening: frozenset[int]
+    netcats: Mapping[str, str] = field(default_factory=dict)
+    firewalls: Mapping[str, str] = field(default_factory=dict)
+    source: SourceFacts | None = None
+    routes: Mapping[int, RouteFacts] = field(default_factory=dict)
+    targets: Mapping[int, TargetFacts] = field(default_factory=dict)
+    finished: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """A question to the source: how does it reach this target?
+
+    Attributes:
+        index: the target's.
+        host: its name.
+        addresses: what to try where the source cannot resolve the name.
+    """
+
+    index: int
+    host: str
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Questions:
+    """What to ask one host beside its general facts.
+
+    Attributes:
+        source_path: set for the source.
+        routes: the targets, for the source.
+        targets: index, directory and final name of each target on this host.
+        netcat: whether its netcats matter.
+    """
+
+    source_path: str | None = None
+    routes: tuple[Route, ...] = ()
+    targets: tuple[tuple[int, str, str], ...] = ()
+    netcat: bool = False
+
+
+def preflight_script(run_id: str, questions: Questions) -> str:
+    """Return the script that asks a host; it changes nothing there but what dead runs left behind."""
+    calls: list[tuple[str, ...]] = [("finish_dead_runs",), ("host_facts", *TOOLS)]
+    if questions.netcat:
+        calls.append(("netcat_facts", *NETCATS))
+    if questions.source_path is not None:
+        calls.append(("source_facts", questions.source_path))
+    calls += [("route_facts", str(route.index), route.host, *route.addresses) for route in questions.routes]
+    if questions.targets:
+        calls.append(("firewall_facts",))
+    calls += [("target_facts", str(index), directory, name) for index, directory, name in questions.targets]
+    calls.append(("emit", "asked"))
+    package = resources.files("transferpy")
+    texts = [(package / name).read_text(encoding="utf-8") for name in ("host.sh", "preflight.sh")]
+    return "\n".join([render_assignment("run_id", run_id), *texts, *(render_command(Command(call)) for call in calls)])
+
+
+def parse_facts(host: str, run_id: str, lines: Iterable[str]) -> HostFacts | None:
+    """Return what the preflight script printed as values, or None if it did not get to its end."""
+    events = [event for event in (parse_event(line, run_id) for line in lines) if event]
+    by_name: dict[str, list[Event]] = {}
+    for event in events:
+        by_name.setdefault(event.name, []).append(event)
+    if "asked" not in by_name or "host" not in by_name:
+        return None
+    general = by_name["host"][0].fields
+    return HostFacts(
+        host=host,
+        uid=int(general["uid"]),
+        cores=int(general["cores"]),
+        boot=general["boot"],
+        tools=frozenset(_words(general["tools"])),
+        listening=frozenset(int(port) for port in _words(general["listening"])),
+        netcats={event.fields["name"]: decode(event.fields["help"]) for event in by_name.get("netcat", ())},
+        firewalls={event.fields["tool"]: decode(event.fields["rules"]) for event in by_name.get("firewall", ())},
+        source=_source(by_name["source"][0]) if "source" in by_name else None,
+        routes={
+            int(event.fields["index"]): RouteFacts(address=event.fields["address"], source=event.fields["source"])
+            for event in by_name.get("route", ())
+        },
+        targets={int(event.fields["index"]): _target(event) for event in by_name.get("target", ())},
+        finished=tuple(event.fields["run"] for event in by_name.get("finished-dead-run", ())),
+    )
+
+
+def _words(text: str) -> Sequence[str]:
+    return text.split(",") if text else ()
+
+
+def _source(event: Event) -> SourceFacts:
+    numbers = {name: int(event.fields.get(name, "0")) for name in ("disk", "inodes", "files", "bytes", "sockets")}
+    return SourceFacts(
+        directory=decode(event.fields["directory"]),
+        name=decode(event.fields["name"]),
+        kind=event.fields["kind"],
+        identity=event.fields["identity"],
+        error=decode(event.fields["error"]),
+        **numbers,
+    )
+
+
+def _target(event: Event) -> TargetFacts:
+    fields = event.fields
+    if "free" not in fields:
+        return TargetFacts(state=fields["state"])
+    total, free_inodes = fields["inodes"].split(":")
+    return TargetFacts(
+        state=fields["state"],
+        path=decode(fields["path"]),
+        ancestors=tuple(_words(fields["ancestors"])),
+        taken=fields["final"] != "",
+        final_identity=fields["final"],
+        free=int(fields["free"]),
+        inodes=None if total == "0" else int(free_inodes),
+    )

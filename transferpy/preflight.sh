@@ -1,0 +1,116 @@
+# shellcheck shell=bash disable=SC2015,SC2154
+# (SC2015: "a && b || c" is meant as it reads. SC2154: run_id comes from the lines before this text.)
+# The preflight: asks one host everything that the plan needs, as events. It changes nothing but what dead runs left.
+
+join_words() { # WORD ...: sets REPLY to them with commas between
+  local IFS=,
+  REPLY=$*
+}
+
+host_facts() { # TOOL ...: who and what this host is, and which of the tools it has
+  local tool path found=() ports=() line words listing=(netstat -tan)
+  for tool in "$@"; do
+    path=$(type -P -- "$tool") && [ -x "$path" ] && found+=("$tool")
+  done
+  [[ " ${found[*]} " != *" ss "* ]] || listing=(ss -Htan)
+  while read -ra line; do
+    [[ ${line[*]} != *LISTEN* ]] || ports+=("${line[3]##*:}")
+  done < <(exec "${listing[@]}" 2>/dev/null)
+  join_words "${found[@]}"
+  words=$REPLY
+  join_words "${ports[@]}"
+  emit host uid="$EUID" cores="$(nproc)" boot="$(</proc/sys/kernel/random/boot_id)" tools="$words" listening="$REPLY"
+}
+
+netcat_facts() { # NAME ...: what each calls itself, as all flavours go by the name nc
+  local name
+  for name in "$@"; do
+    [ -x "$(type -P -- "$name")" ] || continue
+    emit netcat name="$name" help="$("$name" -h 2>&1 </dev/null | head -c 500 | base64 -w0)"
+  done
+}
+
+firewall_facts() { # what may filter the input of this host, each in its tool's own words
+  # Of iptables the policy and one rule are enough; there may be many thousands.
+  local tool names
+  for tool in iptables ip6tables; do
+    [ "$tool" = iptables ] && names=/proc/net/ip_tables_names || names=/proc/net/ip6_tables_names
+    # Rules in the kernel's older tables are not seen by the newer tools. Asking for them would load those tables; the
+    # kernel names them only where they are in use.
+    if [ -x "$(type -P "$tool-legacy")" ] && grep -qsx filter "$names"; then
+      emit firewall tool="$tool-legacy" rules="$("$tool-legacy" -w 30 -S INPUT 2>/dev/null | head -n 2 | base64 -w0)"
+    fi
+    if [ -x "$(type -P "$tool")" ] && [[ $("$tool" -V 2>/dev/null) != *legacy* ]]; then
+      emit firewall tool="$tool" rules="$("$tool" -w 30 -S INPUT 2>/dev/null | head -n 2 | base64 -w0)"
+    fi
+  done
+  [ ! -x "$(type -P nft)" ] || emit firewall tool=nft rules="$(nft -j list chains 2>/dev/null | base64 -w0)"
+}
+
+source_facts() { # PATH: what is there, and how much
+  local path=$1 directory kind='' identity='' totals='' error=''
+  [[ $path == /* ]] || path=./$path
+  # A slash at the end means what the name points to; without it a symbolic link is copied as one.
+  if [[ $path == */ ]] && [ -d "$path" ]; then
+    IFS= read -r -d '' path < <(realpath -ez -- "$path")
+  fi
+  while [[ $path == *?/ ]]; do path=${path%/}; done
+  directory=${path%/*}
+  read -r kind identity < <(find "$path" -maxdepth 0 -printf '%y %D:%i\n' 2>/dev/null)
+  # Files with several names count once, holes do not count: that is what the copy will need.
+  [ -z "$kind" ] || {
+    read -r totals
+    IFS= read -r error
+  } < <(find "$path" -printf '%y %D:%i %n %b %s\n' 2>&1 | awk '
+    NF != 5 || $1 !~ /^.$/ { error = $0; next }
+    $1 == "s" { sockets++; next }
+    $1 != "d" && $3 > 1 { if (seen[$2]++) next }
+    { inodes++; blocks += $4 }
+    $1 == "f" { files++; bytes += $5 }
+    END {
+      printf "disk=%.0f inodes=%.0f files=%.0f bytes=%.0f sockets=%.0f\n", blocks * 512, inodes, files, bytes, sockets
+      print error
+    }')
+  # shellcheck disable=SC2086 # the totals are words
+  emit source directory="$(encode "${directory:-/}")" name="$(encode "${path##*/}")" kind="$kind" identity="$identity" \
+    error="$(encode "$error")" $totals
+}
+
+route_facts() { # INDEX HOST [ADDRESS ...]: how this host reaches a target, and from which address
+  local index=$1 address route candidates=()
+  case $2 in
+    # The orchestration host reaches this host from an address that leads back to it.
+    localhost) [ -n "${SSH_CONNECTION-}" ] && candidates=("${SSH_CONNECTION%% *}") || candidates=(127.0.0.1) ;;
+    *) mapfile -t candidates < <(getent ahosts "$2" | cut -d' ' -f1 | uniq) ;;
+  esac
+  shift 2
+  for address in "${candidates[@]}" "$@"; do
+    route=$(ip -o route get "$address" 2>/dev/null) && [[ $route == *' src '* ]] || continue
+    route=${route##* src }
+    emit route index="$index" address="$address" source="${route%% *}"
+    return
+  done
+}
+
+target_facts() { # INDEX DIRECTORY FINAL-NAME
+  local path=$2 state=directory real='' ancestors=() above space inodes final
+  [[ $path == /* ]] || path=./$path
+  if [ ! -d "$path" ]; then
+    [ -e "$path" ] || [ -L "$path" ] && state=other || state=missing
+    emit target index="$1" state="$state"
+    return
+  fi
+  IFS= read -r -d '' real < <(realpath -ez -- "$path")
+  above=$real
+  while :; do
+    ancestors+=("$(stat -c %d:%i -- "$above/")")
+    [ -n "$above" ] && [ "$above" != / ] || break
+    above=${above%/*}
+  done
+  join_words "${ancestors[@]}"
+  [ -w "$path" ] || state=read-only
+  final=$(stat -c %d:%i -- "$path/$3" 2>/dev/null)
+  read -r space inodes < <(stat -f -c '%a*%S %c:%d' -- "$path")
+  emit target index="$1" state="$state" path="$(encode "$real")" ancestors="$REPLY" final="$final" \
+    free="$((${space/\*/ * }))" inodes="$inodes"
+}

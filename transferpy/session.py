@@ -1,0 +1,178 @@
+"""The host session: its script, the orders it takes and the events it sends.
+
+A session is one process on a host; it alone changes that host, and undoes what it did however it ends. The fixed part
+of its text is ``host.sh`` and ``session.sh``; this module puts the variables and the pipelines of a plan before it.
+"""
+
+import base64
+import binascii
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+
+from transferpy.commands import (
+    Command,
+    Pipeline,
+    render_assignment,
+    render_function,
+    render_pipeline_function,
+)
+from transferpy.Firewall import Door
+
+MARK = "@transferpy"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line that a script on a host sent: a name, and fields whose values hold no blanks."""
+
+    name: str
+    fields: Mapping[str, str]
+
+    def text(self, field: str) -> str:
+        """Return a field that travels in base64."""
+        return decode(self.fields.get(field, ""))
+
+
+def decode(value: str) -> str:
+    """Return the text that a script sent in base64; bytes that are no text become surrogate escapes."""
+    try:
+        return os.fsdecode(base64.b64decode(value, validate=True))
+    except binascii.Error:
+        return ""
+
+
+def parse_event(line: str, run_id: str) -> Event | None:
+    """Return the event that ``line`` is, or None for anything else that a host may print."""
+    mark, _, rest = line.strip().partition(" ")
+    run, _, rest = rest.partition(" ")
+    words = rest.split()
+    if mark != MARK or run != run_id or not words:
+        return None
+    pairs = (word.partition("=") for word in words[1:])
+    return Event(words[0], {key: value for key, _, value in pairs})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceSession:
+    """What the session on the source is told.
+
+    Attributes:
+        directory: holds the source.
+        name: of the source, in that directory.
+        own_name: common name of the certificate it makes.
+        cores: how many processes may digest at once.
+        encrypt: whether a key is made.
+        checksum: whether files are digested.
+        senders: a pipeline for each target, by the label that orders name it by.
+    """
+
+    directory: str
+    name: str
+    own_name: str
+    cores: int
+    encrypt: bool
+    checksum: bool
+    senders: Mapping[str, Pipeline]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetSession:
+    """What the session on a target is told; what both have in common is as in :class:`SourceSession`.
+
+    Attributes:
+        directory: the target directory.
+        staging_name: the directory made in it, to receive.
+        source_name: the name under which the copy arrives there.
+        final_name: the name it gets at the end.
+        own_name: common name of the certificate it makes.
+        cores: how many processes may digest at once.
+        encrypt: whether a key is made.
+        checksum: whether files are digested.
+        port: the port wanted, or 0.
+        doors: what to open in the firewalls.
+        receiver: the pipeline.
+    """
+
+    directory: str
+    staging_name: str
+    source_name: str
+    final_name: str
+    own_name: str
+    cores: int
+    encrypt: bool
+    checksum: bool
+    port: int
+    doors: tuple[Door, ...]
+    receiver: Pipeline
+
+
+def source_script(run_id: str, session: SourceSession) -> str:
+    """Return the script of the session on the source."""
+    functions = [render_pipeline_function(f"send_{label}", sender) for label, sender in session.senders.items()]
+    variables = {
+        "role": "source",
+        "watched": "tar",
+        "source_directory": session.directory,
+        "source_name": session.name,
+        **_common(session),
+    }
+    return _script(run_id, variables, functions, "source_session")
+
+
+def target_script(run_id: str, session: TargetSession) -> str:
+    """Return the script of the session on a target."""
+    opening: list[Command] = []
+    for door in session.doors:
+        opening += [Command(("on_undo", "firewall", *door.closing.argv)), door.opening]
+    functions = [
+        render_function("open_firewall", tuple(opening)),
+        render_pipeline_function("receive", session.receiver),
+    ]
+    variables = {
+        "role": "target",
+        "watched": session.receiver.names[0],
+        "target_directory": session.directory,
+        "staging_name": session.staging_name,
+        "source_name": session.source_name,
+        "final_name": session.final_name,
+        "wanted_port": str(session.port),
+        **_common(session),
+    }
+    return _script(run_id, variables, functions, "target_session")
+
+
+def order_script(directory: str, *words: str) -> str:
+    """Return the script that gives the session with that run directory an order."""
+    return "\n".join(
+        [render_assignment("directory", directory), render_assignment("order", " ".join(words)), _text("order.sh")]
+    )
+
+
+def list_script(directory: str, name: str) -> str:
+    """Return the script that prints a list which the session with that run directory holds, compressed, in base64."""
+    return "\n".join([render_assignment("directory", directory), render_assignment("list", name), _text("list.sh")])
+
+
+def finish_dead_runs_script(run_id: str) -> str:
+    """Return the script that undoes what sessions left on a host that were killed before they could."""
+    return "\n".join([render_assignment("run_id", run_id), _text("host.sh"), "finish_dead_runs"])
+
+
+def _common(session: SourceSession | TargetSession) -> dict[str, str]:
+    return {
+        "own_name": session.own_name,
+        "cores": str(session.cores),
+        "encrypt": "yes" if session.encrypt else "no",
+        "checksum": "yes" if session.checksum else "no",
+    }
+
+
+def _script(run_id: str, variables: Mapping[str, str], functions: list[str], call: str) -> str:
+    assignments = [render_assignment(name, value) for name, value in {"run_id": run_id, **variables}.items()]
+    return "\n".join([*assignments, _text("host.sh"), _text("session.sh"), *functions, call])
+
+
+def _text(name: str) -> str:
+    return (resources.files("transferpy") / name).read_text(encoding="utf-8")

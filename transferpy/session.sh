@@ -1,0 +1,387 @@
+# shellcheck shell=bash disable=SC2015,SC2154
+# (SC2015: "a && b || fail" is meant as it reads. SC2154: variables come from the lines before this text.)
+# The session: the one process that changes a host, and undoes what it did however it ends.
+#
+# Set before this text, besides run_id: role, encrypt, checksum (yes or no), cores, watched (the stage whose reading is the
+# progress of the stream), and by role the variables and functions named at source_session and target_session. Orders come through the fifo "control" in the run directory, one line each.
+
+# --- beginning and end ------------------------------------------------------------------------------------------------
+
+begin() {
+  local tries=0
+  process_start $$ || fail host "cannot read /proc"
+  run_directory=$run_root/run.$role.$run_id.$$.$REPLY
+  trap finish EXIT
+  trap 'exit 129' HUP
+  trap 'exit 130' INT
+  trap 'exit 141' PIPE
+  trap 'exit 143' TERM
+  # Another run that ends at this moment may remove the empty root directory under our hands.
+  until mkdir -p -- "$run_root" && mkdir -- "$run_directory"; do
+    ((++tries < 5)) || fail host "cannot make a directory below $run_root: is /run full or read-only?"
+  done 2>/dev/null
+  [ -O "$run_root" ] && [ ! -L "$run_root" ] || fail host "$run_root does not belong to root"
+  printf %s "$job" >"$run_directory/job" && mkfifo -- "$run_directory/control" &&
+    exec {control}<>"$run_directory/control" 2>>"$run_directory/session.err" >/dev/null </dev/null ||
+    fail host "cannot write in $run_directory: is it full?"
+  emit hello directory="$(encode "$run_directory")"
+}
+
+finish() {
+  local status=$? undone=yes
+  # From here on nothing cuts the clean-up short; the children inherit that.
+  trap '' HUP INT PIPE TERM
+  trap - EXIT
+  stop_processes "$job" || undone=no
+  cd /
+  [ -z "${port_lock-}" ] || exec {port_lock}>&-
+  # The orchestration host may be gone; then nobody reads the events, and the clean-up goes on all the same.
+  emit() { printf '@transferpy %s %s\n' "$run_id" "$*" 1>&"$events" || return 0; }
+  undo "$run_directory" || undone=no
+  [ "$undone" = no ] || remove_run_directory "$run_directory"
+  emit end status="$status" undone="$undone"
+  exit "$status"
+}
+
+# --- jobs and orders --------------------------------------------------------------------------------------------------
+
+declare -A ended=() job_pid=()
+orders=()
+last_beat=0
+connected=unknown
+
+launch() { # NAME FUNCTION [ARGUMENT ...]: runs it in the background, in a process group of its own
+  local name=$1
+  shift
+  unset "ended[$name]"
+  set -m
+  (
+    trap - EXIT HUP INT PIPE TERM
+    exec {events}>&- # or the ssh connection would stay open as long as any of the job's processes
+    [ -z "${port_lock-}" ] || exec {port_lock}>&-
+    statuses=()
+    "$@"
+    # A pipeline leaves the status of each stage, anything else its own.
+    printf 'ended %s %s\n' "$name" "${statuses[*]:-$?}" 1>&"$control"
+  ) 2>"$run_directory/$name.err" &
+  set +m
+  job_pid[$name]=$!
+}
+
+take_in() { # LINE: what a job or the orchestration host says
+  case $1 in
+    'ended '*)
+      set -- "${1#ended }"
+      ended[${1%% *}]=${1#* }
+      ;;
+    'order stop') exit 0 ;;
+    'order '*) orders+=("${1#order }") ;;
+  esac
+}
+
+watch() { # SECONDS: waits that long at most for somebody's word, and says once a second that the session lives
+  local line name
+  if read -r -t "$1" -u "$control" line; then
+    take_in "$line"
+    return
+  fi
+  ((EPOCHSECONDS != last_beat)) || return
+  last_beat=$EPOCHSECONDS
+  for name in "${!job_pid[@]}"; do
+    [ -z "${ended[$name]-}" ] && ! kill -0 "${job_pid[$name]}" 2>/dev/null || continue
+    # A job that was killed says nothing; but its last word may have come just now.
+    while read -r -t 0.1 -u "$control" line; do take_in "$line"; done
+    : "${ended[$name]:=137}"
+  done
+  beat
+}
+
+beat() { # says how far the stream is; with nobody to hear it, the session ends here
+  local child children=() name='' bytes='' line pid=${job_pid[${stream:-none}]-none}
+  { read -ra children <"/proc/$pid/task/$pid/children"; } 2>/dev/null
+  for child in "${children[@]}"; do
+    { read -r name <"/proc/$child/comm"; } 2>/dev/null
+    [ "$name" = "$watched" ] || continue
+    while IFS= read -r line; do
+      [ "${line%%:*}" != rchar ] || bytes=${line#*: }
+    done <"/proc/$child/io"
+  done 2>/dev/null
+  if [ "$connected" = no ] && has_socket ESTAB; then
+    connected=yes
+    emit connected
+  fi
+  emit progress ${bytes:+bytes="$bytes"}
+}
+
+await_end() { # NAME: waits until that job has ended; its exit statuses are then in ended[NAME]
+  while [ -z "${ended[$1]-}" ]; do watch 1; done
+}
+
+await_order() { # WORD ...: waits for an order that begins with one of the words; sets the array order
+  while [ ${#orders[@]} -eq 0 ]; do watch 1; done
+  read -ra order <<<"${orders[0]}"
+  orders=("${orders[@]:1}")
+  case " $* " in
+    *" ${order[0]} "*) ;;
+    *) fail host "got the order ${order[0]}, but expected $*" ;;
+  esac
+}
+
+report_end() { # NAME: tells how a job ended; fails unless every stage of it ended with 0
+  local name=$1 file stage
+  for file in "$run_directory/$name".err "$run_directory/$name".*.err; do
+    [ -s "$file" ] || continue
+    stage=${file#"$run_directory/$name."} stage=${stage%err} stage=${stage%.}
+    emit stderr job="$name" stage="${stage:--}" text="$(tail -c 2000 -- "$file" | base64 -w0)"
+  done
+  emit stages job="$name" statuses="${ended[$name]// /,}"
+  [[ ${ended[$name]} != *[!0\ ]* ]]
+}
+
+run_job() { # NAME FUNCTION [ARGUMENT ...]: launches a job, waits for it and reports a failure; fails as the job does
+  launch "$@"
+  await_end "$1"
+  [[ ${ended[$1]} != *[!0\ ]* ]] || report_end "$1"
+}
+
+# --- ports ------------------------------------------------------------------------------------------------------------
+
+sockets() { # LISTEN|ESTAB: sets the array ports to the local ports of the TCP sockets in that state
+  local line tool=(netstat -tan)
+  ! command -v ss >/dev/null || tool=(ss -Htan)
+  ports=()
+  # Both print the local address in the fourth column.
+  while read -ra line; do
+    [[ ${line[*]} != *"$1"* ]] || ports+=("${line[3]##*:}")
+  done < <(exec "${tool[@]}" 2>/dev/null)
+}
+
+has_socket() { # LISTEN|ESTAB: whether there is one on the port
+  local ports
+  sockets "$1"
+  [[ " ${ports[*]} " == *" $port "* ]]
+}
+
+take_port() { # PORT: locks it among the runs of this host; fails if another has it
+  local file=$run_root/port.$1
+  exec {port_lock}>>"$file" || return
+  # A file that was removed between open and lock is nobody's lock.
+  if flock -n "$port_lock" && [ "$file" -ef "/proc/self/fd/$port_lock" ]; then
+    port=$1
+    on_undo port remove_port_file "$file"
+    return 0
+  fi
+  exec {port_lock}>&-
+  port_lock=
+  return 1
+}
+
+release_port() {
+  exec {port_lock}>&-
+  port_lock=
+  undo "$run_directory" port
+}
+
+reserve_port() { # WANTED: a port, or 0 for a free one; sets port
+  local candidate ports offset=$((RANDOM % 100))
+  if [ "$1" -ne 0 ]; then
+    take_port "$1" || fail port "port $1 is reserved by another transfer"
+    ! has_socket LISTEN || fail port "port $1 is in use"
+    return
+  fi
+  sockets LISTEN
+  for ((candidate = 0; candidate < 100; candidate++)); do
+    port=$((4400 + (candidate + offset) % 100))
+    [[ " ${ports[*]} " != *" $port "* ]] || continue
+    take_port "$port" || continue
+    ! has_socket LISTEN || { release_port; continue; }
+    return
+  done
+  fail port "no free port between 4400 and 4499"
+}
+
+await_listening() { # JOB: waits until its listener can be seen
+  until has_socket LISTEN; do
+    [ -z "${ended[$1]-}" ] || return 1
+    watch 0.02
+  done
+}
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+make_key() { # NAME: a fresh key pair and a certificate for that name; sets certificate
+  # Valid from 1970 on, so that a clock that goes wrong on one of the hosts does not matter: the pinned key is the proof,
+  # and it lives only as long as this session.
+  (
+    cd "$run_directory" && : >index && printf '%s\n' '[ca]' 'default_ca=own' '[own]' 'database=index' 'rand_serial=yes' \
+      'default_md=sha256' 'policy=any' 'new_certs_dir=.' '[any]' 'commonName=supplied' '[req]' 'distinguished_name=dn' \
+      '[dn]' >ca.cnf &&
+      openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -subj "/CN=$1" -config ca.cnf \
+        -out request.pem &&
+      openssl ca -batch -selfsign -notext -config ca.cnf -keyfile key.pem -in request.pem \
+        -startdate 19700101000000Z -enddate 99991231235959Z -out certificate.pem
+  ) >/dev/null 2>"$run_directory/openssl.err" || fail host "cannot make a key: $(tail -c 500 -- "$run_directory/openssl.err")"
+  certificate=$(base64 -w0 <"$run_directory/certificate.pem")
+}
+
+accept_peer() { # CERTIFICATE: the only one that this session's stream accepts from now on
+  base64 -d <<<"$1" >"$run_directory/peer.pem" || fail host "cannot write in $run_directory: is it full?"
+}
+
+# --- what is there ----------------------------------------------------------------------------------------------------
+
+list_tree() { # NAME MANIFEST [STAMPS]: lists what is below ./NAME, a record each, sorted
+  # The manifest is what both ends must agree on. The stamps tell a later call on the same host whether anything changed.
+  local parts=("$2.raw" "$3.raw" "$2.sockets")
+  find "./$1" \
+    \( -type f -fprintf "${parts[0]}" 'f %m %U %G %s %p\0' -fprintf "${parts[1]}" '%i %s %T@ %C@ %p\0' \) -o \
+    \( -type d -fprintf "${parts[0]}" 'd %m %U %G - %p\0' \) -o \
+    \( -type l -fprintf "${parts[0]}" 'l - %U %G %s %p -> %l\0' -fprintf "${parts[1]}" '%i %s %T@ %C@ %p\0' \) -o \
+    \( -type p -fprintf "${parts[0]}" 'p %m %U %G - %p\0' \) -o \
+    \( -type s -fprintf "${parts[2]}" '%p\0' \) -o \
+    -exec stat --printf '%f - %u %g %t:%T %n\0' {} + >"$2.devices" &&
+    sort -z -- "${parts[0]}" "$2.devices" >"$2" && sort -z -- "${parts[1]}" >"$3" &&
+    rm -f -- "${parts[@]:0:2}" "$2.devices"
+}
+
+digest_tree() { # NAME OUTPUT: the digest of every regular file below ./NAME, a record each, sorted
+  local batch
+  find "./$1" -type f -print0 | sort -z >"$2.names" || return
+  batch=$(($(tr -cd '\0' <"$2.names" | wc -c) / (cores * 8) + 1))
+  # Each slot appends to a file of its own: what processes write to one pipe at once is torn apart at any byte.
+  # shellcheck disable=SC2016 # $slot, $0 and $@ are for the inner shell
+  xargs -0 -r -n "$((batch > 500 ? 500 : batch))" -P "$cores" --process-slot-var=slot \
+    sh -c 'exec md5sum -z -- "$@" >>"$0.part.$slot"' "$2" <"$2.names" &&
+    find "${2%/*}" -maxdepth 1 -name "${2##*/}.part.*" -exec cat {} + | sort -z >"$2" &&
+    find "${2%/*}" -maxdepth 1 -name "${2##*/}.*" -delete
+}
+
+report_list() { # EVENT FILE: the digest of a list of records, and how many there are
+  emit "$1" digest="$(sha256sum <"$2" | cut -d' ' -f1)" entries="$(tr -cd '\0' <"$2" | wc -c)"
+}
+
+# --- the two roles ----------------------------------------------------------------------------------------------------
+
+enter() { # DIRECTORY: makes it the working directory
+  cd -- "$1" 2>/dev/null || fail host "cannot enter the directory $1"
+}
+
+source_session() {
+  # Variables: source_directory, source_name, own_name. Functions: send_LABEL, pipelines that read peer_address and port.
+  local certificate='' stream='' digest_started=
+  begin
+  enter "$source_directory"
+  launch manifest list_tree "$source_name" "$run_directory/manifest" "$run_directory/stamps"
+  [ "$encrypt" = no ] || make_key "$own_name"
+  emit ready certificate="$certificate"
+  while :; do
+    await_order send
+    send_to "${order[@]:1}"
+  done
+}
+
+# shellcheck disable=SC2034 # peer_address is read by the pipeline
+send_to() { # LABEL ADDRESS PORT [CERTIFICATE]: one stream to one target
+  local name=send_$1 peer_address=$2 port=$3
+  [ "$encrypt" = no ] || accept_peer "$4"
+  # The list stands before the first byte is read: what changes after that can be seen.
+  await_end manifest
+  if [ "${ended[manifest]}" != 0 ]; then
+    report_end manifest
+    return
+  fi
+  launch "$name" "$name"
+  stream=$name
+  if [ "$checksum" = yes ] && [ -z "$digest_started" ]; then
+    digest_started=yes
+    launch digest digest_tree "$source_name" "$run_directory/digests"
+  fi
+  await_end "$name"
+  stream=''
+  [ ! -e "$run_directory/stream.digest" ] || report_stream_digest "$name"
+  report_end "$name" && source_checks "$name"
+}
+
+report_stream_digest() { # NAME
+  emit stream-digest job="$1" digest="$(cut -c-32 "$run_directory/stream.digest")"
+}
+
+source_checks() { # NAME: whether the source stood still, and what it holds
+  run_job stamps list_tree "$source_name" "$run_directory/again" "$run_directory/stamps.again" || return
+  if ! cmp -s "$run_directory/stamps" "$run_directory/stamps.again" || ! cmp -s "$run_directory/manifest" "$run_directory/again"; then
+    emit changed job="$1" paths="$({
+      comm -z -3 -- "$run_directory/manifest" "$run_directory/again"
+      comm -z -3 -- "$run_directory/stamps" "$run_directory/stamps.again"
+    } | sed -z 's,^[^/]*\./,,' | sort -zu | head -zn 5 | base64 -w0)"
+    return
+  fi
+  report_list manifest "$run_directory/manifest"
+  [ "$checksum" = yes ] || return 0
+  await_end digest
+  if [ "${ended[digest]}" = 0 ]; then
+    report_list digests "$run_directory/digests"
+  else
+    report_end digest
+  fi
+}
+
+target_session() {
+  # Variables: target_directory, staging_name, source_name, final_name, own_name, wanted_port.
+  # Functions: open_firewall, and receive, a pipeline that reads port.
+  local certificate='' stream='' target
+  begin
+  enter "$target_directory"
+  # The target is held open: whoever may rename things on the way to it cannot make the run write elsewhere.
+  exec {target}<.
+  reserve_port "$wanted_port"
+  [ "$encrypt" = no ] || make_key "$own_name"
+  open_firewall 2>"$run_directory/firewall.err" ||
+    fail firewall "cannot open the firewall: $(tail -c 500 -- "$run_directory/firewall.err")"
+  on_undo staging remove_directory "$(pwd -P)/$staging_name"
+  mkdir -- "$staging_name" && cd -- "$staging_name" && [ -O . ] || fail host "cannot make a directory in $target_directory"
+  emit ready port="$port" certificate="$certificate"
+  if [ "$encrypt" = yes ]; then
+    await_order peer
+    accept_peer "${order[1]}"
+  fi
+  receive_stream
+  target_checks
+  await_order publish
+  publish
+  emit published
+}
+
+receive_stream() {
+  launch receive receive
+  if await_listening receive; then
+    connected=no
+    emit listening port="$port"
+  fi
+  stream=receive
+  await_end receive
+  stream=''
+  # The hole is closed as soon as nothing needs it: checking may take hours.
+  undo "$run_directory" firewall
+  release_port
+  [ ! -e "$run_directory/stream.digest" ] || report_stream_digest receive
+  report_end receive || exit 1
+}
+
+target_checks() {
+  run_job manifest list_tree "$source_name" "$run_directory/manifest" "$run_directory/stamps" || exit 1
+  report_list manifest "$run_directory/manifest"
+  [ "$checksum" = yes ] || return 0
+  run_job digest digest_tree "$source_name" "$run_directory/digests" || exit 1
+  report_list digests "$run_directory/digests"
+}
+
+publish() { # gives the checked copy its final name, and never takes that name from anything
+  local final=/proc/self/fd/$target/$final_name identity
+  run_job sync sync -f . || fail publish "cannot write the copy to disk"
+  identity=$(stat -c %d:%i -- "./$source_name") || fail publish "the staged copy has vanished"
+  [ ! -e "$final" ] && [ ! -L "$final" ] || fail publish "$target_directory/$final_name exists by now"
+  # mv -n of coreutils before 9.2 says nothing when it does not move; so the outcome is looked at.
+  mv -nT -- "./$source_name" "$final" 2>"$run_directory/mv.err"
+  [ "$(stat -c %d:%i -- "$final" 2>/dev/null)" = "$identity" ] ||
+    fail publish "cannot rename the copy to $target_directory/$final_name: $(<"$run_directory/mv.err")"
+}
