@@ -70,12 +70,11 @@ class Host:
     @contextmanager
     def _pid_namespace(self) -> Iterator[None]:
         """Have the children of this thread born in the host's PID namespace, with no process in between."""
+        if not Path(f"/proc/{self.init}/ns/mnt").exists():  # a dead init is in no mount namespace
+            raise LabError(f"host {self.name} is down")
         own = os.open("/proc/self/ns/pid", os.O_RDONLY)
         try:
-            try:
-                theirs = os.open(f"/proc/{self.init}/ns/pid", os.O_RDONLY)
-            except FileNotFoundError:
-                raise LabError(f"host {self.name} is down") from None
+            theirs = os.open(f"/proc/{self.init}/ns/pid", os.O_RDONLY)
             try:
                 _setns(theirs)
             finally:

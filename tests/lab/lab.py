@@ -122,22 +122,21 @@ class Lab:
         """Remove the lab with everything in it; raises LabError when that takes longer than timeout seconds."""
         with suppress(ProcessLookupError):
             if self.state.keeper.alive():
-                self._end_keeper(time.monotonic() + timeout)
+                self._end_keeper(timeout)
         if self._keeper:
             self._keeper.wait()
+        for host in self:
+            host.reap()
         shutil.rmtree(lab_directory(self.name), ignore_errors=True)  # only there when the keeper was killed
 
-    def _end_keeper(self, deadline: float) -> None:
+    def _end_keeper(self, timeout: float) -> None:
         pidfd = os.pidfd_open(self.state.keeper.pid)
         try:
             signal.pidfd_send_signal(pidfd, signal.SIGTERM)
             poll = select.poll()
             poll.register(pidfd, select.POLLIN)
-            while not poll.poll(10):
-                for host in self:
-                    host.reap()
-                if time.monotonic() > deadline:
-                    raise LabError(f"lab {self.name} does not end; see {lab_directory(self.name) / 'keeper.log'}")
+            if not poll.poll(timeout * 1000):
+                raise LabError(f"lab {self.name} does not end; see {lab_directory(self.name) / 'keeper.log'}")
         finally:
             os.close(pidfd)
 
