@@ -738,6 +738,17 @@ class TestBrokenStreams:
 
 
 class TestSignals:
+    @pytest.fixture(autouse=True)
+    def _no_signal_is_ignored(self) -> Iterator[None]:
+        """Make the tests work in a background job of a shell too, where INT is ignored, and under nohup."""
+        handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)}
+        for signum, handler in handlers.items():
+            if handler is signal.SIG_IGN:
+                signal.signal(signum, signal.SIG_DFL)
+        yield
+        for signum, handler in handlers.items():
+            signal.signal(signum, handler)
+
     @pytest.fixture
     def run(self, tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
         started = []
