@@ -176,25 +176,16 @@ class Keeper:
         """One bridge in the switch, one cable from it to each host, and the hosts' addresses."""
         ports = "".join(
             f"link add name {host.name} type veth peer name {UPLINK} netns {host.init}\n"
-            f"link set {host.name} master {_BRIDGE} up\n"
+            f"link set dev {host.name} master {_BRIDGE} up\n"
             for host in self.hosts
         )
-        _inside(
-            switch,
-            "ip",
-            "-batch",
-            "-",
-            text=f"link add name {_BRIDGE} type bridge mcast_snooping 0\n{ports}link set {_BRIDGE} up\n",
-        )
+        _ip(switch, f"link add name {_BRIDGE} type bridge mcast_snooping 0\n{ports}link set dev {_BRIDGE} up\n")
         _inside(switch, "nft", "-f", "-", text=_SWITCH)
         for host in self.hosts:
-            _inside(
+            _ip(
                 host.init,
-                "ip",
-                "-batch",
-                "-",
-                text=f"link set lo up\naddr add {host.ipv4}/24 dev {UPLINK}\n"
-                f"addr add {host.ipv6}/64 dev {UPLINK} nodad\nlink set {UPLINK} up\n",
+                f"link set dev lo up\naddr add {host.ipv4}/24 dev {UPLINK}\n"
+                f"addr add {host.ipv6}/64 dev {UPLINK} nodad\nlink set dev {UPLINK} up\n",
             )
 
     def hold(self) -> None:
@@ -229,11 +220,15 @@ def _line(process: subprocess.Popen[str]) -> str:
 
 
 def _keygen(path: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", path.parts[-5], "-f", path])
+    return subprocess.Popen(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", path])
 
 
 def _inside(pid: int, *command: str, text: str) -> None:
     subprocess.run(["nsenter", "--target", str(pid), "--net", "--", *command], input=text, text=True, check=True)
+
+
+def _ip(pid: int, commands: str) -> None:
+    _inside(pid, "ip", "-batch", "-", text=commands)
 
 
 def _processes() -> list[int]:

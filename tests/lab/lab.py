@@ -80,7 +80,9 @@ class Lab:
         with keeper.stdout as answer:
             problem = answer.readline()
             if problem != "\n":
-                raise LabError(f"the lab did not come up: {problem + answer.read()}")
+                problem += answer.read()
+                keeper.wait()
+                raise LabError(f"the lab did not come up: {problem.strip()}")
         lab = cls(LabState.load(name))
         lab._keeper = keeper
         return lab
