@@ -85,8 +85,7 @@ class Transferer:
         try:
             statuses = [self._copy(plan, target) for target in plan.targets]
         finally:
-            if self._source_session:
-                self._conversation.end(self._source_session)
+            self._conversation.end_all()
         logger.info(
             "%d of %d target(s) succeeded in %.1f s", *(statuses.count(0), len(statuses), time.monotonic() - began)
         )

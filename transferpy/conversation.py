@@ -11,6 +11,7 @@ import tempfile
 import time
 from base64 import b64decode
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from transferpy.Exceptions import (
     FirewallError,
@@ -18,7 +19,7 @@ from transferpy.Exceptions import (
     RemoteExecutionError,
     TransferpyError,
 )
-from transferpy.RemoteExecution.interface import CommandResult, Outcome, RemoteExecution
+from transferpy.RemoteExecution.interface import CommandResult, Job, Outcome, RemoteExecution
 from transferpy.session import Event, finish_dead_runs_script, list_script, order_script, parse_event
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ _SILENCE = 120.0
 """Seconds without a sign of life after which a session that should send one each second is given up."""
 _CLEAN_UP_TIME = 600.0
 """Seconds that a session gets to undo what it did: removing a large half copy takes a while."""
+_LAST_WORDS_TIME = 10.0
 _CHUNK = 1 << 16
 
 _ERRORS: dict[str, type[TransferpyError]] = {"port": FirewallError, "firewall": FirewallError, "publish": PublishError}
@@ -43,7 +45,8 @@ class Session:
         bytes: how far the stream is, as the stage that reads it counts.
         moved: when that last grew (monotonic seconds).
         outcome: how the session's command ended, once it has.
-        error: what the session gave as the reason for its end.
+        error: why the session cannot go on.
+        stopping: whether it was told to stop.
     """
 
     def __init__(self, host: str) -> None:
@@ -55,11 +58,17 @@ class Session:
         self.moved = self.heard = time.monotonic()
         self.outcome: Outcome | None = None
         self.error: TransferpyError | None = None
+        self.stopping = False
 
     @property
     def alive(self) -> bool:
         """Whether the session can still take orders."""
         return self.outcome is None and self.error is None
+
+    @property
+    def ending(self) -> bool:
+        """Whether the session is on its way to its end by itself."""
+        return self.stopping or not self.seen.keys().isdisjoint({"published", "error", "ending", "end"})
 
     @property
     def undone(self) -> bool:
@@ -107,6 +116,13 @@ def log_finished(host: str, run: str) -> None:
     logger.info("%s: undid what the run %s, which was killed, had left there", host, run)
 
 
+@dataclass(frozen=True)
+class _LostOrder:
+    """Word from the thread that brought an order: the session did not get it."""
+
+    error: RemoteExecutionError
+
+
 class Conversation:
     """All the sessions of one run.
 
@@ -118,9 +134,8 @@ class Conversation:
     def __init__(self, remote: RemoteExecution, run_id: str) -> None:
         self._remote = remote
         self._run_id = run_id
-        self._inbox: queue.SimpleQueue[tuple[Session, str | Outcome]] = queue.SimpleQueue()
-        self._jobs: dict[Session, object] = {}
-        self._orders: dict[Session, RemoteExecutionError] = {}
+        self._inbox: queue.SimpleQueue[tuple[Session, str | Outcome | _LostOrder]] = queue.SimpleQueue()
+        self._jobs: dict[Session, Job] = {}
 
     def start(self, host: str, script: str) -> Session:
         """Start a session on ``host`` and return at once.
@@ -145,8 +160,9 @@ class Conversation:
             if isinstance(outcome, CommandResult) and outcome.returncode != 0:
                 outcome = RemoteExecutionError(f"{session.host}: an order was not taken: {outcome.output}")
             if isinstance(outcome, RemoteExecutionError):
-                self._inbox.put((session, outcome))
+                self._inbox.put((session, _LostOrder(outcome)))
 
+        session.stopping = words == ("stop",)
         self._remote.start_job(session.host, order_script(session.directory, *words), on_end=ended)
 
     def wait(self, *sessions: Session, until: Callable[[], bool], deadline: float | None = None) -> bool:
@@ -174,7 +190,9 @@ class Conversation:
             session, item = self._inbox.get(timeout=0.5)
         except queue.Empty:
             return
-        if not isinstance(item, str):
+        if isinstance(item, _LostOrder):
+            session.error, session.stopping = item.error, False
+        elif not isinstance(item, str):
             session.outcome = item
         elif (event := parse_event(item, self._run_id)) is not None:
             session.take(event)
@@ -192,27 +210,41 @@ class Conversation:
         if time.monotonic() - session.heard > _SILENCE:
             raise RemoteExecutionError(f"{session.host}: no sign of life for {_SILENCE:.0f} seconds")
 
+    def end_all(self) -> None:
+        """See every session to its end, as ``end`` does."""
+        try:
+            self.end(*self._jobs)
+        except BaseException:
+            # A signal that comes in the midst of it has to wait: it asks for nothing else.
+            self.end(*self._jobs)
+            raise
+
     def end(self, *sessions: Session) -> None:
-        """See sessions to their end, by force where they do not end by themselves, and see that nothing is left behind.
+        """See sessions to their end, by force where they do not end by themselves; see that nothing is left behind.
 
         Raises nothing; what could not be undone is logged as a warning.
         """
         for session in sessions:
-            job = self._jobs.pop(session, None)
-            if job is None:
-                continue
-            try:
-                # Also where the session said it ended: its command may not be over yet.
-                if not (session.outcome or "end" in session.seen):
-                    self._remote.kill_job(session.host, job, grace=_CLEAN_UP_TIME)  # type: ignore[arg-type]
-                self.wait(until=lambda session=session: session.outcome is not None, deadline=time.monotonic() + 10)  # type: ignore[misc]
-                if "hello" in session.seen and not session.undone:
-                    self._finish(session)
-            except RemoteExecutionError as error:
-                logger.warning(
-                    "%s: could not be cleaned up; the next run on this host will do it: %s (%s)",
-                    *(session.host, error, session.directory),
-                )
+            if session in self._jobs:
+                self._end(session, self._jobs[session])
+                self._jobs.pop(session)
+
+    def _end(self, session: Session, job: Job) -> None:
+        try:
+            if session.ending:
+                deadline = time.monotonic() + _CLEAN_UP_TIME
+                self.wait(until=lambda: session.outcome is not None or not session.ending, deadline=deadline)
+            if session.outcome is None:
+                self._remote.kill_job(session.host, job, grace=_CLEAN_UP_TIME)
+                # What it said last is in the inbox by now, or comes as fast as its ssh ends.
+                self.wait(until=lambda: session.outcome is not None, deadline=time.monotonic() + _LAST_WORDS_TIME)
+            if "hello" in session.seen and not session.undone:
+                self._finish(session)
+        except RemoteExecutionError as error:
+            logger.warning(
+                "%s: could not be cleaned up; the next run on this host will do it: %s (%s)",
+                *(session.host, error, session.directory),
+            )
 
     def _finish(self, session: Session) -> None:
         """Undo on its host what a session left that was killed itself."""

@@ -32,11 +32,12 @@ finish() {
   # From here on nothing cuts the clean-up short; the children inherit that.
   trap '' HUP INT PIPE TERM
   trap - EXIT
+  # The orchestration host may be gone; then nobody reads the events, and the clean-up goes on all the same.
+  emit() { printf '@transferpy %s %s\n' "$run_id" "$*" 1>&"$events" || return 0; }
+  emit ending
   stop_processes "$job" || undone=no
   cd /
   [ -z "${port_lock-}" ] || exec {port_lock}>&-
-  # The orchestration host may be gone; then nobody reads the events, and the clean-up goes on all the same.
-  emit() { printf '@transferpy %s %s\n' "$run_id" "$*" 1>&"$events" || return 0; }
   undo "$run_directory" || undone=no
   [ "$undone" = no ] || remove_run_directory "$run_directory"
   emit end status="$status" undone="$undone"
