@@ -15,6 +15,8 @@ _START_TIME = 1.0
 """Seconds that a job gets to show its first process before we cut its ssh off and look for it on the host."""
 _KILLER_TIME = 30.0
 """Seconds for ending a job, on top of what it gets to end by itself."""
+_SEARCH_TIME = 5.0
+"""The same for a job that most likely never began: nobody shall wait longer for a host that cannot be reached."""
 
 # The killer finds the job's processes by the identifier in an argument list or environment, and their descendants. It
 # must not carry the identifier in either itself. A process ID counts only together with the start time of the process.
@@ -124,10 +126,10 @@ class CuminExecution(ThreadedExecution):
         )
         killer = self.start_job(job.target, words + _KILLER)
         try:
-            result = self.wait_job(job.target, killer, grace + _KILLER_TIME)
+            result = self.wait_job(job.target, killer, grace + _KILLER_TIME if job.leader else _SEARCH_TIME)
         except RemoteExecutionError as error:
-            if job.leader is not None:
-                raise RemoteExecutionError(f"a command could not be ended: {error}") from error
+            if job.leader:
+                raise RemoteExecutionError(f"{error}; a command may still run there") from error
         else:
             if result.returncode != 0:
                 raise RemoteExecutionError(f"{job.host}: a command could not be ended: {result.output}")

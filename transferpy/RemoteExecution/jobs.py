@@ -1,5 +1,6 @@
 """Jobs that each have a thread: what execution on this host and on others have in common."""
 
+import contextlib
 import logging
 import os
 import shlex
@@ -91,7 +92,8 @@ class RunningJob(Job):
         with self._lock:
             self._aborted = True
             if self._process is not None:
-                signal.pidfd_send_signal(self._process, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self._process, signal.SIGKILL)
 
     def take_line(self, raw: bytes) -> None:
         """Take a line of output, without its newline; what came before the job's start is no output of the job."""
