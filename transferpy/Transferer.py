@@ -228,6 +228,7 @@ class _Copy:
         """Have the target listen and the source connect."""
         source, target = self._sessions
         source.forget("manifest", "digests", "changed", "stream-digest")
+        source.statuses.clear()
         self._wait_for("ready", source, target)
         if self.target.session.encrypt:
             self.conversation.order(target, "peer", source.seen["ready"].fields["certificate"])
@@ -277,7 +278,7 @@ class _Copy:
         return all(job in session.statuses for session, job, _ in self._jobs)
 
     def _has_failed(self) -> bool:
-        return any(any(session.statuses.get(job, ())) for session, job, _ in self._jobs)
+        return any(any(session.statuses.get(job, ())) for session, job, _ in self._jobs) or any(self._failed_checks())
 
     def _check_limits(self, since_start: float, since_moved: float) -> None:
         options = self.plan.options
@@ -303,6 +304,8 @@ class _Copy:
     def _raise_stream_failure(self) -> None:
         if not self._has_failed():
             return
+        if not_listed := list(self._failed_checks()):
+            raise VerificationError("; ".join(not_listed))
         # The first to fail is often only the victim of the other end.
         deadline = time.monotonic() + _OTHER_END_TIME
         self.conversation.wait(until=self._has_ended, deadline=deadline)
