@@ -1,0 +1,36 @@
+"""Runs rendered text in a real bash, and makes the texts that hurt shells."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from hypothesis import strategies as st
+
+SHELL_CHARACTERS = "'\"$`\\!*?[]{}~#%&;|<>()^= \n\t\r-\x01\x7fa"
+
+any_text = st.one_of(
+    st.text(SHELL_CHARACTERS),
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
+    st.binary().map(lambda data: os.fsdecode(data.replace(b"\0", b""))),
+)
+
+HOSTILE_NAMES = (
+    *("two words", " blank at both ends ", "tab\tin it", "new\nline", "newline at the end\n", "carriage\rreturn"),
+    *("single'quote", 'double"quote', "back\\slash", "$(touch gone)", "`touch gone`", "$HOME", "~root", "a;b&&c|d"),
+    *("-rf", "--checkpoint-action=exec=touch gone", "*", "?[a-z]{1,2}", "%h %s %n", "#comment", "!history", "=equals"),
+    *("\x01\x7f\x1b[31m", "ünïcödé", os.fsdecode(b"latin1-\xe9"), os.fsdecode(b"\xff\xfe\x80"), "a -> b", "x ./y"),
+    *("...", "a,b:c@d", "(parentheses)", "<less>greater"),
+)
+
+
+def run_bash(script: str, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+    """Run ``script`` in bash as a host does, and return what became of it."""
+    command = [b"bash", b"-c", os.fsencode(script), b"transferpy", *map(os.fsencode, arguments)]
+    return subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+
+
+def output_of(script: str, *arguments: str, cwd: Path | None = None) -> bytes:
+    """Return what ``script`` prints; it has to succeed, and to have nothing to complain of."""
+    result = run_bash(script, *arguments, cwd=cwd)
+    assert (result.returncode, result.stderr) == (0, b""), result
+    return result.stdout
