@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.lab
 
 UNUSED_ADDRESS = "198.18.0.250"
-CLEANS_UP = "trap 'echo cleaning; touch /tmp/clean; exit 9' TERM; echo $$; sleep 1000 & echo $!; wait"
+CLEANS_UP = "trap 'echo cleaning; touch /tmp/jobs/clean; exit 9' TERM; echo $$; sleep 1000 & echo $!; wait"
 
 _PRELUDE = """\
 from __future__ import annotations
@@ -65,9 +65,9 @@ class Driver:
     def start(self, program: Callable[..., object], *arguments: object) -> subprocess.Popen[bytes]:
         """Start ``program`` there, in a process group of its own."""
         code = f"{_PRELUDE}\n{textwrap.dedent(inspect.getsource(program))}\nmain(program)\n"
-        self.host.run(["rm", "-f", "/tmp/answer"])
+        self.host.run(["rm", "-f", "/tmp/jobs/answer"])
         return self.host.popen(
-            [self.python, "-c", code, "/tmp/answer", json.dumps(arguments)],
+            [self.python, "-c", code, "/tmp/jobs/answer", json.dumps(arguments)],
             env={"PYTHONPATH": str(CHECKOUT)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -83,7 +83,7 @@ class Driver:
             process.kill()
         assert (os.fsdecode(stdout), os.fsdecode(stderr)) == ("", "")
         assert process.returncode == 0
-        answer = json.loads(self.host.run(["cat", "/tmp/answer"]).stdout)
+        answer = json.loads(self.host.run(["cat", "/tmp/jobs/answer"]).stdout)
         assert answer["version"] == self.version
         assert answer["cumin"] == uses_cumin
         return answer["result"]
@@ -100,10 +100,13 @@ class Driver:
     ]
 )
 def drive(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Driver]:
-    yield Driver(lab["orch"], *request.param)
     for host in lab:
-        assert left_processes(host) == ""
-        host.run("find /tmp -mindepth 1 -delete")
+        host.run("mkdir /tmp/jobs")
+    yield Driver(lab["orch"], *request.param)
+    left = [left_processes(host) for host in lab]
+    for host in lab:
+        host.run("rm -r --one-file-system /tmp/jobs")
+    assert set(left) == {""}
 
 
 def left_processes(host: Host) -> str:
@@ -142,10 +145,12 @@ def test_lines_arrive_while_the_command_runs(drive: Driver) -> None:
             lines.append(line)
             first.set()
 
-        job = execution.start_job("db1", "mkfifo /tmp/f; echo one; read -r word </tmp/f; echo two $word", on_line=take)
+        job = execution.start_job(
+            "db1", "mkfifo /tmp/jobs/f; echo one; read -r word </tmp/jobs/f; echo two $word", on_line=take
+        )
         arrived = first.wait(20)
         before = list(lines), execution.monitor_job("db1", job)
-        execution.run("db1", "echo go >/tmp/f")
+        execution.run("db1", "echo go >/tmp/jobs/f")
         return arrived, before, execution.wait_job("db1", job, 20), lines
 
     assert drive(program) == [True, [["one"], None], [0, "one\ntwo go"], ["one", "two go"]]
@@ -155,11 +160,11 @@ def test_several_hosts_work_at_once(drive: Driver, lab: Lab) -> None:
     def program(execution: CuminExecution, script: str) -> object:
         return execution.run_many({host: script + host for host in ("db1", "db2", "db3")}, timeout=30)
 
-    process = drive.start(program, "touch /tmp/here; until [ -e /tmp/go ]; do sleep 0.01; done; echo ")
+    process = drive.start(program, "touch /tmp/jobs/here; until [ -e /tmp/jobs/go ]; do sleep 0.01; done; echo ")
     for host in ("db1", "db2", "db3"):
-        wait_for_file(lab[host], "/tmp/here")
+        wait_for_file(lab[host], "/tmp/jobs/here")
     for host in ("db1", "db2", "db3"):
-        lab[host].run("touch /tmp/go")
+        lab[host].run("touch /tmp/jobs/go")
     assert drive.answer(process) == {"db1": [0, "db1"], "db2": [0, "db2"], "db3": [0, "db3"]}
 
 
@@ -184,13 +189,15 @@ def test_an_unreachable_host_is_an_error_and_hides_no_other(drive: Driver) -> No
 def test_a_job_is_watched_and_waited_for(drive: Driver) -> None:
     def program(execution: CuminExecution) -> object:
         ends: list[object] = []
-        job = execution.start_job("db2", "mkfifo /tmp/f; read -r status </tmp/f; exit $status", on_end=ends.append)
+        job = execution.start_job(
+            "db2", "mkfifo /tmp/jobs/f; read -r status </tmp/jobs/f; exit $status", on_end=ends.append
+        )
         try:
             execution.wait_job("db2", job, 0.5)
         except RemoteExecutionError as error:
             late = str(error)
         running = execution.monitor_job("db2", job)
-        execution.run("db2", "until [ -p /tmp/f ]; do sleep 0.01; done; echo 5 >/tmp/f")
+        execution.run("db2", "until [ -p /tmp/jobs/f ]; do sleep 0.01; done; echo 5 >/tmp/jobs/f")
         return late, running, execution.wait_job("db2", job, 20), execution.monitor_job("db2", job), ends
 
     late = "db2: the command did not end within 0.5 seconds"
@@ -224,13 +231,13 @@ def test_a_killed_job_cleans_up_and_nothing_of_it_stays_on_its_host(drive: Drive
         return [result.returncode for result in results], results[0].output.split("\n")[5:], left, alive
 
     assert drive(program, script) == [[9, 9], ["cleaning"], "", True]
-    assert lab["db1"].run("test -e /tmp/clean")
+    assert lab["db1"].run("test -e /tmp/jobs/clean")
 
 
 def test_a_job_that_ignores_term_is_killed_when_its_grace_is_over(drive: Driver, lab: Lab) -> None:
     def program(execution: CuminExecution) -> object:
         jobs = [
-            execution.start_job("db3", "trap '' TERM; sleep 1000; touch /tmp/went-on; sleep 1000"),
+            execution.start_job("db3", "trap '' TERM; sleep 1000; touch /tmp/jobs/went-on; sleep 1000"),
             execution.start_job("db3", ["sleep", "1000"]),
         ]
         for job in jobs:
@@ -238,7 +245,7 @@ def test_a_job_that_ignores_term_is_killed_when_its_grace_is_over(drive: Driver,
         return [execution.kill_job("db3", job, grace=0.5) for job in jobs]
 
     assert drive(program) == [[255, ""], [255, ""]]
-    assert not lab["db3"].sh("ls /tmp")
+    assert not lab["db3"].sh("ls /tmp/jobs")
 
 
 def test_a_run_that_takes_too_long_is_ended_on_its_host(drive: Driver, lab: Lab) -> None:
@@ -249,25 +256,27 @@ def test_a_run_that_takes_too_long_is_ended_on_its_host(drive: Driver, lab: Lab)
             return str(error)
 
     assert drive(program, CLEANS_UP) == "db1: the command did not end within 2 seconds"
-    assert lab["db1"].run("test -e /tmp/clean")
+    assert lab["db1"].run("test -e /tmp/jobs/clean")
 
 
 def test_control_c_leaves_the_connections_alive_to_clean_up_with(drive: Driver, lab: Lab) -> None:
     def program(execution: CuminExecution, script: str) -> object:
         job = execution.start_job("db1", script)
         try:
-            return execution.run("db2", "trap 'touch /tmp/clean; exit' TERM; touch /tmp/here; sleep 1000 & wait")
+            return execution.run(
+                "db2", "trap 'touch /tmp/jobs/clean; exit' TERM; touch /tmp/jobs/here; sleep 1000 & wait"
+            )
         except KeyboardInterrupt:
             before = execution.monitor_job("db1", job)
             return before, execution.kill_job("db1", job).returncode
 
-    process = drive.start(program, f"touch /tmp/here; {CLEANS_UP}")
+    process = drive.start(program, f"touch /tmp/jobs/here; {CLEANS_UP}")
     for host in ("db1", "db2"):
-        wait_for_file(lab[host], "/tmp/here")
+        wait_for_file(lab[host], "/tmp/jobs/here")
     os.killpg(process.pid, signal.SIGINT)
     assert drive.answer(process) == [None, 9]
     for host in ("db1", "db2"):
-        assert lab[host].run("test -e /tmp/clean")
+        assert lab[host].run("test -e /tmp/jobs/clean")
 
 
 def test_hostile_text_arrives_as_it_is(drive: Driver) -> None:
@@ -347,19 +356,19 @@ def test_a_broken_configuration_is_an_error_that_names_its_file(drive: Driver) -
     def program(_: CuminExecution, contents: list[str]) -> object:
         answers: list[object] = []
         for number, content in enumerate(contents):
-            CuminExecution.config_file = f"/tmp/config-{number}.yaml"
+            CuminExecution.config_file = f"/tmp/jobs/config-{number}.yaml"
             Path(CuminExecution.config_file).write_bytes(os.fsencode(content))
             try:
                 answers.append(CuminExecution().run("db1", "echo fine"))
             except RemoteExecutionError as error:
                 answers.append(str(error))
-        CuminExecution.config_file = "/tmp/missing.yaml"
+        CuminExecution.config_file = "/tmp/jobs/missing.yaml"
         return answers, CuminExecution().run("db1", "echo fine")
 
     contents = ["a: [", "\tx", "- list", "text", "\udcff", "transport: none\ndefault_backend: direct", ""]
     answers, without_file = drive(program, contents)
     for number, answer in enumerate(answers[:5]):
-        assert answer.startswith(f"/tmp/config-{number}.yaml: no usable configuration of cumin: ")
+        assert answer.startswith(f"/tmp/jobs/config-{number}.yaml: no usable configuration of cumin: ")
     assert "db1: the command could not be run: " in answers[5]
     assert answers[6] == without_file == [0, "fine"]
 
