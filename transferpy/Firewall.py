@@ -43,8 +43,11 @@ def doors(rules: Mapping[str, str], choice: FirewallChoice, source_address: str,
     found: list[Door] = []
     for tool in (own_tool, f"{own_tool}-legacy"):
         listing = rules.get(tool, "")
-        if choice is FirewallChoice.IPTABLES or (choice is FirewallChoice.AUTO and filters(listing)):
-            found += [_iptables_door(tool, source_address, comment)] if tool in rules else []
+        # Who asks for iptables where it cannot be read gets to know why. Where it filters nothing, a rule would open
+        # nothing and leave the tool's empty table behind.
+        unreadable = choice is FirewallChoice.IPTABLES and tool in rules and not listing
+        if choice is not FirewallChoice.NFTABLES and (filters(listing) or unreadable):
+            found.append(_iptables_door(tool, source_address, comment))
     if choice is not FirewallChoice.IPTABLES:
         # The chain of iptables-nft is left to its own tool, which cannot read what nft writes into it.
         skipped = _Chain("ip6" if ipv6 else "ip", "filter", "INPUT") if rules.get(own_tool) else None
@@ -88,15 +91,14 @@ def _input_chains(listing: str, family: str) -> list[_Chain]:
     An accept in one chain does not overrule a drop in another base chain on the same hook, so each needs a door.
     """
     try:
-        objects = json.loads(listing)["nftables"]
-    except (ValueError, KeyError):
-        return []
-    chains = [item["chain"] for item in objects if "chain" in item]
-    return [
-        _Chain(chain["family"], chain["table"], chain["name"])
-        for chain in chains
-        if chain.get("hook") == "input" and chain.get("type") == "filter" and chain["family"] in ("inet", family)
-    ]
+        chains = [item["chain"] for item in json.loads(listing)["nftables"] if "chain" in item]
+        return [
+            _Chain(str(chain["family"]), str(chain["table"]), str(chain["name"]))
+            for chain in chains
+            if chain.get("hook") == "input" and chain.get("type") == "filter" and chain["family"] in ("inet", family)
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return []  # not what nft prints
 
 
 def _nft_door(chain: _Chain, source_address: str, comment: str) -> Door:

@@ -147,7 +147,7 @@ class Transferer:
                 except RemoteExecutionError as error:
                     silent[host] = str(error)
                     continue
-                found = parse_facts(host, self._run_id, lines[host])
+                found = parse_facts(host, self._run_id, asked[host], lines[host])
                 if found:
                     facts[host] = found
                 else:

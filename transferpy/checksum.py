@@ -6,12 +6,14 @@ digests differ are the lists fetched, record by record, to name what is wrong.
 
 import os
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from transferpy.commands import Command
 
 STREAM_DIGEST = Command(("md5sum", "--binary"))
 
 _NAMED_DIFFERENCES = 5
+_COUNTED_DIFFERENCES = 1000
 
 
 def differing_paths(source: Iterable[str], target: Iterable[str]) -> Iterator[str]:
@@ -40,7 +42,17 @@ def _path(record: str) -> str:
 
 
 def name_some(paths: Iterable[str]) -> str:
-    """Return the first few of ``paths``, each once, and how many more there are, for a message."""
-    named = list(dict.fromkeys(paths))
-    text = ", ".join(named[:_NAMED_DIFFERENCES])
-    return text if len(named) <= _NAMED_DIFFERENCES else f"{text} and {len(named) - _NAMED_DIFFERENCES} more"
+    """Return the first few of ``paths``, each once, and how many more there are, for a message.
+
+    There may be millions: counting ends where the number no longer matters.
+    """
+    named: dict[str, None] = {}
+    for path in paths:
+        named[path] = None
+        if len(named) > _COUNTED_DIFFERENCES:
+            break
+    text = ", ".join(islice(named, _NAMED_DIFFERENCES))
+    more = min(len(named), _COUNTED_DIFFERENCES) - _NAMED_DIFFERENCES
+    if more <= 0:
+        return text
+    return f"{text} and {'more than ' if len(named) > _COUNTED_DIFFERENCES else ''}{more} more"

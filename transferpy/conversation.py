@@ -6,9 +6,11 @@ Everything here happens in the thread that calls it; the threads of the jobs onl
 import gzip
 import io
 import logging
+import os
 import queue
 import tempfile
 import time
+import zlib
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,6 +33,18 @@ _CLEAN_UP_TIME = 600.0
 _LAST_WORDS_TIME = 10.0
 _CHUNK = 1 << 16
 
+# What the readers of an event rely on. A session that sends less is not one to work with.
+_FIELDS = {
+    "ready": {"certificate"},
+    "listening": {"port"},
+    "stages": {"job", "statuses"},
+    "stderr": {"job", "stage"},
+    "manifest": {"digest", "entries"},
+    "digests": {"digest", "entries"},
+    "stream-digest": {"digest"},
+    "error": {"kind"},
+    "finished-dead-run": {"run"},
+}
 _ERRORS: dict[str, type[TransferpyError]] = {"port": FirewallError, "firewall": FirewallError, "publish": PublishError}
 
 
@@ -87,9 +101,18 @@ class Session:
             self.seen.pop(name, None)
 
     def take(self, event: Event) -> None:
-        """Take an event in."""
+        """Take an event in; one that makes no sense is an error of the session's."""
         self.heard = time.monotonic()
-        self.seen[event.name] = event
+        try:
+            self._take(event)
+            self.seen[event.name] = event
+        except ValueError:
+            words = " ".join(f"{key}={value}" for key, value in event.fields.items())
+            self.error = RemoteExecutionError(f"{self.host}: the session sent nonsense: {event.name} {words[:200]}")
+
+    def _take(self, event: Event) -> None:
+        if not event.fields.keys() >= _FIELDS.get(event.name, set()):
+            raise ValueError(f"not all fields of {event.name}")
         match event.name:
             case "progress":
                 moved = int(event.fields.get("bytes", "0"))
@@ -259,7 +282,7 @@ class Conversation:
         """Fetch a list that a session holds, and yield its records.
 
         Raises:
-            RemoteExecutionError: it could not be fetched.
+            RemoteExecutionError: it could not be fetched whole.
         """
         with tempfile.TemporaryFile() as file:
 
@@ -270,12 +293,15 @@ class Conversation:
             if result.returncode != 0:
                 raise RemoteExecutionError(f"{session.host}: cannot read {session.directory}/{name}")
             file.seek(0)
-            with gzip.open(file) as records:
-                yield from _split(records)
+            try:
+                with gzip.open(file) as records:
+                    yield from _split(records)
+            except (OSError, EOFError, zlib.error) as error:
+                raise RemoteExecutionError(f"{session.host}: {session.directory}/{name} arrived damaged") from error
 
 
 def _split(stream: io.BufferedIOBase | gzip.GzipFile) -> Iterator[str]:
     rest = b""
     while chunk := stream.read(_CHUNK):
         *whole, rest = (rest + chunk).split(b"\0")
-        yield from (record.decode(errors="surrogateescape") for record in whole)
+        yield from map(os.fsdecode, whole)

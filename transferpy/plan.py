@@ -23,7 +23,17 @@ from transferpy.pipelines import (
     sender,
     tls,
 )
-from transferpy.preflight import NETCATS, PACKAGES, HostFacts, Questions, Route, RouteFacts, SourceFacts, TargetFacts
+from transferpy.preflight import (
+    NETCATS,
+    PACKAGES,
+    HostFacts,
+    Questions,
+    Route,
+    RouteFacts,
+    SourceFacts,
+    TargetFacts,
+    TargetState,
+)
 from transferpy.session import SourceSession, TargetSession
 
 _SLACK_BYTES = 1 << 20  # the target's directories and block sizes differ a little from the source's
@@ -202,11 +212,11 @@ class _Planner:
 
     def _directory_problems(self, location: Location, target: TargetFacts) -> Iterable[str]:
         match target.state:
-            case "missing":
+            case TargetState.MISSING:
                 yield f"{location}: no such directory; make it first"
-            case "other":
+            case TargetState.OTHER:
                 yield f"{location}: is not a directory; a target is the directory that the copy goes into"
-            case "read-only":
+            case TargetState.READ_ONLY:
                 yield f"{location}: cannot be written to"
         if self.options.port in self.facts[location.host].listening:
             yield f"{location.host}: port {self.options.port} is in use"

@@ -1,7 +1,9 @@
 """The preflight: the script that asks a host, and what it answered as values."""
 
+import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from importlib import resources
 
 from transferpy.commands import Command, render_assignment, render_command
@@ -63,12 +65,21 @@ class RouteFacts:
     source: str
 
 
+class TargetState(StrEnum):
+    """What a target path is; only a directory will do."""
+
+    DIRECTORY = "directory"
+    READ_ONLY = "read-only"
+    OTHER = "other"
+    MISSING = "missing"
+
+
 @dataclass(frozen=True, kw_only=True)
 class TargetFacts:
     """What stands at a target path.
 
     Attributes:
-        state: directory, read-only, other or missing.
+        state: what the path is; the rest is known of directories.
         path: the directory without symbolic links.
         ancestors: device and inode of the directory and of those above it.
         taken: whether the final name exists there, as whatever.
@@ -77,7 +88,7 @@ class TargetFacts:
         inodes: how many inodes are free, or None where the file system makes them as needed.
     """
 
-    state: str
+    state: TargetState
     path: str = ""
     ancestors: tuple[str, ...] = ()
     taken: bool = False
@@ -168,14 +179,27 @@ def preflight_script(run_id: str, questions: Questions) -> str:
     return "\n".join([render_assignment("run_id", run_id), *texts, *(render_command(Command(call)) for call in calls)])
 
 
-def parse_facts(host: str, run_id: str, lines: Iterable[str]) -> HostFacts | None:
-    """Return what the preflight script printed as values, or None if it did not get to its end."""
-    events = [event for event in (parse_event(line, run_id) for line in lines) if event]
+def parse_facts(host: str, run_id: str, questions: Questions, lines: Iterable[str]) -> HostFacts | None:
+    """Return what the preflight script printed as values, or None if that does not answer the questions."""
     by_name: dict[str, list[Event]] = {}
-    for event in events:
-        by_name.setdefault(event.name, []).append(event)
-    if "asked" not in by_name or "host" not in by_name:
+    for line in lines:
+        if event := parse_event(line, run_id):
+            by_name.setdefault(event.name, []).append(event)
+    try:
+        facts = _facts(host, by_name)
+    except (KeyError, ValueError):
         return None
+    complete = (
+        "asked" in by_name
+        and (facts.source is not None) == (questions.source_path is not None)
+        and facts.targets.keys() == {index for index, _, _ in questions.targets}
+        and facts.routes.keys() <= {route.index for route in questions.routes}
+    )
+    return facts if complete else None
+
+
+def _facts(host: str, by_name: Mapping[str, Sequence[Event]]) -> HostFacts:
+    """Return the events as values; a KeyError or ValueError if they are none."""
     general = by_name["host"][0].fields
     return HostFacts(
         host=host,
@@ -187,10 +211,7 @@ def parse_facts(host: str, run_id: str, lines: Iterable[str]) -> HostFacts | Non
         netcats={event.fields["name"]: decode(event.fields["help"]) for event in by_name.get("netcat", ())},
         firewalls={event.fields["tool"]: decode(event.fields["rules"]) for event in by_name.get("firewall", ())},
         source=_source(by_name["source"][0]) if "source" in by_name else None,
-        routes={
-            int(event.fields["index"]): RouteFacts(address=event.fields["address"], source=event.fields["source"])
-            for event in by_name.get("route", ())
-        },
+        routes={int(event.fields["index"]): _route(event) for event in by_name.get("route", ())},
         targets={int(event.fields["index"]): _target(event) for event in by_name.get("target", ())},
         finished=tuple(event.fields["run"] for event in by_name.get("finished-dead-run", ())),
     )
@@ -200,8 +221,16 @@ def _words(text: str) -> Sequence[str]:
     return text.split(",") if text else ()
 
 
+def _route(event: Event) -> RouteFacts:
+    address, source = event.fields["address"], event.fields["source"]
+    ipaddress.ip_address(address)
+    ipaddress.ip_address(source)
+    return RouteFacts(address=address, source=source)
+
+
 def _source(event: Event) -> SourceFacts:
-    numbers = {name: int(event.fields.get(name, "0")) for name in ("disk", "inodes", "files", "bytes", "sockets")}
+    totals = ("disk", "inodes", "files", "bytes", "sockets") if event.fields["kind"] else ()
+    numbers = {name: int(event.fields[name]) for name in totals}
     return SourceFacts(
         directory=decode(event.fields["directory"]),
         name=decode(event.fields["name"]),
@@ -214,11 +243,12 @@ def _source(event: Event) -> SourceFacts:
 
 def _target(event: Event) -> TargetFacts:
     fields = event.fields
-    if "free" not in fields:
-        return TargetFacts(state=fields["state"])
+    state = TargetState(fields["state"])
+    if state in {TargetState.MISSING, TargetState.OTHER}:
+        return TargetFacts(state=state)
     total, free_inodes = fields["inodes"].split(":")
     return TargetFacts(
-        state=fields["state"],
+        state=state,
         path=decode(fields["path"]),
         ancestors=tuple(_words(fields["ancestors"])),
         taken=fields["final"] != "",

@@ -5,7 +5,6 @@ of its text is ``host.sh`` and ``session.sh``; this module puts the variables an
 """
 
 import base64
-import binascii
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,10 +35,13 @@ class Event:
 
 
 def decode(value: str) -> str:
-    """Return the text that a script sent in base64; bytes that are no text become surrogate escapes."""
+    """Return the text that a script sent in base64, empty for what is no base64.
+
+    Bytes that are no text become surrogate escapes.
+    """
     try:
         return os.fsdecode(base64.b64decode(value, validate=True))
-    except binascii.Error:
+    except ValueError:
         return ""
 
 
