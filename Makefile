@@ -1,0 +1,44 @@
+# The commands of the project. Each first installs what it needs: Debian packages (as root), and .venv.
+# ARGS goes to the program that is run: make test ARGS='-k firewall'
+
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest
+SCRIPTS = $(shell find .ci tests transferpy -name '*.sh' -o -path .ci/run)
+ARGS :=
+
+.PHONY: help demo test unit integration bench lint prepare clean
+.DEFAULT_GOAL := help
+
+help:  ## list these commands
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
+
+demo: prepare  ## copy a real tree between three hosts made for it, and show what happened (root)
+	@$(PYTHON) tests/demo.py $(ARGS)
+
+test: prepare  ## run every test (without root: those that need none)
+	@$(PYTEST) $(ARGS)
+
+unit: prepare  ## run the tests that need no hosts
+	@$(PYTEST) tests/unit $(ARGS)
+
+integration: prepare  ## run the tests on hosts made for them (root)
+	@$(PYTEST) tests/integration $(ARGS)
+
+bench: prepare  ## measure what encryption, compression and checksums cost (root)
+	@$(PYTHON) -m tests.bench $(ARGS)
+
+lint: prepare  ## check style, types and shell scripts
+	@$(PYTHON) -m ruff check
+	@$(PYTHON) -m ruff format --check
+	@$(PYTHON) -m mypy
+	@for script in $(SCRIPTS); do bash -n "$$script" || exit; done
+	@shellcheck $(SCRIPTS)
+
+prepare:
+	@tests/setup/packages.sh
+	@tests/setup/venv.sh
+
+clean:  ## remove what these commands made here; results of the benchmark stay
+	@rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist docs/_build *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
