@@ -9,13 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from lab import CHECKOUT, Firewall, Host, HostSpec, Lab, LabError, Snapshot, difference
-from lab.spec import lab_directory
+from lab.spec import Process, lab_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -284,9 +284,11 @@ def without_copies(snapshot: Snapshot) -> Snapshot:
 
 def left_of(lab: Lab) -> str:
     """Return what is left of a lab that was taken down."""
-    processes = [f"{host.name}: process {host.init}" for host in lab if Path(f"/proc/{host.init}").exists()]
-    directories = [str(lab_directory(lab.name))] if lab_directory(lab.name).exists() else []
-    return "\n".join(processes + directories)
+    left = [str(lab_directory(lab.name))] if lab_directory(lab.name).exists() else []
+    for host in lab:
+        with suppress(LabError):
+            left.append(f"{host.name}: process {Process.of(host.init).pid}")
+    return "\n".join(left)
 
 
 def shorten(text: str, lines: int = 20) -> str:
