@@ -205,6 +205,8 @@ def _check_host(host: str) -> None:
         raise UsageError(f"the host {host!r} starts with a dash")
     if refused := _NO_HOST_CHARACTER.search(host):
         raise UsageError(f"the host {host!r} holds {refused[0]!r}, which no host name has")
+    if host.count("[") != host.count("]"):
+        raise UsageError(f"the host {host!r} has a bracket without its other half")
 
 
 def _check_path(path: str) -> None:
