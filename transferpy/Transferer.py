@@ -284,8 +284,7 @@ class _Copy:
         options = self.plan.options
         names = f"{self.source_session.host} to {self.target_session.host}"
         port = self.target_session.seen["listening"].fields["port"]
-        connected = "connected" in self.target_session.seen or self.target_session.bytes
-        if not connected and since_start > options.connect_timeout:
+        if "connected" not in self.target_session.seen and since_start > options.connect_timeout:
             raise StreamError(
                 f"{names}: no connection to {self.target.address} port {port} within {options.connect_timeout} seconds;"
                 " is there a firewall between the two? (--connect-timeout)"

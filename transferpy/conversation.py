@@ -13,7 +13,6 @@ import time
 import zlib
 from base64 import b64decode
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from transferpy.Exceptions import (
     FirewallError,
@@ -21,8 +20,8 @@ from transferpy.Exceptions import (
     RemoteExecutionError,
     TransferpyError,
 )
-from transferpy.RemoteExecution.interface import CommandResult, Job, Outcome, RemoteExecution
-from transferpy.session import Event, finish_dead_runs_script, list_script, order_script, parse_event
+from transferpy.RemoteExecution.interface import Job, Outcome, RemoteExecution
+from transferpy.session import Event, finish_dead_runs_script, list_script, parse_event
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +32,7 @@ _CLEAN_UP_TIME = 600.0
 _LAST_WORDS_TIME = 10.0
 _CHUNK = 1 << 16
 
+_ERRORS: dict[str, type[TransferpyError]] = {"port": FirewallError, "firewall": FirewallError, "publish": PublishError}
 # What the readers of an event rely on. A session that sends less is not one to work with.
 _FIELDS = {
     "ready": {"certificate"},
@@ -45,7 +45,6 @@ _FIELDS = {
     "error": {"kind"},
     "finished-dead-run": {"run"},
 }
-_ERRORS: dict[str, type[TransferpyError]] = {"port": FirewallError, "firewall": FirewallError, "publish": PublishError}
 
 
 class Session:
@@ -139,13 +138,6 @@ def log_finished(host: str, run: str) -> None:
     logger.info("%s: undid what the run %s, which was killed, had left there", host, run)
 
 
-@dataclass(frozen=True)
-class _LostOrder:
-    """Word from the thread that brought an order: the session did not get it."""
-
-    error: RemoteExecutionError
-
-
 class Conversation:
     """All the sessions of one run.
 
@@ -157,7 +149,7 @@ class Conversation:
     def __init__(self, remote: RemoteExecution, run_id: str) -> None:
         self._remote = remote
         self._run_id = run_id
-        self._inbox: queue.SimpleQueue[tuple[Session, str | Outcome | _LostOrder]] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[tuple[Session, str | Outcome]] = queue.SimpleQueue()
         self._jobs: dict[Session, Job] = {}
 
     def start(self, host: str, script: str) -> Session:
@@ -172,21 +164,19 @@ class Conversation:
             script,
             on_line=lambda line: self._inbox.put((session, line)),
             on_end=lambda outcome: self._inbox.put((session, outcome)),
+            takes_input=True,
         )
         self._jobs[session] = job
         return session
 
     def order(self, session: Session, *words: str) -> None:
-        """Give a session an order and return at once; a lost order shows in the next ``wait``."""
+        """Give a session an order and return at once.
 
-        def ended(outcome: Outcome) -> None:
-            if isinstance(outcome, CommandResult) and outcome.returncode != 0:
-                outcome = RemoteExecutionError(f"{session.host}: an order was not taken: {outcome.output}")
-            if isinstance(outcome, RemoteExecutionError):
-                self._inbox.put((session, _LostOrder(outcome)))
-
+        Raises:
+            RemoteExecutionError: the session has ended.
+        """
+        self._remote.write_job(session.host, self._jobs[session], f"order {' '.join(words)}\n")
         session.stopping = words == ("stop",)
-        self._remote.start_job(session.host, order_script(session.directory, *words), on_end=ended)
 
     def wait(self, *sessions: Session, until: Callable[[], bool], deadline: float | None = None) -> bool:
         """Take in what the hosts say until a condition holds; return whether it does.
@@ -213,9 +203,7 @@ class Conversation:
             session, item = self._inbox.get(timeout=0.5)
         except queue.Empty:
             return
-        if isinstance(item, _LostOrder):
-            session.error, session.stopping = item.error, False
-        elif not isinstance(item, str):
+        if not isinstance(item, str):
             session.outcome = item
         elif (event := parse_event(item, self._run_id)) is not None:
             session.take(event)

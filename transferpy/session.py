@@ -145,13 +145,6 @@ def target_script(run_id: str, session: TargetSession) -> str:
     return _script(run_id, variables, functions, "target_session")
 
 
-def order_script(directory: str, *words: str) -> str:
-    """Return the script that gives the session with that run directory an order."""
-    return "\n".join(
-        [render_assignment("directory", directory), render_assignment("order", " ".join(words)), _text("order.sh")]
-    )
-
-
 def list_script(directory: str, name: str) -> str:
     """Return the script that prints a list which the session with that run directory holds, compressed, in base64."""
     return "\n".join([render_assignment("directory", directory), render_assignment("list", name), _text("list.sh")])

@@ -2,8 +2,10 @@
 # (SC2015: "a && b || fail" is meant as it reads. SC2154: variables come from the lines before this text.)
 # The session: the one process that changes a host, and undoes what it did however it ends.
 #
+# Orders are lines on its standard input. With the end of that, or of whoever reads its events, the session ends.
+#
 # Set before this text, besides run_id: role, encrypt, checksum (yes or no), cores, watched (the stage whose reading is the
-# progress of the stream), and by role the variables and functions named at source_session and target_session. Orders come through the fifo "control" in the run directory, one line each.
+# progress of the stream), and by role the variables and functions named at source_session and target_session.
 
 # --- beginning and end ------------------------------------------------------------------------------------------------
 
@@ -22,13 +24,21 @@ begin() {
   done 2>/dev/null
   [ -O "$run_root" ] && [ ! -L "$run_root" ] || fail host "$run_root does not belong to root"
   printf %s "$job" >"$run_directory/job" && mkfifo -- "$run_directory/control" &&
-    exec {control}<>"$run_directory/control" 2>>"$run_directory/session.err" >/dev/null </dev/null ||
+    exec {orders}<&0 {control}<>"$run_directory/control" 2>>"$run_directory/session.err" >/dev/null </dev/null ||
     fail host "cannot write in $run_directory: is it full?"
+  # What the orchestration host says joins what the jobs say. Its silence is an order too.
+  {
+    exec {events}>&-
+    cat
+    echo 'order stop'
+  } <&"$orders" 1>&"$control" &
+  exec {orders}<&-
   emit hello directory="$(encode "$run_directory")"
 }
 
 finish() {
   local status=$? undone=yes
+  IFS=$' \t\n' # a signal may come while hear has another one
   # From here on nothing cuts the clean-up short; the children inherit that.
   trap '' HUP INT PIPE TERM
   trap - EXIT
@@ -47,7 +57,8 @@ finish() {
 # --- jobs and orders --------------------------------------------------------------------------------------------------
 
 declare -A ended=() job_pid=()
-orders=()
+pending=()
+heard=''
 last_beat=0
 connected=unknown
 
@@ -76,22 +87,31 @@ take_in() { # LINE: what a job or the orchestration host says
       ended[${1%% *}]=${1#* }
       ;;
     'order stop') exit 0 ;;
-    'order '*) orders+=("${1#order }") ;;
+    'order '*) pending+=("${1#order }") ;;
   esac
 }
 
-watch() { # SECONDS: waits that long at most for somebody's word, and says once a second that the session lives
-  local line name
-  if read -r -t "$1" -u "$control" line; then
+hear() { # SECONDS: waits that long at most for a line of somebody's, and takes it in
+  local line
+  if IFS= read -r -t "$1" -u "$control" line; then
+    line=$heard$line heard=''
     take_in "$line"
-    return
+  else
+    # The time may be over in the middle of a line; what has been read of it is not in the fifo any more.
+    heard+=$line
+    return 1
   fi
-  ((EPOCHSECONDS != last_beat)) || return
+}
+
+watch() { # SECONDS: waits that long at most for somebody's word, and says once a second that the session lives
+  local name
+  ! hear "$1" || return 0
+  ((EPOCHSECONDS != last_beat)) || return 0
   last_beat=$EPOCHSECONDS
   for name in "${!job_pid[@]}"; do
     [ -z "${ended[$name]-}" ] && ! kill -0 "${job_pid[$name]}" 2>/dev/null || continue
     # A job that was killed says nothing; but its last word may have come just now.
-    while read -r -t 0.1 -u "$control" line; do take_in "$line"; done
+    while hear 0.1; do :; done
     : "${ended[$name]:=137}"
   done
   beat
@@ -107,7 +127,8 @@ beat() { # says how far the stream is; with nobody to hear it, the session ends 
       [ "${line%%:*}" != rchar ] || bytes=${line#*: }
     done <"/proc/$child/io"
   done 2>/dev/null
-  if [ "$connected" = no ] && has_socket ESTAB; then
+  # Each listener closes its port when it has accepted; the connection itself may be over again by now.
+  if [ "$connected" = no ] && ! is_listening; then
     connected=yes
     emit connected
   fi
@@ -119,9 +140,9 @@ await_end() { # NAME: waits until that job has ended; its exit statuses are then
 }
 
 await_order() { # WORD ...: waits for an order that begins with one of the words; sets the array order
-  while [ ${#orders[@]} -eq 0 ]; do watch 1; done
-  read -ra order <<<"${orders[0]}"
-  orders=("${orders[@]:1}")
+  while [ ${#pending[@]} -eq 0 ]; do watch 1; done
+  read -ra order <<<"${pending[0]}"
+  pending=("${pending[@]:1}")
   case " $* " in
     *" ${order[0]} "*) ;;
     *) fail host "got the order ${order[0]}, but expected $*" ;;
@@ -147,19 +168,19 @@ run_job() { # NAME FUNCTION [ARGUMENT ...]: launches a job, waits for it and rep
 
 # --- ports ------------------------------------------------------------------------------------------------------------
 
-sockets() { # LISTEN|ESTAB: sets the array ports to the local ports of the TCP sockets in that state
+listening() { # sets the array ports to the local ports on which something listens
   local line tool=(netstat -tan)
   ! command -v ss >/dev/null || tool=(ss -Htan)
   ports=()
   # Both print the local address in the fourth column.
   while read -ra line; do
-    [[ ${line[*]} != *"$1"* ]] || ports+=("${line[3]##*:}")
+    [[ ${line[*]} != *LISTEN* ]] || ports+=("${line[3]##*:}")
   done < <(exec "${tool[@]}" 2>/dev/null)
 }
 
-has_socket() { # LISTEN|ESTAB: whether there is one on the port
+is_listening() { # whether something listens on the port
   local ports
-  sockets "$1"
+  listening
   [[ " ${ports[*]} " == *" $port "* ]]
 }
 
@@ -187,25 +208,26 @@ reserve_port() { # WANTED: a port, or 0 for a free one; sets port
   local candidate ports offset=$((RANDOM % 100))
   if [ "$1" -ne 0 ]; then
     take_port "$1" || fail port "port $1 is reserved by another transfer"
-    ! has_socket LISTEN || fail port "port $1 is in use"
+    ! is_listening || fail port "port $1 is in use"
     return
   fi
-  sockets LISTEN
+  listening
   for ((candidate = 0; candidate < 100; candidate++)); do
     port=$((4400 + (candidate + offset) % 100))
     [[ " ${ports[*]} " != *" $port "* ]] || continue
     take_port "$port" || continue
-    ! has_socket LISTEN || { release_port; continue; }
+    ! is_listening || { release_port; continue; }
     return
   done
   fail port "no free port between 4400 and 4499"
 }
 
 await_listening() { # JOB: waits until its listener can be seen
-  until has_socket LISTEN; do
+  until is_listening; do
     [ -z "${ended[$1]-}" ] || return 1
     watch 0.02
   done
+  return 0 # not what the loop's last command had to say
 }
 
 # --- keys -------------------------------------------------------------------------------------------------------------

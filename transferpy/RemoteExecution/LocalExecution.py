@@ -39,12 +39,16 @@ class LocalExecution(ThreadedExecution):
         # A session of its own: Ctrl-C at the terminal is for us, who then end the job in good order.
         with subprocess.Popen(  # noqa: S603 - to run what we are given is what we are for
             ("bash", "-c", job.command),  # noqa: S607 - as sshd would, by PATH
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if job.takes_input else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         ) as process:
-            job.attach(process.pid)
+            if process.stdin is None:
+                job.attach(process.pid, None)
+            else:
+                job.attach(process.pid, process.stdin.fileno())
+                process.stdin.close()
             assert process.stdout is not None  # noqa: S101 - it is a pipe: tells mypy
             for line in iter(partial(process.stdout.readline, LONGEST_LINE), b""):
                 job.take_line(line.removesuffix(b"\n"))

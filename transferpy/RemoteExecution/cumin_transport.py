@@ -141,7 +141,8 @@ class _Client(SshClient):  # type: ignore[misc]  # ClusterShell has no types
 
     def _start(self) -> "_Client":
         super()._start()
-        self.worker.eh.job.attach(self.popen.pid)
+        # ClusterShell closes its own end of the standard input at once, as cumin asks it to.
+        self.worker.eh.job.attach(self.popen.pid, self.popen.stdin)
         return self
 
     def _readlines(self, stream_name: str) -> Iterator[bytes]:

@@ -84,12 +84,28 @@ class RemoteExecution(ABC):
 
     @abstractmethod
     def start_job(
-        self, host: str, command: Command, *, on_line: LineHandler | None = None, on_end: EndHandler | None = None
+        self,
+        host: str,
+        command: Command,
+        *,
+        on_line: LineHandler | None = None,
+        on_end: EndHandler | None = None,
+        takes_input: bool = False,
     ) -> Job:
         """Start ``command`` on ``host`` and return at once; ``on_end`` is called once, with what became of it.
 
+        Its standard input is at its end from the start, or, if ``takes_input``, when this process ends.
+
         Raises:
             RemoteExecutionError: ``host`` names no host, or several.
+        """
+
+    @abstractmethod
+    def write_job(self, host: str, job: Job, text: str) -> None:
+        """Give ``text``, a few kilobytes at most, to the standard input of a job that takes input, as soon as it can.
+
+        Raises:
+            RemoteExecutionError: the job has ended, or does not read.
         """
 
     @abstractmethod

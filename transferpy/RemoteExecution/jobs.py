@@ -44,6 +44,7 @@ class RunningJob(Job):
 
     Attributes:
         target: the host that the caller's word stands for.
+        takes_input: whether its standard input stays open.
         command: one line of shell that starts the script; the same for every login shell.
         leader: the process ID of the job's first process on its host, as soon as that is known.
         started: set when the job's first process runs on its host, or never will.
@@ -51,11 +52,19 @@ class RunningJob(Job):
         gone: whether no process of the job can be left on its host.
     """
 
-    def __init__(
-        self, host: str, target: str, script: str, on_line: LineHandler | None, on_end: EndHandler | None
+    def __init__(  # noqa: PLR0913 - start_job's arguments
+        self,
+        host: str,
+        target: str,
+        script: str,
+        *,
+        on_line: LineHandler | None,
+        on_end: EndHandler | None,
+        takes_input: bool,
     ) -> None:
         super().__init__(host)
         self.target = target
+        self.takes_input = takes_input
         # The marker starts on a line of its own: a login shell may have printed half a line.
         first = f"printf '\\n{_START_MARKER} %s %s\\n' {self.identifier} $$\n"
         self.command = wrap_script(f"{first}export {ENVIRONMENT_VARIABLE}={self.identifier}\n{script}", self.identifier)
@@ -72,6 +81,8 @@ class RunningJob(Job):
         self._kept = 0
         self._lock = threading.Lock()
         self._process: int | None = None
+        self._input: int | None = None
+        self._unsent = b""
         self._aborted = False
 
     @property
@@ -79,13 +90,38 @@ class RunningJob(Job):
         """How the job ended, or would have if it ended now."""
         return CommandResult(host=self.host, returncode=self._returncode, output="\n".join(self._lines))
 
-    def attach(self, pid: int) -> None:
-        """Remember ``pid``, the process of this host that carries the job: a child that nobody has waited for yet."""
+    def attach(self, pid: int, standard_input: int | None) -> None:
+        """Remember ``pid``, the process of this host that carries the job: a child that nobody has waited for yet.
+
+        ``standard_input`` is the descriptor that leads there; the caller may close its own.
+        """
         with self._lock:
             # A descriptor keeps meaning this process when the process ID has been given to another one.
             self._process = os.pidfd_open(pid)
+            if self.takes_input and standard_input is not None:
+                self._input = os.dup(standard_input)
+                os.set_blocking(self._input, False)
+                self._flush()
         if self._aborted:
             self.abort()
+
+    def write(self, data: bytes) -> None:
+        """Give ``data`` to the job's standard input; what comes before the job has one is given to it then.
+
+        Raises:
+            OSError: the job has ended, or does not read.
+        """
+        with self._lock:
+            if self.ended.is_set() or not self.takes_input:
+                raise BrokenPipeError
+            self._unsent += data
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._input is not None and self._unsent:
+            # Of less than a pipe holds either all is written or nothing.
+            os.write(self._input, self._unsent)
+            self._unsent = b""
 
     def abort(self) -> None:
         """Kill the process of this host that carries the job."""
@@ -143,9 +179,10 @@ class RunningJob(Job):
     def settle(self, outcome: Outcome) -> None:
         """Make ``outcome`` known."""
         with self._lock:
-            if self._process is not None:
-                os.close(self._process)
-                self._process = None
+            for descriptor in (self._process, self._input):
+                if descriptor is not None:
+                    os.close(descriptor)
+            self._process = self._input = None
         self.outcome = outcome
         if self._on_end is not None:
             try:
@@ -170,12 +207,19 @@ class ThreadedExecution(RemoteExecution):
         """End every process of ``job`` on its host, as kill_job says."""
 
     def start_job(
-        self, host: str, command: Command, *, on_line: LineHandler | None = None, on_end: EndHandler | None = None
+        self,
+        host: str,
+        command: Command,
+        *,
+        on_line: LineHandler | None = None,
+        on_end: EndHandler | None = None,
+        takes_input: bool = False,
     ) -> RunningJob:
         """As RemoteExecution.start_job."""
         # exec, so that the program itself gets the TERM of kill_job.
         script = command if isinstance(command, str) else f"exec -- {shlex.join(command)}"
-        job = RunningJob(host, self.resolve(host), script, on_line, on_end)
+        target = self.resolve(host)
+        job = RunningJob(host, target, script, on_line=on_line, on_end=on_end, takes_input=takes_input)
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("%s: job %s runs: %s", host, job.identifier, printable(script))
         threading.Thread(target=self._work, args=(job,), name=f"transferpy {host}", daemon=True).start()
@@ -198,6 +242,15 @@ class ThreadedExecution(RemoteExecution):
         if isinstance(outcome, RemoteExecutionError):
             raise outcome
         return outcome
+
+    def write_job(self, host: str, job: Job, text: str) -> None:
+        """As RemoteExecution.write_job."""
+        try:
+            _own(host, job).write(os.fsencode(text))
+        except OSError as error:
+            raise RemoteExecutionError(
+                f"{host}: the command takes no input: {error.strerror or 'it has ended'}"
+            ) from error
 
     def wait_job(self, host: str, job: Job, timeout: float | None = None) -> CommandResult:
         """As RemoteExecution.wait_job."""
