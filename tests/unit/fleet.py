@@ -1,0 +1,59 @@
+"""Hosts that exist on paper only: requests, and what hosts would have answered."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from transferpy.options import Location, TransferOptions, TransferRequest, split_word
+from transferpy.preflight import TOOLS, HostFacts, RouteFacts, SourceFacts, TargetFacts, TargetState
+
+RUN = "0123456789abcdef"
+NC_OPENBSD = "OpenBSD netcat (Debian patchlevel 1.219-1)\nusage: nc [-46CDdFhklNnrStUuvZz] [-I length] [-i interval]"
+NC_TRADITIONAL = "[v1.10-47]\nconnect to somewhere:\tnc [-options] hostname port[s] [ports] ..."
+NCAT = "Ncat 7.93 ( https://nmap.org/ncat )\nUsage: ncat [options] [hostname] [port]"
+
+
+def request(source: str | Location, *targets: str | Location, **options: object) -> TransferRequest:
+    """Return the request that a command line with these words makes."""
+    locations = [word if isinstance(word, Location) else split_word(word) for word in (source, *targets)]
+    typed = replace(TransferOptions(), **options)  # type: ignore[arg-type]  # checked there
+    return TransferRequest(source=locations[0], targets=tuple(locations[1:]), options=typed)
+
+
+def host(name: str, **changes: object) -> HostFacts:
+    """Return a root's host with every tool and no part in the transfer, but for ``changes``."""
+    usual = HostFacts(
+        host=name, uid=0, cores=4, boot=f"boot-of-{name}", tools=frozenset(TOOLS), listening=frozenset({22})
+    )
+    return replace(usual, **changes)  # type: ignore[arg-type]  # the caller knows
+
+
+def source_facts(directory: str = "/srv", name: str = "x", **changes: object) -> SourceFacts:
+    usual = SourceFacts(
+        directory=directory, name=name, kind="d", identity="7:8", disk=5_000_000, inodes=30, files=20, bytes=4_000_000
+    )
+    return replace(usual, **changes)  # type: ignore[arg-type]  # the caller knows
+
+
+def target_facts(path: str = "/srv/y", **changes: object) -> TargetFacts:
+    usual = TargetFacts(
+        state=TargetState.DIRECTORY, path=path, ancestors=("7:9", "7:3", "7:2"), free=10_000_000, inodes=1000
+    )
+    return replace(usual, **changes)  # type: ignore[arg-type]  # the caller knows
+
+
+V4_ROUTE = RouteFacts(address="198.18.0.2", source="198.18.0.1")
+V6_ROUTE = RouteFacts(address="2001:db8::2", source="2001:db8::1")
+
+
+def source_host(*, routes: Mapping[int, RouteFacts] | None = None, **changes: object) -> HostFacts:
+    """Return db1, which holds the source and reaches one target."""
+    return host("db1", **{"source": source_facts(), "routes": routes or {0: V4_ROUTE}, **changes})
+
+
+def target_host(name: str = "db2", **changes: object) -> HostFacts:
+    """Return a host that has the first target."""
+    return host(name, **{"targets": {0: target_facts()}, **changes})
+
+
+def answers(*hosts: HostFacts) -> dict[str, HostFacts]:
+    return {facts.host: facts for facts in hosts}
