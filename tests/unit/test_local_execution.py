@@ -307,3 +307,52 @@ def test_nothing_is_left_open_after_many_runs(execution: LocalExecution) -> None
     for _ in range(50):
         execution.run(HOST, "true")
     wait_until(lambda: open_things() == before)
+
+
+def test_a_job_that_takes_input_reads_what_is_written_before_and_after_it_starts(execution: LocalExecution) -> None:
+    lines: list[str] = []
+    job = execution.start_job(
+        HOST, "while read -r line; do echo got $line; done; echo over", on_line=lines.append, takes_input=True
+    )
+    execution.write_job(HOST, job, "first\n")
+    wait_until(lambda: lines == ["got first"])
+    execution.write_job(HOST, job, "second\n")
+    wait_until(lambda: lines == ["got first", "got second"])
+    assert execution.monitor_job(HOST, job) is None
+    execution.kill_job(HOST, job)
+    with pytest.raises(RemoteExecutionError, match="localhost: the command takes no input"):
+        execution.write_job(HOST, job, "third\n")
+
+
+def test_a_job_without_input_is_at_its_end_from_the_start(execution: LocalExecution) -> None:
+    job = execution.start_job(HOST, "cat; echo over")
+    assert execution.wait_job(HOST, job, 10).output == "over"
+    with pytest.raises(RemoteExecutionError, match="takes no input"):
+        execution.write_job(HOST, job, "x\n")
+
+
+def test_a_job_that_does_not_read_its_input_is_an_error_and_no_hanging(execution: LocalExecution) -> None:
+    job = execution.start_job(HOST, "exec sleep 60", takes_input=True)
+
+    def fill() -> None:
+        for _ in range(100):
+            execution.write_job(HOST, job, "x" * 4000)
+
+    with pytest.raises(RemoteExecutionError, match="takes no input"):
+        fill()
+    execution.kill_job(HOST, job)
+
+
+def test_input_ends_when_the_process_that_started_the_job_is_killed(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    script = f"echo started; exec >{output}; cat; echo ended"
+    program = (
+        "import time; from transferpy.RemoteExecution.LocalExecution import LocalExecution;"
+        f"LocalExecution().start_job('localhost', {script!r}, takes_input=True,"
+        " on_line=lambda line: print(line, flush=True)); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"started\n"
+        process.kill()
+    wait_until(lambda: output.exists() and output.read_text(encoding="utf-8") == "ended\n")

@@ -1,8 +1,10 @@
 """Jobs that each have a thread: what execution on this host and on others have in common."""
 
 import contextlib
+import errno
 import logging
 import os
+import select
 import shlex
 import signal
 import threading
@@ -114,12 +116,14 @@ class RunningJob(Job):
         with self._lock:
             if self.ended.is_set() or not self.takes_input:
                 raise BrokenPipeError
+            if len(self._unsent) + len(data) > select.PIPE_BUF:
+                raise BlockingIOError(errno.EAGAIN, "it does not read")
             self._unsent += data
             self._flush()
 
     def _flush(self) -> None:
         if self._input is not None and self._unsent:
-            # Of less than a pipe holds either all is written or nothing.
+            # Of up to PIPE_BUF bytes either all is written or nothing.
             os.write(self._input, self._unsent)
             self._unsent = b""
 

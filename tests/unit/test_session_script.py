@@ -1,0 +1,74 @@
+"""Parts of session.sh, run by a real bash in a directory of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bash import run_bash
+
+from transferpy.session import _text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def run_in_session(directory: Path, script: str) -> str:
+    """Return what ``script`` prints, with the functions of a session and its fifo, but no session begun."""
+    start = f"run_id=x job=y cores=2 watched=tar; run_directory={directory}; mkfifo {directory}/control"
+    text = "\n".join((_text("host.sh"), _text("session.sh"), start, f"exec {{control}}<>{directory}/control", script))
+    result = run_bash(text)
+    return result.stdout.decode()
+
+
+def test_a_line_that_a_time_out_cuts_in_two_is_put_together_again(tmp_path: Path) -> None:
+    script = """
+        printf 'order se' >&$control; hear 0.1; echo "status $?"
+        printf 'nd 0 address\\n' >&$control; hear 1
+        echo "${pending[@]}"
+    """
+    assert run_in_session(tmp_path, script) == "status 1\nsend 0 address\n"
+
+
+def test_a_listener_that_takes_a_moment_is_waited_for(tmp_path: Path) -> None:
+    script = """
+        port=4400 looks=0
+        is_listening() { ((++looks == 3)); }
+        beat() { :; }
+        await_listening receive; echo "status $? after $looks looks"
+    """
+    assert run_in_session(tmp_path, script) == "status 0 after 3 looks\n"
+
+
+def test_a_listener_that_ended_is_not_waited_for(tmp_path: Path) -> None:
+    script = """
+        port=4400
+        is_listening() { false; }
+        ended[receive]=1
+        await_listening receive; echo "status $?"
+    """
+    assert run_in_session(tmp_path, script) == "status 1\n"
+
+
+def test_a_job_that_is_killed_counts_as_killed(tmp_path: Path) -> None:
+    script = """
+        connected=unknown
+        launch victim sleep 60
+        kill -KILL "${job_pid[victim]}"
+        await_end victim
+        echo "${ended[victim]}"
+        kill -KILL -- "-${job_pid[victim]}"
+    """
+    assert run_in_session(tmp_path, script).splitlines()[-1] == "137"
+
+
+def test_the_last_word_of_a_job_is_heard_before_it_counts_as_killed(tmp_path: Path) -> None:
+    script = """
+        connected=unknown
+        launch quick true
+        wait "${job_pid[quick]}"
+        read -r line <&$control
+        printf 'order stop-not\\n%s\\n' "$line" >&$control
+        await_end quick
+        echo "${ended[quick]} ${pending[*]}"
+    """
+    assert run_in_session(tmp_path, script).splitlines()[-1] == "0 stop-not"
