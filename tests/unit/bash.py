@@ -18,7 +18,7 @@ HOSTILE_NAMES = (
     *("two words", " blank at both ends ", "tab\tin it", "new\nline", "newline at the end\n", "carriage\rreturn"),
     *("single'quote", 'double"quote', "back\\slash", "$(touch gone)", "`touch gone`", "$HOME", "~root", "a;b&&c|d"),
     *("-rf", "--checkpoint-action=exec=touch gone", "*", "?[a-z]{1,2}", "%h %s %n", "#comment", "!history", "=equals"),
-    *("\x01\x7f\x1b[31m", "ünïcödé", os.fsdecode(b"latin1-\xe9"), os.fsdecode(b"\xff\xfe\x80"), "a -> b", "x ./y"),
+    *("\x01\x7f\x1b[31m", "ünïcödé", os.fsdecode(b"latin1-\xe9"), os.fsdecode(b"\xff\xfe\x80"), "a -> b", ". ."),
     *("...", "a,b:c@d", "(parentheses)", "<less>greater"),
 )
 
