@@ -1,0 +1,228 @@
+"""Transfers through firewalls of every kind: each opens one door, to one host, for as long as its stream takes."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from helpers import eventually, transfer
+from lab import Firewall, Host, HostSpec, Lab, difference
+from watching import SLOW, Run, assert_as_before, fill, held
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+
+CLOSED = [kind for kind in Firewall if kind is not Firewall.NONE]
+BY_IPTABLES = {Firewall.IPTABLES, Firewall.IPTABLES_REJECT, Firewall.IPTABLES_DROP}
+# How often the one rule shows in a snapshot. Those of iptables show in nft's listing too, where nft runs on top of it.
+LISTED = {
+    Firewall.NONE: 0,
+    Firewall.IPTABLES: 2,
+    Firewall.IPTABLES_REJECT: 2,
+    Firewall.IPTABLES_DROP: 2,
+    Firewall.NFTABLES: 1,
+    Firewall.NFTABLES_TWO: 2,
+    Firewall.BOTH: 3,
+    Firewall.LEGACY: 1,
+}
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """A source, a stranger, and a target with each kind of firewall, named after it."""
+    others = {kind.value: HostSpec(firewall=kind) for kind in Firewall}
+    with Lab.up({"orch": HostSpec(), "source": HostSpec(), **others}) as made:
+        yield made
+
+
+@pytest.fixture
+def walls(clean_lab: Lab) -> Lab:
+    """The clean lab, with ten megabytes in /srv/data of the source, and a directory /srv/in everywhere."""
+    fill(clean_lab["source"], "/srv/data/file")
+    for host in clean_lab:
+        host.run("mkdir -p /srv/in")
+    return clean_lab
+
+
+def word(host: Host, version: int) -> str:
+    """The host as a word of the command line that leaves no choice of the IP version."""
+    return host.ipv4 if version == 4 else f"[{host.ipv6}]"
+
+
+def new_rules(host: Host, before: dict[str, list[str]]) -> list[str]:
+    """The lines that the firewall of a host has more than before; it must have lost none."""
+    changes = difference({"firewall": before["firewall"]}, host.snapshot()).splitlines()[1:]
+    assert all(change.startswith("  +") for change in changes), changes
+    return [change[3:].strip() for change in changes]
+
+
+def admits(rule: str, source: str, port: int) -> str | None:
+    """The run that a rule names, None where nft shows one of iptables; it admits one address to one port, no more."""
+    iptables = (
+        rf"-A INPUT -s {source}/(?:32|128) -p tcp -m tcp --dport {port} -m comment --comment transferpy-(\w+) -j ACCEPT"
+    )
+    nftables = rf"ip6? saddr {source} tcp dport {port} {{1,2}}(?:counter )?accept(?: comment \"transferpy-(\w+)\")?"
+    found = re.fullmatch(f"{iptables}|{nftables}", rule)
+    assert found, rule
+    return found[1] or found[2]
+
+
+def run_of(target: Host) -> str:
+    """The run that has a session on a target."""
+    return target.sh("cd /run/transferpy && ls -d run.*").split(".")[2]
+
+
+def connects(address: str, port: int, *hosts: Host) -> list[bool]:
+    """From which hosts a connection comes about, in a time that is plenty when all of them are one machine."""
+    probes = [host.popen(["timeout", "2", "nc.openbsd", "-z", address, str(port)]) for host in hosts]
+    return [probe.wait() == 0 for probe in probes]
+
+
+def listen(host: Host, port: int) -> subprocess.Popen[bytes]:
+    """Listen on the port of a stream that has begun: the stream's own listener has closed it."""
+    address = f"TCP6-LISTEN:{port},fork,reuseaddr,ipv6-v6only=0"
+    listener = host.popen(["socat", "-u", address, "OPEN:/dev/null"])
+    assert eventually(lambda: f"tcp *:{port}" in host.snapshot()["listening"])
+    return listener
+
+
+@pytest.mark.parametrize(
+    ("kind", "version"),
+    [*((kind, 4) for kind in Firewall), *((kind, 6) for kind in ("iptables", "nftables", "legacy"))],
+)
+def test_the_source_alone_is_let_in_and_only_while_the_stream_runs(walls: Lab, kind: str, version: int) -> None:
+    source, stranger, target = walls["source"], walls["orch"], walls[kind]
+    address, source_address = (target.ipv4, source.ipv4) if version == 4 else (target.ipv6, source.ipv6)
+    before = target.snapshot()
+    source.shape(SLOW)
+    with Run(walls, "source:/srv/data", f"{word(target, version)}:/srv/in") as run:
+        run.wait_for_stream(target)
+        rules = new_rules(target, before)
+        assert len(rules) == LISTED[Firewall(kind)], rules
+        named = {run_id for rule in rules if (run_id := admits(rule, source_address, run.port))}
+        assert named == (set() if kind == Firewall.NONE else {run_of(target)})
+        listener = listen(target, run.port)
+        assert connects(address, run.port, source, stranger) == [True, kind == Firewall.NONE]
+        listener.terminate()
+        listener.wait()
+        run.assert_streaming()
+        source.shape(None)
+        assert run.end().status == 0, run.log
+    assert target.run(["cmp", "/srv/in/data/file", "-"], input=source.run(["cat", "/srv/data/file"]).stdout)
+    target.run("rm -r /srv/in/data")
+    assert_as_before(target, before)
+
+
+def test_the_door_is_closed_when_the_stream_has_ended_and_the_checks_have_not(walls: Lab) -> None:
+    target = walls["nftables"]
+    before = target.snapshot()
+    with held(target, "md5sum") as checking, Run(walls, "source:/srv/data", "nftables:/srv/in") as run:
+        checking.wait_for_call()
+        assert new_rules(target, before) == []
+        assert not any(f":{run.port}" in socket for socket in target.snapshot()["listening"])
+        assert run.process.poll() is None
+        checking.take_down()
+        assert run.end().status == 0, run.log
+
+
+@pytest.mark.parametrize(
+    ("choice", "kind"),
+    [
+        ("iptables", Firewall.IPTABLES),
+        ("iptables", Firewall.LEGACY),
+        ("iptables", Firewall.NONE),
+        ("nftables", Firewall.NFTABLES_TWO),
+        ("nftables", Firewall.IPTABLES),  # whose rules nft can write as well
+        ("none", Firewall.NONE),
+    ],
+)
+def test_a_firewall_that_is_named_is_opened_and_left_as_it_was(walls: Lab, choice: str, kind: Firewall) -> None:
+    before = walls[kind].snapshot()
+    transfer(walls, "--firewall", choice, "source:/srv/data", f"{kind}:/srv/in", check=True)
+    walls[kind].run("rm -r /srv/in/data")
+    assert_as_before(walls[kind], before)
+
+
+@pytest.mark.parametrize(
+    ("choice", "kind"),
+    [
+        ("none", Firewall.NFTABLES),
+        ("none", Firewall.IPTABLES_DROP),
+        ("iptables", Firewall.NFTABLES),
+        ("nftables", Firewall.LEGACY),
+    ],
+)
+def test_a_firewall_that_stays_shut_ends_the_run_in_time(walls: Lab, choice: str, kind: Firewall) -> None:
+    before = walls.snapshot()
+    result = transfer(
+        walls, "--firewall", choice, "--connect-timeout", "2", "source:/srv/data", f"{kind}:/srv/in", timeout=60
+    )
+    assert result.status == 6
+    assert re.search(
+        rf"ERROR {kind}:/srv/in: failed: source to {kind}: no connection to \S+ port 44\d\d within 2 seconds; "
+        r"is there a firewall between the two\? \(--connect-timeout\)",
+        result.stderr,
+    ), result.stderr
+    assert_as_before(walls, before)
+
+
+def test_a_firewall_that_refuses_ends_the_run_at_once(walls: Lab) -> None:
+    before = walls.snapshot()
+    result = transfer(walls, "--firewall", "none", "source:/srv/data", "iptables-reject:/srv/in")
+    assert result.status == 6
+    assert re.search("source: socat failed with status 1: .*Connection refused", result.stderr), result.stderr
+    assert_as_before(walls, before)
+
+
+SAVE = {
+    "iptables": "iptables-save >/var/lib/rules4; ip6tables-save >/var/lib/rules6",
+    "nftables": "(echo flush ruleset; nft list ruleset) >/var/lib/rules",
+}
+LOAD = {
+    "iptables": "iptables-restore </var/lib/rules4; ip6tables-restore </var/lib/rules6",
+    "nftables": "nft -f /var/lib/rules",
+}
+
+
+@pytest.mark.parametrize("kind", ["iptables", "nftables"])
+@pytest.mark.parametrize("saved", ["before", "meanwhile"])
+def test_a_reload_in_mid_stream_neither_keeps_the_door_open_nor_loses_a_rule(walls: Lab, kind: str, saved: str) -> None:
+    target = walls[kind]
+    before = target.snapshot()
+    target.run(SAVE[kind])
+    walls["source"].shape(SLOW)
+    with Run(walls, "source:/srv/data", f"{target.ipv4}:/srv/in") as run:
+        run.wait_for_stream(target)
+        if saved == "meanwhile":
+            target.run(SAVE[kind])
+        target.run(LOAD[kind])
+        assert bool(new_rules(target, before)) == (saved == "meanwhile")
+        run.assert_streaming()
+        walls["source"].shape(None)
+        result = run.end()
+    assert result.status == 0, result.stderr
+    assert "not undone" not in result.stderr
+    assert new_rules(target, before) == []
+
+
+def test_a_rule_that_got_the_doors_handle_in_a_reload_stays(walls: Lab) -> None:
+    target = walls["nftables"]
+    handles = "nft -a list chain inet filter input | sed -n '/transferpy/s/.*handle //p'"
+    more = "".join(f"insert rule inet filter input tcp dport {port} drop\n" for port in range(100, 120))
+    before = target.snapshot()
+    target.run(SAVE["nftables"])
+    walls["source"].shape(SLOW)
+    with Run(walls, "source:/srv/data", "nftables:/srv/in") as run:
+        run.wait_for_stream(target)
+        handle = target.sh(handles)
+        target.run("cat /var/lib/rules - | nft -f -", input=more.encode())
+        assert re.search(rf"dport 1\d\d drop # handle {handle}\n", target.sh("nft -a list ruleset"))
+        reloaded = target.snapshot()["firewall"]
+        run.assert_streaming()
+        walls["source"].shape(None)
+        assert run.end().status == 0, run.log
+    assert target.snapshot()["firewall"] == reloaded
+    target.run(LOAD["nftables"])
+    assert target.snapshot()["firewall"] == before["firewall"]

@@ -1,0 +1,132 @@
+"""Runs of the command that a test watches, and disturbs, while they go on."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import tempfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+from helpers import Result, eventually, start_transfer
+from lab import difference
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+
+    from lab import Host, Lab, Snapshot
+
+SLOW = "4mbit"
+"""Keeps the ten megabytes of `fill` on the way for twenty seconds, while ssh still gets through."""
+
+
+class Run:
+    """One run of the command; whatever the test does not end is killed at the end of the context."""
+
+    def __init__(self, lab: Lab, *argv: str, **kwargs: Any) -> None:
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed at the end of the context
+        self.process: subprocess.Popen[bytes] = start_transfer(lab, *argv, **{"stderr": self._stderr, **kwargs})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+        self._stderr.close()
+
+    @property
+    def log(self) -> str:
+        """What it has written to standard error up to now."""
+        return os.fsdecode(os.pread(self._stderr.fileno(), 1 << 20, 0))
+
+    @property
+    def port(self) -> int:
+        """The port on which its target listens, or listened."""
+        found = re.search(r"port (\d+) listens", self.log)
+        assert found, self.log
+        return int(found[1])
+
+    def wait_for(self, text: str) -> None:
+        """Wait until it has logged a text; fail if it ends without."""
+        assert eventually(lambda: text in self.log or self.process.poll() is not None)
+        assert text in self.log, self.log
+
+    def wait_for_stream(self, target: Host) -> None:
+        """Wait until some of the data has arrived."""
+        assert eventually(lambda: arrived(target) > 0 or self.process.poll() is not None), self.log
+        self.assert_streaming()
+
+    def assert_streaming(self) -> None:
+        """Assert that the stream has not ended yet: what the test did was in the middle of it."""
+        assert self.process.poll() is None, self.log
+        assert " received " not in self.log, self.log
+
+    def end(self, *, timeout: float = 120) -> Result:
+        """Wait for its end."""
+        self.process.communicate(timeout=timeout)
+        assert "Traceback (most recent call last)" not in self.log, self.log
+        return Result(status=self.process.returncode, stdout="", stderr=self.log)
+
+
+def fill(host: Host, path: str, *, megabytes: float = 10) -> None:
+    """Make a file of bytes that no compressor makes fewer."""
+    directory, size = path.rpartition("/")[0], round(megabytes * 2**20)
+    host.run(f"mkdir -p -- {shlex.quote(directory)} && head -c {size} /dev/urandom >{shlex.quote(path)}")
+
+
+def arrived(host: Host) -> int:
+    """How many bytes are in staging directories of a host."""
+    return sum(map(int, host.sh("find /srv -path '*/.transferpy-*' -type f -printf '%s\\n'").split()))
+
+
+@contextmanager
+def held(host: Host, command: str) -> Iterator[Hold]:
+    """Has a command on a host wait when it is called, until it is let go or the context ends."""
+    hold = Hold(host, command)
+    hold.set_up()
+    try:
+        yield hold
+    finally:
+        hold.take_down()
+
+
+class Hold:
+    """A command that waits; nothing of it is in a snapshot but the processes that wait."""
+
+    def __init__(self, host: Host, command: str) -> None:
+        self._host = host
+        self._real = host.sh(f"command -v {command}")
+        self._wrapper = f"/usr/local/bin/{command}"
+        self._called = f"/var/lib/called-{command}"
+        self._shut = f"/var/lib/hold-{command}"
+
+    def set_up(self) -> None:
+        """Put the wrapper before the real command."""
+        script = f"""#!/bin/sh
+            touch {self._called}
+            while [ -e {self._shut} ]; do sleep 0.05; done
+            exec {self._real} "$@"
+        """
+        self._host.run(
+            f"touch {self._shut} && cat >{self._wrapper} && chmod 755 {self._wrapper}", input=script.encode()
+        )
+
+    def take_down(self) -> None:
+        """Remove the wrapper; whoever waits in it goes on."""
+        self._host.run(["rm", "-f", self._wrapper, self._called, self._shut])
+
+    def wait_for_call(self) -> None:
+        """Wait until somebody waits in the command."""
+        assert eventually(lambda: self._host.run(["test", "-e", self._called], check=False).returncode == 0)
+
+
+def assert_as_before(lab: Lab | Host, before: Snapshot, *, seconds: float = 15) -> None:
+    """Assert that the lab, or one host of it, is within some seconds as a snapshot says."""
+    eventually(lambda: not difference(before, lab.snapshot()), seconds=seconds)
+    if left := difference(before, lab.snapshot()):
+        pytest.fail(f"this was left behind:\n{left}")
