@@ -16,6 +16,10 @@ _SETTLING_SECONDS = 5.0
 _LEFT_OUT = pytest.StashKey[int]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write tests/unit/golden anew, to be reviewed")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "lab: needs the lab of namespaces, and so root")
 

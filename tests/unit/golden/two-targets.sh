@@ -1,0 +1,131 @@
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154,SC2317
+# (SC2016: nothing in a name is to be expanded. The others: the fixed texts, left out here, give variables and functions
+# their use.)
+# What the hosts are told for: two-targets: 'db1:/srv/x/' 'db2:/srv/y' 'db3:/srv/z'
+
+# === preflight on db1
+run_id=0123456789abcdef
+# ... host.sh ...
+
+# ... preflight.sh ...
+
+finish_dead_runs
+host_facts tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+source_facts /srv/x/
+route_facts 0 db2 203.0.113.9
+route_facts 1 db3 203.0.113.9
+emit asked
+
+# === preflight on db2
+run_id=0123456789abcdef
+# ... host.sh ...
+
+# ... preflight.sh ...
+
+finish_dead_runs
+host_facts tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+firewall_facts
+target_facts 0 /srv/y x
+emit asked
+
+# === preflight on db3
+run_id=0123456789abcdef
+# ... host.sh ...
+
+# ... preflight.sh ...
+
+finish_dead_runs
+host_facts tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+firewall_facts
+target_facts 1 /srv/z x
+emit asked
+
+# === session on db1
+run_id=0123456789abcdef
+role=source
+watched=tar
+source_directory=/data
+source_name=behind-the-link
+own_name=source.0123456789abcdef
+cores=4
+encrypt=yes
+checksum=yes
+# ... host.sh ...
+
+# ... session.sh ...
+
+send_0() {
+  tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name -b 256 --file=- -- ./behind-the-link 2>"$run_directory"/send_0.0.err |
+    pigz --stdout --processes 4 2>"$run_directory"/send_0.1.err |
+    socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef 2>"$run_directory"/send_0.2.err
+  statuses=("${PIPESTATUS[@]}")
+}
+send_1() {
+  tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name -b 256 --file=- -- ./behind-the-link 2>"$run_directory"/send_1.0.err |
+    pigz --stdout --processes 4 2>"$run_directory"/send_1.1.err |
+    socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef 2>"$run_directory"/send_1.2.err
+  statuses=("${PIPESTATUS[@]}")
+}
+source_session
+
+# === session for db2
+run_id=0123456789abcdef
+role=target
+watched=socat
+target_directory=/srv/y
+staging_name=.transferpy-0123456789abcdef-0
+source_name=behind-the-link
+final_name=x
+wanted_port=0
+own_name=target.0123456789abcdef
+cores=4
+encrypt=yes
+checksum=yes
+# ... host.sh ...
+
+# ... session.sh ...
+
+open_firewall() {
+  on_undo firewall delete_while_present iptables -s 198.18.0.1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || return
+  iptables -w 30 -I INPUT 1 -s 198.18.0.1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || return
+  on_undo firewall delete_while_present iptables-legacy -s 198.18.0.1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || return
+  iptables-legacy -w 30 -I INPUT 1 -s 198.18.0.1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || return
+  on_undo firewall nft_delete_commented inet filter input transferpy-0123456789abcdef || return
+  nft insert rule inet filter input ip saddr 198.18.0.1 tcp dport "${port}" accept comment '"transferpy-0123456789abcdef"' || return
+  return 0
+}
+receive() {
+  socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+    pigz --decompress --stdout 2>"$run_directory"/receive.1.err |
+    { tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
+  statuses=("${PIPESTATUS[@]}")
+}
+target_session
+
+# === session for db3
+run_id=0123456789abcdef
+role=target
+watched=socat
+target_directory=/srv/z
+staging_name=.transferpy-0123456789abcdef-1
+source_name=behind-the-link
+final_name=x
+wanted_port=0
+own_name=target.0123456789abcdef
+cores=4
+encrypt=yes
+checksum=yes
+# ... host.sh ...
+
+# ... session.sh ...
+
+open_firewall() {
+  return 0
+}
+receive() {
+  socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip6,reuseaddr,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+    pigz --decompress --stdout 2>"$run_directory"/receive.1.err |
+    { tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
+  statuses=("${PIPESTATUS[@]}")
+}
+target_session

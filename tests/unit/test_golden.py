@@ -1,0 +1,132 @@
+"""What each host is told, word for word: the variable part of every script of a run, as files to be reviewed.
+
+``pytest --update-golden`` writes the files anew; git then shows what the change of a module does to the hosts.
+"""
+
+import os
+import shutil
+import subprocess
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from bash import output_of
+from fleet import (
+    NC_OPENBSD,
+    NC_TRADITIONAL,
+    NCAT,
+    RUN,
+    V4_ROUTE,
+    V6_ROUTE,
+    answers,
+    request,
+    source_facts,
+    source_host,
+    target_facts,
+    target_host,
+)
+
+from transferpy.options import FirewallChoice, Location, TransferRequest
+from transferpy.plan import make_plan, questions
+from transferpy.preflight import TOOLS, HostFacts, preflight_script
+from transferpy.session import source_script, target_script
+
+GOLDEN = Path(__file__).parent / "golden"
+HEADER = """\
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154,SC2317
+# (SC2016: nothing in a name is to be expanded. The others: the fixed texts, left out here, give variables and functions
+# their use.)
+# What the hosts are told for: """
+DROPPING = {"iptables": "-P INPUT DROP\n"}
+NFT_CHAINS = (
+    '{"nftables": [{"chain": {"family": "inet", "table": "filter", "name": "input", "type": "filter", "hook": "input"}}'
+    ', {"chain": {"family": "ip", "table": "filter", "name": "INPUT", "type": "filter", "hook": "input"}}]}'
+)
+HOSTILE = "it's $(touch gone)\n-x *\udcff"
+
+Case = tuple[TransferRequest, dict[str, HostFacts]]
+CASES: dict[str, Case] = {
+    "defaults": (
+        request("db1:/srv/x", "db2:/srv/y"),
+        answers(source_host(), target_host(firewalls=DROPPING)),
+    ),
+    "plain": (
+        request("db1:/srv/x", "db2:/srv/y", encrypt=False, compress=False, checksum=False),
+        answers(source_host(netcats={"nc": NC_OPENBSD}), target_host(netcats={"nc": NC_OPENBSD})),
+    ),
+    "other-netcats": (
+        request("db1:/srv/x", "db2:/srv/y", encrypt=False, port=4444),
+        answers(
+            source_host(netcats={"nc": NC_TRADITIONAL}, tools=frozenset(TOOLS) - {"pigz"}),
+            target_host(netcats={"ncat": NCAT}, firewalls={"nft": NFT_CHAINS}),
+        ),
+    ),
+    "parallel-checksum": (
+        request("db1:/srv/x", "db2:/srv/y", checksum=False, parallel_checksum=True, firewall=FirewallChoice.NONE),
+        answers(source_host(cores=16), target_host(firewalls=DROPPING, tools=frozenset(TOOLS) - {"pigz"})),
+    ),
+    "ipv6": (
+        request("db1:/srv/x", "db2:/srv/y"),
+        answers(
+            source_host(routes={0: V6_ROUTE}),
+            target_host(firewalls={"ip6tables": "-P INPUT DROP\n", **DROPPING, "nft": NFT_CHAINS}),
+        ),
+    ),
+    "ipv6-plain": (
+        request("db1:/srv/x", "db2:/srv/y", encrypt=False, checksum=False, parallel_checksum=True),
+        answers(
+            source_host(routes={0: V6_ROUTE}, netcats={"nc": NCAT}), target_host(netcats={"nc.openbsd": NC_OPENBSD})
+        ),
+    ),
+    "two-targets": (
+        request("db1:/srv/x/", "db2:/srv/y", "db3:/srv/z"),
+        answers(
+            source_host(routes={0: V4_ROUTE, 1: V6_ROUTE}, source=source_facts("/data", "behind-the-link")),
+            target_host(firewalls={**DROPPING, "iptables-legacy": "-P INPUT DROP\n", "nft": NFT_CHAINS}),
+            target_host("db3", targets={1: target_facts("/srv/z")}),
+        ),
+    ),
+    "hostile-names": (
+        request(Location(host="db1", path=f"/{HOSTILE}/{HOSTILE}"), Location(host="db2", path=f"/srv/{HOSTILE}")),
+        answers(source_host(source=source_facts(f"/{HOSTILE}", HOSTILE)), target_host()),
+    ),
+}
+
+
+def told(wanted: TransferRequest, facts: dict[str, HostFacts]) -> str:
+    """Return the variable part of what every host of a run is told."""
+    plan = make_plan(wanted, facts, RUN, {})
+    addresses = {target.location.host: ("203.0.113.9",) for target in plan.targets}
+    scripts = {
+        f"preflight on {host}": preflight_script(RUN, asked) for host, asked in questions(wanted, addresses).items()
+    }
+    scripts[f"session on {plan.source.host}"] = source_script(RUN, plan.source_session)
+    for target in plan.targets:
+        scripts[f"session for {target.location.host}"] = target_script(RUN, target.session)
+    for name in ("host.sh", "session.sh", "preflight.sh"):
+        text = (resources.files("transferpy") / name).read_text(encoding="utf-8")
+        scripts = {title: script.replace(text, f"# ... {name} ...\n") for title, script in scripts.items()}
+    return "".join(f"\n# === {title}\n{script.rstrip()}\n" for title, script in scripts.items())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_hosts_are_told_what_stands_in_the_golden_file(name: str, pytestconfig: pytest.Config) -> None:
+    wanted, facts = CASES[name]
+    words = " ".join(map(repr, map(str, (wanted.source, *wanted.targets))))
+    expected = os.fsencode(f"{HEADER}{name}: {words}\n{told(wanted, facts)}")
+    path = GOLDEN / f"{name}.sh"
+    if pytestconfig.getoption("--update-golden"):
+        path.write_bytes(expected)
+    assert path.read_bytes() == expected, "review the difference, and write it with: pytest --update-golden"
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert {path.stem for path in GOLDEN.iterdir()} == {*CASES}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_hosts_are_told_is_bash(name: str) -> None:
+    assert output_of(f"bash -n {GOLDEN / name}.sh") == b""
+    if shellcheck := shutil.which("shellcheck"):
+        found = subprocess.run([shellcheck, GOLDEN / f"{name}.sh"], capture_output=True, text=True, check=False)
+        assert found.stdout == ""
