@@ -61,7 +61,9 @@ class Host:
         in subprocess.Popen.
         """
         directory = kwargs.pop("cwd", "/root")
-        enter = ("nsenter", "--target", str(self.init), "--mount", "--uts", "--net", f"--wdns={directory}", "--")
+        # With --root, or on a machine that is itself a chroot the program would find itself outside of that.
+        parts = ("--mount", "--root", "--uts", "--net", f"--wdns={directory}")
+        enter = ("nsenter", "--target", str(self.init), *parts, "--")
         with self._pid_namespace():
             process = subprocess.Popen([*enter, *argv], env=ENVIRONMENT | dict(env or {}), **kwargs)
         self._processes.add(process)
