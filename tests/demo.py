@@ -134,7 +134,7 @@ def demonstrate(lab: Lab, megabytes: int) -> Verdict:
     show_hosts(lab)
     verdict.check("the targets' firewalls let nothing through from the source", open_doors(lab))
     lay_tree(lab[SOURCE], megabytes)
-    lab[ORCHESTRATOR].run(["ln", "-s", str(COMMAND), "/usr/local/bin/transfer.py"])
+    lab[ORCHESTRATOR].run(["ln", "-sfT", str(COMMAND), "/usr/local/bin/transfer.py"])
     before = lab.snapshot()
     words = ["transfer.py", f"{SOURCE}:{TREE}", *(f"{target}:/srv" for target in TARGETS)]
     status = run_shown(lab, words)
@@ -212,6 +212,8 @@ def size_of(path: Path) -> int:
 
 def described(host: Host) -> str:
     """Say what is in the tree on that host."""
+    if host.run(["test", "-d", TREE], check=False).returncode:
+        return "no such directory"
     files, size, directories, links, executable, linked = map(int, host.sh(f"cd {TREE} && {COUNT}").split())
     return (
         f"{files:,} files ({executable:,} executable, {linked:,} with several names), {links:,} symbolic links,"
