@@ -35,11 +35,12 @@ fail() { # KIND MESSAGE: says why, and ends the script; the undo list runs in it
 # --- processes --------------------------------------------------------------------------------------------------------
 
 process_start() { # PID: sets REPLY to its start time, which with the pid names one process for good
-  local stat
-  { IFS= read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
-  # The command name, in parentheses, may hold blanks; what follows its end does not.
+  local stat=''
+  { IFS= read -r -d '' stat <"/proc/$1/stat"; } 2>/dev/null
+  # The command name, in parentheses, may hold anything; what follows its end does not.
   read -ra stat <<<"${stat##*) }"
-  REPLY=${stat[19]}
+  REPLY=${stat[19]-}
+  [ -n "$REPLY" ]
 }
 
 job_processes() { # JOB: sets the array pids to the processes of that job, this one excepted
@@ -47,6 +48,7 @@ job_processes() { # JOB: sets the array pids to the processes of that job, this 
   # they started). The search itself has it in neither.
   local file
   pids=()
+  [ -n "$1" ] || return 0 # or every process with an empty argument would do
   while IFS= read -r file; do
     file=${file#/proc/} file=${file%/*}
     [ "$file" = "$$" ] || pids+=("$file")
@@ -73,7 +75,7 @@ stop_processes() { # JOB: ends all its processes but this one: TERM, and KILL af
 # Each entry is a file that names one command, written before the change it undoes: a host that is killed in between has
 # an entry with nothing to undo, never a change without an entry. So each command is content when there is nothing to do.
 
-undo_number=100
+undo_number=10000 # names sort as numbers only while they are of one length
 
 on_undo() { # GROUP COMMAND [ARGUMENT ...]
   local entry=$run_directory/undo.$undo_number.$1

@@ -1,0 +1,78 @@
+"""The fixed texts of the hosts' scripts, with a directory of the test's own in place of /run/transferpy."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+from bash import output_of
+
+from transferpy.commands import render_assignment
+from transferpy.session import Event, parse_event
+
+RUN = "r1"
+TIMEOUT = 60
+
+
+def host_script(directory: Path, script: str, *texts: str) -> str:
+    """Return a script with host.sh and the other ``texts`` before it, whose runs are in ``directory/run``."""
+    fixed = "\n".join(
+        (resources.files("transferpy") / name).read_text(encoding="utf-8") for name in ("host.sh", *texts)
+    )
+    root = "readonly run_root=/run/transferpy\n"
+    assert fixed.count(root) == 1
+    own_root = f"readonly {render_assignment('run_root', str(directory / 'run'))}\n"
+    return f"run_id={RUN}\n{fixed.replace(root, own_root)}\n{script}"
+
+
+def session_script(directory: Path, script: str) -> str:
+    """Return a script that has the functions of a session, and a run directory, but no session begun."""
+    start = 'cores=2 port_lock= run_directory=$run_root/run.$$; mkdir -p -- "$run_directory"\n'
+    return host_script(directory, start + script, "session.sh")
+
+
+def on_host(directory: Path, script: str) -> bytes:
+    """Return what a script with the functions of host.sh prints; it has to succeed."""
+    return output_of(host_script(directory, script), cwd=directory)
+
+
+def in_session(directory: Path, script: str) -> bytes:
+    """Return what a script with the functions of session.sh prints; it has to succeed."""
+    return output_of(session_script(directory, script), cwd=directory)
+
+
+def events(output: bytes) -> list[Event]:
+    return [event for line in output.decode().splitlines() if (event := parse_event(line, RUN))]
+
+
+@contextmanager
+def running(script: str, *arguments: str, job: str = "", cwd: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a script in a bash that can be talked with; once it has said its first line it is ready.
+
+    At the end its input is closed; it has to end by that, unless the test has ended it.
+    """
+    command = ["bash", "-c", script, "transferpy", *arguments]
+    environment = {**os.environ, "TRANSFERPY_JOB": job}
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=cwd, env=environment)
+    try:
+        assert heard(process) == ["ready"]
+        yield process
+        process.communicate(timeout=TIMEOUT)
+    finally:
+        process.kill()
+        process.wait(TIMEOUT)
+
+
+def tell(*processes: subprocess.Popen[bytes], line: bytes = b"go on\n") -> None:
+    """Let processes that wait for a line go on."""
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(line)
+        process.stdin.flush()
+
+
+def heard(*processes: subprocess.Popen[bytes]) -> list[str]:
+    """Return the next line of each process."""
+    return [process.stdout.readline().decode().rstrip("\n") for process in processes if process.stdout]
