@@ -1,0 +1,201 @@
+"""The documentation says what the program does: its tables are compared with the code that they describe."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from transferpy import transfer
+from transferpy.options import OPTION_NAMES, TransferOptions
+
+if TYPE_CHECKING:
+    import argparse
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+ARCHITECTURE = (ROOT / "docs/architecture.rst").read_text()
+PLACEHOLDER = re.compile(r"\b(?:ADDRESS|EVENT|HOST(?!:PATH)|KEY|N|(?<!HOST:)PATH|RUN|SOURCE|TARGET|TOOL|WORD)\b")
+UNNAMED = "\0"
+"""Stands in a message of the code for what is only known when it is made."""
+
+
+def section(title: str) -> str:
+    """Return what stands below a heading of the README, up to the next one of the same rank."""
+    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
+    assert found, title
+    return found[1]
+
+
+def rows(text: str) -> list[list[str]]:
+    """Return the rows of the tables in a text, without their heads."""
+    cells = [[cell.strip() for cell in line[1:-1].split("|")] for line in text.splitlines() if line.startswith("|")]
+    rulers = [number for number, row in enumerate(cells) if set(row[0]) == {"-"}]
+    assert rulers
+    return [row for number, row in enumerate(cells) if number not in rulers and number + 1 not in rulers]
+
+
+def actions() -> dict[str, argparse.Action]:
+    """Return the options of the parser, by the words that stand for them as the README has them."""
+    # There is no public way to ask argparse for them.
+    options = [action for action in transfer.argument_parser()._actions if action.option_strings]
+    return {" / ".join(f"`{word}`" for word in action.option_strings): action for action in options}
+
+
+OPTIONS = {row[0]: row for row in rows(section("Options"))}
+
+
+def test_the_readme_opens_with_the_two_commands() -> None:
+    commands = [line.strip() for line in README.splitlines() if line.startswith("    ")]
+    assert commands[:2] == ["make demo", "make test"]
+
+
+def test_the_table_of_options_has_every_option_of_the_parser_and_no_other() -> None:
+    assert list(OPTIONS) == [*list(actions())[:-3], "`--config`", "`--version`", "`-h` / `--help`"]
+    assert set(OPTIONS) == set(actions())
+
+
+@pytest.mark.parametrize("name", OPTION_NAMES)
+def test_the_table_of_options_has_the_default_of_every_option(name: str) -> None:
+    words = next(words for words, action in actions().items() if action.dest == name)
+    default = getattr(TransferOptions, name)
+    assert OPTIONS[words][1] == ({True: "on", False: "off"}[default] if isinstance(default, bool) else str(default))
+
+
+def test_the_table_of_options_has_the_place_of_the_configuration_file() -> None:
+    assert OPTIONS["`--config`"][1] == transfer.CONFIG_FILE
+
+
+@pytest.mark.parametrize("words", [words for words, action in actions().items() if action.choices])
+def test_the_table_of_options_has_every_choice(words: str) -> None:
+    for choice in actions()[words].choices or ():
+        assert f"`{choice}`" in OPTIONS[words][2]
+
+
+def test_the_usage_line_is_that_of_the_parser() -> None:
+    assert transfer.argument_parser().format_usage().removeprefix("usage: ").strip() in section("Usage").splitlines()[1]
+
+
+def test_the_table_of_exit_statuses_is_that_of_the_program() -> None:
+    assert dict(rows(section("Exit statuses"))) == transfer.EXIT_STATUSES
+
+
+def test_the_sample_configuration_is_one(tmp_path: Path) -> None:
+    sample = tmp_path / "transferpy.conf"
+    sample.write_text("\n".join(line[4:] for line in section("Configuration").splitlines() if line.startswith("    ")))
+    assert transfer.parse_configurations(sample) == {"port": "4444", "encrypt": "false"}
+
+
+def test_what_the_readme_links_to_is_there() -> None:
+    targets = re.findall(r"\]\(([^)#]+)\)", README)
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+    headings = {f"#{title.lower().replace(' ', '-')}" for title in re.findall(r"^#+ (.*)$", README, re.MULTILINE)}
+    assert set(re.findall(r"\]\((#[^)]+)\)", README)) <= headings
+
+
+def test_every_make_command_that_the_readme_names_is_one() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    named = set(re.findall(r"`make (\w+)", README) + re.findall(r"^    make (\w+)$", README, re.MULTILINE))
+    assert named >= {"demo", "test", "lint", "bench", "help", "clean"}
+    assert [target for target in named if not re.search(rf"^{target}:", makefile, re.MULTILINE)] == []
+
+
+# --- messages
+
+
+def texts_in(node: ast.AST) -> str:
+    """Return a message of Python code, with UNNAMED for what is filled in."""
+    match node:
+        case ast.Constant(value=str() as text):
+            return re.sub(r"%[sd.0-9f]+", UNNAMED, text)
+        case ast.JoinedStr(values=values):
+            return "".join(map(texts_in, values))
+    return UNNAMED
+
+
+@cache
+def python_messages(path: Path) -> tuple[str, ...]:
+    """Return all texts of a module that are not documentation."""
+    return tuple(
+        text
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.JoinedStr | ast.Constant) and len(text := texts_in(node)) > 1
+    )
+
+
+@cache
+def refusals() -> tuple[str, ...]:
+    """Return what the plan can have against a transfer."""
+    tree = ast.parse((ROOT / "transferpy/plan.py").read_text())
+    yields = [node.value for node in ast.walk(tree) if isinstance(node, ast.Yield) and node.value]
+    return tuple(texts_in(node) for node in yields)
+
+
+@cache
+def shell_messages() -> tuple[str, ...]:
+    """Return what the scripts on the hosts can fail with."""
+    scripts = [(ROOT / "transferpy" / name).read_text() for name in ("host.sh", "session.sh")]
+    found = [text for script in scripts for text in re.findall(r'\bfail \w+ "((?:[^"$]|\$\([^)]*\)|\$)*)"', script)]
+    assert len(found) == sum(len(re.findall(r"\bfail (?:host|port|firewall|publish) ", script)) for script in scripts)
+    return tuple(re.sub(r"\$\(.*\)|\$[\w*]+|\$\{[^}]*\}", UNNAMED, text) for text in found)
+
+
+def documented() -> list[str]:
+    """Return the messages of the tables in Troubleshooting, with UNNAMED for placeholders."""
+    return [PLACEHOLDER.sub(UNNAMED, row[0].strip("`")) for row in rows(section("Troubleshooting"))]
+
+
+def is_of(message: str, text: str) -> bool:
+    """Tell whether a documented message, or the part of one, is a part of a text of the code."""
+    return normal(message) in normal(text)
+
+
+def normal(text: str) -> str:
+    """Return a text in which neither the host before it nor how much is filled in at one place matters."""
+    return re.sub(f"{UNNAMED}+", UNNAMED, text).removeprefix(f"{UNNAMED}: ").strip(UNNAMED)
+
+
+def all_texts() -> tuple[str, ...]:
+    modules = sorted((ROOT / "transferpy").rglob("*.py"))
+    return tuple(text for module in modules for text in python_messages(module)) + shell_messages()
+
+
+@pytest.mark.parametrize("message", documented())
+def test_a_message_in_troubleshooting_is_one_of_the_program(message: str) -> None:
+    assert any(is_of(message, text) for text in all_texts())
+
+
+@pytest.mark.parametrize("text", refusals())
+def test_a_reason_to_refuse_stands_in_troubleshooting(text: str) -> None:
+    assert any(is_of(message, text) for message in documented())
+
+
+NEVER_SEEN = {
+    "cannot read /proc",  # there is no such Linux
+    f"got the order {UNNAMED}, but expected {UNNAMED}",  # would be a bug
+}
+
+
+@pytest.mark.parametrize("text", sorted(set(shell_messages()) - NEVER_SEEN))
+def test_a_failure_of_a_session_stands_in_troubleshooting(text: str) -> None:
+    assert any(is_of(message, text) for message in documented())
+
+
+def test_messages_that_need_no_entry_are_messages() -> None:
+    assert set(shell_messages()) >= NEVER_SEEN
+
+
+# --- architecture
+
+
+def test_the_table_of_modules_in_the_architecture_has_every_file_of_the_package() -> None:
+    package = ROOT / "transferpy"
+    files = {str(path.relative_to(package)) for path in package.rglob("*") if path.suffix in {".py", ".sh"}}
+    named = set(re.findall(r"``([\w/]+\.(?:py|sh))``", ARCHITECTURE))
+    assert files - named - {"__init__.py", "RemoteExecution/__init__.py"} == set()
+    assert named - files == set()
