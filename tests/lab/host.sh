@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The first process of a host, in namespaces of its own: makes the host's file system, starts its sshd and stays as
 # its init. Reads one line when the host's network is there; writes its process id, then "ready".
 # Arguments: the host's name, its directory, the checkout, and the three lists of directories, each one word.

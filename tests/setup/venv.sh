@@ -24,7 +24,7 @@ echo 'venv: making .venv'
 # Not from the configuration of whoever called, but as on a machine where nothing is set up.
 unset PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_REQUIRE_VIRTUALENV PIP_USER PIP_TARGET PIP_PREFIX
 "$python" -m venv --clear .venv || fail 'Debian has the venv module in a package of its own: apt-get install python3-venv'
-pip=(.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --root-user-action=ignore --use-pep517)
+pip=(.venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --root-user-action=ignore --use-pep517)
 "${pip[@]}" --requirement requirements-dev.txt ||
   fail 'could not install the packages of requirements-dev.txt (see above); is this machine online and does pip reach PyPI?'
 "${pip[@]}" --no-deps --no-build-isolation --editable . || fail 'could not install transferpy itself (see above)'
