@@ -21,6 +21,7 @@ _SOCAT_BUFFER = "262144"
 _ARCHIVE = (
     *("--format=posix", "--pax-option=delete=atime,delete=ctime"),
     *("--sparse", "--acls", "--xattrs", "--xattrs-include=*", "--numeric-owner", "--sort=name"),
+    "--no-unquote",  # or a backslash in the name of the source would be taken for an escape sequence
 )
 _EXTRACT = (
     *("--preserve-permissions", "--same-owner", "--numeric-owner"),

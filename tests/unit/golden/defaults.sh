@@ -42,7 +42,7 @@ checksum=yes
 # ... session.sh ...
 
 send_0() {
-  tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+  tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     pigz --stdout --processes 4 2>"$run_directory"/send_0.1.err |
     socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")

@@ -47,7 +47,7 @@ send_0() {
   rm -f -- "$run_directory"/send_0.2.fifo && mkfifo -- "$run_directory"/send_0.2.fifo || return
   md5sum --binary <"$run_directory"/send_0.2.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.2.err &
   local branch_2=$!
-  tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+  tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     pigz --stdout --processes 4 2>"$run_directory"/send_0.1.err |
     tee -p -- "$run_directory"/send_0.2.fifo 2>>"$run_directory"/send_0.2.err |
     nc -6 --send-only "${peer_address}" "${port}" 2>"$run_directory"/send_0.3.err

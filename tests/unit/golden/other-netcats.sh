@@ -44,7 +44,7 @@ checksum=yes
 # ... session.sh ...
 
 send_0() {
-  tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+  tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     gzip --stdout 2>"$run_directory"/send_0.1.err |
     nc -q 0 "${peer_address}" "${port}" 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")

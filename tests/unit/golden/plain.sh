@@ -44,7 +44,7 @@ checksum=no
 # ... session.sh ...
 
 send_0() {
-  tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+  tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     nc -4 -N "${peer_address}" "${port}" 2>"$run_directory"/send_0.1.err
   statuses=("${PIPESTATUS[@]}")
 }
