@@ -207,6 +207,8 @@ class _Planner:
             yield f"{self.request.source}: no such file or directory"
         elif self.source.kind == "s":
             yield f"{self.request.source}: is a socket, which cannot be copied"
+        elif not self.source.name:
+            yield f"{self.request.source}: is the root directory, which is not copied as a whole"
         elif self.source.error:
             yield f"{self.request.source}: cannot be read: {self.source.error}"
 

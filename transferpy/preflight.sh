@@ -50,11 +50,11 @@ firewall_facts() { # what may filter the input of this host, each in its tool's 
 source_facts() { # PATH: what is there, and how much
   local path=$1 directory kind='' identity='' totals='' error=''
   [[ $path == /* ]] || path=./$path
+  while [[ $path == *?/ ]]; do path=${path%/}; done
   # A slash at the end means what the name points to; without it a symbolic link is copied as one.
-  if [[ $path == */ ]] && [ -d "$path" ]; then
+  if [[ $1 == */ ]] && [ -L "$path" ]; then
     IFS= read -r -d '' path < <(realpath -ez -- "$path")
   fi
-  while [[ $path == *?/ ]]; do path=${path%/}; done
   directory=${path%/*}
   read -r kind identity < <(find "$path" -maxdepth 0 -printf '%y %D:%i\n' 2>/dev/null)
   # Files with several names count once, holes do not count: that is what the copy will need.
