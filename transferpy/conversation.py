@@ -19,6 +19,7 @@ from transferpy.Exceptions import (
     PublishError,
     RemoteExecutionError,
     TransferpyError,
+    VerificationError,
 )
 from transferpy.RemoteExecution.interface import Job, Outcome, RemoteExecution
 from transferpy.session import Event, finish_dead_runs_script, list_script, parse_event
@@ -32,7 +33,12 @@ _CLEAN_UP_TIME = 600.0
 _LAST_WORDS_TIME = 10.0
 _CHUNK = 1 << 16
 
-_ERRORS: dict[str, type[TransferpyError]] = {"port": FirewallError, "firewall": FirewallError, "publish": PublishError}
+_ERRORS: dict[str, type[TransferpyError]] = {
+    "port": FirewallError,
+    "firewall": FirewallError,
+    "attributes": VerificationError,
+    "publish": PublishError,
+}
 # What the readers of an event rely on. A session that sends less is not one to work with.
 _FIELDS = {
     "ready": {"certificate"},

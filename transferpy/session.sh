@@ -285,8 +285,8 @@ report_list() { # EVENT FILE: the digest of a list of records, and how many ther
 
 # --- the two roles ----------------------------------------------------------------------------------------------------
 
-enter() { # DIRECTORY: makes it the working directory
-  cd -- "$1" 2>/dev/null || fail host "cannot enter the directory $1"
+enter() { # DIRECTORY: makes it the working directory; PWD is then its path without symbolic links
+  cd -P -- "$1" 2>/dev/null || fail host "cannot enter the directory $1"
 }
 
 source_session() {
@@ -360,7 +360,7 @@ target_session() {
   [ "$encrypt" = no ] || make_key "$own_name"
   open_firewall 2>"$run_directory/firewall.err" ||
     fail firewall "cannot open the firewall: $(tail -c 500 -- "$run_directory/firewall.err")"
-  on_undo staging remove_directory "$(pwd -P)/$staging_name"
+  on_undo staging remove_directory "$PWD/$staging_name"
   mkdir -- "$staging_name" && cd -- "$staging_name" && [ -O . ] || fail host "cannot make a directory in $target_directory"
   emit ready port="$port" certificate="$certificate"
   if [ "$encrypt" = yes ]; then
@@ -388,6 +388,15 @@ receive_stream() {
   release_port
   [ ! -e "$run_directory/stream.digest" ] || report_stream_digest receive
   report_end receive || exit 1
+  fail_for_lost_attributes
+}
+
+fail_for_lost_attributes() {
+  # tar only warns where the file system cannot hold an attribute of a file. A file system without ACLs has it warn of
+  # every file, in other words; an ACL that is really lost is one of the attributes here.
+  local lost
+  lost=$(grep -ahm 3 "Cannot set '.*' extended attribute" "$run_directory"/receive.*.err) || return 0
+  fail attributes "the file system cannot hold all attributes: $lost"
 }
 
 target_checks() {
