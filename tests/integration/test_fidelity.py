@@ -1,0 +1,251 @@
+"""What arrives is what `rsync -aHAXS --numeric-ids` would have made of it: every kind of file, attribute and name."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from helpers import transfer
+from trees import HOSTILE_NAMES, census_on, plant_on
+
+if TYPE_CHECKING:
+    from lab import Lab
+
+STREAMS = pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param((), id="default"),
+        pytest.param(("--no-encrypt",), id="no-encrypt"),
+        pytest.param(("--no-compress",), id="no-compress"),
+        pytest.param(("--no-encrypt", "--no-compress", "--no-checksum"), id="bare"),
+        pytest.param(("--no-encrypt", "--no-compress", "--parallel-checksum"), id="bare-parallel-checksum"),
+    ],
+)
+
+ODD_TARGET = (
+    "mkdir -m 2777 /srv/target; setfacl -d -m u:4000:rwx,g:4000:rwx /srv/target; touch -d 2001-01-01 /srv/target"
+)
+"""A target directory that would pass its group and a default ACL on to what is made in it."""
+
+
+@STREAMS
+def test_a_tree_with_everything_arrives_as_it_is(clean_lab: Lab, options: tuple[str, ...]) -> None:
+    plant_on(clean_lab["db1"], "/srv/tree")
+    clean_lab["db2"].run(ODD_TARGET)
+    before = census_on(clean_lab["db1"], "/srv/tree")
+    result = transfer(clean_lab, *options, "db1:/srv/tree", "db2:/srv/target", check=True)
+    assert "WARNING" not in result.stderr
+    assert census_on(clean_lab["db2"], "/srv/target/tree") == before == census_on(clean_lab["db1"], "/srv/tree")
+    assert clean_lab["db2"].sh("ls -A /srv/target") == "tree"
+
+
+@STREAMS
+def test_a_single_file_arrives_with_all_its_attributes(clean_lab: Lab, options: tuple[str, ...]) -> None:
+    plant_on(clean_lab["db1"], "/srv/file", "plant_file")
+    clean_lab["db2"].run(ODD_TARGET)
+    transfer(clean_lab, *options, "db1:/srv/file", "db2:/srv/target", check=True)
+    arrived = census_on(clean_lab["db2"], "/srv/target/file")
+    assert arrived == census_on(clean_lab["db1"], "/srv/file")
+    assert len(arrived["."]["attributes"]) == 4
+    assert clean_lab["db2"].sh("ls -A /srv/target") == "file"
+
+
+def test_the_census_that_these_tests_compare_is_content_with_what_rsync_copies(clean_lab: Lab) -> None:
+    plant_on(clean_lab["db1"], "/srv/tree")
+    clean_lab["db1"].run("rsync -aHAXS --numeric-ids --modify-window=-1 /srv/tree /srv/copy/")
+    assert census_on(clean_lab["db1"], "/srv/copy/tree") == census_on(clean_lab["db1"], "/srv/tree")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "chmod u-s modes/file-4755",
+        "chmod +t attributes",
+        "chown :1 modes/file-0400",
+        "chown -h 1 symlinks/loop3",
+        "touch -d @1700000000.000000002 times/file1700000000000000001",
+        "touch -d @1700000000.000000002 times/directory1700000000000000001",
+        "touch -h -d @1700000000.000000002 times/link1700000000000000001",
+        "ln -sfn elsewhere symlinks/loop3",
+        "cp -a hardlinks/third* x && mv x hardlinks/third$'\\n'",
+        "cp -a --remove-destination hardlinks/b/second hardlinks/third$'\\n'",
+        "cp --sparse=never --preserve=all holes/many x && mv x holes/many",
+        "setfacl -x u:4711 attributes/file",
+        "setfacl -k attributes/only-default",
+        "setcap -r attributes/file",
+        "setfattr -h -x trusted.of-the-link attributes/link",
+        "setfattr -x user.a=b attributes/directory",
+        "rm special/block && mknod special/block c 7 200",
+        "rm special/block && mknod special/block b 7 201",
+        "printf X | dd conv=notrunc of=attributes/file status=none",
+        "rmdir modes/empty-directory",
+        "rm modes/empty-file",
+    ],
+)
+def test_the_census_sees_every_difference(clean_lab: Lab, change: str) -> None:
+    plant_on(clean_lab["db1"], "/srv/tree")
+    before = census_on(clean_lab["db1"], "/srv/tree")
+    clean_lab["db1"].run(["bash", "-c", f"cd /srv/tree && {change}"])
+    assert census_on(clean_lab["db1"], "/srv/tree") != before
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES.values(), ids=HOSTILE_NAMES)
+def test_a_hostile_name_is_only_a_name_as_source_and_as_target(clean_lab: Lab, name: bytes) -> None:
+    db1, db2 = clean_lab["db1"], clean_lab["db2"]
+    source, target = b"/srv/" + name, b"/srv/" + name + b"/" + name
+    # Blanks around a path are dropped; a slash keeps them, which only a directory has.
+    directory = name.strip(b" \t") != name
+    if directory:
+        db1.run(["mkdir", source])
+    db1.run(["tee", source + b"/" + name if directory else source], input=name)
+    db2.run(["mkdir", "-p", target])
+    slash = b"/" if directory else b""
+    result = transfer(clean_lab, b"db1:" + source + slash, b"db2:" + target + slash, check=True)
+    assert census_on(db2, target + b"/" + name) == census_on(db1, source)
+    assert os.fsdecode(db2.run(["ls", "-A", "--zero", target]).stdout) == os.fsdecode(name + b"\0")
+    assert re.fullmatch(r"[\n -~\w]*", result.stderr, re.ASCII) or not name.isascii()
+    assert len(result.stderr.splitlines()) == len(result.stderr.split("\n")) - 1
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param("db1:/srv/tree/", id="slash"),
+        pytest.param("db1://srv/.//other/../tree//", id="dots-and-slashes"),
+        pytest.param("db1:tree", id="relative-to-home"),
+        pytest.param("db1:./../srv/tree", id="relative-with-dots"),
+        pytest.param(" db1 : /srv/tree ", id="blanks-around"),
+    ],
+)
+def test_a_path_may_be_spelled_in_other_ways(clean_lab: Lab, path: str) -> None:
+    clean_lab["db1"].run("mkdir -p /srv/tree/sub /srv/other; echo text >/srv/tree/sub/file; ln -s /srv/tree /root/tree")
+    clean_lab["db2"].run("mkdir /srv/target; ln -s /srv/target /root/target")
+    try:
+        follow = "/" if path == "db1:tree" else ""
+        transfer(clean_lab, f"{path}{follow}", "db2:target", check=True)
+        arrived = census_on(clean_lab["db2"], "/srv/target/tree")
+        assert arrived == census_on(clean_lab["db1"], "/srv/tree")
+    finally:
+        for host in ("db1", "db2"):
+            clean_lab[host].run("rm -f /root/tree /root/target")
+
+
+def test_a_directory_of_the_root_directory_is_copied(clean_lab: Lab) -> None:
+    clean_lab["db1"].run("mkdir /srv/sub; echo text >/srv/sub/file; ln /srv/sub/file /srv/name; chmod 711 /srv")
+    clean_lab["db2"].run("mkdir /srv/target")
+    try:
+        transfer(clean_lab, "db1:/srv", "db2:/srv/target", check=True)
+        assert census_on(clean_lab["db2"], "/srv/target/srv") == census_on(clean_lab["db1"], "/srv")
+    finally:
+        clean_lab["db1"].run("chmod 755 /srv")
+
+
+@pytest.mark.parametrize("to", ["directory", "file", "missing", "/srv/directory"])
+def test_a_symbolic_link_as_the_source_is_copied_as_a_link_and_that_is_said(clean_lab: Lab, to: str) -> None:
+    clean_lab["db1"].run("mkdir /srv/directory; echo text | tee /srv/file >/srv/directory/inside")
+    clean_lab["db1"].run(["ln", "-s", to, "/srv/link"])
+    clean_lab["db1"].run("touch -h -d @1234567890.123456789 /srv/link; chown -h 12:34 /srv/link")
+    clean_lab["db2"].run("mkdir /srv/target")
+    result = transfer(clean_lab, "db1:/srv/link", "db2:/srv/target", check=True)
+    assert "db1:/srv/link is a symbolic link and is copied as one" in result.stderr
+    assert census_on(clean_lab["db2"], "/srv/target/link") == census_on(clean_lab["db1"], "/srv/link")
+    assert clean_lab["db2"].sh("ls -A /srv/target") == "link"
+
+
+@pytest.mark.parametrize("to", ["directory", "file", "/srv/directory", "chain"])
+def test_a_slash_behind_a_symbolic_link_copies_what_it_points_to_under_the_name_of_the_link(
+    clean_lab: Lab, to: str
+) -> None:
+    clean_lab["db1"].run("mkdir /srv/directory; echo text | tee /srv/file >/srv/directory/inside")
+    clean_lab["db1"].run("cd /srv; ln -s /srv/directory chain; chown -R 12:34 directory file")
+    clean_lab["db1"].run(["ln", "-s", to, "/srv/link"])
+    clean_lab["db2"].run("mkdir /srv/target")
+    transfer(clean_lab, "db1:/srv/link/", "db2:/srv/target", check=True)
+    original = clean_lab["db1"].sh("readlink -f /srv/link")
+    assert census_on(clean_lab["db2"], "/srv/target/link") == census_on(clean_lab["db1"], original)
+
+
+@pytest.mark.parametrize(
+    "making",
+    [
+        pytest.param("mkdir -m 1770 /srv/it", id="directory"),
+        pytest.param("install -m 4755 /dev/null /srv/it", id="file"),
+        pytest.param("truncate -s 3G /srv/it", id="hole"),
+        pytest.param("mkfifo -m 640 /srv/it", id="fifo"),
+        pytest.param("mknod -m 640 /srv/it b 7 200", id="device"),
+    ],
+)
+def test_what_holds_no_data_is_copied_as_a_source_of_its_own(clean_lab: Lab, making: str) -> None:
+    clean_lab["db1"].run(f"{making}; chown 1234:5678 /srv/it; touch -d @1000000000.000000001 /srv/it")
+    clean_lab["db2"].run("mkdir /srv/target")
+    transfer(clean_lab, "--no-checksum", "db1:/srv/it", "db2:/srv/target", check=True)
+    assert census_on(clean_lab["db2"], "/srv/target/it") == census_on(clean_lab["db1"], "/srv/it")
+
+
+def test_a_sparse_file_beyond_eight_gibibytes_keeps_its_holes_and_its_data(clean_lab: Lab) -> None:
+    clean_lab["db1"].run("truncate -s 12G /srv/large; echo here | dd of=/srv/large bs=1 seek=10G conv=notrunc")
+    clean_lab["db2"].run("mkdir /srv/target")
+    transfer(clean_lab, "--no-checksum", "db1:/srv/large", "db2:/srv/target", check=True)
+    assert census_on(clean_lab["db2"], "/srv/target/large") == census_on(clean_lab["db1"], "/srv/large")
+    assert int(clean_lab["db2"].sh("stat -c %b /srv/target/large")) < 100
+
+
+def test_twenty_thousand_small_files_arrive(clean_lab: Lab) -> None:
+    making = "mkdir -p /srv/tree/{1..100}; cd /srv/tree; for d in *; do (cd $d; seq 200 | split -l 1 -a 3); done"
+    clean_lab["db1"].run(making, timeout=300)
+    clean_lab["db2"].run("mkdir /srv/target")
+    result = transfer(clean_lab, "db1:/srv/tree", "db2:/srv/target", check=True, timeout=600)
+    arrived = census_on(clean_lab["db2"], "/srv/target/tree")
+    assert len(arrived) == 20_101
+    assert arrived == census_on(clean_lab["db1"], "/srv/tree")
+    assert "db1:/srv/tree: 20000 file(s)" in result.stderr
+
+
+def test_sockets_are_left_out_and_that_is_said(clean_lab: Lab) -> None:
+    clean_lab["db1"].run("mkdir -p /srv/tree/sub; echo text >/srv/tree/sub/file")
+    for name in ("one.sock", "sub/two\nlines.sock"):
+        plant_on(clean_lab["db1"], f"/srv/tree/{name}", "plant_socket")
+    clean_lab["db2"].run("mkdir /srv/target")
+    result = transfer(clean_lab, "db1:/srv/tree", "db2:/srv/target", check=True)
+    assert "WARNING db1:/srv/tree: sockets are not copied: 2" in result.stderr
+    source = census_on(clean_lab["db1"], "/srv/tree")
+    left_out = {path for path, entry in source.items() if entry["mode"].startswith("s")}
+    assert len(left_out) == 2
+    expected = {path: entry for path, entry in source.items() if path not in left_out}
+    assert census_on(clean_lab["db2"], "/srv/target/tree") == expected
+
+
+def test_a_tree_deeper_than_a_thousand_directories_arrives(clean_lab: Lab) -> None:
+    plant_on(clean_lab["db1"], "/srv/tree", "plant_deep")
+    clean_lab["db2"].run("mkdir /srv/target")
+    transfer(clean_lab, "db1:/srv/tree", "db2:/srv/target", check=True, timeout=300)
+    arrived = census_on(clean_lab["db2"], "/srv/target/tree")
+    assert len(arrived) == 1503
+    assert arrived == census_on(clean_lab["db1"], "/srv/tree")
+
+
+def test_a_path_longer_than_the_system_takes_is_a_clear_error_that_leaves_nothing(clean_lab: Lab) -> None:
+    deep = "d=$(printf %0200d 1); mkdir $d; cd -P ./$d"
+    clean_lab["db1"].run(f"mkdir /srv/tree; cd /srv/tree; for i in {{1..25}}; do {deep}; done; echo text >f")
+    clean_lab["db2"].run("mkdir /srv/target")
+    result = transfer(clean_lab, "db1:/srv/tree", "db2:/srv/target")
+    assert result.status in {
+        6,
+        7,
+    }  # md5sum on the source may be the first that cannot open the file, or tar on the target
+    assert re.search(r"db[12]: .* failed with status .*File name too long", result.stderr)
+    assert clean_lab["db2"].sh("ls -A /srv/target") == ""
+
+
+def test_an_attribute_that_the_target_cannot_keep_fails_the_copy(clean_lab: Lab) -> None:
+    large = "setfattr -n trusted.large -v $(printf %020000d 0)"  # more than ext4 has room for
+    clean_lab["db1"].small_disk("/srv/memory", "16m")
+    clean_lab["db1"].run(f"echo text >/srv/memory/file; {large} /srv/memory/file")
+    clean_lab["db2"].run("mkdir /srv/target")
+    assert clean_lab["db2"].run(f"touch /srv/try; {large} /srv/try", check=False).returncode
+    result = transfer(clean_lab, "db1:/srv/memory/file", "db2:/srv/target")
+    assert result.status == 7
+    assert re.search(r"db2: .* cannot hold all attributes: .*'trusted\.large'.* file './file'", result.stderr)
+    assert clean_lab["db2"].sh("ls -A /srv/target") == ""
