@@ -1,0 +1,142 @@
+"""The reservation of ports: of any number of runs one has a port, and nothing is left of it afterwards."""
+
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from bash import run_bash
+from host_text import TIMEOUT, events, heard, in_session, running, session_script, tell
+
+TAKE = "echo ready; read -r; take_port 4400 && echo won || echo lost; read -r\n"
+
+
+def port_files(directory: Path) -> list[str]:
+    return sorted(path.name for path in (directory / "run").glob("port.*"))
+
+
+def test_of_several_that_want_a_port_at_once_one_gets_it(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        lockers = [stack.enter_context(running(session_script(tmp_path, TAKE))) for _ in range(8)]
+        tell(*lockers)
+        assert sorted(heard(*lockers)) == ["lost"] * 7 + ["won"]
+
+
+def test_a_lock_ends_with_its_holder_however_that_ends(tmp_path: Path) -> None:
+    with running(session_script(tmp_path, TAKE)) as holder, running(session_script(tmp_path, TAKE)) as heir:
+        tell(holder)
+        assert heard(holder) == ["won"]
+        holder.send_signal(signal.SIGKILL)
+        holder.wait(TIMEOUT)
+        assert port_files(tmp_path) == ["port.4400"]
+        tell(heir)
+        assert heard(heir) == ["won"]
+
+
+def test_a_released_port_leaves_no_file_and_can_be_taken_again(tmp_path: Path) -> None:
+    script = (
+        'for n in 1 2 3; do take_port 4400 && release_port && echo "$n" "$run_root"/port.*; done; ls "$run_directory"'
+    )
+    assert in_session(tmp_path, script) == b"".join(b"%d %s/run/port.*\n" % (n, bytes(tmp_path)) for n in (1, 2, 3))
+
+
+def test_never_two_have_a_port_however_fast_it_changes_hands(tmp_path: Path) -> None:
+    """Between opening and locking its file, a lock can be released and the file removed; such a lock is nobody's."""
+    churn = """
+        echo ready; read -r
+        for ((won = tries = 0; won < 20 && tries < 100000; tries++)); do
+          take_port 4400 || continue
+          mkdir critical || echo "two at once"
+          rmdir critical
+          won=$((won + 1))
+          release_port
+        done
+        echo "$won"
+    """
+    with ExitStack() as stack:
+        runs = [stack.enter_context(running(session_script(tmp_path, churn), cwd=tmp_path)) for _ in range(4)]
+        tell(*runs)
+        assert [run.communicate(timeout=TIMEOUT)[0] for run in runs] == [b"20\n"] * 4
+    assert port_files(tmp_path) == []
+
+
+def test_the_clean_up_behind_a_dead_run_leaves_the_lock_of_its_heir(tmp_path: Path) -> None:
+    with running(session_script(tmp_path, TAKE)) as heir:
+        tell(heir)
+        assert heard(heir) == ["won"]
+        assert in_session(tmp_path, 'remove_port_file "$run_root/port.4400"; echo $?') == b"0\n"
+        assert port_files(tmp_path) == ["port.4400"]
+    assert in_session(tmp_path, 'remove_port_file "$run_root/port.4400"; echo $?') == b"0\n"
+    assert port_files(tmp_path) == []
+    assert in_session(tmp_path, 'remove_port_file "$run_root/port.4400"; echo $?') == b"0\n"
+
+
+BUSY = "listening() { ports=(22 %s); }\n"
+
+
+@pytest.mark.parametrize(
+    ("busy", "port"),
+    [("{4400..4498}", b"4499"), ("{4401..4499}", b"4400"), ("{4400..4449} {4451..4499}", b"4450")],
+)
+def test_the_one_free_port_is_found(tmp_path: Path, busy: str, port: bytes) -> None:
+    assert in_session(tmp_path, BUSY % busy + 'reserve_port 0; echo "$port"') == port + b"\n"
+
+
+def test_a_port_that_another_run_reserved_is_passed_over(tmp_path: Path) -> None:
+    with running(session_script(tmp_path, TAKE)) as holder:
+        tell(holder)
+        assert heard(holder) == ["won"]
+        assert in_session(tmp_path, BUSY % "{4401..4498}" + 'reserve_port 0; echo "$port"') == b"4499\n"
+
+
+@pytest.mark.parametrize(
+    ("busy", "wanted", "reason"),
+    [
+        ("{4400..4499}", 0, "no free port between 4400 and 4499"),
+        ("4444", 4444, "port 4444 is in use"),
+    ],
+)
+def test_without_a_port_the_session_fails(tmp_path: Path, busy: str, wanted: int, reason: str) -> None:
+    result = run_bash(session_script(tmp_path, BUSY % busy + f"reserve_port {wanted}; echo never"))
+    (error,) = events(result.stdout)
+    assert (error.fields["kind"], error.text("text")) == ("port", reason)
+    assert b"never" not in result.stdout
+
+
+def test_a_wanted_port_that_another_run_reserved_is_an_error(tmp_path: Path) -> None:
+    with running(session_script(tmp_path, TAKE)) as holder:
+        tell(holder)
+        assert heard(holder) == ["won"]
+        result = run_bash(session_script(tmp_path, BUSY % "" + "reserve_port 4400; echo never"))
+    (error,) = events(result.stdout)
+    assert (error.fields["kind"], error.text("text")) == ("port", "port 4400 is reserved by another transfer")
+
+
+def test_a_port_that_is_taken_between_the_look_and_the_lock_is_given_back(tmp_path: Path) -> None:
+    script = 'looks=0; listening() { ports=(); ((++looks != 2)) || ports=("$port"); }\nreserve_port 0; echo "$looks"'
+    assert in_session(tmp_path, script) == b"3\n"
+    assert len(port_files(tmp_path)) == 1
+
+
+LINES = {
+    "ss": "LISTEN 0 128 0.0.0.0:22 0.0.0.0:*\nESTAB 0 0 10.0.0.1:23 10.0.0.2:5\nLISTEN 0 128 [::]:4400 [::]:*\n",
+    "netstat": (
+        "Active Internet connections (servers and established)\n"
+        "Proto Recv-Q Send-Q Local Address           Foreign Address         State\n"
+        "tcp        0      0 0.0.0.0:22              0.0.0.0:*               LISTEN\n"
+        "tcp        0      0 10.0.0.1:23             10.0.0.2:5              ESTABLISHED\n"
+        "tcp6       0      0 :::4400                 :::*                    LISTEN\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("tool", LINES)
+def test_either_tool_tells_on_which_ports_something_listens(tmp_path: Path, tool: str) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tmp_path / "lines").write_text(LINES[tool])
+    (tools / tool).write_text(f"#!/bin/sh\ncat {tmp_path}/lines\n")
+    (tools / tool).chmod(0o755)
+    hiding = "" if tool == "ss" else 'command() { [ "${2-}" != ss ] && builtin command "$@"; }\n'
+    script = f'{hiding}PATH={tools}:$PATH; listening; echo "${{ports[@]}}"'
+    assert in_session(tmp_path, script) == b"22 4400\n"
