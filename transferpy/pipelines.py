@@ -56,11 +56,12 @@ def gzip_codec(source_tools: frozenset[str], target_tools: frozenset[str], cores
 
 
 # By flavour: to listen, to connect and end at the end of input, and whether it speaks IPv6. The option -w of openbsd's
-# is not used: it would also cut a stream that pauses, with exit status 0.
+# is not used: it would also cut a stream that pauses, with exit status 0. An ncat that listens would close its own
+# direction at once; the traditional one takes that for the end and cuts its stream, with exit status 0 on both sides.
 _NETCATS = {
     "openbsd": (("-l",), ("-N",), True),
     "traditional": (("-l", "-p"), ("-q", "0"), False),
-    "ncat": (("--recv-only", "-l"), ("--send-only",), True),
+    "ncat": (("--recv-only", "--no-shutdown", "-l"), ("--send-only",), True),
 }
 
 

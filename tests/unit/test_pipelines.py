@@ -166,8 +166,8 @@ def words(command: Command) -> list[str]:
         ("openbsd", False, "nc -4 -l 4400", "nc -4 -N PEER 4400"),
         ("openbsd", True, "nc -6 -l 4400", "nc -6 -N PEER 4400"),
         ("traditional", False, "nc -l -p 4400", "nc -q 0 PEER 4400"),
-        ("ncat", False, "nc -4 --recv-only -l 4400", "nc -4 --send-only PEER 4400"),
-        ("ncat", True, "nc -6 --recv-only -l 4400", "nc -6 --send-only PEER 4400"),
+        ("ncat", False, "nc -4 --recv-only --no-shutdown -l 4400", "nc -4 --send-only PEER 4400"),
+        ("ncat", True, "nc -6 --recv-only --no-shutdown -l 4400", "nc -6 --send-only PEER 4400"),
     ],
 )
 def test_each_netcat_gets_the_arguments_that_it_knows(flavour: str, listen: str, connect: str, *, ipv6: bool) -> None:

@@ -76,7 +76,7 @@ open_firewall() {
   return 0
 }
 receive() {
-  ncat -4 --recv-only -l "${port}" 2>"$run_directory"/receive.0.err |
+  ncat -4 --recv-only --no-shutdown -l "${port}" 2>"$run_directory"/receive.0.err |
     pigz --decompress --stdout 2>"$run_directory"/receive.1.err |
     { tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
   statuses=("${PIPESTATUS[@]}")
