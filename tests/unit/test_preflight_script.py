@@ -1,0 +1,296 @@
+"""The preflight as a host runs it: what it prints is what is there, whatever that is called."""
+
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+from bash import HOSTILE_NAMES, output_of
+from host_text import RUN, events, host_script
+
+from transferpy.commands import Command, render_assignment, render_command
+from transferpy.preflight import (
+    TOOLS,
+    HostFacts,
+    Questions,
+    SourceFacts,
+    TargetFacts,
+    TargetState,
+    parse_facts,
+    preflight_script,
+)
+from transferpy.session import Event
+
+
+def ask(directory: Path, questions: Questions) -> HostFacts:
+    """Return what this machine answers to a preflight; its own dead runs and firewalls are left alone."""
+    script = preflight_script(RUN, questions)
+    calls = script.rindex("\nfinish_dead_runs\n")
+    script = script[:calls] + "\nfinish_dead_runs() { :; }; firewall_facts() { :; }" + script[calls:]
+    facts = parse_facts("db1", RUN, questions, output_of(script, cwd=directory).decode().splitlines())
+    assert facts is not None
+    return facts
+
+
+def source(directory: Path, path: str) -> SourceFacts:
+    found = ask(directory, Questions(source_path=path)).source
+    assert found is not None
+    return found
+
+
+def target(directory: Path, path: str, name: str = "x") -> TargetFacts:
+    return ask(directory, Questions(targets=((0, path, name),))).targets[0]
+
+
+def identity(path: Path) -> str:
+    status = path.lstat()
+    return f"{status.st_dev}:{status.st_ino}"
+
+
+def said(directory: Path, script: str, **tools: str) -> list[Event]:
+    """Return what functions of preflight.sh say on a host that has these tools, and else just what the text needs."""
+    path = directory / "tools"
+    path.mkdir()
+    for name in ("base64", "head", "grep", "cut", "uniq", "nproc"):
+        (path / name).symlink_to(str(shutil.which(name)))
+    for name, body in tools.items():
+        (path / name.replace("_", "-").replace("-dot-", ".")).write_text(f"#!/bin/bash\n{body}\n")
+        (path / name.replace("_", "-").replace("-dot-", ".")).chmod(0o755)
+    narrow = f"{render_assignment('PATH', str(path))}\n{script}"
+    return events(output_of(host_script(directory, narrow, "preflight.sh"), cwd=directory))
+
+
+class TestHost:
+    def test_a_host_says_who_it_is(self, tmp_path: Path) -> None:
+        facts = ask(tmp_path, Questions())
+        assert (facts.uid, facts.cores) == (os.geteuid(), len(os.sched_getaffinity(0)))
+        assert facts.boot == Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        assert {"tar", "flock", "awk", "xargs", "cmp", "md5sum", "getent"} <= facts.tools <= {*TOOLS}
+
+    def test_a_port_on_which_something_listens_is_named(self, tmp_path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            assert port in ask(tmp_path, Questions()).listening
+        assert port not in ask(tmp_path, Questions()).listening
+
+    def test_a_tool_counts_only_if_it_can_be_run(self, tmp_path: Path) -> None:
+        (tmp_path / "tools" / "tar").parent.mkdir()
+        (tmp_path / "tools" / "tar").touch(mode=0o644)
+        (tmp_path / "tools").rename(tmp_path / "elsewhere")
+        script = f"PATH=$PATH:{tmp_path}/elsewhere; host_facts pigz tar socat 2>/dev/null"
+        (event,) = said(tmp_path, script, pigz="", netstat="")
+        assert event.fields["tools"] == "pigz"
+
+    def test_netcats_say_what_they_are(self, tmp_path: Path) -> None:
+        nc = "echo OpenBSD netcat >&2; exit 1"
+        found = said(
+            tmp_path, "netcat_facts nc ncat nc.openbsd", nc=nc, nc_dot_openbsd="read -r; head -c 9999 /dev/zero"
+        )
+        assert [(event.fields["name"], event.text("help")) for event in found] == [
+            ("nc", "OpenBSD netcat\n"),
+            ("nc.openbsd", "\0" * 500),
+        ]
+
+
+class TestFirewalls:
+    LISTING = """case "$*" in -V) echo 'iptables v1.8.9 (nf_tables)' ;; *) echo "$0 $*"; echo two; echo three ;; esac"""
+
+    def test_each_tool_that_is_there_is_asked_for_little(self, tmp_path: Path) -> None:
+        found = said(tmp_path, "firewall_facts", iptables=self.LISTING, nft='echo "{ $* }"')
+        assert [(event.fields["tool"], event.text("rules")) for event in found] == [
+            ("iptables", f"{tmp_path}/tools/iptables -w 30 -S INPUT\ntwo\n"),
+            ("nft", "{ -j list chains }\n"),
+        ]
+
+    def test_a_tool_that_fails_has_no_rules(self, tmp_path: Path) -> None:
+        found = said(tmp_path, "firewall_facts", ip6tables="echo no such table >&2; exit 1", nft="exit 1")
+        assert [(event.fields["tool"], event.text("rules")) for event in found] == [("ip6tables", ""), ("nft", "")]
+
+    def test_the_older_tables_are_left_alone_where_they_are_not_in_use(self, tmp_path: Path) -> None:
+        legacy = "echo 'iptables v1.8.9 (legacy)'; [ \"$1\" = -V ] || touch asked"
+        script = 'grep() { builtin test "${*: -1}" != /proc/net/ip_tables_names; }; firewall_facts'
+        found = said(tmp_path, script, iptables=legacy, iptables_legacy=legacy, ip6tables_legacy=self.LISTING)
+        assert [event.fields["tool"] for event in found] == ["ip6tables-legacy"]
+        assert not (tmp_path / "asked").exists()
+
+
+IP = """
+case "$4" in
+  198.18.0.2) echo '198.18.0.2 dev eth0 src 198.18.0.1 uid 0 \\    cache' ;;
+  198.18.9.9) echo '198.18.9.9 via 198.18.0.254 dev eth0 src 198.18.0.1 uid 0 \\    cache' ;;
+  2001:db8::2) echo '2001:db8::2 from :: dev eth0 proto kernel src 2001:db8::1 metric 256 pref medium' ;;
+  127.0.0.1) echo 'local 127.0.0.1 dev lo src 127.0.0.1 uid 0 \\    cache <local>' ;;
+  192.0.2.1) echo 'unreachable 192.0.2.1' ;;
+  *) echo 'RTNETLINK answers: Network is unreachable' >&2; exit 2 ;;
+esac
+"""
+NAMES = """
+case "$2" in
+  db2) printf '198.18.0.2      %s\\n' 'STREAM db2' DGRAM RAW ;;
+  db6) printf '%s STREAM\\n' 2001:db8::3 2001:db8::2 198.18.0.2 ;;
+  lost) echo '203.0.113.1 STREAM' ;;
+  refused) printf '%s STREAM\\n' 192.0.2.1 198.18.9.9 ;;
+  *) exit 2 ;;
+esac
+"""
+
+
+class TestRoutes:
+    @pytest.mark.parametrize(
+        ("call", "address", "seen"),
+        [
+            ("db2", "198.18.0.2", "198.18.0.1"),
+            ("db6", "2001:db8::2", "2001:db8::1"),
+            ("refused", "198.18.9.9", "198.18.0.1"),
+            ("unknown 203.0.113.1 198.18.9.9", "198.18.9.9", "198.18.0.1"),
+            ("lost 198.18.0.2", "198.18.0.2", "198.18.0.1"),
+            ("localhost", "127.0.0.1", "127.0.0.1"),
+        ],
+    )
+    def test_the_first_address_with_a_route_is_taken(self, tmp_path: Path, call: str, address: str, seen: str) -> None:
+        (event,) = said(tmp_path, f"unset SSH_CONNECTION; route_facts 3 {call}", ip=IP, getent=NAMES)
+        assert event == Event("route", {"index": "3", "address": address, "source": seen})
+
+    def test_localhost_is_where_the_connection_to_this_host_came_from(self, tmp_path: Path) -> None:
+        script = 'SSH_CONNECTION="198.18.9.9 50000 198.18.0.1 22"; route_facts 0 localhost'
+        (event,) = said(tmp_path, script, ip=IP, getent=NAMES)
+        assert (event.fields["address"], event.fields["source"]) == ("198.18.9.9", "198.18.0.1")
+
+    @pytest.mark.parametrize("call", ["unknown", "lost", "unknown 203.0.113.1", "db2x ''"])
+    def test_without_a_route_nothing_is_said(self, tmp_path: Path, call: str) -> None:
+        assert said(tmp_path, f"route_facts 0 {call}", ip=IP, getent=NAMES) == []
+
+
+class TestSource:
+    @pytest.mark.parametrize("name", HOSTILE_NAMES)
+    def test_a_file_of_any_name_in_a_directory_of_any_name(self, tmp_path: Path, name: str) -> None:
+        directory = tmp_path / name
+        directory.mkdir()
+        (directory / name).write_bytes(b"x" * 5000)
+        found = source(tmp_path, f"{directory}/{name}")
+        assert (found.directory, found.name, found.kind, found.error) == (str(directory), name, "f", "")
+        assert (found.identity, found.files, found.inodes, found.bytes) == (identity(directory / name), 1, 1, 5000)
+        assert found.disk == (directory / name).stat().st_blocks * 512
+
+    def test_a_tree_is_measured_as_what_the_copy_will_need(self, tmp_path: Path) -> None:
+        top = tmp_path / "x"
+        for name in HOSTILE_NAMES:
+            (top / name).mkdir(parents=True)
+            (top / name / name).write_bytes(b"x" * 10)
+            (top / name / "second").hardlink_to(top / name / name)
+            (top / name / "link").symlink_to("/nowhere")
+        with (top / "sparse").open("wb") as file:
+            file.truncate(1 << 40)
+        os.mkfifo(top / "fifo")
+        found = source(tmp_path, str(top))
+        everything = {path.lstat().st_ino: path.lstat() for path in (top, *top.rglob("*"))}
+        assert found == SourceFacts(
+            directory=str(tmp_path),
+            name="x",
+            kind="d",
+            identity=identity(top),
+            disk=sum(status.st_blocks for status in everything.values()) * 512,
+            inodes=len(everything),
+            files=len(HOSTILE_NAMES) + 1,
+            bytes=10 * len(HOSTILE_NAMES) + (1 << 40),
+        )
+
+    def test_sockets_are_counted_apart(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)  # the path of a socket is short
+        (tmp_path / "x").mkdir()
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind("x/socket")
+        found = source(tmp_path, str(tmp_path / "x"))
+        assert (found.sockets, found.inodes) == (1, 1)
+        assert source(tmp_path, str(tmp_path / "x/socket")).kind == "s"
+
+    @pytest.mark.parametrize(
+        ("path", "directory", "name", "kind"),
+        [
+            ("{0}/link", "{0}", "link", "l"),
+            ("{0}/link/", "{0}/real", "tree\n", "d"),
+            ("{0}/real/tree\n///", "{0}/real", "tree\n", "d"),
+            ("{0}/real//tree\n", "{0}/real/", "tree\n", "d"),
+            ("{0}/file/", "{0}", "file", "f"),
+            ("{0}/dangling", "{0}", "dangling", "l"),
+            ("{0}/none", "{0}", "none", ""),
+            ("{0}/file/none", "{0}/file", "none", ""),
+            ("file", ".", "file", "f"),
+            ("-", ".", "-", "f"),
+            ("real/tree\n", "./real", "tree\n", "d"),
+            ("/dev", "/", "dev", "d"),
+            ("//dev/", "/", "dev", "d"),
+        ],
+    )
+    def test_a_path_has_a_directory_and_a_name(
+        self, tmp_path: Path, path: str, directory: str, name: str, kind: str
+    ) -> None:
+        (tmp_path / "real" / "tree\n").mkdir(parents=True)
+        (tmp_path / "link").symlink_to("real/tree\n")
+        (tmp_path / "dangling").symlink_to("nowhere")
+        (tmp_path / "file").touch()
+        (tmp_path / "-").touch()
+        found = source(tmp_path, path.format(tmp_path))
+        assert (found.directory, found.name, found.kind) == (directory.format(tmp_path), name, kind)
+
+    def test_what_cannot_be_read_is_told(self, tmp_path: Path) -> None:
+        find = "echo 'd 7:8'; [ \"$2\" = -maxdepth ] || echo \"find: '/x y/a': Permission denied\" >&2"
+        awk = f'exec {shutil.which("awk")} "$@"'
+        (event,) = said(tmp_path, "source_facts /x", find=find, awk=awk)
+        assert event.text("error") == "find: '/x y/a': Permission denied"
+
+
+class TestTarget:
+    @pytest.mark.parametrize("name", HOSTILE_NAMES)
+    def test_a_directory_of_any_name(self, tmp_path: Path, name: str) -> None:
+        directory = tmp_path / name
+        directory.mkdir()
+        found = target(tmp_path, str(directory), name)
+        assert (found.state, found.path, found.taken, found.final_identity) == (
+            TargetState.DIRECTORY,
+            str(directory),
+            False,
+            "",
+        )
+        assert list(found.ancestors) == [identity(path) for path in (directory, *directory.parents)]
+
+    def test_space_is_what_the_file_system_has_free(self, tmp_path: Path) -> None:
+        found, status = target(tmp_path, str(tmp_path)), os.statvfs(tmp_path)
+        assert found.free == pytest.approx(status.f_bavail * status.f_frsize, rel=0.3)
+        assert (found.inodes is None) == (status.f_files == 0)
+
+    @pytest.mark.parametrize("make", ["touch {}", "mkdir {}", "ln -s nowhere {}", "ln -s / {}", "mkfifo {}"])
+    @pytest.mark.parametrize("name", ["x", "-n", "two\nlines\n"])
+    def test_a_final_name_is_taken_by_anything(self, tmp_path: Path, make: str, name: str) -> None:
+        output_of(make.format(render_command(Command(("--", name)))), cwd=tmp_path)
+        found = target(tmp_path, str(tmp_path), name)
+        assert (found.taken, found.final_identity) == (True, identity(tmp_path / name))
+
+    @pytest.mark.parametrize(
+        ("path", "state", "real"),
+        [
+            ("{0}/none", TargetState.MISSING, ""),
+            ("{0}/none/none", TargetState.MISSING, ""),
+            ("{0}/file", TargetState.OTHER, ""),
+            ("{0}/dangling", TargetState.OTHER, ""),
+            ("{0}/link", TargetState.DIRECTORY, "{0}/real/tree\n"),
+            ("{0}/link/../", TargetState.DIRECTORY, "{0}/real"),
+            ("real", TargetState.DIRECTORY, "{0}/real"),
+            ("-", TargetState.DIRECTORY, "{0}/-"),
+            ("/", TargetState.DIRECTORY, "/"),
+        ],
+    )
+    def test_a_target_is_a_directory_and_nothing_else(
+        self, tmp_path: Path, path: str, state: TargetState, real: str
+    ) -> None:
+        (tmp_path / "real" / "tree\n").mkdir(parents=True)
+        (tmp_path / "-").mkdir()
+        (tmp_path / "link").symlink_to("real/tree\n")
+        (tmp_path / "dangling").symlink_to("nowhere")
+        (tmp_path / "file").touch()
+        found = target(tmp_path, path.format(tmp_path))
+        assert (found.state, found.path) == (state, real.format(tmp_path))
+        if real:
+            resolved = Path(real.format(tmp_path))
+            assert list(found.ancestors) == [identity(above) for above in (resolved, *resolved.parents)]
