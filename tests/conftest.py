@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from lab import Lab, difference
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 _SETTLING_SECONDS = 5.0
 _LEFT_OUT = pytest.StashKey[int]()
+
+settings.register_profile("no deadline", deadline=None)  # no test is about time, and any machine may be busy
+settings.load_profile("no deadline")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
