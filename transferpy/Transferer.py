@@ -5,7 +5,8 @@ import secrets
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 from transferpy.checksum import differing_paths, name_some
 from transferpy.conversation import Conversation, Session, log_finished
@@ -156,7 +157,9 @@ class Transferer:
         finally:
             for host, job in jobs.items():
                 if host not in facts and host not in silent:
-                    self._remote.kill_job(host, job)
+                    # What ended the questions must not be hidden; there is nothing to undo.
+                    with suppress(RemoteExecutionError):
+                        self._remote.kill_job(host, job)
         for answers in facts.values():
             for run in answers.finished:
                 log_finished(answers.host, run)
@@ -166,18 +169,19 @@ class Transferer:
 
     def _copy(self, plan: TransferPlan, target: TargetPlan) -> int:
         """Copy to one target and return its exit status."""
-        session: Session | None = None
+        copy: _Copy | None = None
         try:
-            source, session = self._start_sessions(plan, target)
-            _Copy(self._conversation, plan, target, source, session).run(last=target is plan.targets[-1])
+            copy = _Copy(self._conversation, plan, target, *self._start_sessions(plan, target))
+            copy.run(last=target is plan.targets[-1])
         except TransferpyError as error:
             logger.error("%s: failed: %s", target.location, error)  # noqa: TRY400 # not a bug, no traceback
             return error.exit_status
         finally:
-            if session:
-                self._conversation.end(session)
-            if self._source_session and not self._source_session.alive:
-                self._conversation.end(self._source_session)
+            if copy:
+                self._conversation.end(copy.target_session)
+            source = self._source_session
+            if source and not (source.alive and (copy is None or copy.source_is_free)):
+                self._conversation.end(source)
                 self._source_session = None
         return 0
 
@@ -198,6 +202,7 @@ class _Copy:
     target: TargetPlan
     source_session: Session
     target_session: Session
+    sending: bool = field(default=False, init=False)
 
     def run(self, *, last: bool) -> None:
         """Copy, check and publish; ``last`` lets the source end while the target publishes."""
@@ -205,7 +210,8 @@ class _Copy:
         self._stream()
         self._check()
         if last:
-            self.conversation.order(self.source_session, "stop")
+            with suppress(RemoteExecutionError):  # it has said all that it had to say
+                self.conversation.order(self.source_session, "stop")
         self.conversation.order(self.target_session, "publish")
         self.conversation.wait(self.target_session, until=lambda: "published" in self.target_session.seen)
         logger.info("%s: complete", self.target.final)
@@ -221,6 +227,18 @@ class _Copy:
             (self.source_session, f"send_{self.target.label}", self.target.sender_names),
             (self.target_session, "receive", self.target.session.receiver.names),
         )
+
+    @property
+    def _lists(self) -> tuple[str, ...]:
+        """The events by which both ends say what they hold."""
+        return ("manifest", "digests") if self.plan.options.checksum else ("manifest",)
+
+    @property
+    def source_is_free(self) -> bool:
+        """Whether the source session waits for orders; else it is still busy with this stream or its checks."""
+        session, job, _ = self._jobs[0]
+        failed = any(session.statuses.get(job, ())) or any(_failed_checks(session))
+        return not self.sending or failed or "changed" in session.seen or session.seen.keys() >= {*self._lists}
 
     # --- do
 
@@ -239,6 +257,7 @@ class _Copy:
         source.bytes = 0
         source.moved = target.moved = time.monotonic()
         words = (self.target.label, self.target.address, port, target.seen["ready"].fields["certificate"])
+        self.sending = True
         self.conversation.order(source, "send", *words)
 
     def _wait_for(self, event: str, *sessions: Session) -> None:
@@ -332,10 +351,9 @@ class _Copy:
         Raises:
             VerificationError: they differ, or the source changed while it was read.
         """
-        lists = ("manifest", "digests") if self.plan.options.checksum else ("manifest",)
 
         def known() -> bool:
-            complete = all(name in session.seen for name in lists for session in self._sessions)
+            complete = all(name in session.seen for name in self._lists for session in self._sessions)
             return complete or "changed" in self.source_session.seen or any(self._failed_checks())
 
         self.conversation.wait(*self._sessions, until=known)
@@ -345,25 +363,22 @@ class _Copy:
         if "changed" in self.source_session.seen:
             paths = self.source_session.seen["changed"].text("paths").split("\0")
             raise VerificationError(f"{self.plan.source}: changed during the copy: {name_some(filter(None, paths))}")
-        if self._differ("stream-digest"):
+        if self.plan.options.parallel_checksum and not self._agree("stream-digest"):
             raise VerificationError(f"{self.target.location}: the stream was damaged on its way")
-        for name in lists:
-            if self._differ(name):
+        for name in self._lists:
+            if not self._agree(name):
                 raise VerificationError(f"{self.target.location}: {self._difference(name)}")
         entries = self.target_session.seen["manifest"].fields["entries"]
         agreed = "checksums" if self.plan.options.checksum else "names, kinds, owners and sizes"
         logger.info("%s: %s of %s entries agree with the source", self.target_session.host, agreed, entries)
 
-    def _failed_checks(self) -> Iterator[str]:
-        for session in self._sessions:
-            for job in ("manifest", "stamps", "digest", "sync"):
-                status = max(session.statuses.get(job, (0,)))
-                if status:
-                    yield _stage_failure(session, job, "-", job, status)
+    def _failed_checks(self) -> list[str]:
+        return [failure for session in self._sessions for failure in _failed_checks(session)]
 
-    def _differ(self, event: str) -> bool:
-        digests = {session.seen[event].fields["digest"] for session in self._sessions if event in session.seen}
-        return len(digests) > 1
+    def _agree(self, event: str) -> bool:
+        """Whether both ends have said this, and the same."""
+        digests = {session.seen[event].fields["digest"] if event in session.seen else "" for session in self._sessions}
+        return len(digests) == 1 and "" not in digests
 
     def _difference(self, name: str) -> str:
         what = "the content differs" if name == "digests" else "not complete, or of another kind, owner or size"
@@ -372,6 +387,13 @@ class _Copy:
             return f"{what}: {name_some(differing_paths(*lists))}"
         except RemoteExecutionError as error:
             return f"{what}; which files could not be found out: {error}"
+
+
+def _failed_checks(session: Session) -> Iterator[str]:
+    for job in ("manifest", "stamps", "digest", "sync"):
+        status = max(session.statuses.get(job, (0,)))
+        if status:
+            yield _stage_failure(session, job, "-", job, status)
 
 
 def size(number: float) -> str:

@@ -1,0 +1,193 @@
+"""Hosts that say what a test has them say, and that fail on everything else."""
+
+import base64
+import gzip
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from transferpy.preflight import HostFacts, SourceFacts, TargetFacts
+from transferpy.RemoteExecution.interface import (
+    Command,
+    CommandResult,
+    EndHandler,
+    Job,
+    LineHandler,
+    Outcome,
+    RemoteExecution,
+)
+
+Said = str | CommandResult | BaseException
+"""What a session does when it is told something: say an event, end, or raise where it was told."""
+
+END = ("ending", "end status=0 undone=yes", CommandResult(host="", returncode=0, output=""))
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(os.fsencode(text)).decode()
+
+
+def packed(*records: str) -> str:
+    """Return a list as it arrives."""
+    return base64.b64encode(gzip.compress(b"".join(os.fsencode(record) + b"\0" for record in records))).decode()
+
+
+@dataclass
+class ScriptedSession:
+    """One session: what it says at its start, and to each order; ``kill`` is an order here too."""
+
+    start: Sequence[Said]
+    orders: Mapping[str, Sequence[Said]] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
+
+
+class ScriptedJob(Job):
+    def __init__(self, host: str, run: str, session: ScriptedSession, on_line: LineHandler, on_end: EndHandler) -> None:
+        super().__init__(host)
+        self.run, self.session, self.on_line, self.on_end = run, session, on_line, on_end
+        self.outcome: Outcome | None = None
+
+    def says(self, words: Sequence[Said]) -> None:
+        for word in words:
+            if isinstance(word, str):
+                self.on_line(f"@transferpy {self.run} {word}" if not word.startswith("!") else word[1:])
+            elif isinstance(word, CommandResult):
+                self.outcome = word
+                self.on_end(word)
+            else:
+                raise word
+
+
+@dataclass
+class ScriptedRemote(RemoteExecution):
+    """A fleet that knows its script.
+
+    Attributes:
+        preflights: what each host prints when it is asked, or why it cannot be asked.
+        sessions: those that each host will have, in that order; an exception for one that cannot be started.
+        runs: what each host prints to a script that is neither, by a word that the script holds.
+        names: what words resolve to, where it is not the word itself.
+    """
+
+    preflights: Mapping[str, Sequence[str] | BaseException] = field(default_factory=dict)
+    sessions: Mapping[str, list[ScriptedSession | BaseException]] = field(default_factory=dict)
+    runs: Mapping[tuple[str, str], Sequence[str] | CommandResult | BaseException] = field(default_factory=dict)
+    names: Mapping[str, str | BaseException] = field(default_factory=dict)
+    scripts: list[tuple[str, str]] = field(default_factory=list)
+
+    def resolve(self, word: str) -> str:
+        found = self.names.get(word, word)
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def start_job(
+        self,
+        host: str,
+        command: Command,
+        *,
+        on_line: LineHandler | None = None,
+        on_end: EndHandler | None = None,
+        takes_input: bool = False,
+    ) -> Job:
+        assert isinstance(command, str)
+        assert on_line
+        self.scripts.append((host, command))
+        if not takes_input:
+            said = self.preflights[host]
+            session = ScriptedSession(start=[] if isinstance(said, BaseException) else said)
+            on_end = lambda _outcome: None  # noqa: E731 # short
+        else:
+            assert on_end
+            waiting = self.sessions[host].pop(0)
+            if isinstance(waiting, BaseException):
+                raise waiting
+            session = waiting
+        job = ScriptedJob(host, run_of(command), session, on_line, on_end)
+        job.says(session.start)
+        return job
+
+    def write_job(self, host: str, job: Job, text: str) -> None:
+        assert isinstance(job, ScriptedJob)
+        assert job.host == host
+        order = text.removeprefix("order ").removesuffix("\n")
+        job.session.told.append(order)
+        job.says(job.session.orders[order])
+
+    def wait_job(self, host: str, job: Job, timeout: float | None = None) -> CommandResult:
+        assert isinstance(job, ScriptedJob)
+        assert (job.host, timeout) == (host, None)
+        said = self.preflights[host]
+        if isinstance(said, BaseException):
+            raise said
+        return CommandResult(host=host, returncode=0, output="\n".join(said))
+
+    def kill_job(self, host: str, job: Job, *, grace: float = 10.0) -> CommandResult:
+        assert isinstance(job, ScriptedJob)
+        assert job.host == host
+        assert grace > 0
+        job.session.told.append("kill")
+        job.says(job.session.orders["kill"])
+        assert isinstance(job.outcome, CommandResult)
+        return job.outcome
+
+    def run(
+        self, host: str, command: Command, *, on_line: LineHandler | None = None, timeout: float | None = None
+    ) -> CommandResult:
+        assert isinstance(command, str)
+        assert on_line
+        assert timeout is None or timeout > 0
+        ((_, said),) = [(word, said) for (place, word), said in self.runs.items() if place == host and word in command]
+        if isinstance(said, BaseException):
+            raise said
+        if isinstance(said, CommandResult):
+            return said
+        for line in said:
+            on_line(line.replace("RUN", run_of(command)) if line.startswith("@") else line)
+        return CommandResult(host=host, returncode=0, output="")
+
+    def run_many(self, commands: Mapping[str, str], *, timeout: float | None = None) -> dict[str, Outcome]:
+        raise AssertionError((commands, timeout))
+
+    def monitor_job(self, host: str, job: Job) -> CommandResult | None:
+        raise AssertionError((host, job))
+
+
+def run_of(script: str) -> str:
+    """Return the name of the run that a script belongs to."""
+    found = re.search(r"^run_id=(\w+)$", script, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def answer(facts: HostFacts) -> list[str]:
+    """Return the events that a preflight prints for ``facts``."""
+    lines = [f"finished-dead-run run={run}" for run in facts.finished]
+    lines.append(
+        f"host uid={facts.uid} cores={facts.cores} boot={facts.boot} tools={','.join(sorted(facts.tools))}"
+        f" listening={','.join(map(str, facts.listening))}"
+    )
+    lines += [f"netcat name={name} help={encoded(text)}" for name, text in facts.netcats.items()]
+    lines += [_source(facts.source)] if facts.source else []
+    lines += [f"route index={n} address={route.address} source={route.source}" for n, route in facts.routes.items()]
+    lines += [f"firewall tool={tool} rules={encoded(rules)}" for tool, rules in facts.firewalls.items()]
+    lines += [_target(index, target) for index, target in facts.targets.items()]
+    return [*lines, "asked"]
+
+
+def _source(facts: SourceFacts) -> str:
+    return (
+        f"source directory={encoded(facts.directory)} name={encoded(facts.name)} kind={facts.kind}"
+        f" identity={facts.identity} error={encoded(facts.error)} disk={facts.disk} inodes={facts.inodes}"
+        f" files={facts.files} bytes={facts.bytes} sockets={facts.sockets}"
+    )
+
+
+def _target(index: int, facts: TargetFacts) -> str:
+    if not facts.path:
+        return f"target index={index} state={facts.state}"
+    inodes = "0:0" if facts.inodes is None else f"9:{facts.inodes}"
+    return (
+        f"target index={index} state={facts.state} path={encoded(facts.path)} ancestors={','.join(facts.ancestors)}"
+        f" final={facts.final_identity} free={facts.free} inodes={inodes}"
+    )

@@ -1,0 +1,506 @@
+"""A run as its caller sees it: one number for each target, whatever the hosts say, and no exception."""
+
+import logging
+import socket
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from fleet import V4_ROUTE, source_facts, source_host, target_facts, target_host
+from scripted import END, Said, ScriptedRemote, ScriptedSession, answer, encoded, packed
+
+from transferpy.Exceptions import Interrupted, RemoteExecutionError
+from transferpy.preflight import TargetFacts, TargetState
+from transferpy.RemoteExecution.interface import CommandResult
+from transferpy.Transferer import Transferer, size
+
+LISTS = ("manifest digest=m1 entries=3", "digests digest=d1 entries=2")
+HELLO = f"hello directory={encoded('/run/transferpy/run.x')}"
+SENT = "stages job=send_{} statuses=0,0,0"
+RECEIVED = "stages job=receive statuses=0,0,0"
+KILLED = {"kill": END}
+
+
+@pytest.fixture(autouse=True)
+def _no_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_arguments: object, **_options: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+
+
+@pytest.fixture(autouse=True)
+def _log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+
+def source_session(targets: int = 1, **orders: Any) -> ScriptedSession:
+    """Return a session that sends well, but for ``orders``: send_0 and such."""
+    sends = {f"send {n} 198.18.0.2 4400 c2": orders.get(f"send_{n}", (SENT.format(n), *LISTS)) for n in range(targets)}
+    return ScriptedSession([HELLO, "ready certificate=c1"], {**sends, "stop": END, **KILLED})
+
+
+def target_session(**orders: Any) -> ScriptedSession:
+    """Return a session that receives well, but for ``orders``: start, peer, publish, kill."""
+    usual: dict[str, Any] = {
+        "peer": ("listening port=4400", "connected", "progress bytes=100", RECEIVED, *LISTS),
+        "publish": ("published", *END),
+        **KILLED,
+        **orders,
+    }
+    start = usual.pop("start", (HELLO, "ready port=4400 certificate=c2"))
+    return ScriptedSession(start, {"peer c1": usual.pop("peer"), **usual})
+
+
+def fleet(source: ScriptedSession, *targets: ScriptedSession | BaseException, **more: Any) -> ScriptedRemote:
+    """Return hosts that have these sessions: db1 the first, db2, db3 ... the others."""
+    routes = dict.fromkeys(range(len(targets)), V4_ROUTE)
+    hosts = [source_host(routes=routes)] + [
+        target_host(f"db{n + 2}", targets={n: target_facts()}) for n in range(len(targets))
+    ]
+    sessions = {facts.host: [session] for facts, session in zip(hosts, (source, *targets), strict=True)}
+    return ScriptedRemote(preflights={facts.host: answer(facts) for facts in hosts}, sessions=sessions, **more)
+
+
+def transferer(remote: ScriptedRemote, targets: int = 1, **options: Any) -> Transferer:
+    hosts = [f"db{n + 2}" for n in range(targets)]
+    return Transferer("db1", "/srv/x", hosts, ["/srv/y"] * targets, options, remote=remote)
+
+
+class TestContract:
+    def test_a_run_that_succeeds_gives_a_zero_for_each_target(self) -> None:
+        targets = [target_session() for _ in range(3)]
+        source = source_session(3)
+        assert transferer(fleet(source, *targets), 3).run() == [0, 0, 0]
+        assert source.told == [f"send {n} 198.18.0.2 4400 c2" for n in range(3)] + ["stop"]
+        assert [target.told for target in targets] == [["peer c1", "publish"]] * 3
+
+    @pytest.mark.parametrize(
+        "options", [{}, {"type": "file"}, {"transfer_type": "file"}, {"verbose": True, "port": "0"}]
+    )
+    def test_options_come_by_position_or_by_name_and_are_never_changed(self, options: dict[str, object]) -> None:
+        before = dict(options)
+        place = ("db1", "/srv/x", ["db2"], ["/srv/y"])
+        for made in (
+            Transferer(*place, options, remote=fleet(source_session(), target_session())),
+            Transferer(*place, options=options, remote=fleet(source_session(), target_session())),
+            Transferer(*place, options=MappingProxyType(options), remote=fleet(source_session(), target_session())),
+            Transferer(*place, remote=fleet(source_session(), target_session())),
+        ):
+            assert made.run() == [0]
+        assert options == before
+        assert Transferer.__init__.__defaults__ == ({},)
+
+    def test_the_options_count_as_they_were_when_it_was_made(self) -> None:
+        options: dict[str, object] = {"compress": False}
+        remote = fleet(source_session(), target_session())
+        made = Transferer("db1", "/srv/x", ["db2"], ["/srv/y"], options, remote=remote)
+        options |= {"compress": True, "port": "nonsense"}
+        assert made.run() == [0]
+        assert not any("pigz --" in script for _, script in remote.scripts)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"port": 70000}, "port must be a whole number from 0 to 65535, not 70000"),
+            ({"port": None}, "port must be a whole number from 0 to 65535, not None"),
+            ({"compress": "perhaps"}, "compress must be true or false, not 'perhaps'"),
+            ({"type": "tape"}, "transfer_type must be one of file, xtrabackup, decompress, not 'tape'"),
+            ({"colour": "red"}, "unknown option 'colour'; the options are port, "),
+            ({1: 2}, "unknown option 1; the options are port, "),
+            ({"stop_slave": True}, "stop_slave goes with transfer_type xtrabackup only, not with file"),
+        ],
+    )
+    def test_bad_options_are_a_result_and_no_exception(
+        self, options: dict[str, object], message: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        assert Transferer("db1", "/srv/x", ["db2"], ["/srv/y"], options, remote=ScriptedRemote()).run() == [2]
+        assert [record.getMessage()[: len(message)] for record in caplog.records] == [message]
+
+    @pytest.mark.parametrize(
+        ("source", "hosts", "paths", "message"),
+        [
+            (("db1", "/x"), ["db2", "db3"], ["/y"], "2 target hosts, but 1 target paths"),
+            (("db1", "/x"), [], [], "db1:/x: no target to copy to"),
+            (("db1", "/x"), ["db2", "db2"], ["/y", "/y/"], "db2:/y/: this target is given twice"),
+            (("db1", ""), ["db2"], ["/y"], "the path is empty or no text: ''"),
+            (("", "/x"), ["db2"], ["/y"], "the host is empty or no text: ''"),
+            ((None, "/x"), ["db2"], ["/y"], "the host is empty or no text: None"),
+            (("db1", "/x"), ["$(x)"], ["/y"], "the host '$(x)' holds '$', which no host name has"),
+            (("db1", "/"), ["db2"], ["/y"], "db1:/: this source path has no name of its own that the copy could get;"),
+        ],
+    )
+    def test_nonsense_is_a_result_and_no_exception(
+        self, source: Any, hosts: list[str], paths: list[str], message: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        assert Transferer(source[0], source[1], hosts, paths, {}, remote=ScriptedRemote()).run() == [2]
+        assert [record.getMessage()[: len(message)] for record in caplog.records] == [message]
+
+
+class TestBeforeTheFirstTarget:
+    def test_words_are_resolved_before_anybody_is_asked(self, caplog: pytest.LogCaptureFixture) -> None:
+        names = {"db2": RemoteExecutionError("db2: matches two hosts")}
+        assert transferer(ScriptedRemote(names=names)).run() == [3]
+        assert caplog.messages == ["db2: matches two hosts"]
+
+    def test_two_words_for_one_host_are_one_target(self, caplog: pytest.LogCaptureFixture) -> None:
+        remote = ScriptedRemote(names={"db3": "db2"})
+        assert transferer(remote, 2).run() == [2]
+        assert caplog.messages == ["db2:/srv/y: this target is given twice"]
+
+    def test_hosts_that_cannot_be_reached_are_all_named(self, caplog: pytest.LogCaptureFixture) -> None:
+        errors = {host: RemoteExecutionError(f"{host}: cannot be reached") for host in ("db1", "db2")}
+        assert transferer(ScriptedRemote(preflights=errors)).run() == [3]
+        assert caplog.messages == ["db1: cannot be reached; db2: cannot be reached"]
+
+    def test_every_problem_is_a_line(self, caplog: pytest.LogCaptureFixture) -> None:
+        missing = target_host(targets={0: TargetFacts(state=TargetState.MISSING)})
+        remote = ScriptedRemote({"db1": RemoteExecutionError("db1: cannot be reached"), "db2": answer(missing)})
+        assert transferer(remote).run() == [4]
+        assert caplog.messages == [
+            "db1: cannot be reached",
+            "db2:/srv/y: no such directory; make it first",
+            "refused: 2 problem(s); nothing was changed",
+        ]
+
+    @pytest.mark.parametrize(
+        "said", [[], ["host uid=0"], ["host uid=x cores= boot= tools= listening=", "asked"], answer(target_host())[:-1]]
+    )
+    def test_an_answer_that_is_none_is_shown(self, said: list[str], caplog: pytest.LogCaptureFixture) -> None:
+        remote = ScriptedRemote({"db1": answer(source_host()), "db2": said})
+        assert transferer(remote).run() == [3]
+        (message,) = caplog.messages
+        assert message.startswith("db2: the preflight ended with status 0 and said: ")
+        assert message.endswith(said[-1] if said else "nothing")
+
+    def test_what_dead_runs_left_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
+        remote = fleet(source_session(), target_session())
+        remote.preflights = {**remote.preflights, "db2": answer(target_host(finished=("target.r7",)))}
+        assert transferer(remote).run() == [0]
+        assert "db2: undid what the run target.r7, which was killed, had left there" in caplog.messages
+
+    def test_a_signal_ends_the_questions_and_goes_on(self) -> None:
+        class Ended(ScriptedRemote):
+            def wait_job(self, *_arguments: object, **_options: object) -> CommandResult:
+                raise Interrupted(15)
+
+            def kill_job(self, host: str, *_arguments: object, **_options: object) -> CommandResult:
+                killed.append(host)
+                raise RemoteExecutionError(f"{host}: cannot be reached")
+
+        killed: list[str] = []
+        remote = Ended({"db1": answer(source_host()), "db2": answer(target_host())})
+        with pytest.raises(Interrupted):
+            transferer(remote).run()
+        assert killed == ["db1", "db2"]
+
+
+class TestTargets:
+    @pytest.mark.parametrize(
+        ("changes", "status", "message"),
+        [
+            (
+                {"start": (HELLO, f"error kind=port text={encoded('no free port')}", *END)},
+                *(5, "db2: no free port"),
+            ),
+            ({"start": (HELLO, f"error kind=firewall text={encoded('no')}", *END)}, 5, "db2: no"),
+            ({"start": (HELLO, f"error kind=host text={encoded('disk full')}", *END)}, 3, "db2: disk full"),
+            ({"start": (HELLO, f"error kind=new text={encoded('what')}", *END)}, 3, "db2: what"),
+            (
+                {"start": (CommandResult(host="db2", returncode=255, output="ssh: broken\nlost"),)},
+                *(3, "db2: the session ended early, with status 255: lost"),
+            ),
+            (
+                {"start": (CommandResult(host="db2", returncode=1, output=""),)},
+                *(3, "db2: the session ended early, with status 1"),
+            ),
+            (
+                {"peer": ("listening port=4400", "stages job=receive statuses=0,1,0")},
+                *(6, "db2: pigz failed with status 1"),
+            ),
+            (
+                {
+                    "peer": (
+                        "listening port=4400",
+                        f"stderr job=receive stage=2 text={encoded('tar: x: No space left on device')}",
+                        "stages job=receive statuses=141,0,2",
+                    )
+                },
+                *(6, "db2: tar failed with status 2: tar: x: No space left on device"),
+            ),
+            (
+                {"peer": ("listening port=4400", "stages job=receive statuses=0,0,137")},
+                6,
+                "db2: tar was ended by signal 9",
+            ),
+            (
+                {"peer": ("listening port=4400", RECEIVED, "stages job=digest statuses=1")},
+                *(7, "db2: digest failed with status 1"),
+            ),
+            (
+                {"publish": (f"error kind=publish text={encoded('exists by now')}", *END)},
+                *(8, "db2: exists by now"),
+            ),
+            ({"start": (HELLO, "ready port=4400")}, 3, "db2: the session sent nonsense: ready port=4400"),
+            ({"peer": ("listening",)}, 3, "db2: the session sent nonsense: listening "),
+            (
+                {"peer": ("listening port=4400", "stages job=receive statuses=0,x")},
+                *(3, "db2: the session sent nonsense: stages job=receive statuses=0,x"),
+            ),
+            (
+                {"peer": ("listening port=4400", "progress bytes=")},
+                3,
+                "db2: the session sent nonsense: progress bytes=",
+            ),
+            ({"publish": (RemoteExecutionError("db2: lost"),)}, 3, "db2: lost"),
+        ],
+    )
+    def test_a_target_that_fails_does_not_stop_the_next(
+        self, changes: dict[str, Any], status: int, message: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        failing, next_one = target_session(**changes), target_session()
+        assert transferer(fleet(source_session(2), failing, next_one), 2).run() == [status, 0]
+        errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+        assert errors == [f"db2:/srv/y: failed: {message}"]
+        assert next_one.told == ["peer c1", "publish"]
+        assert "1 of 2 target(s) succeeded in " in caplog.messages[-1]
+
+
+class TestSource:
+    """One session on the source serves all targets, unless it is busy or gone when the next one is to be served."""
+
+    @pytest.mark.parametrize(
+        ("send", "peer", "status", "message"),
+        [
+            # it still tries to connect, which may take it minutes
+            ((), ("listening port=4400",), 6, "db1 to db2: no connection to 198.18.0.2 port 4400 within 1 seconds;"),
+            (
+                (),
+                ("listening port=4400", "connected"),
+                6,
+                "db1 to db2: the stream stood still for 1 seconds, after 0 B",
+            ),
+            ((), ("listening port=4400", "stages job=receive statuses=0,0,2"), 6, "db2: tar failed with status 2"),
+            # it still digests, which may take it hours
+            (
+                (SENT.format(0), LISTS[0]),
+                ("listening port=4400", "connected", RECEIVED, "stages job=digest statuses=1"),
+                *(7, "db2: digest failed with status 1"),
+            ),
+            ((f"error kind=host text={encoded('disk full')}", *END), ("listening port=4400",), 3, "db1: disk full"),
+            (("stages job=send_0",), ("listening port=4400",), 3, "db1: the session sent nonsense: stages job=send_0"),
+        ],
+    )
+    def test_a_source_that_cannot_serve_the_next_target_is_replaced(
+        self,
+        send: tuple[Said, ...],
+        peer: tuple[Said, ...],
+        status: int,
+        message: str,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        source, next_source = source_session(2, send_0=send), source_session(2)
+        remote = fleet(source, target_session(peer=peer), target_session())
+        remote.sessions["db1"].append(next_source)
+        assert transferer(remote, 2, connect_timeout=1, idle_timeout=1).run() == [status, 0]
+        assert f"db2:/srv/y: failed: {message}" in caplog.text
+        assert source.told[0] == "send 0 198.18.0.2 4400 c2"
+        assert next_source.told == ["send 1 198.18.0.2 4400 c2", "stop"]
+
+    @pytest.mark.parametrize(
+        "send",
+        [
+            (SENT.format(0), *LISTS),
+            (SENT.format(0), f"changed job=send_0 paths={encoded('x/a')}"),
+            ("stages job=send_0 statuses=0,0,1",),
+            (SENT.format(0), LISTS[0], "stages job=digest statuses=123"),
+            (SENT.format(0), "stages job=stamps statuses=1"),
+        ],
+    )
+    def test_a_source_that_waits_for_orders_serves_the_next_target_too(self, send: tuple[Said, ...]) -> None:
+        source = source_session(2, send_0=send)
+        peer = ("listening port=4400", "connected", RECEIVED, "manifest digest=other entries=3", LISTS[1])
+        remote = fleet(source, target_session(peer=peer), target_session(), runs=NO_LISTS)
+        assert transferer(remote, 2).run()[1] == 0
+        assert source.told == ["send 0 198.18.0.2 4400 c2", "send 1 198.18.0.2 4400 c2", "stop"]
+
+    def test_a_source_that_is_gone_after_its_last_word_does_not_matter(self) -> None:
+        source = source_session()
+        source.orders = {**source.orders, "stop": [RemoteExecutionError("db1: lost")]}
+        assert transferer(fleet(source, target_session())).run() == [0]
+        assert source.told == ["send 0 198.18.0.2 4400 c2", "stop", "kill"]
+
+
+NO_LISTS = {(host, f"list={name}"): [packed()] for host in ("db1", "db2") for name in ("manifest", "digests")}
+
+
+UNKNOWN = "the content differs; which files could not be found out"
+
+
+class TestChecks:
+    def test_a_source_that_changed_is_told_with_names(self, caplog: pytest.LogCaptureFixture) -> None:
+        changed = f"changed job=send_0 paths={encoded(chr(0).join(['x/a', 'x/new' + chr(10) + 'line', '']))}"
+        assert transferer(fleet(source_session(send_0=(SENT.format(0), changed)), target_session())).run() == [7]
+        assert "db1:/srv/x: changed during the copy: x/a, x/new\nline" in caplog.text
+
+    @pytest.mark.parametrize(
+        ("event", "runs", "message"),
+        [
+            (
+                "manifest digest=m2 entries=3",
+                {
+                    ("db1", "list=manifest"): [packed("d 755 0 0 - ./x", "f 644 0 0 5 ./x/a", "f 644 0 0 5 ./x/b")],
+                    ("db2", "list=manifest"): [packed("d 755 0 0 - ./x", "f 644 0 0 5 ./x/b")],
+                },
+                "not complete, or of another kind, owner or size: x/a",
+            ),
+            (
+                "digests digest=d2 entries=2",
+                {("db1", "list=digests"): [packed("0  ./x/a")], ("db2", "list=digests"): [packed("1  ./x/a")]},
+                "the content differs: x/a",
+            ),
+            (
+                "digests digest=d2 entries=2",
+                {("db1", "list=digests"): RemoteExecutionError("db1: lost"), ("db2", "list=digests"): [packed()]},
+                f"{UNKNOWN}: db1: lost",
+            ),
+            (
+                "digests digest=d2 entries=2",
+                {
+                    ("db1", "list=digests"): [packed("0  ./x/a")],
+                    ("db2", "list=digests"): CommandResult(host="db2", returncode=1, output=""),
+                },
+                f"{UNKNOWN}: db2: cannot read /run/transferpy/run.x/digests",
+            ),
+            (
+                "digests digest=d2 entries=2",
+                {("db1", "list=digests"): [packed("0  ./x/a")[:20]], ("db2", "list=digests"): [packed()]},
+                f"{UNKNOWN}: db1: /run/transferpy/run.x/digests arrived damaged",
+            ),
+        ],
+    )
+    def test_what_differs_is_named(
+        self, event: str, runs: dict[tuple[str, str], Any], message: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        events = {word.split()[0]: word for word in (*LISTS, event)}
+        peer = ("listening port=4400", "connected", RECEIVED, *events.values())
+        target = target_session(peer=peer)
+        assert transferer(fleet(source_session(), target, runs=runs)).run() == [7]
+        assert f"db2:/srv/y: failed: db2:/srv/y: {message}" in caplog.messages
+        assert target.told == ["peer c1", "kill"]
+
+    @pytest.mark.parametrize("digests", [("a", "b"), ("a", None), (None, "a"), (None, None), ("", "")])
+    def test_a_stream_whose_digests_do_not_agree_is_damaged(
+        self, digests: tuple[str | None, str | None], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        words = [[f"stream-digest job=x digest={digest}"] if digest is not None else [] for digest in digests]
+        source = source_session(send_0=(*words[0], SENT.format(0), LISTS[0]))
+        target = target_session(peer=("listening port=4400", *words[1], RECEIVED, LISTS[0]))
+        options = {"checksum": False, "parallel_checksum": True}
+        assert transferer(fleet(source, target), **options).run() == [7]
+        assert "db2:/srv/y: failed: db2:/srv/y: the stream was damaged on its way" in caplog.messages
+
+    def test_a_stream_whose_digests_agree_is_good(self) -> None:
+        digest = "stream-digest job=x digest=a"
+        source = source_session(send_0=(digest, SENT.format(0), LISTS[0]))
+        target = target_session(peer=("listening port=4400", digest, RECEIVED, LISTS[0]))
+        assert transferer(fleet(source, target), checksum=False, parallel_checksum=True).run() == [0]
+
+    def test_lists_without_a_digest_agree_on_nothing(self) -> None:
+        lists = ("manifest digest= entries=", "digests digest= entries=")
+        source = source_session(send_0=(SENT.format(0), *lists))
+        target = target_session(peer=("listening port=4400", RECEIVED, *lists))
+        assert transferer(fleet(source, target, runs=NO_LISTS)).run() == [7]
+
+
+class TestMessages:
+    @pytest.mark.parametrize(
+        ("sent", "received", "culprits"),
+        [
+            # the stage that touches files is to blame before the network, and victims only where there is nobody else
+            (
+                "2,141,141",
+                "0,1,2",
+                "db1: tar failed with status 2; db2: pigz failed with status 1; db2: tar failed with status 2",
+            ),
+            ("141,141,1", "0,0,137", "db2: tar was ended by signal 9"),
+            ("141,141,1", "1,0,0", "db1: socat failed with status 1; db2: socat failed with status 1"),
+            ("141,0,0", "143,0,0", "db1: tar was ended by signal 13; db2: socat was ended by signal 15"),
+            ("0,0,0,5", "0,0,0", "db1: send_0 failed with status 5"),
+        ],
+    )
+    def test_the_stage_that_failed_is_named_and_not_its_victims(
+        self, sent: str, received: str, culprits: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        source = source_session(send_0=(f"stages job=send_0 statuses={sent}",))
+        target = target_session(peer=("listening port=4400", f"stages job=receive statuses={received}"))
+        assert transferer(fleet(source, target)).run() == [6]
+        assert f"db2:/srv/y: failed: {culprits}" in caplog.messages
+
+    def test_a_run_that_succeeds_says_what_it_does(self, caplog: pytest.LogCaptureFixture) -> None:
+        assert transferer(fleet(source_session(), target_session())).run() == [0]
+        told = [message.partition(" in ")[0] for message in caplog.messages]
+        assert told == [
+            "db1:/srv/x: 20 file(s), 4 MB, to db2:/srv/y (gzip, TLS 1.3, checksum of every file)",
+            "db2: port 4400 listens for db1",
+            "db2: received 4 MB",
+            "db2: checksums of 3 entries agree with the source",
+            "db2:/srv/y/x: complete",
+            "1 of 1 target(s) succeeded",
+        ]
+
+    def test_notes_are_warnings(self, caplog: pytest.LogCaptureFixture) -> None:
+        remote = fleet(source_session(), target_session())
+        remote.preflights = {**remote.preflights, "db1": answer(source_host(source=source_facts(sockets=2)))}
+        assert transferer(remote).run() == [0]
+        assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
+            "db1:/srv/x: sockets are not copied: 2"
+        ]
+
+    @pytest.mark.parametrize(
+        ("number", "text"),
+        [
+            (0, "0 B"),
+            (999, "999 B"),
+            (999.6, "1 kB"),
+            (1000, "1 kB"),
+            (123_456, "123 kB"),
+            (999_499, "999 kB"),
+            (999_500, "1 MB"),
+            (5_432_100_000, "5.43 GB"),
+            (12e15, "1.2e+04 TB"),
+        ],
+    )
+    def test_sizes_are_for_people(self, number: float, text: str) -> None:
+        assert size(number) == text
+
+
+class TestEnd:
+    @pytest.mark.parametrize("ending", [Interrupted(15), ZeroDivisionError("a bug")])
+    def test_a_signal_or_a_bug_ends_the_sessions_before_it_goes_on(self, ending: BaseException) -> None:
+        source, target = source_session(), target_session(publish=(ending,))
+        with pytest.raises(type(ending)):
+            transferer(fleet(source, target)).run()
+        assert source.told[-1] in {"stop", "kill"}
+        assert target.told == ["peer c1", "publish", "kill"]
+
+    def test_a_session_that_cannot_be_ended_is_a_warning_and_does_not_hide_the_failure(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        lost = {"peer": ("listening port=4400", "stages job=receive statuses=0,0,2")}
+        target = target_session(**lost, kill=(RemoteExecutionError("db2: cannot be reached"),))
+        assert transferer(fleet(source_session(), target)).run() == [6]
+        assert (
+            "db2: could not be cleaned up; the next run on this host will do it: db2: cannot be reached"
+            " (/run/transferpy/run.x)" in caplog.messages
+        )
+
+    @pytest.mark.parametrize("end", ["end status=137 undone=no", "beat"])
+    def test_what_a_session_did_not_undo_is_undone_by_the_next_script(
+        self, end: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        killed = (end, CommandResult(host="db2", returncode=137, output=""))
+        target = target_session(peer=("listening port=4400", "stages job=receive statuses=0,0,2"), kill=killed)
+        runs = {("db2", "\nfinish_dead_runs"): ["@transferpy RUN finished-dead-run run=target.r1"]}
+        assert transferer(fleet(source_session(), target, runs=runs)).run() == [6]
+        assert "db2: undid what the run target.r1, which was killed, had left there" in caplog.messages
