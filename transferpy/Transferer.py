@@ -10,14 +10,16 @@ from dataclasses import dataclass, replace
 from transferpy.checksum import differing_paths, name_some
 from transferpy.conversation import Conversation, Session, log_finished
 from transferpy.Exceptions import (
+    FinishError,
     PreflightError,
     RemoteExecutionError,
+    ReplicationError,
     StreamError,
     TransferpyError,
     UsageError,
     VerificationError,
 )
-from transferpy.options import Location, TransferRequest, options_from_mapping
+from transferpy.options import Location, TransferRequest, TransferType, options_from_mapping
 from transferpy.plan import TargetPlan, TransferPlan, make_plan, questions
 from transferpy.preflight import HostFacts, parse_facts, preflight_script
 from transferpy.RemoteExecution.CuminExecution import CuminExecution
@@ -31,6 +33,8 @@ _READY_TIME = 120.0
 _OTHER_END_TIME = 5.0
 """Seconds that the other end gets to say why, when a stream fails: the first to fail is often only the victim."""
 _PROGRESS_INTERVAL = 60.0
+_FLOWING = 1 << 16
+"""Bytes that are more than what the two ends say to each other before the first of the data."""
 _BROKEN_PIPE = 141
 _TERMINATED = 143
 
@@ -86,6 +90,9 @@ class Transferer:
             statuses = [self._copy(plan, target) for target in plan.targets]
         finally:
             self._conversation.end_all()
+        if broken := self._conversation.broken_replication():
+            logger.error("%s", broken)
+            statuses[-1] = statuses[-1] or ReplicationError.exit_status
         logger.info(
             "%d of %d target(s) succeeded in %.1f s", *(statuses.count(0), len(statuses), time.monotonic() - began)
         )
@@ -203,11 +210,14 @@ class _Copy:
         """Copy, check and publish; ``last`` lets the source end while the target publishes."""
         self._meet()
         self._stream()
+        if last and self.plan.options.stop_slave:
+            self.conversation.order(self.source_session, "resume")
         self._check()
         if last:
             self.conversation.order(self.source_session, "stop")
         self.conversation.order(self.target_session, "publish")
-        self.conversation.wait(self.target_session, until=lambda: "published" in self.target_session.seen)
+        self._wait_for_checks("published", self.target_session)
+        self._log_position()
         logger.info("%s: complete", self.target.final)
 
     @property
@@ -227,7 +237,7 @@ class _Copy:
     def _meet(self) -> None:
         """Have the target listen and the source connect."""
         source, target = self._sessions
-        source.forget("manifest", "digests", "changed", "stream-digest")
+        source.forget("manifest", "digests", "changed", "stream-digest", "checked")
         source.statuses.clear()
         self._wait_for("ready", source, target)
         if self.target.session.encrypt:
@@ -289,7 +299,9 @@ class _Copy:
                 f"{names}: no connection to {self.target.address} port {port} within {options.connect_timeout} seconds;"
                 " is there a firewall between the two? (--connect-timeout)"
             )
-        if since_moved > options.idle_timeout:
+        # A backup may take its time until its first byte; a tree is read at once.
+        flows = options.transfer_type is not TransferType.XTRABACKUP or self.target_session.flowed > _FLOWING
+        if flows and since_moved > options.idle_timeout:
             raise StreamError(
                 f"{names}: the stream stood still for {options.idle_timeout} seconds,"
                 f" after {size(self.target_session.bytes)} (--idle-timeout)"
@@ -303,8 +315,8 @@ class _Copy:
     def _raise_stream_failure(self) -> None:
         if not self._has_failed():
             return
-        if not_listed := list(self._failed_checks()):
-            raise VerificationError("; ".join(not_listed))
+        if not_listed := dict(self._failed_checks()):
+            raise VerificationError("; ".join(not_listed.values()))
         # The first to fail is often only the victim of the other end.
         deadline = time.monotonic() + _OTHER_END_TIME
         self.conversation.wait(until=self._has_ended, deadline=deadline)
@@ -324,6 +336,14 @@ class _Copy:
         worst = min(rank for rank, _ in found)
         return [text for rank, text in found if rank == worst]
 
+    def _log_position(self) -> None:
+        """Say where in the binary logs a hot copy stands: what the next command needs."""
+        position = self.target_session.seen.get("position")
+        if position and (binlog := position.text("binlog")):
+            logger.info("%s: binary log file, position and GTID: %s", self.target.final, " ".join(binlog.split()))
+        if position and (replica := position.text("replica")):
+            logger.info("%s: as its source replicates: %s", self.target.final, " ".join(replica.split()))
+
     # --- check
 
     def _check(self) -> None:
@@ -332,38 +352,54 @@ class _Copy:
         Raises:
             VerificationError: they differ, or the source changed while it was read.
         """
-        lists = ("manifest", "digests") if self.plan.options.checksum else ("manifest",)
-
-        def known() -> bool:
-            complete = all(name in session.seen for name in lists for session in self._sessions)
-            return complete or "changed" in self.source_session.seen or any(self._failed_checks())
-
-        self.conversation.wait(*self._sessions, until=known)
-        failed = list(self._failed_checks())
-        if failed:
-            raise VerificationError("; ".join(failed))
+        options = self.plan.options
+        self._wait_for_checks("checked", *self._sessions)
         if "changed" in self.source_session.seen:
             paths = self.source_session.seen["changed"].text("paths").split("\0")
             raise VerificationError(f"{self.plan.source}: changed during the copy: {name_some(filter(None, paths))}")
-        if self._differ("stream-digest"):
+        is_file = options.transfer_type is TransferType.FILE
+        if (options.parallel_checksum or not is_file) and self._differ("stream-digest"):
             raise VerificationError(f"{self.target.location}: the stream was damaged on its way")
-        for name in lists:
+        for name in ("manifest", "digests") if options.checksum else ("manifest",) if is_file else ():
             if self._differ(name):
                 raise VerificationError(f"{self.target.location}: {self._difference(name)}")
-        entries = self.target_session.seen["manifest"].fields["entries"]
-        agreed = "checksums" if self.plan.options.checksum else "names, kinds, owners and sizes"
-        logger.info("%s: %s of %s entries agree with the source", self.target_session.host, agreed, entries)
+        if is_file:
+            entries = self.target_session.seen["manifest"].fields["entries"]
+            agreed = "checksums" if options.checksum else "names, kinds, owners and sizes"
+            logger.info("%s: %s of %s entries agree with the source", self.target_session.host, agreed, entries)
 
-    def _failed_checks(self) -> Iterator[str]:
+    def _wait_for_checks(self, event: str, *sessions: Session) -> None:
+        """Wait until each of ``sessions`` has sent that event, or the source says that it changed.
+
+        Raises:
+            VerificationError: a check could not be made.
+            FinishError: preparing the copy, or giving it away, failed.
+        """
+
+        def known() -> bool:
+            come = all(event in session.seen for session in sessions)
+            return come or "changed" in self.source_session.seen or any(self._failed_checks())
+
+        self.conversation.wait(*sessions, until=known)
+        failed = dict(self._failed_checks())
+        if failed:
+            kind = FinishError if failed.keys() <= {"prepare", "owner"} else VerificationError
+            raise kind("; ".join(failed.values()))
+
+    def _failed_checks(self) -> Iterator[tuple[str, str]]:
+        """Yield the name of each job beside the stream that failed, and why."""
         for session in self._sessions:
-            for job in ("manifest", "stamps", "digest", "sync"):
+            for job in ("manifest", "stamps", "digest", "backup", "prepare", "owner", "sync"):
                 status = max(session.statuses.get(job, (0,)))
                 if status:
-                    yield _stage_failure(session, job, "-", job, status)
+                    yield job, _stage_failure(session, job, "-", job, status)
 
     def _differ(self, event: str) -> bool:
-        digests = {session.seen[event].fields["digest"] for session in self._sessions if event in session.seen}
-        return len(digests) > 1
+        """Whether the ends do not agree; what one of them did not send, they do not agree on."""
+        ours, theirs = (
+            session.seen[event].fields["digest"] if event in session.seen else "" for session in self._sessions
+        )
+        return not ours or ours != theirs
 
     def _difference(self, name: str) -> str:
         what = "the content differs" if name == "digests" else "not complete, or of another kind, owner or size"

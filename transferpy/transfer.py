@@ -24,8 +24,8 @@ from typing import Any, NoReturn
 from transferpy import __version__
 from transferpy.Exceptions import Interrupted, TransferpyError, UsageError
 from transferpy.options import (
-    LIMITATION,
     OPTION_NAMES,
+    XTRABACKUP_OPTIONS,
     FirewallChoice,
     OptionValue,
     TransferOptions,
@@ -48,6 +48,8 @@ EXIT_STATUSES = {
     "6": "the stream failed",
     "7": "the copy differs from its source",
     "8": "the checked copy could not get its final name",
+    "9": "replication on the source could not be stopped, or does not run again",
+    "10": "the copy could not be prepared, or not be given to its owner",
     "129, 130, 143": "ended by SIGHUP, SIGINT, SIGTERM; everything was cleaned up",
 }
 
@@ -64,7 +66,7 @@ examples:
 _TYPE_HELP = (
     "file: a file or a tree into TARGET/NAME; xtrabackup: SOURCE is the socket of a running MariaDB, a hot backup lands"
     " unpacked in the empty directory TARGET; decompress: SOURCE is a tarball with one top directory, its content lands"
-    f" in the empty directory TARGET; {LIMITATION}"
+    " in the empty directory TARGET"
 )
 _PARALLEL_CHECKSUM_HELP = (
     "compare the stream at both ends while it flows: finds faults of the network only; ignored with --checksum, which"
@@ -186,6 +188,9 @@ def argument_parser() -> argparse.ArgumentParser:
     _add_option(copy, "checksum", "compare every file with its source: finds faults of network and disks")
     _add_option(copy, "parallel_checksum", _PARALLEL_CHECKSUM_HELP)
     _add_option(copy, "stop_slave", "xtrabackup only: stop replication around the backup")
+    _add_option(copy, "prepare", "xtrabackup only: make the copy ready to start on each target")
+    _add_option(copy, "defaults_file", "xtrabackup only: file on the source to log in with", metavar="FILE")
+    _add_option(copy, "owner", "who owns all that arrives", metavar="USER[:GROUP]")
     network = parser.add_argument_group("ports, firewall and limits")
     _add_option(network, "port", "port on the target; 0 finds a free one in 4400-4499", metavar="N")
     _add_option(network, "firewall", "firewall of the target that the stream passes", choices=list(FirewallChoice))
@@ -227,8 +232,9 @@ def _merge(configured: Mapping[str, str], given: Mapping[str, object]) -> dict[s
     options = assign_default_options({**configured, **given})
     if given.get("parallel_checksum") and "checksum" not in given:
         options["checksum"] = False
-    if "stop_slave" not in given and options["transfer_type"] != TransferType.XTRABACKUP:
-        options["stop_slave"] = False  # a default of the fleet, for the backups in it
+    if options["transfer_type"] != TransferType.XTRABACKUP:
+        # Defaults of the fleet, for the backups in it.
+        options |= {name: getattr(TransferOptions, name) for name in XTRABACKUP_OPTIONS if name not in given}
     merged = {name: _plain(value) for name, value in asdict(options_from_mapping(options)).items()}
     return {"type" if name == "transfer_type" else name: value for name, value in merged.items()}
 
