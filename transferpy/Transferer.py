@@ -12,6 +12,7 @@ from transferpy.conversation import Conversation, Session, log_finished
 from transferpy.Exceptions import (
     FinishError,
     PreflightError,
+    PublishError,
     RemoteExecutionError,
     ReplicationError,
     StreamError,
@@ -37,6 +38,12 @@ _FLOWING = 1 << 16
 """Bytes that are more than what the two ends say to each other before the first of the data."""
 _BROKEN_PIPE = 141
 _TERMINATED = 143
+_LATE_ERRORS: dict[str, type[TransferpyError]] = {
+    "prepare": FinishError,
+    "owner": FinishError,
+    "sync": PublishError,
+}
+"""Jobs of a target that come after its checks; the first that fails is the last that runs."""
 
 
 class Transferer:
@@ -374,6 +381,7 @@ class _Copy:
         Raises:
             VerificationError: a check could not be made.
             FinishError: preparing the copy, or giving it away, failed.
+            PublishError: it could not be written to disk.
         """
 
         def known() -> bool:
@@ -383,7 +391,7 @@ class _Copy:
         self.conversation.wait(*sessions, until=known)
         failed = dict(self._failed_checks())
         if failed:
-            kind = FinishError if failed.keys() <= {"prepare", "owner"} else VerificationError
+            kind = _LATE_ERRORS.get(next(iter(failed)), VerificationError)
             raise kind("; ".join(failed.values()))
 
     def _failed_checks(self) -> Iterator[tuple[str, str]]:

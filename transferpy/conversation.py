@@ -52,6 +52,7 @@ _FIELDS = {
     "stream-digest": {"digest"},
     "error": {"kind"},
     "finished-dead-run": {"run"},
+    "replication-stopped": {"connections"},
 }
 
 
@@ -127,6 +128,7 @@ class Session:
     def _take(self, event: Event) -> None:
         if not event.fields.keys() >= _FIELDS.get(event.name, set()):
             raise ValueError(f"not all fields of {event.name}")
+        self._take_replication(event)
         match event.name:
             case "progress":
                 moved = int(event.fields.get("bytes", "0"))
@@ -144,16 +146,19 @@ class Session:
                 self.error = kind(f"{self.host}: {event.text('text').strip()}")
             case "undo-failed":
                 entry, text = event.text("entry"), event.text("text").strip()
-                if entry.startswith("start_replication"):
-                    self.replication_error = text
                 logger.warning("%s: not undone, the next run tries again: %s: %s", self.host, entry, text)
+            case "finished-dead-run":
+                log_finished(self.host, event.fields["run"])
+
+    def _take_replication(self, event: Event) -> None:
+        match event.name:
             case "replication-stopped":
                 logger.info("%s: replication stopped: %s connection(s)", self.host, event.fields["connections"])
+            case "undo-failed" if event.text("entry").startswith("start_replication"):
+                self.replication_error = event.text("text").strip()
             case "replication-runs":
                 self.replication_error = ""
                 logger.info("%s: replication runs as before", self.host)
-            case "finished-dead-run":
-                log_finished(self.host, event.fields["run"])
 
 
 def log_finished(host: str, run: str) -> None:

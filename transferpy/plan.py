@@ -166,7 +166,6 @@ class _Planner(Situation):
         return notes
 
     def _source_session(self) -> SourceSession:
-        client = first_there(MariaDB.CLIENTS, self.source_host) or MariaDB.CLIENTS[0]
         return SourceSession(
             directory=self.source.directory,
             name=self.source.name,
@@ -176,9 +175,15 @@ class _Planner(Situation):
             checksum=self.options.checksum,
             senders={str(index): self._sender(index) for index in range(len(self.request.targets))},
             transfer_type=self.options.transfer_type,
-            client=MariaDB.client(client, self.request.source.path, self.options.defaults_file),
+            client=self._client(),
             stop_slave=self.options.stop_slave,
         )
+
+    def _client(self) -> tuple[str, ...]:
+        if self.options.transfer_type is not TransferType.XTRABACKUP:
+            return ()
+        program = first_there(MariaDB.CLIENTS, self.source_host) or MariaDB.CLIENTS[0]
+        return MariaDB.client(program, self.request.source.path, self.options.defaults_file)
 
     def _target(self, index: int, location: Location) -> TargetPlan:
         host = self.facts[location.host]

@@ -420,11 +420,12 @@ target_session() {
 
 receive_stream() {
   launch receive receive
+  stream=receive
   if await_listening receive; then
+    beat # what its first stage has read by now are its own files
     connected=no
     emit listening port="$port"
   fi
-  stream=receive
   await_end receive
   stream=''
   # The hole is closed as soon as nothing needs it: checking may take hours.
