@@ -68,6 +68,18 @@ class PublishError(TransferpyError):
     exit_status = 8
 
 
+class ReplicationError(TransferpyError):
+    """Replication on the source could not be stopped for the backup, or does not run again after it."""
+
+    exit_status = 9
+
+
+class FinishError(TransferpyError):
+    """The checked copy could not be prepared, or not be given to its owner."""
+
+    exit_status = 10
+
+
 class Interrupted(BaseException):
     """A signal asks the run to stop: clean up and let it pass.
 

@@ -11,14 +11,17 @@ from dataclasses import dataclass, field, replace
 from transferpy.checksum import differing_paths, name_some
 from transferpy.conversation import Conversation, Session, log_finished
 from transferpy.Exceptions import (
+    FinishError,
     PreflightError,
+    PublishError,
     RemoteExecutionError,
+    ReplicationError,
     StreamError,
     TransferpyError,
     UsageError,
     VerificationError,
 )
-from transferpy.options import Location, TransferRequest, options_from_mapping
+from transferpy.options import Location, TransferRequest, TransferType, options_from_mapping
 from transferpy.plan import TargetPlan, TransferPlan, make_plan, questions
 from transferpy.preflight import HostFacts, parse_facts, preflight_script
 from transferpy.RemoteExecution.CuminExecution import CuminExecution
@@ -32,8 +35,16 @@ _READY_TIME = 120.0
 _OTHER_END_TIME = 5.0
 """Seconds that the other end gets to say why, when a stream fails: the first to fail is often only the victim."""
 _PROGRESS_INTERVAL = 60.0
+_FLOWING = 1 << 16
+"""Bytes that are more than what the two ends say to each other before the first of the data."""
 _BROKEN_PIPE = 141
 _TERMINATED = 143
+_LATE_ERRORS: dict[str, type[TransferpyError]] = {
+    "prepare": FinishError,
+    "owner": FinishError,
+    "sync": PublishError,
+}
+"""Jobs of a target that come after its checks; the first that fails is the last that runs."""
 
 
 class Transferer:
@@ -87,6 +98,9 @@ class Transferer:
             statuses = [self._copy(plan, target) for target in plan.targets]
         finally:
             self._conversation.end_all()
+        if broken := self._conversation.broken_replication():
+            logger.error("%s", broken)
+            statuses[-1] = statuses[-1] or ReplicationError.exit_status
         logger.info(
             "%d of %d target(s) succeeded in %.1f s", *(statuses.count(0), len(statuses), time.monotonic() - began)
         )
@@ -208,12 +222,15 @@ class _Copy:
         """Copy, check and publish; ``last`` lets the source end while the target publishes."""
         self._meet()
         self._stream()
+        if last and self.plan.options.stop_slave:
+            self.conversation.order(self.source_session, "resume")
         self._check()
         if last:
             with suppress(RemoteExecutionError):  # it has said all that it had to say
                 self.conversation.order(self.source_session, "stop")
         self.conversation.order(self.target_session, "publish")
-        self.conversation.wait(self.target_session, until=lambda: "published" in self.target_session.seen)
+        self._wait_for_checks("published", self.target_session)
+        self._log_position()
         logger.info("%s: complete", self.target.final)
 
     @property
@@ -230,7 +247,9 @@ class _Copy:
 
     @property
     def _lists(self) -> tuple[str, ...]:
-        """The events by which both ends say what they hold."""
+        """The events by which both ends say what they hold, file by file."""
+        if self.plan.options.transfer_type is not TransferType.FILE:
+            return ()
         return ("manifest", "digests") if self.plan.options.checksum else ("manifest",)
 
     @property
@@ -238,14 +257,14 @@ class _Copy:
         """Whether the source session waits for orders; else it is still busy with this stream or its checks."""
         session, job, _ = self._jobs[0]
         failed = any(session.statuses.get(job, ())) or any(_failed_checks(session))
-        return not self.sending or failed or "changed" in session.seen or session.seen.keys() >= {*self._lists}
+        return not self.sending or failed or not session.seen.keys().isdisjoint({"changed", "checked"})
 
     # --- do
 
     def _meet(self) -> None:
         """Have the target listen and the source connect."""
         source, target = self._sessions
-        source.forget("manifest", "digests", "changed", "stream-digest")
+        source.forget("manifest", "digests", "changed", "stream-digest", "checked")
         source.statuses.clear()
         self._wait_for("ready", source, target)
         if self.target.session.encrypt:
@@ -308,7 +327,9 @@ class _Copy:
                 f"{names}: no connection to {self.target.address} port {port} within {options.connect_timeout} seconds;"
                 " is there a firewall between the two? (--connect-timeout)"
             )
-        if since_moved > options.idle_timeout:
+        # A backup may take its time until its first byte; a tree is read at once.
+        flows = options.transfer_type is not TransferType.XTRABACKUP or self.target_session.flowed > _FLOWING
+        if flows and since_moved > options.idle_timeout:
             raise StreamError(
                 f"{names}: the stream stood still for {options.idle_timeout} seconds,"
                 f" after {size(self.target_session.bytes)} (--idle-timeout)"
@@ -322,8 +343,8 @@ class _Copy:
     def _raise_stream_failure(self) -> None:
         if not self._has_failed():
             return
-        if not_listed := list(self._failed_checks()):
-            raise VerificationError("; ".join(not_listed))
+        if not_listed := dict(self._failed_checks()):
+            raise VerificationError("; ".join(not_listed.values()))
         # The first to fail is often only the victim of the other end.
         deadline = time.monotonic() + _OTHER_END_TIME
         self.conversation.wait(until=self._has_ended, deadline=deadline)
@@ -343,6 +364,14 @@ class _Copy:
         worst = min(rank for rank, _ in found)
         return [text for rank, text in found if rank == worst]
 
+    def _log_position(self) -> None:
+        """Say where in the binary logs a hot copy stands: what the next command needs."""
+        position = self.target_session.seen.get("position")
+        if position and (binlog := position.text("binlog")):
+            logger.info("%s: binary log file, position and GTID: %s", self.target.final, " ".join(binlog.split()))
+        if position and (replica := position.text("replica")):
+            logger.info("%s: as its source replicates: %s", self.target.final, " ".join(replica.split()))
+
     # --- check
 
     def _check(self) -> None:
@@ -351,28 +380,42 @@ class _Copy:
         Raises:
             VerificationError: they differ, or the source changed while it was read.
         """
-
-        def known() -> bool:
-            complete = all(name in session.seen for name in self._lists for session in self._sessions)
-            return complete or "changed" in self.source_session.seen or any(self._failed_checks())
-
-        self.conversation.wait(*self._sessions, until=known)
-        failed = list(self._failed_checks())
-        if failed:
-            raise VerificationError("; ".join(failed))
+        options = self.plan.options
+        self._wait_for_checks("checked", *self._sessions)
         if "changed" in self.source_session.seen:
             paths = self.source_session.seen["changed"].text("paths").split("\0")
             raise VerificationError(f"{self.plan.source}: changed during the copy: {name_some(filter(None, paths))}")
-        if self.plan.options.parallel_checksum and not self._agree("stream-digest"):
+        is_file = options.transfer_type is TransferType.FILE
+        if (options.parallel_checksum or not is_file) and not self._agree("stream-digest"):
             raise VerificationError(f"{self.target.location}: the stream was damaged on its way")
         for name in self._lists:
             if not self._agree(name):
                 raise VerificationError(f"{self.target.location}: {self._difference(name)}")
-        entries = self.target_session.seen["manifest"].fields["entries"]
-        agreed = "checksums" if self.plan.options.checksum else "names, kinds, owners and sizes"
-        logger.info("%s: %s of %s entries agree with the source", self.target_session.host, agreed, entries)
+        if is_file:
+            entries = self.target_session.seen["manifest"].fields["entries"]
+            agreed = "checksums" if options.checksum else "names, kinds, owners and sizes"
+            logger.info("%s: %s of %s entries agree with the source", self.target_session.host, agreed, entries)
 
-    def _failed_checks(self) -> list[str]:
+    def _wait_for_checks(self, event: str, *sessions: Session) -> None:
+        """Wait until each of ``sessions`` has sent that event, or the source says that it changed.
+
+        Raises:
+            VerificationError: a check could not be made.
+            FinishError: preparing the copy, or giving it away, failed.
+            PublishError: it could not be written to disk.
+        """
+
+        def known() -> bool:
+            come = all(event in session.seen for session in sessions)
+            return come or "changed" in self.source_session.seen or any(self._failed_checks())
+
+        self.conversation.wait(*sessions, until=known)
+        failed = dict(self._failed_checks())
+        if failed:
+            kind = _LATE_ERRORS.get(next(iter(failed)), VerificationError)
+            raise kind("; ".join(failed.values()))
+
+    def _failed_checks(self) -> list[tuple[str, str]]:
         return [failure for session in self._sessions for failure in _failed_checks(session)]
 
     def _agree(self, event: str) -> bool:
@@ -389,11 +432,12 @@ class _Copy:
             return f"{what}; which files could not be found out: {error}"
 
 
-def _failed_checks(session: Session) -> Iterator[str]:
-    for job in ("manifest", "stamps", "digest", "sync"):
+def _failed_checks(session: Session) -> Iterator[tuple[str, str]]:
+    """Yield the name of each job beside the stream that failed, and why."""
+    for job in ("manifest", "stamps", "digest", "backup", "prepare", "owner", "sync"):
         status = max(session.statuses.get(job, (0,)))
         if status:
-            yield _stage_failure(session, job, "-", job, status)
+            yield job, _stage_failure(session, job, "-", job, status)
 
 
 def size(number: float) -> str:

@@ -11,6 +11,8 @@ from itertools import islice
 from transferpy.commands import Command
 
 STREAM_DIGEST = Command(("md5sum", "--binary"))
+STREAM_SIZE = Command(("wc", "-c"))
+"""The least that both ends of a stream have to agree on where nothing else would show that its end is missing."""
 
 _NAMED_DIFFERENCES = 5
 _COUNTED_DIFFERENCES = 1000

@@ -112,6 +112,11 @@ def render_assignment(name: str, value: str) -> str:
     return f"{name}={shlex.quote(value)}"
 
 
+def render_array(name: str, values: tuple[str, ...]) -> str:
+    """Return the line that sets the array ``name`` to ``values``."""
+    return f"{name}=({' '.join(map(shlex.quote, values))})"
+
+
 def render_function(name: str, commands: tuple[Command, ...]) -> str:
     """Return a shell function that runs ``commands`` in turn and stops at the first that fails."""
     lines = "".join(f"  {render_command(command)} || return\n" for command in commands)

@@ -18,6 +18,7 @@ from transferpy.Exceptions import (
     FirewallError,
     PublishError,
     RemoteExecutionError,
+    ReplicationError,
     TransferpyError,
     VerificationError,
 )
@@ -38,6 +39,8 @@ _ERRORS: dict[str, type[TransferpyError]] = {
     "firewall": FirewallError,
     "attributes": VerificationError,
     "publish": PublishError,
+    "replication": ReplicationError,
+    "content": VerificationError,
 }
 # What the readers of an event rely on. A session that sends less is not one to work with.
 _FIELDS = {
@@ -50,6 +53,7 @@ _FIELDS = {
     "stream-digest": {"digest"},
     "error": {"kind"},
     "finished-dead-run": {"run"},
+    "replication-stopped": {"connections"},
 }
 
 
@@ -66,6 +70,7 @@ class Session:
         outcome: how the session's command ended, once it has.
         error: why the session cannot go on.
         stopping: whether it was told to stop.
+        replication_error: why replication does not run again, as long as it does not.
     """
 
     def __init__(self, host: str) -> None:
@@ -73,16 +78,22 @@ class Session:
         self.seen: dict[str, Event] = {}
         self.statuses: dict[str, tuple[int, ...]] = {}
         self.errors: dict[tuple[str, str], str] = {}
-        self.bytes = 0
+        self.bytes = self._first_bytes = 0
         self.moved = self.heard = time.monotonic()
         self.outcome: Outcome | None = None
         self.error: TransferpyError | None = None
         self.stopping = False
+        self.replication_error = ""
 
     @property
     def alive(self) -> bool:
         """Whether the session can still take orders."""
         return self.outcome is None and self.error is None
+
+    @property
+    def flowed(self) -> int:
+        """Bytes since the stage that reads the stream was first looked at: before, it has read its own files."""
+        return self.bytes - self._first_bytes
 
     @property
     def ending(self) -> bool:
@@ -118,12 +129,14 @@ class Session:
     def _take(self, event: Event) -> None:
         if not event.fields.keys() >= _FIELDS.get(event.name, set()):
             raise ValueError(f"not all fields of {event.name}")
+        self._take_replication(event)
         match event.name:
             case "progress":
                 moved = int(event.fields.get("bytes", "0"))
                 if moved > self.bytes:
                     self.moved = self.heard
                 self.bytes = max(moved, self.bytes)
+                self._first_bytes = self._first_bytes or moved
             case "stages":
                 words = event.fields["statuses"].split(",")
                 self.statuses[event.fields["job"]] = tuple(int(word) for word in words)
@@ -137,6 +150,16 @@ class Session:
                 logger.warning("%s: not undone, the next run tries again: %s: %s", self.host, entry, text)
             case "finished-dead-run":
                 log_finished(self.host, event.fields["run"])
+
+    def _take_replication(self, event: Event) -> None:
+        match event.name:
+            case "replication-stopped":
+                logger.info("%s: replication stopped: %s connection(s)", self.host, event.fields["connections"])
+            case "undo-failed" if event.text("entry").startswith("start_replication"):
+                self.replication_error = event.text("text").strip()
+            case "replication-runs":
+                self.replication_error = ""
+                logger.info("%s: replication runs as before", self.host)
 
 
 def log_finished(host: str, run: str) -> None:
@@ -157,6 +180,7 @@ class Conversation:
         self._run_id = run_id
         self._inbox: queue.SimpleQueue[tuple[Session, str | Outcome]] = queue.SimpleQueue()
         self._jobs: dict[Session, Job] = {}
+        self._sessions: list[Session] = []
 
     def start(self, host: str, script: str) -> Session:
         """Start a session on ``host`` and return at once.
@@ -173,6 +197,7 @@ class Conversation:
             takes_input=True,
         )
         self._jobs[session] = job
+        self._sessions.append(session)
         return session
 
     def order(self, session: Session, *words: str) -> None:
@@ -226,6 +251,14 @@ class Conversation:
             raise RemoteExecutionError(f"{session.host}: the session ended early, with status {end.returncode}{said}")
         if time.monotonic() - session.heard > _SILENCE:
             raise RemoteExecutionError(f"{session.host}: no sign of life for {_SILENCE:.0f} seconds")
+
+    def broken_replication(self) -> str:
+        """Return on which hosts replication does not run again, and why; empty if it does."""
+        return "; ".join(
+            f"{session.host}: replication is stopped and does not start again, start it by hand: {error}"
+            for session in self._sessions
+            if (error := session.replication_error)
+        )
 
     def end_all(self) -> None:
         """See every session to its end, as ``end`` does."""

@@ -127,6 +127,14 @@ remove_directory() { # PATH: removes a staging directory that this run made
   [ -L "$1" ] || [ ! -d "$1" ] || rm -rf --one-file-system -- "$1"
 }
 
+take_back() { # DIRECTORY: removes from it what a session that could not finish had published so far
+  local identity name
+  while IFS=' ' read -r -d '' identity name; do
+    # What has the name but is something else was put there by others.
+    [ "$(stat -c %d:%i -- "$1/$name" 2>/dev/null)" != "$identity" ] || rm -rf --one-file-system -- "${1:?}/$name" || return
+  done <"${entry%/*}/published"
+}
+
 remove_port_file() { # PATH: removes the lock file of a port, unless another run holds it by now
   local lock
   { exec {lock}<"$1"; } 2>/dev/null || return 0

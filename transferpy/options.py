@@ -14,10 +14,10 @@ from typing import Any
 
 from transferpy.Exceptions import UsageError
 
-# Delete this constant and what no longer compiles, and the other types are on.
-LIMITATION = "this version copies files and trees only (type file)"
-
 OptionValue = bool | int | str
+
+XTRABACKUP_OPTIONS = ("stop_slave", "prepare", "defaults_file")
+"""Options without a meaning for the other types."""
 
 # Letters, digits, dot, dash, underscore, and what queries of cumin and node sets of ClusterShell are written with. A
 # host goes into command lines and messages: no blank, quote, slash or other character of a shell is let in.
@@ -42,6 +42,10 @@ class FirewallChoice(StrEnum):
 
 
 _CHOICES: dict[str, type[StrEnum]] = {"transfer_type": TransferType, "firewall": FirewallChoice}
+_TEXTS = {
+    "defaults_file": ("an absolute path", re.compile(r"(/[^\0\n]*)?")),
+    "owner": ("USER or USER:GROUP", re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?)?")),
+}
 # Seconds up to one day: a host that was not met, or a stream that has not moved, for longer has failed.
 _NUMBERS = {"port": range(65536), "connect_timeout": range(1, 86401), "idle_timeout": range(1, 86401)}
 
@@ -64,6 +68,9 @@ class TransferOptions:
         firewall: which firewall of the target is opened.
         connect_timeout: seconds until source and target must have met.
         idle_timeout: seconds without a byte moving after which the stream has failed.
+        defaults_file: on the source, a file with which the tools of the database log in; empty for root by the socket.
+        prepare: whether the hot copy is made ready to start on each target.
+        owner: USER or USER:GROUP, known on the target, to own all that arrives; empty to keep the owners.
     """
 
     port: int = 0
@@ -77,14 +84,20 @@ class TransferOptions:
     firewall: FirewallChoice = FirewallChoice.AUTO
     connect_timeout: int = 60
     idle_timeout: int = 300
+    defaults_file: str = ""
+    prepare: bool = False
+    owner: str = ""
 
     def __post_init__(self) -> None:
         for name in OPTION_NAMES:
             object.__setattr__(self, name, typed_option(name, getattr(self, name)))
         if self.checksum:
             object.__setattr__(self, "parallel_checksum", False)
-        if self.stop_slave and self.transfer_type is not TransferType.XTRABACKUP:
-            raise UsageError(f"stop_slave goes with transfer_type xtrabackup only, not with {self.transfer_type}")
+        if self.transfer_type is not TransferType.FILE:
+            object.__setattr__(self, "checksum", False)
+        for name in XTRABACKUP_OPTIONS:
+            if getattr(self, name) and self.transfer_type is not TransferType.XTRABACKUP:
+                raise UsageError(f"{name} goes with transfer_type xtrabackup only, not with {self.transfer_type}")
 
 
 OPTION_NAMES = tuple(field.name for field in fields(TransferOptions))
@@ -122,8 +135,6 @@ class TransferRequest:
     options: TransferOptions
 
     def __post_init__(self) -> None:
-        if self.options.transfer_type is not TransferType.FILE:
-            raise UsageError(f"transfer_type {self.options.transfer_type} is not there yet: {LIMITATION}")
         if not self.targets:
             raise UsageError(f"{self.source}: no target to copy to")
         seen = set()
@@ -153,6 +164,10 @@ def typed_option(name: str, value: object) -> OptionValue:
         text = str(value).strip() if isinstance(value, int | str) else ""
         if re.fullmatch("[0-9]{1,9}", text) and int(text) in numbers:
             return int(text)
+    elif name in _TEXTS:
+        expected, pattern = _TEXTS[name]
+        if isinstance(value, str) and pattern.fullmatch(value):
+            return value
     else:
         expected = "true or false"
         text = str(value).strip().lower() if isinstance(value, int | str) else ""

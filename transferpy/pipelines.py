@@ -108,30 +108,65 @@ def tls(peer_name: str, *, ipv6: bool) -> Transport:
     )
 
 
-def sender(*, source_name: str, codec: Codec | None, transport: Transport, digest: Command | None) -> Pipeline:
-    """Return what runs on the source, in the directory that holds ``source_name``.
+# By the first bytes of the file: the format, and the programs that decompress it, the fastest first.
+_FORMATS: dict[bytes, tuple[str, tuple[str, ...]]] = {
+    b"\x1f\x8b": ("gzip", ("pigz", "gzip")),
+    b"\x28\xb5\x2f\xfd": ("zstd", ("zstd",)),
+    b"\x04\x22\x4d\x18": ("lz4", ("lz4",)),
+    b"\xfd7zXZ\x00": ("xz", ("xz",)),
+}
+_TAR_MARK = b"ustar"
+
+
+def decompressors(first: bytes, tar_mark: bytes) -> tuple[str, ...] | None:
+    """Return the programs any of which decompresses a tarball; none for a plain one, None if it is no tarball.
 
     Args:
-        source_name: the file or directory to send.
+        first: its first six bytes.
+        tar_mark: the five bytes at offset 257, where a tar header has its mark.
+    """
+    for magic, (_, programs) in _FORMATS.items():
+        if first.startswith(magic):
+            return programs
+    return () if tar_mark == _TAR_MARK else None
+
+
+def archive(name: str) -> Command:
+    """Return the command that writes ``name``, in the working directory, as an archive."""
+    return Command(("tar", "--create", *_ARCHIVE, "-b", _TAR_BLOCKS, "--file=-", "--", f"./{name}"))
+
+
+def extract() -> Drain:
+    """Return the stage that unpacks such an archive, or a tarball of others, into the working directory."""
+    return Drain(Command(("tar", "--extract", *_EXTRACT, "-b", _TAR_BLOCKS, "--file=-")))
+
+
+def read(name: str) -> Command:
+    """Return the command that writes the file ``name`` as it is."""
+    return Command(("cat", "--", f"./{name}"))
+
+
+def decompress(program: str) -> Command:
+    """Return the command that decompresses a stream with that program."""
+    return Command((program, "--decompress", "--stdout"))
+
+
+def sender(first: Command, codec: Codec | None, transport: Transport, digest: Command | None) -> Pipeline:
+    """Return what runs on the source.
+
+    Args:
+        first: the stage that reads the source.
         codec: the compressor, or None for none.
         transport: what carries the stream.
         digest: the command that digests the stream while it flows, or None.
     """
-    archive = Command(("tar", "--create", *_ARCHIVE, "-b", _TAR_BLOCKS, "--file=-", "--", f"./{source_name}"))
-    stages: list[Stage] = [archive]
-    if codec:
-        stages.append(codec.compress)
-    if digest:
-        stages.append(Tee(digest, STREAM_DIGEST))
-    return Pipeline((*stages, transport.connect))
+    compress = (codec.compress,) if codec else ()
+    tee = (Tee(digest, STREAM_DIGEST),) if digest else ()
+    return Pipeline((first, *compress, *tee, transport.connect))
 
 
-def receiver(*, codec: Codec | None, transport: Transport, digest: Command | None) -> Pipeline:
-    """Return what runs on the target, in the staging directory; arguments as for :func:`sender`."""
-    stages: list[Stage] = [transport.listen]
-    if digest:
-        stages.append(Tee(digest, STREAM_DIGEST))
-    if codec:
-        stages.append(codec.decompress)
-    extract = Command(("tar", "--extract", *_EXTRACT, "-b", _TAR_BLOCKS, "--file=-"))
-    return Pipeline((*stages, Drain(extract)))
+def receiver(last: tuple[Stage, ...], codec: Codec | None, transport: Transport, digest: Command | None) -> Pipeline:
+    """Return what runs on the target, in the staging directory; ``last`` unpacks, the rest as for :func:`sender`."""
+    decompression = (codec.decompress,) if codec else ()
+    tee = (Tee(digest, STREAM_DIGEST),) if digest else ()
+    return Pipeline((transport.listen, *tee, *decompression, *last))

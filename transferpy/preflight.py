@@ -1,28 +1,40 @@
 """The preflight: the script that asks a host, and what it answered as values."""
 
 import ipaddress
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib import resources
 
 from transferpy.commands import Command, render_assignment, render_command
+from transferpy.MariaDB import BACKUP_TOOLS, CLIENTS, UNPACK_TOOLS
 from transferpy.session import Event, decode, parse_event
 
 # Beside what every Debian system has (coreutils, findutils, gzip, util-linux, libc-bin).
-TOOLS = ("tar", "pigz", "socat", "openssl", "ss", "netstat", "ip", "flock", "awk", "xargs", "cmp", "md5sum", "getent")
+TOOLS = (
+    *BACKUP_TOOLS,
+    *UNPACK_TOOLS,
+    *CLIENTS,
+    *("gzip", "zstd", "lz4", "xz"),
+    *("tar", "pigz", "socat", "openssl", "ss", "netstat", "ip", "flock", "awk", "xargs", "cmp", "md5sum", "getent"),
+)
 PACKAGES = {
     "awk": "mawk",
     "cmp": "diffutils",
     "flock": "util-linux",
     "getent": "libc-bin",
+    "gzip": "gzip",
     "ip": "iproute2",
     "iptables": "iptables",
     "md5sum": "coreutils",
     "nft": "nftables",
     "openssl": "openssl",
     "socat": "socat",
+    "lz4": "lz4",
     "tar": "tar",
+    "xz": "xz-utils",
+    "zstd": "zstd",
     "xargs": "findutils",
 }
 NETCATS = ("nc", "nc.openbsd", "ncat", "nc.traditional", "netcat")
@@ -58,6 +70,27 @@ class SourceFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DatabaseFacts:
+    """What a database server says of itself.
+
+    Attributes:
+        state: server; missing or other if there is no socket; silent if it did not answer as it should.
+        error: what it answered, then.
+        version: its version.
+        datadir: its data directory.
+        disk: bytes on disk there, without the logs of replication.
+        inodes: how many files and directories.
+    """
+
+    state: str
+    error: str = ""
+    version: str = ""
+    datadir: str = ""
+    disk: int = 0
+    inodes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class RouteFacts:
     """How the source reaches a target: the address it connects to, and the one that the target will see."""
 
@@ -86,6 +119,7 @@ class TargetFacts:
         final_identity: device and inode of what has that name.
         free: bytes that are free.
         inodes: how many inodes are free, or None where the file system makes them as needed.
+        empty: whether there is nothing in it but lost+found.
     """
 
     state: TargetState
@@ -95,6 +129,7 @@ class TargetFacts:
     final_identity: str = ""
     free: int = 0
     inodes: int | None = None
+    empty: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +145,11 @@ class HostFacts:
         listening: the TCP ports in use.
         netcats: what each netcat prints for ``-h``, by the name of the program.
         firewalls: what each firewall tool printed; see :func:`transferpy.Firewall.doors`.
+        memory: bytes of memory that are free.
         source: what stands at the source path, on the source host.
+        magic: the first bytes of the source, and the mark that a tar header has at its place.
+        database: what the server at the source socket says.
+        backup_versions: what each backup tool says of its version.
         routes: by the target's index, how the source reaches it.
         targets: by the target's index, what stands at its path.
         finished: the dead runs that the preflight cleaned up behind.
@@ -128,6 +167,10 @@ class HostFacts:
     routes: Mapping[int, RouteFacts] = field(default_factory=dict)
     targets: Mapping[int, TargetFacts] = field(default_factory=dict)
     finished: tuple[str, ...] = ()
+    memory: int = 0
+    magic: tuple[bytes, bytes] = (b"", b"")
+    database: DatabaseFacts | None = None
+    backup_versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,13 +193,19 @@ class Questions:
     """What to ask one host beside its general facts.
 
     Attributes:
-        source_path: set for the source.
+        source_path: set for the source, unless that is a socket.
+        magic: whether the first bytes of the source matter.
+        database: the source socket and the options to log in there.
+        backup: whether backup tools matter.
         routes: the targets, for the source.
         targets: index, directory and final name of each target on this host.
         netcat: whether its netcats matter.
     """
 
     source_path: str | None = None
+    magic: bool = False
+    database: tuple[str, ...] = ()
+    backup: bool = False
     routes: tuple[Route, ...] = ()
     targets: tuple[tuple[int, str, str], ...] = ()
     netcat: bool = False
@@ -169,13 +218,18 @@ def preflight_script(run_id: str, questions: Questions) -> str:
         calls.append(("netcat_facts", *NETCATS))
     if questions.source_path is not None:
         calls.append(("source_facts", questions.source_path))
+        calls += [("magic_facts", questions.source_path)] if questions.magic else []
+    if questions.database:
+        calls.append(("database_facts", *questions.database))
+    if questions.backup:
+        calls.append(("backup_facts", *BACKUP_TOOLS))
     calls += [("route_facts", str(route.index), route.host, *route.addresses) for route in questions.routes]
     if questions.targets:
         calls.append(("firewall_facts",))
     calls += [("target_facts", str(index), directory, name) for index, directory, name in questions.targets]
     calls.append(("emit", "asked"))
     package = resources.files("transferpy")
-    texts = [(package / name).read_text(encoding="utf-8") for name in ("host.sh", "preflight.sh")]
+    texts = [(package / name).read_text(encoding="utf-8") for name in ("host.sh", "database.sh", "preflight.sh")]
     return "\n".join([render_assignment("run_id", run_id), *texts, *(render_command(Command(call)) for call in calls)])
 
 
@@ -192,6 +246,7 @@ def parse_facts(host: str, run_id: str, questions: Questions, lines: Iterable[st
     complete = (
         "asked" in by_name
         and (facts.source is not None) == (questions.source_path is not None)
+        and (facts.database is not None) == bool(questions.database)
         and facts.targets.keys() == {index for index, _, _ in questions.targets}
         and facts.routes.keys() <= {route.index for route in questions.routes}
     )
@@ -213,6 +268,10 @@ def _facts(host: str, by_name: Mapping[str, Sequence[Event]]) -> HostFacts:
         source=_source(by_name["source"][0]) if "source" in by_name else None,
         routes={int(event.fields["index"]): _route(event) for event in by_name.get("route", ())},
         targets={int(event.fields["index"]): _target(event) for event in by_name.get("target", ())},
+        memory=int(general["memory"]),
+        magic=_magic(by_name["magic"][0]) if "magic" in by_name else (b"", b""),
+        database=_database(by_name["database"][0]) if "database" in by_name else None,
+        backup_versions={event.fields["tool"]: event.text("version") for event in by_name.get("backup", ())},
         finished=tuple(event.fields["run"] for event in by_name.get("finished-dead-run", ())),
     )
 
@@ -241,6 +300,23 @@ def _source(event: Event) -> SourceFacts:
     )
 
 
+def _magic(event: Event) -> tuple[bytes, bytes]:
+    return os.fsencode(event.text("first")), os.fsencode(event.text("tar"))
+
+
+def _database(event: Event) -> DatabaseFacts:
+    state = event.fields["state"]
+    if state != "server":
+        return DatabaseFacts(state=state, error=event.text("error"))
+    return DatabaseFacts(
+        state=state,
+        version=decode(event.fields["version"]),
+        datadir=decode(event.fields["datadir"]),
+        disk=int(event.fields["disk"]),
+        inodes=int(event.fields["inodes"]),
+    )
+
+
 def _target(event: Event) -> TargetFacts:
     fields = event.fields
     state = TargetState(fields["state"])
@@ -254,5 +330,6 @@ def _target(event: Event) -> TargetFacts:
         taken=fields["final"] != "",
         final_identity=fields["final"],
         free=int(fields["free"]),
+        empty=fields["content"] == "",
         inodes=None if total == "0" else int(free_inodes),
     )

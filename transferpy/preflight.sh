@@ -19,7 +19,7 @@ host_facts() { # TOOL ...: who and what this host is, and which of the tools it 
   join_words "${found[@]}"
   words=$REPLY
   join_words "${ports[@]}"
-  emit host uid="$EUID" cores="$(nproc)" boot="$(</proc/sys/kernel/random/boot_id)" tools="$words" listening="$REPLY"
+  emit host uid="$EUID" cores="$(nproc)" memory="$(awk '/^MemAvailable:/ { printf "%.0f", $2 * 1024 }' /proc/meminfo)" boot="$(</proc/sys/kernel/random/boot_id)" tools="$words" listening="$REPLY"
 }
 
 netcat_facts() { # NAME ...: what each calls itself, as all flavours go by the name nc
@@ -76,6 +76,44 @@ source_facts() { # PATH: what is there, and how much
     error="$(encode "$error")" $totals
 }
 
+magic_facts() { # PATH: what kind of file it is, by its first bytes and by the mark that a tar header has
+  emit magic first="$(head -c 6 -- "$1" 2>/dev/null | base64 -w0)" tar="$(
+    tail -c +258 -- "$1" 2>/dev/null | head -c 5 | base64 -w0
+  )"
+}
+
+backup_facts() { # TOOL ...: the versions of those backup tools that are there
+  local tool
+  for tool in "$@"; do
+    [ ! -x "$(type -P -- "$tool")" ] || emit backup tool="$tool" version="$(encode "$("$tool" --version 2>&1)")"
+  done
+}
+
+database_facts() { # SOCKET OPTION ...: what the server there says of itself, and how much it holds
+  local socket=$1 answer client field=() totals state=server exclude=() name
+  shift
+  client=$(type -P mariadb || type -P mysql || echo mariadb)
+  if [ ! -S "$socket" ]; then
+    [ -e "$socket" ] || [ -L "$socket" ] && state=other || state=missing
+    emit database state="$state"
+    return
+  fi
+  answer=$("$client" "$@" --batch --skip-column-names --execute 'SELECT VERSION(), @@datadir, @@log_bin_basename, @@relay_log_basename' 2>&1) || state=silent
+  IFS=$'\t' read -ra field <<<"$answer"
+  if [ "$state" = silent ] || [ ${#field[@]} -ne 4 ] || [ ! -d "${field[1]}" ]; then
+    emit database state=silent error="$(encode "$answer")"
+    return
+  fi
+  # The logs of replication stay where they are, and may be larger than the data.
+  for name in "${field[@]:2}"; do
+    [ "$name" = NULL ] || exclude+=(--exclude="${name##*/}.[0-9]*")
+  done
+  totals="disk=$(du -s -B1 "${exclude[@]}" -- "${field[1]}" | cut -f1)"
+  totals+=" inodes=$(du -s --inodes "${exclude[@]}" -- "${field[1]}" | cut -f1)"
+  # shellcheck disable=SC2086 # the totals are words
+  emit database state=server version="$(encode "${field[0]}")" datadir="$(encode "${field[1]}")" $totals
+}
+
 route_facts() { # INDEX HOST [ADDRESS ...]: how this host reaches a target, and from which address
   local index=$1 address route candidates=()
   case $2 in
@@ -93,7 +131,7 @@ route_facts() { # INDEX HOST [ADDRESS ...]: how this host reaches a target, and 
 }
 
 target_facts() { # INDEX DIRECTORY FINAL-NAME
-  local path=$2 state=directory real='' ancestors=() above space inodes final
+  local path=$2 state=directory real='' ancestors=() above space inodes final content
   [[ $path == /* ]] || path=./$path
   if [ ! -d "$path" ]; then
     [ -e "$path" ] || [ -L "$path" ] && state=other || state=missing
@@ -110,7 +148,8 @@ target_facts() { # INDEX DIRECTORY FINAL-NAME
   join_words "${ancestors[@]}"
   [ -w "$path" ] || state=read-only
   final=$(stat -c %d:%i -- "$path/$3" 2>/dev/null)
+  content=$(find "$path/" -mindepth 1 -maxdepth 1 ! -name lost+found -printf x -quit)
   read -r space inodes < <(stat -f -c '%a*%S %c:%d' -- "$path")
-  emit target index="$1" state="$state" path="$(encode "$real")" ancestors="$REPLY" final="$final" \
+  emit target index="$1" state="$state" path="$(encode "$real")" ancestors="$REPLY" final="$final" content="$content" \
     free="$((${space/\*/ * }))" inodes="$inodes"
 }

@@ -13,11 +13,13 @@ from importlib import resources
 from transferpy.commands import (
     Command,
     Pipeline,
+    render_array,
     render_assignment,
     render_function,
     render_pipeline_function,
 )
 from transferpy.Firewall import Door
+from transferpy.options import TransferType
 
 MARK = "@transferpy"
 
@@ -68,6 +70,9 @@ class SourceSession:
         encrypt: whether a key is made.
         checksum: whether files are digested.
         senders: a pipeline for each target, by the label that orders name it by.
+        transfer_type: what is copied.
+        client: the words of the database's client, for a backup.
+        stop_slave: whether replication is stopped for a backup.
     """
 
     directory: str
@@ -77,6 +82,9 @@ class SourceSession:
     encrypt: bool
     checksum: bool
     senders: Mapping[str, Pipeline]
+    transfer_type: TransferType = TransferType.FILE
+    client: tuple[str, ...] = ()
+    stop_slave: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +103,9 @@ class TargetSession:
         port: the port wanted, or 0.
         doors: what to open in the firewalls.
         receiver: the pipeline.
+        transfer_type: what is copied.
+        prepare: the command that makes a hot copy ready to start, or None to leave it as it is.
+        owner: who owns all that arrived, or empty to keep the owners.
     """
 
     directory: str
@@ -108,6 +119,9 @@ class TargetSession:
     port: int
     doors: tuple[Door, ...]
     receiver: Pipeline
+    transfer_type: TransferType = TransferType.FILE
+    prepare: Command | None = None
+    owner: str = ""
 
 
 def source_script(run_id: str, session: SourceSession) -> str:
@@ -115,11 +129,13 @@ def source_script(run_id: str, session: SourceSession) -> str:
     functions = [render_pipeline_function(f"send_{label}", sender) for label, sender in session.senders.items()]
     variables = {
         "role": "source",
-        "watched": "tar",
+        "watched": next(iter(session.senders.values())).names[0],
         "source_directory": session.directory,
         "source_name": session.name,
+        "stop_slave": _word(session.stop_slave),
         **_common(session),
     }
+    functions.insert(0, render_array("client", session.client))
     return _script(run_id, variables, functions, "source_session")
 
 
@@ -131,6 +147,7 @@ def target_script(run_id: str, session: TargetSession) -> str:
     functions = [
         render_function("open_firewall", tuple(opening)),
         render_pipeline_function("receive", session.receiver),
+        render_function("prepare_copy", (session.prepare,) if session.prepare else ()),
     ]
     variables = {
         "role": "target",
@@ -140,6 +157,8 @@ def target_script(run_id: str, session: TargetSession) -> str:
         "source_name": session.source_name,
         "final_name": session.final_name,
         "wanted_port": str(session.port),
+        "owner": session.owner,
+        "prepare": _word(session.prepare is not None),
         **_common(session),
     }
     return _script(run_id, variables, functions, "target_session")
@@ -152,21 +171,26 @@ def list_script(directory: str, name: str) -> str:
 
 def finish_dead_runs_script(run_id: str) -> str:
     """Return the script that undoes what sessions left on a host that were killed before they could."""
-    return "\n".join([render_assignment("run_id", run_id), _text("host.sh"), "finish_dead_runs"])
+    return "\n".join([render_assignment("run_id", run_id), _text("host.sh"), _text("database.sh"), "finish_dead_runs"])
 
 
 def _common(session: SourceSession | TargetSession) -> dict[str, str]:
     return {
         "own_name": session.own_name,
         "cores": str(session.cores),
-        "encrypt": "yes" if session.encrypt else "no",
-        "checksum": "yes" if session.checksum else "no",
+        "transfer_type": session.transfer_type,
+        "encrypt": _word(session.encrypt),
+        "checksum": _word(session.checksum),
     }
+
+
+def _word(value: bool) -> str:  # noqa: FBT001 - it is all that there is to say
+    return "yes" if value else "no"
 
 
 def _script(run_id: str, variables: Mapping[str, str], functions: list[str], call: str) -> str:
     assignments = [render_assignment(name, value) for name, value in {"run_id": run_id, **variables}.items()]
-    return "\n".join([*assignments, _text("host.sh"), _text("session.sh"), *functions, call])
+    return "\n".join([*assignments, *map(_text, ("host.sh", "database.sh", "session.sh")), *functions, call])
 
 
 def _text(name: str) -> str:

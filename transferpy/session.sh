@@ -48,6 +48,7 @@ finish() {
   stop_processes "$job" || undone=no
   cd /
   [ -z "${port_lock-}" ] || exec {port_lock}>&-
+  ! compgen -G "$run_directory/undo.*.replication" >/dev/null || resume_replication
   undo "$run_directory" || undone=no
   [ "$undone" = no ] || remove_run_directory "$run_directory"
   emit end status="$status" undone="$undone"
@@ -290,16 +291,24 @@ enter() { # DIRECTORY: makes it the working directory; PWD is then its path with
 }
 
 source_session() {
-  # Variables: source_directory, source_name, own_name. Functions: send_LABEL, pipelines that read peer_address and port.
-  local certificate='' stream='' digest_started=
+  # Variables: source_directory, source_name, own_name; for a backup client, the words of the database's client, and
+  # stop_slave. Functions: send_LABEL, pipelines that read peer_address and port.
+  local certificate='' stream='' digest_started='' replication_seen=''
   begin
-  enter "$source_directory"
-  launch manifest list_tree "$source_name" "$run_directory/manifest" "$run_directory/stamps"
+  if [ "$transfer_type" = xtrabackup ]; then
+    enter "$run_directory"
+  else
+    enter "$source_directory"
+    launch manifest list_tree "$source_name" "$run_directory/manifest" "$run_directory/stamps"
+  fi
   [ "$encrypt" = no ] || make_key "$own_name"
   emit ready certificate="$certificate"
   while :; do
-    await_order send
-    send_to "${order[@]:1}"
+    await_order send resume
+    case ${order[0]} in
+      send) send_to "${order[@]:1}" ;;
+      resume) resume_replication ;;
+    esac
   done
 }
 
@@ -307,11 +316,16 @@ source_session() {
 send_to() { # LABEL ADDRESS PORT [CERTIFICATE]: one stream to one target
   local name=send_$1 peer_address=$2 port=$3
   [ "$encrypt" = no ] || accept_peer "$4"
-  # The list stands before the first byte is read: what changes after that can be seen.
-  await_end manifest
-  if [ "${ended[manifest]}" != 0 ]; then
-    report_end manifest
-    return
+  if [ "$transfer_type" = xtrabackup ]; then
+    [ "$stop_slave" = no ] || [ -n "$replication_seen" ] || stop_replication "${client[@]}"
+    replication_seen=yes
+  else
+    # The list stands before the first byte is read: what changes after that can be seen.
+    await_end manifest
+    if [ "${ended[manifest]}" != 0 ]; then
+      report_end manifest
+      return
+    fi
   fi
   launch "$name" "$name"
   stream=$name
@@ -322,40 +336,65 @@ send_to() { # LABEL ADDRESS PORT [CERTIFICATE]: one stream to one target
   await_end "$name"
   stream=''
   [ ! -e "$run_directory/stream.digest" ] || report_stream_digest "$name"
-  report_end "$name" && source_checks "$name"
+  report_end "$name" && "source_checks_$transfer_type" "$name" && emit checked
 }
 
 report_stream_digest() { # NAME
-  emit stream-digest job="$1" digest="$(cut -c-32 "$run_directory/stream.digest")"
+  emit stream-digest job="$1" digest="$(cut -d' ' -f1 "$run_directory/stream.digest")"
 }
 
-source_checks() { # NAME: whether the source stood still, and what it holds
-  run_job stamps list_tree "$source_name" "$run_directory/again" "$run_directory/stamps.again" || return
-  if ! cmp -s "$run_directory/stamps" "$run_directory/stamps.again" || ! cmp -s "$run_directory/manifest" "$run_directory/again"; then
+source_stood_still() { # NAME: whether what was sent is what was there before
+  local before=$run_directory/manifest stamps=$run_directory/stamps after=$run_directory/again
+  run_job stamps list_tree "$source_name" "$after" "$stamps.again" || return
+  if ! cmp -s "$stamps" "$stamps.again" || ! cmp -s "$before" "$after"; then
     emit changed job="$1" paths="$({
-      comm -z -3 -- "$run_directory/manifest" "$run_directory/again"
-      comm -z -3 -- "$run_directory/stamps" "$run_directory/stamps.again"
+      comm -z -3 -- "$before" "$after"
+      comm -z -3 -- "$stamps" "$stamps.again"
     } | sed -z 's,^[^/]*\./,,' | sort -zu | head -zn 5 | base64 -w0)"
-    return
+    return 1
   fi
+}
+
+source_checks_file() { # NAME
+  source_stood_still "$1" || return
   report_list manifest "$run_directory/manifest"
   [ "$checksum" = yes ] || return 0
   await_end digest
-  if [ "${ended[digest]}" = 0 ]; then
-    report_list digests "$run_directory/digests"
-  else
+  if [ "${ended[digest]}" != 0 ]; then
     report_end digest
+    return 1
   fi
+  report_list digests "$run_directory/digests"
+}
+
+source_checks_decompress() { # NAME
+  source_stood_still "$1"
+}
+
+source_checks_xtrabackup() { # NAME
+  run_job backup check_backup_log "$run_directory/$1.0.err"
+}
+
+says_completed() { # FILE: whether that log of a backup tool ends as it does only when all went well
+  tail -n 3 -- "$1" | grep -q 'completed OK!'
+}
+
+check_backup_log() { # FILE
+  says_completed "$1" || {
+    tail -n 20 -- "$1" >&2
+    return 1
+  }
 }
 
 target_session() {
-  # Variables: target_directory, staging_name, source_name, final_name, own_name, wanted_port.
-  # Functions: open_firewall, and receive, a pipeline that reads port.
+  # Variables: target_directory, staging_name, source_name, final_name, own_name, wanted_port, owner, prepare (yes or no).
+  # Functions: open_firewall; receive, a pipeline that reads port; prepare_copy.
   local certificate='' stream='' target
   begin
   enter "$target_directory"
   # The target is held open: whoever may rename things on the way to it cannot make the run write elsewhere.
   exec {target}<.
+  [ "$transfer_type" = file ] || claim_target
   reserve_port "$wanted_port"
   [ "$encrypt" = no ] || make_key "$own_name"
   open_firewall 2>"$run_directory/firewall.err" ||
@@ -368,19 +407,25 @@ target_session() {
     accept_peer "${order[1]}"
   fi
   receive_stream
-  target_checks
+  "target_checks_$transfer_type"
+  emit checked
   await_order publish
-  publish
+  [ "$prepare" = no ] || run_job prepare prepare_and_check || exit 1
+  case $transfer_type in
+    file) give_away "./$source_name" && publish_entry ;;
+    *) give_away . && publish_content ;;
+  esac
   emit published
 }
 
 receive_stream() {
   launch receive receive
+  stream=receive
   if await_listening receive; then
+    beat # what its first stage has read by now are its own files
     connected=no
     emit listening port="$port"
   fi
-  stream=receive
   await_end receive
   stream=''
   # The hole is closed as soon as nothing needs it: checking may take hours.
@@ -399,7 +444,16 @@ fail_for_lost_attributes() {
   fail attributes "the file system cannot hold all attributes: $lost"
 }
 
-target_checks() {
+claim_target() { # keeps other runs from the target directory, which has to be empty
+  flock -n "$target" || fail host "another transfer is at work on $target_directory"
+  target_is_empty || fail host "$target_directory is not empty"
+}
+
+target_is_empty() {
+  [ -z "$(find "/proc/self/fd/$target/" -mindepth 1 -maxdepth 1 ! -name lost+found ! -name "$staging_name" -printf x -quit)" ]
+}
+
+target_checks_file() {
   run_job manifest list_tree "$source_name" "$run_directory/manifest" "$run_directory/stamps" || exit 1
   report_list manifest "$run_directory/manifest"
   [ "$checksum" = yes ] || return 0
@@ -407,13 +461,56 @@ target_checks() {
   report_list digests "$run_directory/digests"
 }
 
-publish() { # gives the checked copy its final name, and never takes that name from anything
+target_checks_xtrabackup() { # that the copy is one, and where in the binary logs it stands
+  local file info='' position='' replica=''
+  for file in xtrabackup mariadb_backup; do
+    [ ! -s "${file}_info" ] || info=${file}_info
+    [ ! -s "${file}_binlog_info" ] || position=$(<"${file}_binlog_info")
+    [ ! -s "${file}_slave_info" ] || replica=$(<"${file}_slave_info")
+  done
+  [ -n "$info" ] || fail content "the backup that arrived has no info file"
+  emit position binlog="$(encode "$position")" replica="$(encode "$replica")"
+}
+
+target_checks_decompress() { # that there is one directory at the top, and nothing that wanted to be elsewhere
+  local tops
+  ! grep -q '^tar: Removing leading' "$run_directory"/receive.*.err ||
+    fail content "the tarball has absolute names or names with .."
+  mapfile -d '' -t tops < <(find . -mindepth 1 -maxdepth 1 -print0)
+  [ ${#tops[@]} -eq 1 ] && [ -d "${tops[0]}" ] && [ ! -L "${tops[0]}" ] ||
+    fail content "the tarball has ${#tops[@]} entries at its top, where one directory is needed"
+  enter "${tops[0]}"
+}
+
+prepare_and_check() { # in the job "prepare", whose standard error is the log
+  prepare_copy && says_completed "$run_directory/prepare.err"
+}
+
+give_away() { # PATH: gives it to its new owner, if one was asked for, and to the disk
+  [ -z "$owner" ] || run_job owner chown -hR -- "$owner" "$1" || exit 1
+  run_job sync sync -f . || exit 1
+}
+
+publish_entry() { # gives the checked copy its final name, and never takes that name from anything
   local final=/proc/self/fd/$target/$final_name identity
-  run_job sync sync -f . || fail publish "cannot write the copy to disk"
   identity=$(stat -c %d:%i -- "./$source_name") || fail publish "the staged copy has vanished"
   [ ! -e "$final" ] && [ ! -L "$final" ] || fail publish "$target_directory/$final_name exists by now"
   # mv -n of coreutils before 9.2 says nothing when it does not move; so the outcome is looked at.
   mv -nT -- "./$source_name" "$final" 2>"$run_directory/mv.err"
   [ "$(stat -c %d:%i -- "$final" 2>/dev/null)" = "$identity" ] ||
     fail publish "cannot rename the copy to $target_directory/$final_name: $(<"$run_directory/mv.err")"
+}
+
+publish_content() { # moves what is in the working directory to the target itself: all of it, or nothing
+  local name
+  target_is_empty || fail publish "$target_directory is not empty any more"
+  find . -mindepth 1 -maxdepth 1 -printf '%D:%i %P\0' | sort -z -k 2 >"$run_directory/published" ||
+    fail host "cannot write in $run_directory: is it full?"
+  on_undo publish take_back "$(readlink "/proc/self/fd/$target")"
+  while IFS=' ' read -r -d '' _ name; do
+    mv -nT -- "./$name" "/proc/self/fd/$target/$name" 2>"$run_directory/mv.err" && [ ! -e "./$name" ] ||
+      fail publish "cannot move $name to $target_directory: $(<"$run_directory/mv.err")"
+  done <"$run_directory/published"
+  [ -z "$owner" ] || chown -- "$owner" "/proc/self/fd/$target/." || fail publish "cannot set the owner of $target_directory"
+  rm -f -- "$run_directory"/undo.*.publish
 }

@@ -24,8 +24,8 @@ from typing import Any, NoReturn
 from transferpy import __version__
 from transferpy.Exceptions import Interrupted, TransferpyError, UsageError
 from transferpy.options import (
-    LIMITATION,
     OPTION_NAMES,
+    XTRABACKUP_OPTIONS,
     FirewallChoice,
     OptionValue,
     TransferOptions,
@@ -48,6 +48,8 @@ EXIT_STATUSES = {
     "6": "the stream failed",
     "7": "the copy differs from its source",
     "8": "the checked copy could not get its final name",
+    "9": "replication on the source could not be stopped, or does not run again",
+    "10": "the copy could not be prepared, or not be given to its owner",
     "129, 130, 143": "ended by SIGHUP, SIGINT, SIGTERM; everything was cleaned up",
 }
 
@@ -57,6 +59,10 @@ examples:
       transfer.py db1.example.org:/srv/sqldata db2.example.org:/srv db3.example.org:/srv
   fast, inside a trusted network, checked against network faults only:
       transfer.py --no-encrypt --parallel-checksum db1:/srv/dump.tar db2:/srv
+  a hot copy of the running server of db1, ready to start on db2; db1 is a replica, which stands still meanwhile:
+      transfer.py --type xtrabackup --stop-slave --prepare --owner mysql db1:/run/mysqld/mysqld.sock db2:/srv/sqldata
+  unpack a tarball of db1 in the empty directory /srv/sqldata of db2:
+      transfer.py --type decompress db1:/srv/backups/sqldata.tar.zst db2:/srv/sqldata
   an IPv6 literal stands in brackets:
       transfer.py [2001:db8::1]:/srv/sqldata db2.example.org:/srv
 """
@@ -64,12 +70,17 @@ examples:
 _TYPE_HELP = (
     "file: a file or a tree into TARGET/NAME; xtrabackup: SOURCE is the socket of a running MariaDB, a hot backup lands"
     " unpacked in the empty directory TARGET; decompress: SOURCE is a tarball with one top directory, its content lands"
-    f" in the empty directory TARGET; {LIMITATION}"
+    " in the empty directory TARGET"
 )
 _PARALLEL_CHECKSUM_HELP = (
     "compare the stream at both ends while it flows: finds faults of the network only; ignored with --checksum, which"
     " it turns off where that is not given"
 )
+_DEFAULTS_FILE_HELP = (
+    "xtrabackup only: file on the source host with what its tools log in with; without it, they do so as root by the"
+    " socket"
+)
+_OWNER_HELP = "who is to own all that arrives, as the target knows him; without it, the owners stay as they are"
 
 _SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
@@ -168,8 +179,8 @@ def argument_parser() -> argparse.ArgumentParser:
     parser = _ArgumentParser(
         prog="transfer.py",
         usage="%(prog)s [OPTIONS] HOST:PATH HOST:PATH [HOST:PATH ...]",
-        description="Copy a file or a tree from one host of the fleet directly to others, checked at the end."
-        " Nothing is ever overwritten.",
+        description="Copy a file, a tree or a running MariaDB from one host of the fleet directly to others, checked"
+        " at the end. Nothing is ever overwritten.",
         epilog="\n".join((_EXAMPLES, *_exit_status_lines())),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
@@ -177,7 +188,7 @@ def argument_parser() -> argparse.ArgumentParser:
         add_help=False,
     )
     hosts = parser.add_argument_group("what and where to")
-    hosts.add_argument("source", metavar="HOST:PATH", help="the source: a file or a directory")
+    hosts.add_argument("source", metavar="HOST:PATH", help="the source: a file or a directory, or what --type says")
     hosts.add_argument("targets", metavar="HOST:PATH", nargs="+", help="the targets: existing directories")
     copy = parser.add_argument_group("how to copy")
     _add_option(copy, "transfer_type", _TYPE_HELP, choices=list(TransferType))
@@ -186,6 +197,9 @@ def argument_parser() -> argparse.ArgumentParser:
     _add_option(copy, "checksum", "compare every file with its source: finds faults of network and disks")
     _add_option(copy, "parallel_checksum", _PARALLEL_CHECKSUM_HELP)
     _add_option(copy, "stop_slave", "xtrabackup only: stop replication around the backup")
+    _add_option(copy, "prepare", "xtrabackup only: make the copy ready to start on each target")
+    _add_option(copy, "defaults_file", _DEFAULTS_FILE_HELP, metavar="FILE")
+    _add_option(copy, "owner", _OWNER_HELP, metavar="USER[:GROUP]")
     network = parser.add_argument_group("ports, firewall and limits")
     _add_option(network, "port", "port on the target; 0 finds a free one in 4400-4499", metavar="N")
     _add_option(network, "firewall", "firewall of the target that the stream passes", choices=list(FirewallChoice))
@@ -213,7 +227,8 @@ def _add_option(group: argparse._ArgumentGroup, name: str, text: str, **kind: An
         kind["action"] = argparse.BooleanOptionalAction
         default = "on" if default else "off"
     option = "--type" if name == "transfer_type" else "--" + name.replace("_", "-")
-    group.add_argument(option, dest=name, help=f"{text} (default: {default})", **kind)
+    shown = f" (default: {default})" if default != "" else ""
+    group.add_argument(option, dest=name, help=text + shown, **kind)
 
 
 def _exit_status_lines() -> Iterator[str]:
@@ -227,8 +242,9 @@ def _merge(configured: Mapping[str, str], given: Mapping[str, object]) -> dict[s
     options = assign_default_options({**configured, **given})
     if given.get("parallel_checksum") and "checksum" not in given:
         options["checksum"] = False
-    if "stop_slave" not in given and options["transfer_type"] != TransferType.XTRABACKUP:
-        options["stop_slave"] = False  # a default of the fleet, for the backups in it
+    if options["transfer_type"] != TransferType.XTRABACKUP:
+        # Defaults of the fleet, for the backups in it.
+        options |= {name: getattr(TransferOptions, name) for name in XTRABACKUP_OPTIONS if name not in given}
     merged = {name: _plain(value) for name, value in asdict(options_from_mapping(options)).items()}
     return {"type" if name == "transfer_type" else name: value for name, value in merged.items()}
 

@@ -30,7 +30,7 @@ def host_script(directory: Path, script: str, *texts: str) -> str:
 def session_script(directory: Path, script: str) -> str:
     """Return a script that has the functions of a session, and a run directory, but no session begun."""
     start = 'cores=2 port_lock= run_directory=$run_root/run.$$; mkdir -p -- "$run_directory"\n'
-    return host_script(directory, start + script, "session.sh")
+    return host_script(directory, start + script, "database.sh", "session.sh")
 
 
 def on_host(directory: Path, script: str) -> bytes:

@@ -131,7 +131,7 @@ def python_messages(path: Path) -> tuple[str, ...]:
 @cache
 def refusals() -> tuple[str, ...]:
     """Return what the plan can have against a transfer."""
-    tree = ast.parse((ROOT / "transferpy/plan.py").read_text())
+    tree = ast.parse((ROOT / "transferpy/problems.py").read_text())
     yields = [node.value for node in ast.walk(tree) if isinstance(node, ast.Yield) and node.value]
     return tuple(texts_in(node) for node in yields)
 
@@ -139,7 +139,7 @@ def refusals() -> tuple[str, ...]:
 @cache
 def shell_messages() -> tuple[str, ...]:
     """Return what the scripts on the hosts can fail with."""
-    scripts = "".join((ROOT / "transferpy" / name).read_text() for name in ("host.sh", "session.sh"))
+    scripts = "".join((ROOT / "transferpy" / name).read_text() for name in ("host.sh", "database.sh", "session.sh"))
     found = re.findall(r'\bfail \w+ "((?:[^"$]|\$\([^)]*\)|\$)*)"', scripts)
     assert len(found) == len(re.findall(r'\bfail \w+ "', scripts))
     return tuple(re.sub(r"\$\(.*\)|\$[\w*]+|\$\{[^}]*\}", UNNAMED, text) for text in found)

@@ -33,9 +33,9 @@ from transferpy.session import source_script, target_script
 
 GOLDEN = Path(__file__).parent / "golden"
 HEADER = """\
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154,SC2317
-# (SC2016: nothing in a name is to be expanded. The others: the fixed texts, left out here, give variables and functions
-# their use.)
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154,SC2209,SC2317
+# (SC2016: nothing in a name is to be expanded. SC2209: "file" is meant as text. The others: the fixed texts, left out
+# here, give variables and functions their use.)
 # What the hosts are told for: """
 DROPPING = {"iptables": "-P INPUT DROP\n"}
 NFT_CHAINS = (
@@ -103,7 +103,7 @@ def told(wanted: TransferRequest, facts: dict[str, HostFacts]) -> str:
     scripts[f"session on {plan.source.host}"] = source_script(RUN, plan.source_session)
     for target in plan.targets:
         scripts[f"session for {target.location.host}"] = target_script(RUN, target.session)
-    for name in ("host.sh", "session.sh", "preflight.sh"):
+    for name in ("host.sh", "database.sh", "session.sh", "preflight.sh"):
         text = (resources.files("transferpy") / name).read_text(encoding="utf-8")
         scripts = {title: script.replace(text, f"# ... {name} ...\n") for title, script in scripts.items()}
     return "".join(f"\n# === {title}\n{script.rstrip()}\n" for title, script in scripts.items())

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from transferpy.Exceptions import UsageError
 from transferpy.options import (
-    LIMITATION,
     FirewallChoice,
     Location,
     TransferOptions,
@@ -49,6 +48,9 @@ class TestOptions:
             firewall=FirewallChoice.AUTO,
             connect_timeout=60,
             idle_timeout=300,
+            defaults_file="",
+            prepare=False,
+            owner="",
         )
 
     @pytest.mark.parametrize(
@@ -261,7 +263,5 @@ class TestRequest:
             TransferRequest(source=split_word("db1:/srv/a"), targets=(), options=TransferOptions())
 
     @pytest.mark.parametrize("transfer_type", ["xtrabackup", "decompress"])
-    def test_this_version_copies_files_and_trees_only(self, transfer_type: str) -> None:
-        with pytest.raises(UsageError) as refused:
-            request(transfer_type=transfer_type)
-        assert str(refused.value) == f"transfer_type {transfer_type} is not there yet: {LIMITATION}"
+    def test_only_a_file_or_a_tree_needs_a_name_of_its_own(self, transfer_type: str) -> None:
+        assert request("db1:/srv/..", transfer_type=transfer_type).options.transfer_type == transfer_type

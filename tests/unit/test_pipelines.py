@@ -22,6 +22,8 @@ from transferpy.commands import (
 from transferpy.pipelines import (
     Codec,
     Transport,
+    archive,
+    extract,
     gzip_codec,
     netcat,
     netcat_flavour,
@@ -98,10 +100,10 @@ def test_a_tree_arrives_as_it_was(
     codec = None
     if source_tools is not None:
         codec = gzip_codec(frozenset(source_tools), frozenset(target_tools), 2)
-    sending = sender(source_name=name, codec=codec, transport=FILE, digest=digest)
+    sending = sender(archive(name), codec=codec, transport=FILE, digest=digest)
     assert set(run(sending, run_directory, source)) == {0}
     digests = [(run_directory / "stream.digest").read_text() for _ in range(1) if digest]
-    receiving = receiver(codec=codec, transport=FILE, digest=digest)
+    receiving = receiver((extract(),), codec=codec, transport=FILE, digest=digest)
     assert set(run(receiving, run_directory, target)) == {0}
     digests += [(run_directory / "stream.digest").read_text() for _ in range(1) if digest]
     assert len(set(digests)) == (1 if digest else 0)
@@ -111,7 +113,7 @@ def test_a_tree_arrives_as_it_was(
 
 def statuses_on_target(codec: Codec | None, directory: Path) -> list[int]:
     """Run the receiver in a directory that is its run directory too; return its statuses, whatever they are."""
-    receiving = render_pipeline_function("stream", receiver(codec=codec, transport=FILE, digest=None))
+    receiving = render_pipeline_function("stream", receiver((extract(),), codec=codec, transport=FILE, digest=None))
     script = [render_assignment("run_directory", str(directory)), receiving, 'stream; echo "${statuses[*]}"']
     return [int(word) for word in output_of("\n".join(script), cwd=directory).split()]
 
@@ -121,7 +123,7 @@ def test_a_compressed_stream_that_is_cut_short_fails_on_the_target(tmp_path: Pat
     content = os.urandom(200_000)
     (tmp_path / "x").write_bytes(content)
     codec = gzip_codec(frozenset(), frozenset(), 1)
-    assert set(run(sender(source_name="x", codec=codec, transport=FILE, digest=None), tmp_path, tmp_path)) == {0}
+    assert set(run(sender(archive("x"), codec=codec, transport=FILE, digest=None), tmp_path, tmp_path)) == {0}
     stream = (tmp_path / "stream").read_bytes()
     (tmp_path / "stream").write_bytes(stream[:kept])
     (tmp_path / "x").unlink()
@@ -130,7 +132,7 @@ def test_a_compressed_stream_that_is_cut_short_fails_on_the_target(tmp_path: Pat
 
 def test_what_stands_on_the_target_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("from the source")
-    assert set(run(sender(source_name="x", codec=None, transport=FILE, digest=None), tmp_path, tmp_path)) == {0}
+    assert set(run(sender(archive("x"), codec=None, transport=FILE, digest=None), tmp_path, tmp_path)) == {0}
     (tmp_path / "x").write_text("on the target")
     assert statuses_on_target(None, tmp_path) == [0, 2]
     assert (tmp_path / "x").read_text() == "on the target"

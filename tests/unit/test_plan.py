@@ -21,8 +21,9 @@ from fleet import (
 
 from transferpy.Exceptions import PreflightError
 from transferpy.options import FirewallChoice, Location, TransferRequest
-from transferpy.plan import TransferPlan, final_name, make_plan, questions
+from transferpy.plan import TransferPlan, make_plan, questions
 from transferpy.preflight import TOOLS, HostFacts, Questions, Route, RouteFacts, TargetFacts, TargetState
+from transferpy.problems import final_name
 
 REQUEST = request("db1:/srv/x", "db2:/srv/y")
 PLAIN = request("db1:/srv/x", "db2:/srv/y", encrypt=False)
@@ -53,7 +54,7 @@ class TestRefusal:
         ("facts", "expected"),
         [
             ({"kind": ""}, "db1:/srv/x: no such file or directory"),
-            ({"kind": "s"}, "db1:/srv/x: is a socket, which cannot be copied"),
+            ({"kind": "s"}, "db1:/srv/x: is a socket, which cannot be copied; for a hot copy: --type xtrabackup"),
             (
                 {"error": "find: '/srv/x/a': Input/output error"},
                 "db1:/srv/x: cannot be read: find: '/srv/x/a': Input/output error",

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 def run_in_session(directory: Path, script: str) -> str:
     """Return what ``script`` prints, with the functions of a session and its fifo, but no session begun."""
     start = f"run_id=x job=y cores=2 watched=tar; run_directory={directory}; mkfifo {directory}/control"
-    text = "\n".join((_text("host.sh"), _text("session.sh"), start, f"exec {{control}}<>{directory}/control", script))
+    text = "\n".join(
+        (
+            _text("host.sh"),
+            _text("database.sh"),
+            _text("session.sh"),
+            start,
+            f"exec {{control}}<>{directory}/control",
+            script,
+        )
+    )
     result = run_bash(text)
     return result.stdout.decode()
 

@@ -243,13 +243,17 @@ class TestCommandLine:
                 "firewall": "auto",
                 "connect_timeout": 60,
                 "idle_timeout": 300,
+                "defaults_file": "",
+                "prepare": False,
+                "owner": "",
             },
         )
 
     def test_every_option_is_read(self, command_line: CommandLine) -> None:
         switches = ["--no-compress", "--no-encrypt", "--no-checksum", "--parallel-checksum", "--stop-slave"]
         limits = ["--port=4444", "--firewall", "iptables", "--connect-timeout", "5", "--idle-timeout=7"]
-        command_line("--verbose", *switches, *limits, "--type", "xtrabackup", *WORDS)
+        after = ["--prepare", "--owner", "mysql:mysql", "--defaults-file=/root/my.cnf"]
+        command_line("--verbose", *switches, *limits, *after, "--type", "xtrabackup", *WORDS)
         assert parsed() == {
             "port": 4444,
             "type": "xtrabackup",
@@ -262,6 +266,9 @@ class TestCommandLine:
             "firewall": "iptables",
             "connect_timeout": 5,
             "idle_timeout": 7,
+            "defaults_file": "/root/my.cnf",
+            "prepare": True,
+            "owner": "mysql:mysql",
         }
 
     @pytest.mark.parametrize(
@@ -426,7 +433,10 @@ class TestHelp:
     def test_the_help_names_every_option_and_its_default(self, shown: str, name: str) -> None:
         option = "--type" if name == "transfer_type" else "--" + name.replace("_", "-")
         default = {"True": "on", "False": "off"}.get(str(getattr(TransferOptions, name)))
-        assert re.search(rf"{option}\b[^)]*.*\(default: {default or getattr(TransferOptions, name)}\)", shown)
+        shown_default = rf"\(default: {default or getattr(TransferOptions, name)}\)"
+        assert re.search(
+            rf"{option}\b" + (rf"[^)]*.*{shown_default}" if getattr(TransferOptions, name) != "" else " [A-Z]"), shown
+        )
 
     def test_the_help_names_the_exit_status_of_every_error(self, shown: str) -> None:
         for status, meaning in transfer.EXIT_STATUSES.items():
@@ -438,8 +448,8 @@ class TestHelp:
         assert f"(default: {config})" in shown.replace("- ", "-")
 
     def test_every_example_is_a_command_line_that_is_understood(self, shown: str, command_line: CommandLine) -> None:
-        examples = re.findall(r"transfer\.py ((?:--\S+ )*(?:\S+:/\S+ ?){2,})", shown)
-        assert len(examples) == 3
+        examples = re.findall(r"transfer\.py ((?:--\S+ (?:\w+ )?)*(?:\S+:/\S+ ?){2,})", shown)
+        assert len(examples) == 5
         for example in examples:
             command_line(*example.split())
             assert option_parse()

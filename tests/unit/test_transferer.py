@@ -14,7 +14,7 @@ from transferpy.preflight import TargetFacts, TargetState
 from transferpy.RemoteExecution.interface import CommandResult
 from transferpy.Transferer import Transferer, size
 
-LISTS = ("manifest digest=m1 entries=3", "digests digest=d1 entries=2")
+LISTS = ("manifest digest=m1 entries=3", "digests digest=d1 entries=2", "checked")
 HELLO = f"hello directory={encoded('/run/transferpy/run.x')}"
 SENT = "stages job=send_{} statuses=0,0,0"
 RECEIVED = "stages job=receive statuses=0,0,0"
@@ -164,7 +164,13 @@ class TestBeforeTheFirstTarget:
         ]
 
     @pytest.mark.parametrize(
-        "said", [[], ["host uid=0"], ["host uid=x cores= boot= tools= listening=", "asked"], answer(target_host())[:-1]]
+        "said",
+        [
+            [],
+            ["host uid=0"],
+            ["host uid=x cores= memory= boot= tools= listening=", "asked"],
+            answer(target_host())[:-1],
+        ],
     )
     def test_an_answer_that_is_none_is_shown(self, said: list[str], caplog: pytest.LogCaptureFixture) -> None:
         remote = ScriptedRemote({"db1": answer(source_host()), "db2": said})
@@ -319,7 +325,7 @@ class TestSource:
     )
     def test_a_source_that_waits_for_orders_serves_the_next_target_too(self, send: tuple[Said, ...]) -> None:
         source = source_session(2, send_0=send)
-        peer = ("listening port=4400", "connected", RECEIVED, "manifest digest=other entries=3", LISTS[1])
+        peer = ("listening port=4400", "connected", RECEIVED, "manifest digest=other entries=3", *LISTS[1:])
         remote = fleet(source, target_session(peer=peer), target_session(), runs=NO_LISTS)
         assert transferer(remote, 2).run()[1] == 0
         assert source.told == ["send 0 198.18.0.2 4400 c2", "send 1 198.18.0.2 4400 c2", "stop"]
@@ -394,20 +400,20 @@ class TestChecks:
         self, digests: tuple[str | None, str | None], caplog: pytest.LogCaptureFixture
     ) -> None:
         words = [[f"stream-digest job=x digest={digest}"] if digest is not None else [] for digest in digests]
-        source = source_session(send_0=(*words[0], SENT.format(0), LISTS[0]))
-        target = target_session(peer=("listening port=4400", *words[1], RECEIVED, LISTS[0]))
+        source = source_session(send_0=(*words[0], SENT.format(0), LISTS[0], "checked"))
+        target = target_session(peer=("listening port=4400", *words[1], RECEIVED, LISTS[0], "checked"))
         options = {"checksum": False, "parallel_checksum": True}
         assert transferer(fleet(source, target), **options).run() == [7]
         assert "db2:/srv/y: failed: db2:/srv/y: the stream was damaged on its way" in caplog.messages
 
     def test_a_stream_whose_digests_agree_is_good(self) -> None:
         digest = "stream-digest job=x digest=a"
-        source = source_session(send_0=(digest, SENT.format(0), LISTS[0]))
-        target = target_session(peer=("listening port=4400", digest, RECEIVED, LISTS[0]))
+        source = source_session(send_0=(digest, SENT.format(0), LISTS[0], "checked"))
+        target = target_session(peer=("listening port=4400", digest, RECEIVED, LISTS[0], "checked"))
         assert transferer(fleet(source, target), checksum=False, parallel_checksum=True).run() == [0]
 
     def test_lists_without_a_digest_agree_on_nothing(self) -> None:
-        lists = ("manifest digest= entries=", "digests digest= entries=")
+        lists = ("manifest digest= entries=", "digests digest= entries=", "checked")
         source = source_session(send_0=(SENT.format(0), *lists))
         target = target_session(peer=("listening port=4400", RECEIVED, *lists))
         assert transferer(fleet(source, target, runs=NO_LISTS)).run() == [7]

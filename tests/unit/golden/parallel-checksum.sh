@@ -1,16 +1,18 @@
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154,SC2317
-# (SC2016: nothing in a name is to be expanded. The others: the fixed texts, left out here, give variables and functions
-# their use.)
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154,SC2209,SC2317
+# (SC2016: nothing in a name is to be expanded. SC2209: "file" is meant as text. The others: the fixed texts, left out
+# here, give variables and functions their use.)
 # What the hosts are told for: parallel-checksum: 'db1:/srv/x' 'db2:/srv/y'
 
 # === preflight on db1
 run_id=0123456789abcdef
 # ... host.sh ...
 
+# ... database.sh ...
+
 # ... preflight.sh ...
 
 finish_dead_runs
-host_facts tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
 source_facts /srv/x
 route_facts 0 db2 203.0.113.9
 emit asked
@@ -19,10 +21,12 @@ emit asked
 run_id=0123456789abcdef
 # ... host.sh ...
 
+# ... database.sh ...
+
 # ... preflight.sh ...
 
 finish_dead_runs
-host_facts tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
 firewall_facts
 target_facts 0 /srv/y x
 emit asked
@@ -33,14 +37,19 @@ role=source
 watched=tar
 source_directory=/srv
 source_name=x
+stop_slave=no
 own_name=source.0123456789abcdef
 cores=16
+transfer_type=file
 encrypt=yes
 checksum=no
 # ... host.sh ...
 
+# ... database.sh ...
+
 # ... session.sh ...
 
+client=()
 send_0() {
   rm -f -- "$run_directory"/send_0.2.fifo && mkfifo -- "$run_directory"/send_0.2.fifo || return
   md5sum --binary <"$run_directory"/send_0.2.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.2.err &
@@ -63,11 +72,16 @@ staging_name=.transferpy-0123456789abcdef-0
 source_name=x
 final_name=x
 wanted_port=0
+owner=''
+prepare=no
 own_name=target.0123456789abcdef
 cores=4
+transfer_type=file
 encrypt=yes
 checksum=no
 # ... host.sh ...
+
+# ... database.sh ...
 
 # ... session.sh ...
 
@@ -84,5 +98,8 @@ receive() {
     { tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.3.err
   statuses=("${PIPESTATUS[@]}")
   wait "$branch_1" || statuses[1]=$?
+}
+prepare_copy() {
+  return 0
 }
 target_session

@@ -1,16 +1,18 @@
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154,SC2317
-# (SC2016: nothing in a name is to be expanded. The others: the fixed texts, left out here, give variables and functions
-# their use.)
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154,SC2209,SC2317
+# (SC2016: nothing in a name is to be expanded. SC2209: "file" is meant as text. The others: the fixed texts, left out
+# here, give variables and functions their use.)
 # What the hosts are told for: plain: 'db1:/srv/x' 'db2:/srv/y'
 
 # === preflight on db1
 run_id=0123456789abcdef
 # ... host.sh ...
 
+# ... database.sh ...
+
 # ... preflight.sh ...
 
 finish_dead_runs
-host_facts tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
 netcat_facts nc nc.openbsd ncat nc.traditional netcat
 source_facts /srv/x
 route_facts 0 db2 203.0.113.9
@@ -20,10 +22,12 @@ emit asked
 run_id=0123456789abcdef
 # ... host.sh ...
 
+# ... database.sh ...
+
 # ... preflight.sh ...
 
 finish_dead_runs
-host_facts tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
 netcat_facts nc nc.openbsd ncat nc.traditional netcat
 firewall_facts
 target_facts 0 /srv/y x
@@ -35,14 +39,19 @@ role=source
 watched=tar
 source_directory=/srv
 source_name=x
+stop_slave=no
 own_name=source.0123456789abcdef
 cores=4
+transfer_type=file
 encrypt=no
 checksum=no
 # ... host.sh ...
 
+# ... database.sh ...
+
 # ... session.sh ...
 
+client=()
 send_0() {
   tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     nc -4 -N "${peer_address}" "${port}" 2>"$run_directory"/send_0.1.err
@@ -59,11 +68,16 @@ staging_name=.transferpy-0123456789abcdef-0
 source_name=x
 final_name=x
 wanted_port=0
+owner=''
+prepare=no
 own_name=target.0123456789abcdef
 cores=4
+transfer_type=file
 encrypt=no
 checksum=no
 # ... host.sh ...
+
+# ... database.sh ...
 
 # ... session.sh ...
 
@@ -74,5 +88,8 @@ receive() {
   nc -4 -l "${port}" 2>"$run_directory"/receive.0.err |
     { tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.1.err
   statuses=("${PIPESTATUS[@]}")
+}
+prepare_copy() {
+  return 0
 }
 target_session

@@ -1,16 +1,18 @@
-# shellcheck shell=bash disable=SC2016,SC2034,SC2154,SC2317
-# (SC2016: nothing in a name is to be expanded. The others: the fixed texts, left out here, give variables and functions
-# their use.)
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154,SC2209,SC2317
+# (SC2016: nothing in a name is to be expanded. SC2209: "file" is meant as text. The others: the fixed texts, left out
+# here, give variables and functions their use.)
 # What the hosts are told for: two-targets: 'db1:/srv/x/' 'db2:/srv/y' 'db3:/srv/z'
 
 # === preflight on db1
 run_id=0123456789abcdef
 # ... host.sh ...
 
+# ... database.sh ...
+
 # ... preflight.sh ...
 
 finish_dead_runs
-host_facts tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
 source_facts /srv/x/
 route_facts 0 db2 203.0.113.9
 route_facts 1 db3 203.0.113.9
@@ -20,10 +22,12 @@ emit asked
 run_id=0123456789abcdef
 # ... host.sh ...
 
+# ... database.sh ...
+
 # ... preflight.sh ...
 
 finish_dead_runs
-host_facts tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
 firewall_facts
 target_facts 0 /srv/y x
 emit asked
@@ -32,10 +36,12 @@ emit asked
 run_id=0123456789abcdef
 # ... host.sh ...
 
+# ... database.sh ...
+
 # ... preflight.sh ...
 
 finish_dead_runs
-host_facts tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
 firewall_facts
 target_facts 1 /srv/z x
 emit asked
@@ -46,14 +52,19 @@ role=source
 watched=tar
 source_directory=/data
 source_name=behind-the-link
+stop_slave=no
 own_name=source.0123456789abcdef
 cores=4
+transfer_type=file
 encrypt=yes
 checksum=yes
 # ... host.sh ...
 
+# ... database.sh ...
+
 # ... session.sh ...
 
+client=()
 send_0() {
   tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./behind-the-link 2>"$run_directory"/send_0.0.err |
     pigz --stdout --processes 4 2>"$run_directory"/send_0.1.err |
@@ -77,11 +88,16 @@ staging_name=.transferpy-0123456789abcdef-0
 source_name=behind-the-link
 final_name=x
 wanted_port=0
+owner=''
+prepare=no
 own_name=target.0123456789abcdef
 cores=4
+transfer_type=file
 encrypt=yes
 checksum=yes
 # ... host.sh ...
+
+# ... database.sh ...
 
 # ... session.sh ...
 
@@ -100,6 +116,9 @@ receive() {
     { tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
   statuses=("${PIPESTATUS[@]}")
 }
+prepare_copy() {
+  return 0
+}
 target_session
 
 # === session for db3
@@ -111,11 +130,16 @@ staging_name=.transferpy-0123456789abcdef-1
 source_name=behind-the-link
 final_name=x
 wanted_port=0
+owner=''
+prepare=no
 own_name=target.0123456789abcdef
 cores=4
+transfer_type=file
 encrypt=yes
 checksum=yes
 # ... host.sh ...
+
+# ... database.sh ...
 
 # ... session.sh ...
 
@@ -127,5 +151,8 @@ receive() {
     pigz --decompress --stdout 2>"$run_directory"/receive.1.err |
     { tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
   statuses=("${PIPESTATUS[@]}")
+}
+prepare_copy() {
+  return 0
 }
 target_session

@@ -1,0 +1,67 @@
+"""The commands of a hot copy: how to log in, back up, unpack and prepare.
+
+Replication is stopped and started by functions of ``database.sh``, which look at its state between the statements.
+"""
+
+import re
+
+from transferpy.commands import Command
+
+BACKUP_TOOLS = ("mariadb-backup", "mariabackup", "xtrabackup")
+UNPACK_TOOLS = ("mbstream", "xbstream")
+CLIENTS = ("mariadb", "mysql")
+
+_LEAST_MEMORY = 100 << 20
+"""Bytes that mariadb-backup takes by itself to prepare."""
+
+
+def login(socket: str, defaults_file: str) -> tuple[str, ...]:
+    """Return the options that every tool of a server needs to log in.
+
+    Args:
+        socket: the server's socket.
+        defaults_file: a file on that host with user and password, or empty for root by the socket. No secret of it ever
+            stands in an argument list.
+    """
+    # It has to be the first option.
+    defaults = (f"--defaults-file={defaults_file}",) if defaults_file else ()
+    return (*defaults, f"--socket={socket}")
+
+
+def client(program: str, socket: str, defaults_file: str) -> tuple[str, ...]:
+    """Return the words of the client, to which ``--execute`` and a statement are added."""
+    return (program, *login(socket, defaults_file), "--batch", "--skip-column-names")
+
+
+def backup(program: str, socket: str, defaults_file: str, cores: int) -> Command:
+    """Return the command that writes a hot copy of a server to its standard output, and its log to standard error."""
+    return Command(
+        (
+            *(program, *login(socket, defaults_file), "--backup", "--stream=xbstream"),
+            *("--slave-info", "--close-files", f"--parallel={cores}"),
+        )
+    )
+
+
+def unpack(program: str) -> Command:
+    """Return the command that unpacks such a stream into the working directory.
+
+    It ends with status 0 on a stream that was cut, and on an empty one: others have to prove that it is whole.
+    """
+    return Command((program, "--extract", "--directory=."))
+
+
+def prepare(program: str, memory: int) -> Command:
+    """Return the command that makes the copy in the working directory ready to start.
+
+    Args:
+        program: the backup tool of that host.
+        memory: bytes that are free there; it takes half of them.
+    """
+    return Command((program, "--prepare", "--target-dir=.", f"--use-memory={max(memory // 2, _LEAST_MEMORY)}"))
+
+
+def major_version(text: str) -> str | None:
+    """Return the major version, such as ``10.11``, in what a server or a tool says of its version; None if none is."""
+    found = re.search(r"(\d+\.\d+)\.\d+", text)
+    return found[1] if found else None

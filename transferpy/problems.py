@@ -1,0 +1,264 @@
+"""What speaks against a transfer: every reason that the request and the hosts' answers give, one line each."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from transferpy.MariaDB import BACKUP_TOOLS, CLIENTS, UNPACK_TOOLS, major_version
+from transferpy.options import FirewallChoice, Location, TransferOptions, TransferRequest, TransferType
+from transferpy.pipelines import decompressors, netcat_flavour, netcat_speaks_ipv6
+from transferpy.preflight import PACKAGES, DatabaseFacts, HostFacts, RouteFacts, SourceFacts, TargetFacts, TargetState
+
+_SLACK_BYTES = 1 << 20  # the target's directories and block sizes differ a little from the source's
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A request, and what its hosts answered.
+
+    Attributes:
+        request: with hosts that are resolved.
+        facts: by host; a host that did not answer is not there.
+    """
+
+    request: TransferRequest
+    facts: Mapping[str, HostFacts]
+
+    @property
+    def options(self) -> TransferOptions:
+        """Those of the request."""
+        return self.request.options
+
+    @property
+    def source_host(self) -> HostFacts:
+        """What the source host answered."""
+        return self.facts[self.request.source.host]
+
+    @property
+    def database(self) -> DatabaseFacts:
+        """What the server at the source socket answered."""
+        if self.source_host.database is None:
+            raise ValueError("the source was not asked for a server")
+        return self.source_host.database
+
+    @property
+    def source(self) -> SourceFacts:
+        """What stands at the source path; for a server, what it holds."""
+        if self.options.transfer_type is TransferType.XTRABACKUP:
+            database = self.database
+            return SourceFacts(
+                directory=database.datadir,
+                name="",
+                kind="d",
+                identity="",
+                disk=database.disk,
+                bytes=database.disk,
+                inodes=database.inodes,
+            )
+        if self.source_host.source is None:
+            raise ValueError("the source was not asked for the source")
+        return self.source_host.source
+
+    @property
+    def answered(self) -> list[tuple[int, Location, TargetFacts]]:
+        """The targets whose host answered."""
+        return [
+            (index, location, self.facts[location.host].targets[index])
+            for index, location in enumerate(self.request.targets)
+            if location.host in self.facts
+        ]
+
+    def route(self, index: int) -> RouteFacts:
+        """How the source reaches the target of that index."""
+        return self.source_host.routes[index]
+
+    def final(self, target: Location) -> Location:
+        """Where the copy will stand on that target."""
+        if self.options.transfer_type is not TransferType.FILE:
+            return target
+        return Location(host=target.host, path=f"{target.path.rstrip('/')}/{final_name(self.request.source)}")
+
+
+def final_name(source: Location) -> str:
+    """Return the name that a copied file or tree gets in the target directory."""
+    return source.path.rstrip("/").rpartition("/")[2]
+
+
+def best_netcat(facts: HostFacts) -> tuple[str, str] | None:
+    """Return program and flavour of the best netcat of a host: one that knows IPv6 before one that does not."""
+    known = [(name, flavour) for name, text in facts.netcats.items() if (flavour := netcat_flavour(text))]
+    return next(iter(sorted(known, key=lambda found: not netcat_speaks_ipv6(found[1]))), None)
+
+
+def first_there(tools: Iterable[str], facts: HostFacts) -> str | None:
+    """Return the first of ``tools`` that a host has."""
+    return next((tool for tool in tools if tool in facts.tools), None)
+
+
+def is_ipv6(address: str) -> bool:
+    """Tell an IPv6 address from an IPv4 address."""
+    return ":" in address
+
+
+@dataclass(frozen=True)
+class Problems(Situation):
+    """The reasons, found by :meth:`all`."""
+
+    def all(self) -> list[str]:
+        """Return every reason that speaks against the transfer."""
+        found = [problem for facts in self.facts.values() for problem in self._host_problems(facts)]
+        for _, location, target in self.answered:
+            found += self._directory_problems(location, target)
+        found += self._twice_problems()
+        if self.options.transfer_type is TransferType.XTRABACKUP:
+            found += [problem for facts in self.facts.values() for problem in self._backup_tool_problems(facts)]
+        if self.request.source.host in self.facts:
+            if self.options.transfer_type is TransferType.XTRABACKUP:
+                found += self._server_problems()
+            else:
+                found += self._source_problems()
+            if self.options.transfer_type is TransferType.DECOMPRESS:
+                found += self._tarball_problems()
+            for index, location, target in self.answered:
+                found += self._name_problems(location, target)
+                found += self._route_problems(index, location)
+            found += self._space_problems()
+        return list(dict.fromkeys(found))
+
+    def _host_problems(self, facts: HostFacts) -> Iterable[str]:
+        if facts.uid != 0:
+            yield f"{facts.host}: commands run as user id {facts.uid}, but owners and firewalls need root"
+        for tool in self._needed_tools(facts):
+            if tool not in facts.tools:
+                package = f" (Debian package {PACKAGES[tool]})" if tool in PACKAGES else ""
+                yield f"{facts.host}: {tool} is missing{package}"
+        if not {"ss", "netstat"} & facts.tools:
+            yield f"{facts.host}: ss is missing (Debian package iproute2), and so is netstat (net-tools)"
+        if not self.options.encrypt and not best_netcat(facts):
+            yield f"{facts.host}: nc is missing (Debian package netcat-openbsd); only --no-encrypt needs it"
+        backend = {FirewallChoice.IPTABLES: "iptables", FirewallChoice.NFTABLES: "nft"}.get(self.options.firewall)
+        if backend and facts.targets and backend not in "".join(facts.firewalls):
+            yield f"{facts.host}: {backend} is missing (Debian package {PACKAGES[backend]}), which --firewall asks for"
+
+    def _needed_tools(self, facts: HostFacts) -> list[str]:
+        tools = ["tar", "flock", "awk", "xargs", "cmp", "md5sum", "getent"]
+        if self.options.encrypt:
+            tools += ["socat", "openssl"]
+        if facts.host == self.request.source.host:
+            tools.append("ip")
+        return tools
+
+    def _backup_tool_problems(self, facts: HostFacts) -> Iterable[str]:
+        is_source = facts.host == self.request.source.host
+        needed: list[tuple[str, ...]] = [CLIENTS, BACKUP_TOOLS] if is_source else []
+        if facts.targets:
+            needed += [UNPACK_TOOLS, BACKUP_TOOLS] if self.options.prepare else [UNPACK_TOOLS]
+        for tools in needed:
+            if not first_there(tools, facts):
+                package = "mariadb-client" if tools is CLIENTS else "mariadb-backup"
+                yield f"{facts.host}: {tools[0]} is missing (Debian package {package})"
+
+    def _source_problems(self) -> Iterable[str]:
+        if not self.source.kind:
+            yield f"{self.request.source}: no such file or directory"
+        elif self.source.kind == "s":
+            yield f"{self.request.source}: is a socket, which cannot be copied; for a hot copy: --type xtrabackup"
+        elif not self.source.name:
+            yield f"{self.request.source}: is the root directory, which is not copied as a whole"
+        elif self.source.error:
+            yield f"{self.request.source}: cannot be read: {self.source.error}"
+
+    def _tarball_problems(self) -> Iterable[str]:
+        if self.source.kind not in {"", "f", "l"}:
+            yield f"{self.request.source}: is not a file; --type decompress needs a tarball"
+        elif self.source.kind and not self.source.error:
+            programs = decompressors(*self.source_host.magic)
+            if programs is None:
+                yield f"{self.request.source}: does not begin as a tarball does (gzip, zstd, lz4, xz or plain tar)"
+            for facts in self.facts.values():
+                if facts.targets and programs and not first_there(programs, facts):
+                    yield f"{facts.host}: {programs[-1]} is missing (Debian package {PACKAGES[programs[-1]]})"
+
+    def _server_problems(self) -> Iterable[str]:
+        match self.database.state:
+            case "missing":
+                yield f"{self.request.source}: no such socket; does the server run?"
+            case "other":
+                yield f"{self.request.source}: is not a socket; --type xtrabackup needs that of a running server"
+            case "silent":
+                yield f"{self.request.source}: the server does not answer as it should: {self.database.error}"
+            case _:
+                yield from self._version_problems()
+
+    def _version_problems(self) -> Iterable[str]:
+        """The tool of another major version cannot read, or not prepare, what the server writes."""
+        server = major_version(self.database.version)
+        for facts in self.facts.values():
+            tool = first_there(BACKUP_TOOLS, facts)
+            version = major_version(facts.backup_versions.get(tool, "")) if tool else None
+            if version and version != server:
+                yield f"{facts.host}: {tool} is of version {version}, but the server of {server}"
+
+    def _directory_problems(self, location: Location, target: TargetFacts) -> Iterable[str]:
+        match target.state:
+            case TargetState.MISSING:
+                yield f"{location}: no such directory; make it first"
+            case TargetState.OTHER:
+                yield f"{location}: is not a directory; a target is the directory that the copy goes into"
+            case TargetState.READ_ONLY:
+                yield f"{location}: cannot be written to"
+        if self.options.transfer_type is not TransferType.FILE and not target.empty:
+            yield f"{location}: is not empty; --type {self.options.transfer_type} needs an empty directory"
+        if self.options.port in self.facts[location.host].listening:
+            yield f"{location.host}: port {self.options.port} is in use"
+
+    def _name_problems(self, location: Location, target: TargetFacts) -> Iterable[str]:
+        if self.options.transfer_type is not TransferType.FILE:
+            return
+        final = self.final(location)
+        same_machine = self.facts[location.host].boot == self.source_host.boot
+        if same_machine and self.source.kind == "d" and self.source.identity in target.ancestors:
+            yield f"{location}: lies inside the source {self.request.source}"
+        elif target.taken and same_machine and target.final_identity == self.source.identity:
+            yield f"{final}: is the source itself"
+        elif target.taken:
+            yield f"{final}: exists already; nothing is ever overwritten"
+
+    def _route_problems(self, index: int, location: Location) -> Iterable[str]:
+        route = self.source_host.routes.get(index)
+        if route is None:
+            yield (
+                f"{self.request.source.host}: has no address of {location.host}, or no route to it;"
+                " make its name known there, in DNS or /etc/hosts"
+            )
+        elif not self.options.encrypt and is_ipv6(route.address):
+            for facts in {self.source_host.host: self.source_host, location.host: self.facts[location.host]}.values():
+                found = best_netcat(facts)
+                if found and not netcat_speaks_ipv6(found[1]):
+                    yield f"{facts.host}: {found[0]} knows no IPv6 (Debian package netcat-openbsd does)"
+
+    def _space_problems(self) -> Iterable[str]:
+        """Targets on one file system share its space."""
+        sharing: dict[tuple[str, str], list[tuple[Location, TargetFacts]]] = defaultdict(list)
+        for _, location, target in self.answered:
+            if target.ancestors:
+                sharing[location.host, target.ancestors[0].partition(":")[0]].append((location, target))
+        for together in sharing.values():
+            location, target = together[0]
+            needed = (self.source.disk + _SLACK_BYTES) * len(together)
+            inodes = (self.source.inodes + 1) * len(together)
+            if needed > target.free:
+                yield f"{location}: {needed:,} bytes are needed, but only {target.free:,} are free"
+            if target.inodes is not None and inodes > target.inodes:
+                yield f"{location}: {inodes:,} inodes are needed, but only {target.inodes:,} are free"
+
+    def _twice_problems(self) -> Iterable[str]:
+        """Two spellings of one directory are one target."""
+        seen: dict[tuple[str, str], Location] = {}
+        for _, location, target in self.answered:
+            if not target.ancestors:
+                continue
+            key = (self.facts[location.host].boot, target.ancestors[0])
+            if key in seen:
+                yield f"{location}: is the same directory as {seen[key]}; this target is given twice"
+            seen.setdefault(key, location)
