@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from helpers import eventually, transfer
 from lab import Firewall, Host, HostSpec, Lab, difference
-from watching import SLOW, Run, assert_as_before, fill, held
+from watching import SLOW, Hold, Run, assert_as_before, fill
 
 if TYPE_CHECKING:
     import subprocess
@@ -118,12 +118,12 @@ def test_the_source_alone_is_let_in_and_only_while_the_stream_runs(walls: Lab, k
 def test_the_door_is_closed_when_the_stream_has_ended_and_the_checks_have_not(walls: Lab) -> None:
     target = walls["nftables"]
     before = target.snapshot()
-    with held(target, "md5sum") as checking, Run(walls, "source:/srv/data", "nftables:/srv/in") as run:
+    with Hold(target, "md5sum") as checking, Run(walls, "source:/srv/data", "nftables:/srv/in") as run:
         checking.wait_for_call()
         assert new_rules(target, before) == []
         assert not any(f":{run.port}" in socket for socket in target.snapshot()["listening"])
         assert run.process.poll() is None
-        checking.take_down()
+        checking.let_go()
         assert run.end().status == 0, run.log
 
 

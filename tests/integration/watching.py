@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import tempfile
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -15,7 +14,6 @@ from lab import difference
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
 
     from lab import Host, Lab, Snapshot
 
@@ -84,19 +82,11 @@ def arrived(host: Host) -> int:
     return sum(map(int, host.sh("find /srv -path '*/.transferpy-*' -type f -printf '%s\\n'").split()))
 
 
-@contextmanager
-def held(host: Host, command: str) -> Iterator[Hold]:
-    """Has a command on a host wait when it is called, until it is let go or the context ends."""
-    hold = Hold(host, command)
-    hold.set_up()
-    try:
-        yield hold
-    finally:
-        hold.take_down()
-
-
 class Hold:
-    """A command that waits; nothing of it is in a snapshot but the processes that wait."""
+    """Has a command on a host wait when it is called, until it is let go or the context ends.
+
+    Nothing of it is in a snapshot but the processes that wait.
+    """
 
     def __init__(self, host: Host, command: str) -> None:
         self._host = host
@@ -105,8 +95,7 @@ class Hold:
         self._called = f"/var/lib/called-{command}"
         self._shut = f"/var/lib/hold-{command}"
 
-    def set_up(self) -> None:
-        """Put the wrapper before the real command."""
+    def __enter__(self) -> Self:
         script = f"""#!/bin/sh
             touch {self._called}
             while [ -e {self._shut} ]; do sleep 0.05; done
@@ -115,9 +104,13 @@ class Hold:
         self._host.run(
             f"touch {self._shut} && cat >{self._wrapper} && chmod 755 {self._wrapper}", input=script.encode()
         )
+        return self
 
-    def take_down(self) -> None:
-        """Remove the wrapper; whoever waits in it goes on."""
+    def __exit__(self, *_: object) -> None:
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Let everybody go on."""
         self._host.run(["rm", "-f", self._wrapper, self._called, self._shut])
 
     def wait_for_call(self) -> None:
