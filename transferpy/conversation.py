@@ -284,7 +284,7 @@ class Conversation:
                 file.write(b64decode(line))
 
             result = self._remote.run(session.host, list_script(session.directory, name), on_line=take)
-            if result.returncode != 0:
+            if result.returncode != 0 or not file.tell():
                 raise RemoteExecutionError(f"{session.host}: cannot read {session.directory}/{name}")
             file.seek(0)
             try:
