@@ -33,7 +33,7 @@ _OTHER_END_TIME = 5.0
 """Seconds that the other end gets to say why, when a stream fails: the first to fail is often only the victim."""
 _PROGRESS_INTERVAL = 60.0
 _BROKEN_PIPE = 141
-_TERMINATED = 143
+_SIGNALLED = 128
 
 
 class Transferer:
@@ -338,7 +338,8 @@ class _Copy:
                 if status == 0:
                     continue
                 name = names[number] if number < len(names) else job
-                rank = 2 if status in (_BROKEN_PIPE, _TERMINATED) else 1 if number == transport else 0
+                killed = status > _SIGNALLED
+                rank = 2 if status == _BROKEN_PIPE else 1 if number == transport and not killed else 0
                 found.append((rank, _stage_failure(session, job, number, name, status)))
         worst = min(rank for rank, _ in found)
         return [text for rank, text in found if rank == worst]
