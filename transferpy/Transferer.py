@@ -38,13 +38,13 @@ _PROGRESS_INTERVAL = 60.0
 _FLOWING = 1 << 16
 """Bytes that are more than what the two ends say to each other before the first of the data."""
 _BROKEN_PIPE = 141
-_TERMINATED = 143
 _LATE_ERRORS: dict[str, type[TransferpyError]] = {
     "prepare": FinishError,
     "owner": FinishError,
     "sync": PublishError,
 }
 """Jobs of a target that come after its checks; the first that fails is the last that runs."""
+_SIGNALLED = 128
 
 
 class Transferer:
@@ -359,7 +359,8 @@ class _Copy:
                 if status == 0:
                     continue
                 name = names[number] if number < len(names) else job
-                rank = 2 if status in (_BROKEN_PIPE, _TERMINATED) else 1 if number == transport else 0
+                killed = status > _SIGNALLED
+                rank = 2 if status == _BROKEN_PIPE else 1 if number == transport and not killed else 0
                 found.append((rank, _stage_failure(session, job, number, name, status)))
         worst = min(rank for rank, _ in found)
         return [text for rank, text in found if rank == worst]

@@ -22,7 +22,7 @@ from transferpy.Exceptions import (
     TransferpyError,
     VerificationError,
 )
-from transferpy.RemoteExecution.interface import Job, Outcome, RemoteExecution
+from transferpy.RemoteExecution.interface import CommandResult, Job, Outcome, RemoteExecution
 from transferpy.session import Event, finish_dead_runs_script, list_script, parse_event
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ _CLEAN_UP_TIME = 600.0
 """Seconds that a session gets to undo what it did: removing a large half copy takes a while."""
 _LAST_WORDS_TIME = 10.0
 _CHUNK = 1 << 16
+_SIGNALLED = 128
 
 _ERRORS: dict[str, type[TransferpyError]] = {
     "port": FirewallError,
@@ -246,9 +247,10 @@ class Conversation:
         if isinstance(session.outcome, RemoteExecutionError):
             raise session.outcome
         if session.outcome is not None:
-            end = session.outcome
-            said = f": {end.output.splitlines()[-1]}" if end.output and "end" not in session.seen else ""
-            raise RemoteExecutionError(f"{session.host}: the session ended early, with status {end.returncode}{said}")
+            status = session.outcome.returncode
+            raise RemoteExecutionError(
+                f"{session.host}: the session ended early, with status {status}{self._reason(session, session.outcome)}"
+            )
         if time.monotonic() - session.heard > _SILENCE:
             raise RemoteExecutionError(f"{session.host}: no sign of life for {_SILENCE:.0f} seconds")
 
@@ -259,6 +261,16 @@ class Conversation:
             for session in self._sessions
             if (error := session.replication_error)
         )
+
+    def _reason(self, session: Session, end: CommandResult) -> str:
+        """Return why a session is over, as far as can be told, for the end of a message."""
+        if "ending" in session.seen:
+            return ""
+        said = [line for line in end.output.splitlines() if line.strip() and not parse_event(line, self._run_id)]
+        if said:
+            return f": {said[-1]}"
+        # ssh says 255 for both of them, a shell on this host the second.
+        return ": it was killed, or the connection was lost" if end.returncode > _SIGNALLED else ""
 
     def end_all(self) -> None:
         """See every session to its end, as ``end`` does."""
@@ -317,7 +329,7 @@ class Conversation:
                 file.write(b64decode(line))
 
             result = self._remote.run(session.host, list_script(session.directory, name), on_line=take)
-            if result.returncode != 0:
+            if result.returncode != 0 or not file.tell():
                 raise RemoteExecutionError(f"{session.host}: cannot read {session.directory}/{name}")
             file.seek(0)
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import time
@@ -9,7 +10,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import eventually
+from helpers import eventually, transfer
+from lab import difference
 from watching import SLOW, Hold, Run, assert_as_before, fill
 
 if TYPE_CHECKING:
@@ -116,3 +118,67 @@ def copies(source: Host, target: Host, name: str) -> int:
     listing = "cd {} && find . -printf '%p %m %s %T@\\n' | sort && md5sum file"
     assert target.sh(listing.format(f"/srv/in/{name}")) == source.sh(listing.format(f"/srv/{name}"))
     return 1
+
+
+def session_on(host: Host) -> int:
+    """The process of the one session on a host."""
+    return int(host.sh("cd /run/transferpy && ls -d run.*").split(".")[3])
+
+
+@pytest.mark.parametrize("killed", ["db1", "db2"])
+def test_a_session_that_is_killed_ends_the_run_which_cleans_up_behind_it(ready: Lab, killed: str) -> None:
+    before = ready.snapshot()
+    ready["db1"].shape(SLOW)
+    with Run(ready, DATA, INTO) as run:
+        run.wait_for_stream(ready["db2"])
+        ready[killed].run(["kill", "-KILL", str(session_on(ready[killed]))])
+        result = run.end()
+    assert result.status == 3
+    assert (
+        f"ERROR {INTO}: failed: {killed}: the session ended early, with status 255:"
+        " it was killed, or the connection was lost\n" in result.stderr
+    )
+    role = "source" if killed == "db1" else "target"
+    assert re.search(
+        rf"INFO  {killed}: undid what the run {role}\.\w+, which was killed, had left there\n", result.stderr
+    )
+    assert_as_before(ready, before)
+
+
+def test_the_next_run_cleans_up_behind_one_that_was_killed_with_its_session(ready: Lab) -> None:
+    source, target = ready["db1"], ready["db2"]
+    before = ready.snapshot()
+    source.shape(SLOW)
+    with Run(ready, DATA, INTO) as run:
+        run.wait_for_stream(target)
+        run.process.send_signal(signal.SIGSTOP)  # or it would clean up itself
+        target.run(["kill", "-KILL", str(session_on(target))])
+        run.process.send_signal(KILL)
+        assert run.end().status == -KILL
+    source.shape(None)
+    left = difference(before, ready.snapshot())
+    for trace in ("/srv/in/.transferpy-", "/run/transferpy/run.target.", 'comment "transferpy-'):
+        assert trace in left
+    result = transfer(ready, DATA, INTO, check=True)
+    assert re.search(r"INFO  db2: undid what the run target\.\w+, which was killed, had left there\n", result.stderr)
+    assert copies(source, target, "data") == 1
+    target.run("rm -r /srv/in/data")
+    assert_as_before(ready, before)
+
+
+@pytest.mark.parametrize("host", ["db1", "db2"])
+@pytest.mark.parametrize("stage", ["tar", "pigz", "tee", "md5sum", "socat", "nc"])
+def test_a_stage_that_is_killed_is_named_and_nothing_of_the_copy_stays(ready: Lab, stage: str, host: str) -> None:
+    options = ["--no-encrypt"] if stage == "nc" else ["--parallel-checksum"]
+    before = ready.snapshot()
+    ready["db1"].shape(SLOW)
+    with Run(ready, *options, DATA, INTO) as run:
+        run.wait_for_stream(ready["db2"])
+        ready[host].run(["kill", "-KILL", ready[host].sh(f"pgrep -x {stage}")])
+        run.assert_streaming()
+        ready["db1"].shape(None)
+        result = run.end()
+    name = "md5sum" if stage == "tee" else stage
+    assert result.status == 6, result.stderr
+    assert re.search(rf"ERROR {INTO}: failed: .*{host}: {name} was ended by signal 9", result.stderr), result.stderr
+    assert_as_before(ready, before)

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -797,6 +798,13 @@ class TestSignals:
         ]
         assert process.returncode == 128 + signum
 
+    @staticmethod
+    def wait_until_it_sleeps(process: "subprocess.Popen[str]") -> None:
+        deadline = time.monotonic() + 60
+        while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
     def test_a_second_signal_does_not_end_the_clean_up(self, run: Callable[..., "subprocess.Popen[str]"]) -> None:
         process = run()
         assert process.stdout
@@ -804,6 +812,8 @@ class TestSignals:
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == "cleaning\n"
         for signum in (signal.SIGINT, signal.SIGTERM):
+            # Of two messages at the same moment one may be lost: the last one has to be written to its end.
+            self.wait_until_it_sleeps(process)
             process.send_signal(signum)
             while "already" not in process.stderr.readline():
                 assert process.poll() is None

@@ -431,7 +431,8 @@ class TestMessages:
             ),
             ("141,141,1", "0,0,137", "db2: tar was ended by signal 9"),
             ("141,141,1", "1,0,0", "db1: socat failed with status 1; db2: socat failed with status 1"),
-            ("141,0,0", "143,0,0", "db1: tar was ended by signal 13; db2: socat was ended by signal 15"),
+            ("141,0,0", "141,0,0", "db1: tar was ended by signal 13; db2: socat was ended by signal 13"),
+            ("141,141,143", "0,1,0", "db1: socat was ended by signal 15; db2: pigz failed with status 1"),
             ("0,0,0,5", "0,0,0", "db1: send_0 failed with status 5"),
         ],
     )
