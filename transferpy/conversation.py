@@ -240,8 +240,7 @@ class Conversation:
         elif (event := parse_event(item, self._run_id)) is not None:
             session.take(event)
 
-    @staticmethod
-    def _check(session: Session) -> None:
+    def _check(self, session: Session) -> None:
         if session.error:
             raise session.error
         if isinstance(session.outcome, RemoteExecutionError):
