@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from transferpy.checksum import differing_paths, name_some
-from transferpy.conversation import Conversation, Session, log_finished
+from transferpy.conversation import Conversation, Session, log_finished, log_not_undone
 from transferpy.Exceptions import (
     FinishError,
     PreflightError,
@@ -98,8 +98,10 @@ class Transferer:
             statuses = [self._copy(plan, target) for target in plan.targets]
         finally:
             self._conversation.end_all()
-        if broken := self._conversation.broken_replication():
-            logger.error("%s", broken)
+            broken = self._conversation.broken_replication()
+            if broken:
+                logger.error("%s", broken)
+        if broken:
             statuses[-1] = statuses[-1] or ReplicationError.exit_status
         logger.info(
             "%d of %d target(s) succeeded in %.1f s", *(statuses.count(0), len(statuses), time.monotonic() - began)
@@ -117,11 +119,11 @@ class Transferer:
             if set(error.problems) == set(silent.values()):
                 raise RemoteExecutionError("; ".join(error.problems)) from error
             raise
-        facts = plan.facts
+        is_server = plan.options.transfer_type is TransferType.XTRABACKUP
+        what = _amount(plan) if is_server else f"{plan.facts.files} file(s), {_amount(plan)}"
         logger.info(
-            "%s: %d file(s), %s, to %s (%s)",
-            *(plan.source, facts.files, size(facts.bytes), ", ".join(str(target.location) for target in plan.targets)),
-            plan.stream,
+            "%s: %s, to %s (%s)",
+            *(plan.source, what, ", ".join(str(target.location) for target in plan.targets), plan.stream),
         )
         for note in plan.notes:
             logger.warning("%s", note)
@@ -177,6 +179,8 @@ class Transferer:
         for answers in facts.values():
             for run in answers.finished:
                 log_finished(answers.host, run)
+            for entry, text in answers.not_undone:
+                log_not_undone(answers.host, entry, text)
         return facts, silent
 
     # --- do, check, publish
@@ -191,11 +195,19 @@ class Transferer:
             logger.error("%s: failed: %s", target.location, error)  # noqa: TRY400 # not a bug, no traceback
             return error.exit_status
         finally:
+<<<<<<< Updated upstream
             if copy:
                 self._conversation.end(copy.target_session)
             source = self._source_session
             if source and not (source.alive and (copy is None or copy.source_is_free)):
                 self._conversation.end(source)
+=======
+            if session:
+                self._conversation.end(session)
+            # One that is still at a stream that failed would not listen to the next target's order.
+            if self._source_session and (not self._source_session.alive or self._source_session.busy):
+                self._conversation.end(self._source_session)
+>>>>>>> Stashed changes
                 self._source_session = None
         return 0
 
@@ -278,6 +290,7 @@ class _Copy:
         words = (self.target.label, self.target.address, port, target.seen["ready"].fields["certificate"])
         self.sending = True
         self.conversation.order(source, "send", *words)
+        source.sending = f"send_{self.target.label}"
 
     def _wait_for(self, event: str, *sessions: Session) -> None:
         """Wait until each of ``sessions`` has sent an event of that name."""
@@ -309,8 +322,8 @@ class _Copy:
             )
         self._raise_stream_failure()
         took = max(time.monotonic() - began, 0.001)
-        total = self.plan.facts.bytes
-        logger.info("%s: received %s in %.1f s (%s/s)", self.target_session.host, size(total), took, size(total / took))
+        rate = size(self.plan.facts.bytes / took)
+        logger.info("%s: received %s in %.1f s (%s/s)", self.target_session.host, _amount(self.plan), took, rate)
 
     def _has_ended(self) -> bool:
         return all(job in session.statuses for session, job, _ in self._jobs)
@@ -433,12 +446,18 @@ class _Copy:
             return f"{what}; which files could not be found out: {error}"
 
 
+<<<<<<< Updated upstream
 def _failed_checks(session: Session) -> Iterator[tuple[str, str]]:
     """Yield the name of each job beside the stream that failed, and why."""
     for job in ("manifest", "stamps", "digest", "backup", "prepare", "owner", "sync"):
         status = max(session.statuses.get(job, (0,)))
         if status:
             yield job, _stage_failure(session, job, "-", job, status)
+=======
+def _amount(plan: TransferPlan) -> str:
+    is_server = plan.options.transfer_type is TransferType.XTRABACKUP
+    return ("a server of " if is_server else "") + size(plan.facts.bytes)
+>>>>>>> Stashed changes
 
 
 def size(number: float) -> str:

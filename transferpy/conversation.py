@@ -72,6 +72,7 @@ class Session:
         error: why the session cannot go on.
         stopping: whether it was told to stop.
         replication_error: why replication does not run again, as long as it does not.
+        sending: the job of the last stream that it was told to send.
     """
 
     def __init__(self, host: str) -> None:
@@ -85,6 +86,12 @@ class Session:
         self.error: TransferpyError | None = None
         self.stopping = False
         self.replication_error = ""
+        self.sending = ""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a stream that it was told to send has not ended there."""
+        return self.sending != "" and self.sending not in self.statuses
 
     @property
     def alive(self) -> bool:
@@ -148,7 +155,7 @@ class Session:
                 self.error = kind(f"{self.host}: {event.text('text').strip()}")
             case "undo-failed":
                 entry, text = event.text("entry"), event.text("text").strip()
-                logger.warning("%s: not undone, the next run tries again: %s: %s", self.host, entry, text)
+                log_not_undone(self.host, entry, text)
             case "finished-dead-run":
                 log_finished(self.host, event.fields["run"])
 
@@ -161,11 +168,18 @@ class Session:
             case "replication-runs":
                 self.replication_error = ""
                 logger.info("%s: replication runs as before", self.host)
+            case "replication-left":
+                logger.info("%s: another transfer needs replication stopped, and will start it again", self.host)
 
 
 def log_finished(host: str, run: str) -> None:
     """Log that a host was cleaned of what a killed run had left there."""
     logger.info("%s: undid what the run %s, which was killed, had left there", host, run)
+
+
+def log_not_undone(host: str, entry: str, text: str) -> None:
+    """Log that a host could not undo what an entry of an undo list says, and why."""
+    logger.warning("%s: not undone, the next run tries again: %s: %s", host, entry, text)
 
 
 class Conversation:

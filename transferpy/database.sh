@@ -2,11 +2,17 @@
 # (SC2015: "a && b || fail" is meant as it reads. SC2154: variables come from the lines before this text.)
 # Replication on the host of a database server: what a session stops, its undo list starts again.
 #
-# A CLIENT is the command of the database's client with all it needs to log in, as separate words.
+# Several runs may back up one server at once. Each has an undo entry for every connection that would run but for them,
+# and the last one to leave starts it. They look at each other's entries under a lock, the directory of all runs.
+#
+# A CLIENT is the command of the database's client with all it needs to log in, as separate words. A SERVER is its data
+# directory, by which runs know that they mean the same one.
 
-replication_flavour() { # CLIENT ...: sets REPLY to mariadb, or to mysql, where a replica has channels and other words
-  REPLY=$("$@" --execute 'SELECT VERSION()') || return
-  [[ $REPLY == *MariaDB* ]] && REPLY=mariadb || REPLY=mysql
+identify_server() { # CLIENT ...: sets server; and flavour to mariadb, or to mysql, which has channels and other words
+  local answer
+  answer=$("$@" --execute "SELECT CONCAT(VERSION(), ' ', @@datadir)") || return
+  server=${answer#* }
+  [[ ${answer%% *} == *MariaDB* ]] && flavour=mariadb || flavour=mysql
 }
 
 replication_statement() { # FLAVOUR START|STOP CONNECTION [THREADS]: sets REPLY to it
@@ -18,20 +24,18 @@ replication_statement() { # FLAVOUR START|STOP CONNECTION [THREADS]: sets REPLY 
   esac
 }
 
-running_replication() { # FLAVOUR CLIENT ...: sets the arrays connections and threads to what runs, an entry each
-  local line state name='' running='' query='SHOW ALL SLAVES STATUS'
+look_at_replication() { # FLAVOUR CLIENT ...: sets the arrays connections, threads (that run) and troubles, an entry each
+  local line state name='' running='' trouble='' first=yes query='SHOW ALL SLAVES STATUS'
   [ "$1" = mariadb ] || query='SHOW REPLICA STATUS'
   shift
-  connections=() threads=()
+  connections=() threads=() troubles=()
   state=$("$@" --column-names --vertical --execute "$query") || return
   while IFS= read -r line; do
     line=${line#"${line%%[! ]*}"}
     case $line in
       '*****'*)
-        if [ -n "$running" ]; then
-          connections+=("$name") threads+=("${running#, }")
-        fi
-        name='' running=''
+        [ "$first" = yes ] || connections+=("$name") threads+=("${running#, }") troubles+=("$trouble")
+        first=no name='' running='' trouble=''
         ;;
       Connection_name:* | Channel_Name:*)
         name=${line#*:}
@@ -40,45 +44,105 @@ running_replication() { # FLAVOUR CLIENT ...: sets the arrays connections and th
       # "Connecting" runs too: the server tries again and again.
       Slave_IO_Running:*[!o] | Replica_IO_Running:*[!o]) running+=', IO_THREAD' ;;
       Slave_SQL_Running:*[!o] | Replica_SQL_Running:*[!o]) running+=', SQL_THREAD' ;;
+      Last_IO_Error:' '?* | Last_SQL_Error:' '?*) trouble+="; ${line#*: }" ;;
     esac
   done <<<"$state"$'\n*****'
 }
 
 stop_replication() { # CLIENT ...: stops every connection that runs, for this session's time
-  local index flavour message connections threads
-  message=$(replication_flavour "$@" 2>&1 && running_replication "$REPLY" "$@" 2>&1) ||
+  local index server flavour message connections threads troubles
+  exec {replication_lock}<"$run_root"
+  until flock -n "$replication_lock"; do watch 0.2; done
+  message=$({ identify_server "$@" && look_at_replication "$flavour" "$@"; } 2>&1) ||
     fail replication "cannot ask whether replication runs: $message"
-  replication_flavour "$@"
-  flavour=$REPLY
-  running_replication "$flavour" "$@"
+  identify_server "$@" && look_at_replication "$flavour" "$@"
+  join_in "$@"
   for index in "${!connections[@]}"; do
-    on_undo replication start_replication "$flavour" "${connections[index]}" "${threads[index]}" "$@"
+    [ -n "${threads[index]}" ] || continue
+    on_undo replication start_replication "$server" "$flavour" "${connections[index]}" "${threads[index]}" "$@"
     replication_statement "$flavour" STOP "${connections[index]}"
-    message=$("$@" --execute "$REPLY" 2>&1) || fail replication "cannot stop replication: $message"
+    # In a job, because the server may have to end a large transaction first.
+    run_job stop "$@" --execute "$REPLY" ||
+      fail replication "cannot stop replication: $(<"$run_directory/stop.err")"
   done
-  emit replication-stopped connections="${#connections[@]}"
+  exec {replication_lock}<&-
+  replication_lock=
+  emit replication-stopped connections="$(find "$run_directory" -name 'undo.*.replication' -printf x | wc -c)"
 }
 
-start_replication() { # FLAVOUR CONNECTION THREADS CLIENT ...: starts it, and sees that it runs
-  local flavour=$1 name=$2 wanted=$3 index try connections threads
+others_entries() { # SERVER DIRECTORY: sets the array entries to those for that server of all runs but that one
+  local file words
+  entries=()
+  for file in "$run_root"/run.*/undo.*.replication; do
+    [ "${file%/*}" != "$2" ] || continue
+    # What vanishes while we look was the entry of a run that is done with it.
+    eval "words=($(cat -- "$file" 2>/dev/null))"
+    [ "${words[1]-}" != "$1" ] || entries+=("$file")
+  done
+}
+
+join_in() { # CLIENT ...: shares in what others have stopped: whoever ends last, dead runs included, shall start it
+  local file words entries known=''
+  others_entries "$server" "$run_directory"
+  for file in "${entries[@]}"; do
+    eval "words=($(cat -- "$file" 2>/dev/null))"
+    [ ${#words[@]} -gt 5 ] && [[ $known != *"<${words[*]:1:4}>"* ]] || continue
+    known+="<${words[*]:1:4}>"
+    on_undo replication "${words[@]:0:5}" "$@"
+  done
+}
+
+is_needed_by_others() { # SERVER FLAVOUR CONNECTION THREADS: whether a run that lives, and so will start it, needs it stopped
+  local file words entries
+  others_entries "$1" "${entry%/*}"
+  for file in "${entries[@]}"; do
+    eval "words=($(cat -- "$file" 2>/dev/null))"
+    [ "${words[*]:1:4}" = "$*" ] && run_lives "${file%/*}" && return 0
+  done
+  return 1
+}
+
+start_replication() { # SERVER FLAVOUR CONNECTION THREADS CLIENT ...: starts it, unless others need it stopped
+  local lock
+  exec {lock}<"$run_root" && flock -w 60 "$lock" || {
+    echo "connection '$3': another transfer has kept the lock on $run_root for a minute"
+    return 1
+  }
+  if is_needed_by_others "${@:1:4}"; then
+    : >"${entry%/*}/left-to-others"
+  else
+    start_connection "${@:2}" || return
+  fi
+  # Before the lock goes: others would count on it.
+  rm -f -- "$entry"
+}
+
+start_connection() { # FLAVOUR CONNECTION THREADS CLIENT ...: starts it, and sees that it runs
+  local flavour=$1 name=$2 wanted=$3 index try trouble='' connections threads troubles
   shift 3
   replication_statement "$flavour" START "$name" "$wanted"
   "$@" --execute "$REPLY" || return
   for try in {1..50}; do
-    running_replication "$flavour" "$@" || return
+    look_at_replication "$flavour" "$@" || return
     for index in "${!connections[@]}"; do
-      [ "${connections[index]}" = "$name" ] && [ "${threads[index]}" = "$wanted" ] && return 0
+      [ "${connections[index]}" = "$name" ] || continue
+      trouble=${troubles[index]}
+      # More may run by now than ran before.
+      [[ ${threads[index]} == *"$wanted"* ]] && return 0
     done
     sleep 0.1
   done
-  echo "connection '$name': $wanted did not start to run within $((try / 10)) seconds"
+  echo "connection '$name': $wanted did not start to run within $((try / 10)) seconds$trouble"
   return 1
 }
 
 resume_replication() { # starts again what stop_replication stopped
-  if undo "$run_directory" replication; then
-    emit replication-runs
+  compgen -G "$run_directory/undo.*.replication" >/dev/null || return 0
+  rm -f -- "$run_directory/left-to-others"
+  undo "$run_directory" replication || return
+  if [ -e "$run_directory/left-to-others" ]; then
+    emit replication-left
   else
-    emit replication-broken
+    emit replication-runs
   fi
 }

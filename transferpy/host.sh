@@ -152,16 +152,20 @@ remove_run_directory() { # PATH
 
 # --- what dead runs left ----------------------------------------------------------------------------------------------
 
+run_lives() { # DIRECTORY: whether the process that the run with that run directory belongs to lives
+  local start=${1##*.} name=${1%.*}
+  process_start "${name##*.}" && [ "$REPLY" = "$start" ]
+}
+
 finish_dead_runs() { # undoes what sessions left that were killed before they could
-  local directory name pid start mine
+  local directory name mine
   process_start $$ || return 0
   mine=$$.$REPLY
   for directory in "$run_root"/run.*; do
     [ -d "$directory" ] && [ ! -L "$directory" ] || continue
+    ! run_lives "$directory" || continue
     name=${directory##*/run.}
-    start=${name##*.} name=${name%.*}
-    pid=${name##*.} name=${name%.*}
-    process_start "$pid" && [ "$REPLY" = "$start" ] && continue
+    name=${name%.*.*}
     # Renaming claims the work: of two runs that find it at once, one goes on. A claimer that dies is a dead run again.
     mv -nT -- "$directory" "$run_root/run.$name.$mine" 2>/dev/null || continue
     directory=$run_root/run.$name.$mine

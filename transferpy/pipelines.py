@@ -137,8 +137,18 @@ def archive(name: str) -> Command:
 
 
 def extract() -> Drain:
-    """Return the stage that unpacks such an archive, or a tarball of others, into the working directory."""
+    """Return the stage that unpacks such an archive into the working directory."""
     return Drain(Command(("tar", "--extract", *_EXTRACT, "-b", _TAR_BLOCKS, "--file=-")))
+
+
+def extract_tarball() -> Drain:
+    """Return the stage that unpacks a tarball of others into the working directory.
+
+    tar ends with status 0 also on one that was cut between two members; what it found at the end it says only with
+    ``--block-number``.
+    """
+    end = ("--block-number", join("--index-file=", RUN_DIRECTORY, "/tarball.end"))
+    return Drain(Command(("tar", "--extract", *_EXTRACT, *end, "-b", _TAR_BLOCKS, "--file=-")))
 
 
 def read(name: str) -> Command:

@@ -19,6 +19,7 @@ from transferpy.pipelines import (
     decompress,
     decompressors,
     extract,
+    extract_tarball,
     gzip_codec,
     netcat,
     read,
@@ -102,6 +103,7 @@ def questions(request: TransferRequest, addresses: Mapping[str, tuple[str, ...]]
                 (index, target.path, name) for index, target in enumerate(request.targets) if target.host == host
             ),
             netcat=not request.options.encrypt,
+            owner=request.options.owner if any(target.host == host for target in request.targets) else "",
         )
     return asked
 
@@ -243,7 +245,7 @@ class _Planner(Situation):
                 return (extract(),)
             case TransferType.DECOMPRESS:
                 program = first_there(decompressors(*self.source_host.magic) or (), host)
-                return (decompress(program), extract()) if program else (extract(),)
+                return (decompress(program), extract_tarball()) if program else (extract_tarball(),)
             case TransferType.XTRABACKUP:
                 return (MariaDB.unpack(first_there(MariaDB.UNPACK_TOOLS, host) or MariaDB.UNPACK_TOOLS[0]),)
 

@@ -153,6 +153,8 @@ class HostFacts:
         routes: by the target's index, how the source reaches it.
         targets: by the target's index, what stands at its path.
         finished: the dead runs that the preflight cleaned up behind.
+        unknown_owner: the user or group of the owner asked for that the host does not know, else empty.
+        not_undone: what it could not undo of dead runs: an entry of their undo lists each, and why.
     """
 
     host: str
@@ -167,6 +169,8 @@ class HostFacts:
     routes: Mapping[int, RouteFacts] = field(default_factory=dict)
     targets: Mapping[int, TargetFacts] = field(default_factory=dict)
     finished: tuple[str, ...] = ()
+    not_undone: tuple[tuple[str, str], ...] = ()
+    unknown_owner: str = ""
     memory: int = 0
     magic: tuple[bytes, bytes] = (b"", b"")
     database: DatabaseFacts | None = None
@@ -200,6 +204,7 @@ class Questions:
         routes: the targets, for the source.
         targets: index, directory and final name of each target on this host.
         netcat: whether its netcats matter.
+        owner: who is to own the copy, for targets.
     """
 
     source_path: str | None = None
@@ -209,6 +214,7 @@ class Questions:
     routes: tuple[Route, ...] = ()
     targets: tuple[tuple[int, str, str], ...] = ()
     netcat: bool = False
+    owner: str = ""
 
 
 def preflight_script(run_id: str, questions: Questions) -> str:
@@ -227,6 +233,7 @@ def preflight_script(run_id: str, questions: Questions) -> str:
     if questions.targets:
         calls.append(("firewall_facts",))
     calls += [("target_facts", str(index), directory, name) for index, directory, name in questions.targets]
+    calls += [("owner_facts", questions.owner)] if questions.owner else []
     calls.append(("emit", "asked"))
     package = resources.files("transferpy")
     texts = [(package / name).read_text(encoding="utf-8") for name in ("host.sh", "database.sh", "preflight.sh")]
@@ -247,6 +254,7 @@ def parse_facts(host: str, run_id: str, questions: Questions, lines: Iterable[st
         "asked" in by_name
         and (facts.source is not None) == (questions.source_path is not None)
         and (facts.database is not None) == bool(questions.database)
+        and ("owner" in by_name) == bool(questions.owner)
         and facts.targets.keys() == {index for index, _, _ in questions.targets}
         and facts.routes.keys() <= {route.index for route in questions.routes}
     )
@@ -273,6 +281,8 @@ def _facts(host: str, by_name: Mapping[str, Sequence[Event]]) -> HostFacts:
         database=_database(by_name["database"][0]) if "database" in by_name else None,
         backup_versions={event.fields["tool"]: event.text("version") for event in by_name.get("backup", ())},
         finished=tuple(event.fields["run"] for event in by_name.get("finished-dead-run", ())),
+        unknown_owner=by_name["owner"][0].fields["unknown"] if "owner" in by_name else "",
+        not_undone=tuple((event.text("entry"), event.text("text")) for event in by_name.get("undo-failed", ())),
     )
 
 

@@ -130,6 +130,14 @@ route_facts() { # INDEX HOST [ADDRESS ...]: how this host reaches a target, and 
   done
 }
 
+owner_facts() { # USER[:GROUP]: whether this host knows both
+  local user=${1%%:*} group=${1#*:} unknown=''
+  # As chown does, names before numbers.
+  getent passwd "$user" >/dev/null || [[ $user != *[!0-9]* ]] || unknown=$user
+  [[ $1 != *:* ]] || getent group "$group" >/dev/null || [[ $group != *[!0-9]* ]] || unknown=$group
+  emit owner unknown="$unknown"
+}
+
 target_facts() { # INDEX DIRECTORY FINAL-NAME
   local path=$2 state=directory real='' ancestors=() above space inodes final content
   [[ $path == /* ]] || path=./$path

@@ -136,6 +136,8 @@ class Problems(Situation):
             yield f"{facts.host}: ss is missing (Debian package iproute2), and so is netstat (net-tools)"
         if not self.options.encrypt and not best_netcat(facts):
             yield f"{facts.host}: nc is missing (Debian package netcat-openbsd); only --no-encrypt needs it"
+        if facts.unknown_owner:
+            yield f"{facts.host}: knows no {facts.unknown_owner}, who is to own the copy (--owner)"
         backend = {FirewallChoice.IPTABLES: "iptables", FirewallChoice.NFTABLES: "nft"}.get(self.options.firewall)
         if backend and facts.targets and backend not in "".join(facts.firewalls):
             yield f"{facts.host}: {backend} is missing (Debian package {PACKAGES[backend]}), which --firewall asks for"

@@ -48,8 +48,9 @@ finish() {
   stop_processes "$job" || undone=no
   cd /
   [ -z "${port_lock-}" ] || exec {port_lock}>&-
-  ! compgen -G "$run_directory/undo.*.replication" >/dev/null || resume_replication
-  undo "$run_directory" || undone=no
+  [ -z "${replication_lock-}" ] || exec {replication_lock}<&-
+  # A source has nothing else to undo.
+  resume_replication && undo "$run_directory" || undone=no
   [ "$undone" = no ] || remove_run_directory "$run_directory"
   emit end status="$status" undone="$undone"
   exit "$status"
@@ -387,6 +388,7 @@ says_completed() { # FILE: whether that log of a backup tool ends as it does onl
 check_backup_log() { # FILE
   says_completed "$1" || {
     tail -n 20 -- "$1" >&2
+    echo "the log of the backup does not end with 'completed OK!'" >&2
     return 1
   }
 }
@@ -473,12 +475,14 @@ target_checks_xtrabackup() { # that the copy is one, and where in the binary log
     [ ! -s "${file}_binlog_info" ] || position=$(<"${file}_binlog_info")
     [ ! -s "${file}_slave_info" ] || replica=$(<"${file}_slave_info")
   done
-  [ -n "$info" ] || fail content "the backup that arrived has no info file"
+  [ -n "$info" ] || fail content "the backup that arrived has no info file: it is not whole"
   emit position binlog="$(encode "$position")" replica="$(encode "$replica")"
 }
 
 target_checks_decompress() { # that there is one directory at the top, and nothing that wanted to be elsewhere
   local tops
+  grep -qs 'Block of NULs' "$run_directory/tarball.end" ||
+    fail content "the tarball has no mark at its end: it is not whole"
   ! grep -q '^tar: Removing leading' "$run_directory"/receive.*.err ||
     fail content "the tarball has absolute names or names with .."
   mapfile -d '' -t tops < <(find . -mindepth 1 -maxdepth 1 -print0)
