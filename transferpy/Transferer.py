@@ -195,19 +195,11 @@ class Transferer:
             logger.error("%s: failed: %s", target.location, error)  # noqa: TRY400 # not a bug, no traceback
             return error.exit_status
         finally:
-<<<<<<< Updated upstream
             if copy:
                 self._conversation.end(copy.target_session)
             source = self._source_session
             if source and not (source.alive and (copy is None or copy.source_is_free)):
                 self._conversation.end(source)
-=======
-            if session:
-                self._conversation.end(session)
-            # One that is still at a stream that failed would not listen to the next target's order.
-            if self._source_session and (not self._source_session.alive or self._source_session.busy):
-                self._conversation.end(self._source_session)
->>>>>>> Stashed changes
                 self._source_session = None
         return 0
 
@@ -290,7 +282,6 @@ class _Copy:
         words = (self.target.label, self.target.address, port, target.seen["ready"].fields["certificate"])
         self.sending = True
         self.conversation.order(source, "send", *words)
-        source.sending = f"send_{self.target.label}"
 
     def _wait_for(self, event: str, *sessions: Session) -> None:
         """Wait until each of ``sessions`` has sent an event of that name."""
@@ -446,18 +437,17 @@ class _Copy:
             return f"{what}; which files could not be found out: {error}"
 
 
-<<<<<<< Updated upstream
 def _failed_checks(session: Session) -> Iterator[tuple[str, str]]:
     """Yield the name of each job beside the stream that failed, and why."""
     for job in ("manifest", "stamps", "digest", "backup", "prepare", "owner", "sync"):
         status = max(session.statuses.get(job, (0,)))
         if status:
             yield job, _stage_failure(session, job, "-", job, status)
-=======
+
+
 def _amount(plan: TransferPlan) -> str:
     is_server = plan.options.transfer_type is TransferType.XTRABACKUP
     return ("a server of " if is_server else "") + size(plan.facts.bytes)
->>>>>>> Stashed changes
 
 
 def size(number: float) -> str:
