@@ -72,7 +72,6 @@ class Session:
         error: why the session cannot go on.
         stopping: whether it was told to stop.
         replication_error: why replication does not run again, as long as it does not.
-        sending: the job of the last stream that it was told to send.
     """
 
     def __init__(self, host: str) -> None:
@@ -86,12 +85,6 @@ class Session:
         self.error: TransferpyError | None = None
         self.stopping = False
         self.replication_error = ""
-        self.sending = ""
-
-    @property
-    def busy(self) -> bool:
-        """Whether a stream that it was told to send has not ended there."""
-        return self.sending != "" and self.sending not in self.statuses
 
     @property
     def alive(self) -> bool:
