@@ -48,7 +48,7 @@ firewall_facts() { # what may filter the input of this host, each in its tool's 
 }
 
 source_facts() { # PATH: what is there, and how much
-  local path=$1 directory kind='' identity='' totals='' error=''
+  local path=$1 directory kind='' identity='' counted='' totals='disk=0 inodes=0 files=0 bytes=0 sockets=0' error=''
   [[ $path == /* ]] || path=./$path
   while [[ $path == *?/ ]]; do path=${path%/}; done
   # A slash at the end means what the name points to; without it a symbolic link is copied as one.
@@ -58,8 +58,8 @@ source_facts() { # PATH: what is there, and how much
   directory=${path%/*}
   read -r kind identity < <(find "$path" -maxdepth 0 -printf '%y %D:%i\n' 2>/dev/null)
   # Files with several names count once, holes do not count: that is what the copy will need.
-  [ -z "$kind" ] || {
-    read -r totals
+  [ -z "$kind" ] || [ "$path" = / ] || {
+    read -r counted && totals=$counted # nothing without awk, which the plan will miss
     IFS= read -r error
   } < <(find "$path" -printf '%y %D:%i %n %b %s\n' 2>&1 | awk '
     NF != 5 || $1 !~ /^.$/ { error = $0; next }

@@ -164,13 +164,16 @@ def main() -> int:
     _replace_closed_streams()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # what the libraries under us warn their developers of
-    with _console_logging(), signals() as received:
-        status = 1
-        with suppress(Interrupted):
-            status = _transfer()
-        if received:
-            logger.error("ended by %s", received[0].name)
-            status = 128 + received[0]
+    try:
+        with _console_logging(), signals() as received:
+            status = 1
+            with suppress(Interrupted):
+                status = _transfer()
+            if received:
+                logger.error("ended by %s", received[0].name)
+                status = 128 + received[0]
+    finally:
+        _drop_what_nobody_takes()
     return status
 
 
@@ -377,3 +380,14 @@ def _replace_closed_streams() -> None:
             stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115  # stays open, as what it replaces
             os.set_inheritable(stream.fileno(), True)  # noqa: FBT003  # takes no keyword
             setattr(sys, name, stream)
+
+
+def _drop_what_nobody_takes() -> None:
+    """Lose what a standard stream does not take: for that Python would exit with 120, whatever became of the run."""
+    for stream in filter(None, (sys.__stdout__, sys.__stderr__)):
+        try:
+            stream.flush()
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)

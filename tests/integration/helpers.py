@@ -59,14 +59,19 @@ def start_transfer(
 
 
 def collect(process: subprocess.Popen[bytes], *, timeout: float = 120) -> Result:
-    """Wait for a command that `start_transfer` has started; after `timeout` seconds it is killed and that raised."""
+    """Wait for a command that `start_transfer` has started; after `timeout` seconds it is killed and that raised.
+
+    No run ever shows a traceback, so this fails for one.
+    """
     try:
         stdout, stderr = process.communicate(timeout=timeout)
     except BaseException:
         process.kill()
         process.wait()
         raise
-    return Result(status=process.returncode, stdout=os.fsdecode(stdout or b""), stderr=os.fsdecode(stderr or b""))
+    result = Result(status=process.returncode, stdout=os.fsdecode(stdout or b""), stderr=os.fsdecode(stderr or b""))
+    assert "Traceback (most recent call last)" not in result.stdout + result.stderr, result.stderr
+    return result
 
 
 def transfer(
@@ -79,10 +84,9 @@ def transfer(
 ) -> Result:
     """Run the command on the orchestration host to its end; with `check` it must succeed.
 
-    No run ever ends with a traceback or with output of cumin's own on the console, so this fails for either.
+    No run ever shows a traceback or cumin's own output on the console, so this fails for either.
     """
     result = collect(start_transfer(lab, *argv, python=python, env=env), timeout=timeout)
-    assert "Traceback (most recent call last)" not in result.stdout + result.stderr, result.stderr
     assert result.stdout == "" or argv[:1] in {("--help",), ("--version",)}, result.stdout
     assert not check or result.status == 0, result.stderr
     return result

@@ -702,7 +702,9 @@ sys.exit(transferpy.transfer.main())
 def driver(shell: str, script: str, report: Path, **streams: Any) -> "subprocess.Popen[str]":
     """Start the driver from bash, after the commands in ``shell``."""
     command = ["bash", "-c", f'{shell}\nexec "$@"', "--", sys.executable, "-c", DRIVER, script, str(report), *WORDS]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    # Not with what a developer may have set for Python, such as PYTHONUNBUFFERED, which hides what is written too late.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment["PYTHONPATH"] = str(ROOT)
     return subprocess.Popen(command, text=True, env=environment, **streams)
 
 
@@ -737,6 +739,19 @@ class TestBrokenStreams:
                 ["bash", "-c", command, sys.executable], cwd=ROOT, capture_output=True, text=True, check=False
             )
             assert (process.returncode, process.stderr) == (0, "")
+
+    def test_help_that_nobody_reads_to_its_end_is_no_failure(self) -> None:
+        command = 'set -o pipefail; "$0" -m transferpy --help | :'
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        process = subprocess.run(
+            ["bash", "-c", command, sys.executable],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (process.returncode, process.stderr) == (0, "")
 
     def test_a_command_line_that_is_no_utf8_is_told_of(self) -> None:
         command = [sys.executable.encode(), b"-m", b"transferpy", b"caf\xe9", b"db2:/srv"]
