@@ -328,6 +328,21 @@ def test_a_run_under_nohup_with_its_terminal_gone_goes_on(ready: Lab) -> None:
     assert_as_before(ready, before)
 
 
+def test_a_run_that_was_stopped_for_longer_than_its_time_limits_goes_on(ready: Lab) -> None:
+    source, target = ready["db1"], ready["db2"]
+    source.shape(SLOW)
+    with Run(ready, "--idle-timeout", "3", DATA, INTO) as run:
+        run.wait_for_stream(target)
+        run.process.send_signal(signal.SIGSTOP)
+        stopped = time.monotonic()
+        assert eventually(lambda: time.monotonic() - stopped > 6)
+        run.process.send_signal(signal.SIGCONT)
+        source.shape(None)
+        result = run.end()
+    assert result.status == 0, result.stderr
+    assert copies(source, target, "data") == 1
+
+
 @pytest.mark.parametrize("ending", [0, TERM])
 def test_a_run_without_standard_streams_works_and_cleans_up(ready: Lab, ending: int) -> None:
     source, target = ready["db1"], ready["db2"]
