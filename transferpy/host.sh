@@ -138,7 +138,8 @@ take_back() { # DIRECTORY: removes from it what a session that could not finish 
 remove_port_file() { # PATH: removes the lock file of a port, unless another run holds it by now
   local lock
   { exec {lock}<"$1"; } 2>/dev/null || return 0
-  if flock -n "$lock" && [ "$1" -ef "/proc/self/fd/$lock" ]; then
+  # A process that inherited the lock may take a moment to end.
+  if flock -w 1 "$lock" && [ "$1" -ef "/proc/self/fd/$lock" ]; then
     rm -f -- "$1"
   fi
   exec {lock}<&-

@@ -293,6 +293,7 @@ report_list() { # EVENT FILE: the digest of a list of records, and how many ther
 # --- the two roles ----------------------------------------------------------------------------------------------------
 
 enter() { # DIRECTORY: makes it the working directory; PWD is then its path without symbolic links
+  [[ $1 == /* ]] || set -- "./$1" # to cd, a dash means something else
   cd -P -- "$1" 2>/dev/null || fail host "cannot enter the directory $1"
 }
 

@@ -71,6 +71,11 @@ def test_the_clean_up_behind_a_dead_run_leaves_the_lock_of_its_heir(tmp_path: Pa
     assert in_session(tmp_path, 'remove_port_file "$run_root/port.4400"; echo $?') == b"0\n"
 
 
+def test_a_child_that_takes_a_moment_to_end_keeps_no_file(tmp_path: Path) -> None:
+    script = 'take_port 4400; sleep 0.3 >/dev/null & release_port; echo "$run_root"/port.*'
+    assert in_session(tmp_path, script) == f"{tmp_path}/run/port.*\n".encode()
+
+
 BUSY = "listening() { ports=(22 %s); }\n"
 
 
