@@ -57,14 +57,18 @@ job_processes() { # JOB: sets the array pids to the processes of that job, this 
 }
 
 stop_processes() { # JOB: ends all its processes but this one: TERM, and KILL after two seconds
-  local signal pids count=0
-  job_processes "$1"
+  local signal pids pid told end
   for signal in TERM KILL; do
-    [ ${#pids[@]} -eq 0 ] && return 0
-    kill -s "$signal" -- "${pids[@]}" 2>/dev/null
-    for ((count = 0; count < 40; count++)); do
+    told=' ' end=$((EPOCHSECONDS + 3)) # the first of these may be short
+    while :; do
       job_processes "$1"
-      [ ${#pids[@]} -eq 0 ] && return 0
+      [ ${#pids[@]} -gt 0 ] || return 0
+      for pid in "${pids[@]}"; do
+        # Each once, but also those that were born after the last look.
+        [[ $told == *" $pid "* ]] || kill -s "$signal" -- "$pid" 2>/dev/null
+        told+="$pid "
+      done
+      ((EPOCHSECONDS < end)) || break
       sleep 0.05
     done
   done
@@ -105,21 +109,31 @@ undo() { # DIRECTORY [GROUP]: runs its entries, newest first; an entry that fail
 }
 
 delete_while_present() { # TOOL SPECIFICATION ...: takes an iptables rule out of INPUT, as often as it stands there
-  local tool=$1
+  local tool=$1 message
   shift
-  while "$tool" -w 30 -C INPUT "$@" 2>/dev/null; do
+  while message=$("$tool" -w 30 -C INPUT "$@" 2>&1); do
     "$tool" -w 30 -D INPUT "$@" || return
   done
+  # With status 1 it says that the rule is not there; anything else, such as a lock that is held, says nothing of it.
+  [ $? -eq 1 ] || {
+    printf '%s\n' "$message"
+    return 1
+  }
 }
 
 nft_delete_commented() { # FAMILY TABLE CHAIN COMMENT: takes out the rules that carry the comment
   # By comment and not by a handle kept from before: after a reload of the rules a handle can be another rule's.
-  local rule
+  local rule rules
+  rules=$(nft -a list chain "$1" "$2" "$3" 2>&1) || {
+    [[ $rules != *'No such file or directory'* ]] || return 0 # the chain is gone, and the rule with it
+    printf '%s\n' "$rules"
+    return 1
+  }
   while IFS= read -r rule; do
     case $rule in
       *"comment \"$4\""*"# handle "*) nft delete rule "$1" "$2" "$3" handle "${rule##*# handle }" || return ;;
     esac
-  done < <(nft -a list chain "$1" "$2" "$3" 2>/dev/null)
+  done <<<"$rules"
   return 0
 }
 

@@ -93,6 +93,13 @@ class TestJobs:
             assert psutil.wait_procs(children, TIMEOUT)[1] == []
             assert bystander.poll() is None
 
+    def test_a_process_that_is_born_meanwhile_is_ended_in_the_same_way(self, tmp_path: Path) -> None:
+        (tmp_path / "child.sh").write_text("trap 'touch told; exit' TERM; while :; do sleep 0.05; done")
+        parent = "trap 'bash child.sh >/dev/null & exit' TERM; sleep 60 & echo ready; wait"
+        with running(parent, JOB, job=JOB, cwd=tmp_path):
+            assert on_host(tmp_path, f"stop_processes {JOB}; echo $?") == b"0\n"
+            assert (tmp_path / "told").exists()
+
     def test_a_job_without_processes_is_ended_already(self, tmp_path: Path) -> None:
         assert on_host(tmp_path, f"stop_processes {JOB}; echo $?") == b"0\n"
 
