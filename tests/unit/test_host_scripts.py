@@ -223,8 +223,25 @@ class TestUndoCommands:
         output = on_host(tmp_path, f"{fake} nft_delete_commented inet fw in transferpy-r1")
         assert output == b"delete rule inet fw in handle 3\ndelete rule inet fw in handle 66\n"
 
-    def test_a_chain_that_is_gone_has_no_rules_to_delete(self, tmp_path: Path) -> None:
-        assert on_host(tmp_path, "nft() { return 1; }; nft_delete_commented inet fw in c; echo $?") == b"0\n"
+    @pytest.mark.parametrize(
+        ("command", "said", "status"),
+        [
+            ("nft_delete_commented inet fw in c", "Error: No such file or directory", 0),
+            ("nft_delete_commented inet fw in c", "Error: Operation not permitted", 1),
+            ("delete_while_present nft -s a", "iptables: Bad rule (does a matching rule exist in that chain?).", 0),
+        ],
+    )
+    def test_a_rule_that_is_gone_with_its_chain_is_deleted(
+        self, tmp_path: Path, command: str, said: str, status: int
+    ) -> None:
+        fake = f"nft() {{ echo '{said}' >&2; return 1; }}\n"
+        output = on_host(tmp_path, f"{fake} {command}; echo $?").decode()
+        assert output == (f"{said}\n{status}\n" if status else "0\n")
+
+    def test_a_lock_that_others_hold_does_not_pass_for_a_rule_that_is_gone(self, tmp_path: Path) -> None:
+        fake = "tool() { echo 'Another app is currently holding the xtables lock' >&2; return 4; }\n"
+        output = on_host(tmp_path, f"{fake} delete_while_present tool -s a; echo $?")
+        assert output == b"Another app is currently holding the xtables lock\n1\n"
 
     def test_a_rule_of_nft_that_cannot_be_deleted_is_a_failure(self, tmp_path: Path) -> None:
         fake = """nft() { [ "$1" = -a ] && echo 'accept comment "c" # handle 3'; }\n"""
