@@ -188,20 +188,24 @@ class Transferer:
     def _copy(self, plan: TransferPlan, target: TargetPlan) -> int:
         """Copy to one target and return its exit status."""
         copy: _Copy | None = None
+        status = 0
+        last = target is plan.targets[-1]
         try:
             copy = _Copy(self._conversation, plan, target, *self._start_sessions(plan, target))
-            copy.run(last=target is plan.targets[-1])
+            copy.run(last=last)
         except TransferpyError as error:
             logger.error("%s: failed: %s", target.location, error)  # noqa: TRY400 # not a bug, no traceback
-            return error.exit_status
+            status = error.exit_status
         finally:
             if copy:
                 self._conversation.end(copy.target_session)
-            source = self._source_session
-            if source and not (source.alive and (copy is None or copy.source_is_free)):
-                self._conversation.end(source)
-                self._source_session = None
-        return 0
+        if copy and not last:
+            copy.let_source_finish()
+        source = self._source_session
+        if source and not (source.alive and (copy is None or copy.source_is_free)):
+            self._conversation.end(source)
+            self._source_session = None
+        return status
 
     def _start_sessions(self, plan: TransferPlan, target: TargetPlan) -> tuple[Session, Session]:
         if self._source_session is None:
@@ -262,6 +266,13 @@ class _Copy:
         session, job, _ = self._jobs[0]
         failed = any(session.statuses.get(job, ())) or any(_failed_checks(session))
         return not self.sending or failed or not session.seen.keys().isdisjoint({"changed", "checked"})
+
+    def let_source_finish(self) -> None:
+        """Wait for the checks of a source whose stream went well: what they find counts for the next target too."""
+        session, job, _ = self._jobs[0]
+        if job in session.statuses:
+            with suppress(TransferpyError):  # then it is no longer alive
+                self.conversation.wait(session, until=lambda: self.source_is_free)
 
     # --- do
 

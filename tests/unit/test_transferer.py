@@ -34,6 +34,11 @@ def _log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
 
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transferpy.conversation._SILENCE", 4.0)
+
+
 def source_session(targets: int = 1, **orders: Any) -> ScriptedSession:
     """Return a session that sends well, but for ``orders``: send_0 and such."""
     sends = {f"send {n} 198.18.0.2 4400 c2": orders.get(f"send_{n}", (SENT.format(n), *LISTS)) for n in range(targets)}
@@ -287,7 +292,7 @@ class TestSource:
                 "db1 to db2: the stream stood still for 1 seconds, after 0 B",
             ),
             ((), ("listening port=4400", "stages job=receive statuses=0,0,2"), 6, "db2: tar failed with status 2"),
-            # it still digests, which may take it hours
+            # it still digests, and then falls silent
             (
                 (SENT.format(0), LISTS[0]),
                 ("listening port=4400", "connected", RECEIVED, "stages job=digest statuses=1"),
@@ -297,6 +302,7 @@ class TestSource:
             (("stages job=send_0",), ("listening port=4400",), 3, "db1: the session sent nonsense: stages job=send_0"),
         ],
     )
+    @pytest.mark.usefixtures("_impatient")
     def test_a_source_that_cannot_serve_the_next_target_is_replaced(
         self,
         send: tuple[Said, ...],
