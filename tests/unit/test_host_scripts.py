@@ -247,12 +247,12 @@ class TestUndoCommands:
         fake = """nft() { [ "$1" = -a ] && echo 'accept comment "c" # handle 3'; }\n"""
         assert on_host(tmp_path, f"{fake} nft_delete_commented inet fw in c; echo $?") == b"1\n"
 
-    @pytest.mark.parametrize("name", HOSTILE_NAMES)
-    def test_a_staging_directory_is_removed_with_all_it_holds(self, tmp_path: Path, name: str) -> None:
-        (tmp_path / name / name).mkdir(parents=True)
+    def test_a_staging_directory_of_any_name_is_removed_with_all_it_holds(self, tmp_path: Path) -> None:
         (tmp_path / "other").mkdir()
-        remove = render_command(Command(("remove_directory", str(tmp_path / name))))
-        assert on_host(tmp_path, f"{remove}; {remove}; echo $?") == b"0\n"
+        for name in HOSTILE_NAMES:
+            (tmp_path / name / name).mkdir(parents=True)
+        removing = [render_command(Command(("remove_directory", str(tmp_path / name)))) for name in HOSTILE_NAMES]
+        assert on_host(tmp_path, " && ".join((*removing, *removing, "echo done"))) == b"done\n"
         assert [path.name for path in tmp_path.iterdir()] == ["other"]
 
     def test_a_link_or_a_file_in_place_of_a_staging_directory_stays(self, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_never_two_have_a_port_however_fast_it_changes_hands(tmp_path: Path) -> 
     """Between opening and locking its file, a lock can be released and the file removed; such a lock is nobody's."""
     churn = """
         echo ready; read -r
-        for ((won = tries = 0; won < 20 && tries < 100000; tries++)); do
+        for ((won = tries = 0; won < 10 && tries < 100000; tries++)); do
           take_port 4400 || continue
           mkdir critical || echo "two at once"
           rmdir critical
@@ -56,7 +56,7 @@ def test_never_two_have_a_port_however_fast_it_changes_hands(tmp_path: Path) -> 
     with ExitStack() as stack:
         runs = [stack.enter_context(running(session_script(tmp_path, churn), cwd=tmp_path)) for _ in range(4)]
         tell(*runs)
-        assert [run.communicate(timeout=TIMEOUT)[0] for run in runs] == [b"20\n"] * 4
+        assert [run.communicate(timeout=TIMEOUT)[0] for run in runs] == [b"10\n"] * 4
     assert port_files(tmp_path) == []
 
 

@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from bash import HOSTILE_NAMES, output_of
+from bash import HOSTILE_NAMES, NASTIEST_NAMES, output_of
 from host_text import RUN, events, host_script
 
 from transferpy.commands import Command, render_assignment, render_command
@@ -163,7 +163,7 @@ class TestRoutes:
 
 
 class TestSource:
-    @pytest.mark.parametrize("name", HOSTILE_NAMES)
+    @pytest.mark.parametrize("name", NASTIEST_NAMES)
     def test_a_file_of_any_name_in_a_directory_of_any_name(self, tmp_path: Path, name: str) -> None:
         directory = tmp_path / name
         directory.mkdir()
@@ -242,7 +242,7 @@ class TestSource:
 
 
 class TestTarget:
-    @pytest.mark.parametrize("name", HOSTILE_NAMES)
+    @pytest.mark.parametrize("name", NASTIEST_NAMES)
     def test_a_directory_of_any_name(self, tmp_path: Path, name: str) -> None:
         directory = tmp_path / name
         directory.mkdir()
