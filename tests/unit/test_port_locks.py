@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from bash import run_bash
-from host_text import TIMEOUT, events, heard, in_session, running, session_script, tell
+from host_text import TIMEOUT, heard, in_session, running, session_script, tell, the_error
 
 TAKE = "echo ready; read -r; take_port 4400 && echo won || echo lost; read -r\n"
 
@@ -103,7 +103,7 @@ def test_a_port_that_another_run_reserved_is_passed_over(tmp_path: Path) -> None
 )
 def test_without_a_port_the_session_fails(tmp_path: Path, busy: str, wanted: int, reason: str) -> None:
     result = run_bash(session_script(tmp_path, BUSY % busy + f"reserve_port {wanted}; echo never"))
-    (error,) = events(result.stdout)
+    error = the_error(result.stdout)
     assert (error.fields["kind"], error.text("text")) == ("port", reason)
     assert b"never" not in result.stdout
 
@@ -113,7 +113,7 @@ def test_a_wanted_port_that_another_run_reserved_is_an_error(tmp_path: Path) -> 
         tell(holder)
         assert heard(holder) == ["won"]
         result = run_bash(session_script(tmp_path, BUSY % "" + "reserve_port 4400; echo never"))
-    (error,) = events(result.stdout)
+    error = the_error(result.stdout)
     assert (error.fields["kind"], error.text("text")) == ("port", "port 4400 is reserved by another transfer")
 
 
