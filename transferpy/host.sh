@@ -111,14 +111,17 @@ undo() { # DIRECTORY [GROUP]: runs its entries, newest first; an entry that fail
 delete_while_present() { # TOOL SPECIFICATION ...: takes an iptables rule out of INPUT, as often as it stands there
   local tool=$1 message
   shift
-  while message=$("$tool" -w 30 -C INPUT "$@" 2>&1); do
-    "$tool" -w 30 -D INPUT "$@" || return
+  while :; do
+    message=$("$tool" -w 30 -C INPUT "$@" 2>&1)
+    case $? in
+      0) "$tool" -w 30 -D INPUT "$@" || return ;;
+      1) return 0 ;; # the rule is not there
+      *) # a lock that is held, for instance: that says nothing of the rule
+        printf '%s\n' "$message"
+        return 1
+        ;;
+    esac
   done
-  # With status 1 it says that the rule is not there; anything else, such as a lock that is held, says nothing of it.
-  [ $? -eq 1 ] || {
-    printf '%s\n' "$message"
-    return 1
-  }
 }
 
 nft_delete_commented() { # FAMILY TABLE CHAIN COMMENT: takes out the rules that carry the comment
