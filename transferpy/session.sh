@@ -162,6 +162,13 @@ report_end() { # NAME: tells how a job ended; fails unless every stage of it end
   [[ ${ended[$name]} != *[!0\ ]* ]]
 }
 
+reason() { # FILE: prints the end of what a command wrote into that file of the run directory
+  local text
+  text=$(tail -c 500 -- "$run_directory/$1")
+  # On a full disk it could not.
+  printf %s "${text:-is $run_directory full?}"
+}
+
 run_job() { # NAME FUNCTION [ARGUMENT ...]: launches a job, waits for it and reports a failure; fails as the job does
   launch "$@"
   await_end "$1"
@@ -238,7 +245,7 @@ make_key() { # NAME: a fresh key pair and a certificate for that name; sets cert
   # A job: a signal has to wait for what runs in the foreground.
   launch key write_key "$1"
   await_end key
-  [ "${ended[key]}" = 0 ] || fail host "cannot make a key: $(tail -c 500 -- "$run_directory/key.err")"
+  [ "${ended[key]}" = 0 ] || fail host "cannot make a key: $(reason key.err)"
   certificate=$(base64 -w0 <"$run_directory/certificate.pem")
 }
 
@@ -406,9 +413,9 @@ target_session() {
   reserve_port "$wanted_port"
   [ "$encrypt" = no ] || make_key "$own_name"
   open_firewall 2>"$run_directory/firewall.err" ||
-    fail firewall "cannot open the firewall: $(tail -c 500 -- "$run_directory/firewall.err")"
+    fail firewall "cannot open the firewall: $(reason firewall.err)"
   on_undo staging remove_directory "$PWD/$staging_name"
-  mkdir -- "$staging_name" && cd -- "$staging_name" && [ -O . ] || fail host "cannot make a directory in $target_directory"
+  make_staging || fail host "cannot make a directory in $target_directory"
   emit ready port="$port" certificate="$certificate"
   if [ "$encrypt" = yes ]; then
     await_order peer
