@@ -45,6 +45,7 @@ _LATE_ERRORS: dict[str, type[TransferpyError]] = {
 }
 """Jobs of a target that come after its checks; the first that fails is the last that runs."""
 _SIGNALLED = 128
+_LOST_PEER = ("Broken pipe", "Connection reset", "unexpected eof", "Connection refused")
 
 
 class Transferer:
@@ -279,7 +280,7 @@ class _Copy:
     def _meet(self) -> None:
         """Have the target listen and the source connect."""
         source, target = self._sessions
-        source.forget("manifest", "digests", "changed", "stream-digest", "checked")
+        source.forget("manifest", "digests", "changed", "stream-digest", "checked", "sending")
         source.statuses.clear()
         self._wait_for("ready", source, target)
         if self.target.session.encrypt:
@@ -313,9 +314,14 @@ class _Copy:
             StreamError: a stage failed, the two did not meet, or the stream stood still.
         """
         began = reported = time.monotonic()
+        sending = None
         while not self._has_ended() and not self._has_failed():
             now = time.monotonic()
-            self._check_limits(now - began, now - max(session.moved for session in self._sessions))
+            if sending is None and "sending" in self.source_session.seen:
+                # Until now the source has listed what there is, or waited for a server; that has no limit.
+                sending = self.source_session.moved = now
+            if sending is not None:
+                self._check_limits(now - sending, now - max(session.moved for session in self._sessions))
             if now - reported > _PROGRESS_INTERVAL:
                 reported = now
                 self._log_progress(now - began)
@@ -375,7 +381,11 @@ class _Copy:
                     continue
                 name = names[number] if number < len(names) else job
                 killed = status > _SIGNALLED
-                rank = 2 if status == _BROKEN_PIPE else 1 if number == transport and not killed else 0
+                # A transport that lost its peer, or the stage behind it, is seldom the cause; one that says anything
+                # else is.
+                said = session.errors.get((job, str(number)), "")
+                lost = not said or any(words in said for words in _LOST_PEER)
+                rank = 2 if status == _BROKEN_PIPE else 1 if number == transport and not killed and lost else 0
                 found.append((rank, _stage_failure(session, job, number, name, status)))
         worst = min(rank for rank, _ in found)
         return [text for rank, text in found if rank == worst]

@@ -268,7 +268,8 @@ class Conversation:
             raise RemoteExecutionError(
                 f"{session.host}: the session ended early, with status {status}{self._reason(session, session.outcome)}"
             )
-        if time.monotonic() - session.heard > _SILENCE:
+        # What it has said while this thread was busy is still in the inbox.
+        if self._inbox.empty() and time.monotonic() - session.heard > _SILENCE:
             raise RemoteExecutionError(f"{session.host}: no sign of life for {_SILENCE:.0f} seconds")
 
     def broken_replication(self) -> str:

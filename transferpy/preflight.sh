@@ -7,6 +7,10 @@ join_words() { # WORD ...: sets REPLY to them with commas between
   REPLY=$*
 }
 
+free_bytes() { # PATH: on its file system
+  stat -f -c '%a %S' -- "$1" | { read -r blocks size && echo $((blocks * size)); }
+}
+
 host_facts() { # TOOL ...: who and what this host is, and which of the tools it has
   local tool path found=() ports=() line words listing=(netstat -tan)
   for tool in "$@"; do
@@ -19,7 +23,8 @@ host_facts() { # TOOL ...: who and what this host is, and which of the tools it 
   join_words "${found[@]}"
   words=$REPLY
   join_words "${ports[@]}"
-  emit host uid="$EUID" cores="$(nproc)" memory="$(awk '/^MemAvailable:/ { printf "%.0f", $2 * 1024 }' /proc/meminfo)" boot="$(</proc/sys/kernel/random/boot_id)" tools="$words" listening="$REPLY"
+  emit host uid="$EUID" cores="$(nproc)" boot="$(</proc/sys/kernel/random/boot_id)" tools="$words" listening="$REPLY" \
+    memory="$(awk '/^MemAvailable:/ { printf "%.0f", $2 * 1024 }' /proc/meminfo)" run="$(free_bytes /run)"
 }
 
 netcat_facts() { # NAME ...: what each calls itself, as all flavours go by the name nc
@@ -139,7 +144,7 @@ owner_facts() { # USER[:GROUP]: whether this host knows both
 }
 
 target_facts() { # INDEX DIRECTORY FINAL-NAME
-  local path=$2 state=directory real='' ancestors=() above space inodes final content
+  local path=$2 state=directory real='' ancestors=() above inodes final content name leftovers=()
   [[ $path == /* ]] || path=./$path
   if [ ! -d "$path" ]; then
     [ -e "$path" ] || [ -L "$path" ] && state=other || state=missing
@@ -154,10 +159,18 @@ target_facts() { # INDEX DIRECTORY FINAL-NAME
     above=${above%/*}
   done
   join_words "${ancestors[@]}"
+  above=$REPLY
   [ -w "$path" ] || state=read-only
   final=$(stat -c %d:%i -- "$path/$3" 2>/dev/null)
+  for name in "$path"/.transferpy-*; do
+    name=${name##*/}
+    # A session makes its run directory first: without one, nobody will undo this.
+    [[ ! $name =~ ^\.transferpy-([0-9a-f]{16})-[0-9]+$ ]] ||
+      compgen -G "$run_root/run.target.${BASH_REMATCH[1]}.*" >/dev/null || leftovers+=("$name")
+  done
+  join_words "${leftovers[@]}"
   content=$(find "$path/" -mindepth 1 -maxdepth 1 ! -name lost+found -printf x -quit)
-  read -r space inodes < <(stat -f -c '%a*%S %c:%d' -- "$path")
-  emit target index="$1" state="$state" path="$(encode "$real")" ancestors="$REPLY" final="$final" content="$content" \
-    free="$((${space/\*/ * }))" inodes="$inodes"
+  inodes=$(stat -f -c %c:%d -- "$path")
+  emit target index="$1" state="$state" path="$(encode "$real")" ancestors="$above" final="$final" content="$content" \
+    leftovers="$REPLY" free="$(free_bytes "$path")" inodes="$inodes"
 }

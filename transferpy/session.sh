@@ -216,7 +216,12 @@ release_port() {
 reserve_port() { # WANTED: a port, or 0 for a free one; sets port
   local candidate ports offset=$((RANDOM % 100))
   if [ "$1" -ne 0 ]; then
-    take_port "$1" || fail port "port $1 is reserved by another transfer"
+    # One that just ends holds it for a moment more.
+    for ((candidate = 0; candidate < 20; candidate++)); do
+      ! take_port "$1" || break
+      watch 0.1
+    done
+    [ -n "${port_lock-}" ] || fail port "port $1 is reserved by another transfer"
     ! is_listening || fail port "port $1 is in use"
     return
   fi
@@ -293,6 +298,20 @@ digest_tree() { # NAME OUTPUT: the digest of every regular file below ./NAME, a 
     find "${2%/*}" -maxdepth 1 -name "${2##*/}.*" -delete
 }
 
+forget_cached() { # NAME: has what is below ./NAME on disk and not in memory, so that to read it is to read the disk
+  local number
+  # Nothing in coreutils does that for many files in one process, but every Debian system has a perl that can call
+  # the kernel: posix_fadvise, by its number, with POSIX_FADV_DONTNEED.
+  case $(uname -m) in
+    x86_64) number=221 ;;
+    aarch64) number=223 ;;
+  esac
+  sync -f . || return
+  [ -z "${number-}" ] || ! command -v perl >/dev/null ||
+    find "./$1" -type f -print0 |
+    number=$number perl -0 -ne 'chomp; syscall($ENV{number} + 0, fileno $f, 0, 0, 4) if open $f, "<", $_'
+}
+
 report_list() { # EVENT FILE: the digest of a list of records, and how many there are
   emit "$1" digest="$(sha256sum <"$2" | cut -d' ' -f1)" entries="$(tr -cd '\0' <"$2" | wc -c)"
 }
@@ -341,6 +360,7 @@ send_to() { # LABEL ADDRESS PORT [CERTIFICATE]: one stream to one target
       return
     fi
   fi
+  emit sending
   launch "$name" "$name"
   stream=$name
   if [ "$checksum" = yes ] && [ -z "$digest_started" ]; then
@@ -433,6 +453,13 @@ target_session() {
   emit published
 }
 
+make_staging() { # and enters it: the directory that was made, whatever has its name by then
+  mkdir -- "$staging_name" && cd -P -- "$staging_name" || return
+  # Whoever may write in the target may have put a link in its place, which would lead all that follows elsewhere.
+  [ .. -ef "/proc/self/fd/$target/." ] && [ -O . ] && [[ $(stat -c %a .) == *700 ]] &&
+    [ -z "$(find . -mindepth 1 -printf x -quit)" ]
+}
+
 receive_stream() {
   launch receive receive
   stream=receive
@@ -472,6 +499,7 @@ target_checks_file() {
   run_job manifest list_tree "$source_name" "$run_directory/manifest" "$run_directory/stamps" || exit 1
   report_list manifest "$run_directory/manifest"
   [ "$checksum" = yes ] || return 0
+  run_job sync forget_cached "$source_name" || exit 1
   run_job digest digest_tree "$source_name" "$run_directory/digests" || exit 1
   report_list digests "$run_directory/digests"
 }

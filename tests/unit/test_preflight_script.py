@@ -294,3 +294,14 @@ class TestTarget:
         if real:
             resolved = Path(real.format(tmp_path))
             assert list(found.ancestors) == [identity(above) for above in (resolved, *resolved.parents)]
+
+
+class TestLeftovers:
+    def test_a_half_copy_without_a_run_is_named_and_one_with_a_run_is_not(self, tmp_path: Path) -> None:
+        dead, alive = ".transferpy-0123456789abcdef-0", ".transferpy-fedcba9876543210-0"
+        for name in (dead, alive, ".transferpy-mine", "x"):
+            (tmp_path / "in" / name).mkdir(parents=True)
+        (tmp_path / "run" / "run.target.fedcba9876543210.1.2").mkdir(parents=True)
+        script = host_script(tmp_path, f"target_facts 0 {tmp_path}/in x", "preflight.sh")
+        script = script.replace("run_root=/run/transferpy", f"run_root={tmp_path}/run")
+        assert [event.fields["leftovers"] for event in events(output_of(script))] == [dead]
