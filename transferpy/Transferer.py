@@ -304,7 +304,7 @@ class _Copy:
         began = reported = time.monotonic()
         while not self._has_ended() and not self._has_failed():
             now = time.monotonic()
-            self._check_limits(now - began, now - max(session.moved for session in self._sessions))
+            self._check_limits(now - began, now - self._moved)
             if now - reported > _PROGRESS_INTERVAL:
                 reported = now
                 self._log_progress(now - began)
@@ -315,6 +315,14 @@ class _Copy:
         took = max(time.monotonic() - began, 0.001)
         rate = size(self.plan.facts.bytes / took)
         logger.info("%s: received %s in %.1f s (%s/s)", self.target_session.host, _amount(self.plan), took, rate)
+
+    @property
+    def _moved(self) -> float:
+        """When the stream last did."""
+        if self.plan.options.transfer_type is TransferType.XTRABACKUP:
+            # A backup tool reads the server's log once a second, whatever becomes of what it has written.
+            return self.target_session.moved
+        return max(session.moved for session in self._sessions)
 
     def _has_ended(self) -> bool:
         return all(job in session.statuses for session, job, _ in self._jobs)

@@ -59,7 +59,7 @@ send_0() {
   md5sum --binary <"$run_directory"/send_0.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.1.err &
   local branch_1=$!
   mariadb-backup --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=16 2>"$run_directory"/send_0.0.err |
-    tee -p -- "$run_directory"/send_0.1.fifo 2>>"$run_directory"/send_0.1.err |
+    tee -- "$run_directory"/send_0.1.fifo 2>>"$run_directory"/send_0.1.err |
     nc -4 -N "${peer_address}" "${port}" 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
   wait "$branch_1" || statuses[1]=$?
@@ -96,7 +96,7 @@ receive() {
   md5sum --binary <"$run_directory"/receive.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err &
   local branch_1=$!
   nc -4 -l "${port}" 2>"$run_directory"/receive.0.err |
-    tee -p -- "$run_directory"/receive.1.fifo 2>>"$run_directory"/receive.1.err |
+    tee -- "$run_directory"/receive.1.fifo 2>>"$run_directory"/receive.1.err |
     mbstream --extract --directory=. 2>"$run_directory"/receive.2.err
   statuses=("${PIPESTATUS[@]}")
   wait "$branch_1" || statuses[1]=$?
