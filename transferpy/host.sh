@@ -74,6 +74,9 @@ stop_processes() { # JOB: ends all its processes but this one: TERM, and KILL af
 # --- the undo list ----------------------------------------------------------------------------------------------------
 # Each entry is a file that names one command, written before the change it undoes: a host that is killed in between has
 # an entry with nothing to undo, never a change without an entry. So each command is content when there is nothing to do.
+#
+# They run in a trap, where "return" without a number gives the status from before the trap, mostly 0: each failure here
+# has its number.
 
 undo_number=10000 # names sort as numbers only while they are of one length
 
@@ -108,7 +111,7 @@ delete_while_present() { # TOOL SPECIFICATION ...: takes an iptables rule out of
   local tool=$1
   shift
   while "$tool" -w 30 -C INPUT "$@" 2>/dev/null; do
-    "$tool" -w 30 -D INPUT "$@" || return
+    "$tool" -w 30 -D INPUT "$@" || return 1
   done
 }
 
@@ -117,7 +120,7 @@ nft_delete_commented() { # FAMILY TABLE CHAIN COMMENT: takes out the rules that 
   local rule
   while IFS= read -r rule; do
     case $rule in
-      *"comment \"$4\""*"# handle "*) nft delete rule "$1" "$2" "$3" handle "${rule##*# handle }" || return ;;
+      *"comment \"$4\""*"# handle "*) nft delete rule "$1" "$2" "$3" handle "${rule##*# handle }" || return 1 ;;
     esac
   done < <(nft -a list chain "$1" "$2" "$3" 2>/dev/null)
   return 0
@@ -128,10 +131,11 @@ remove_directory() { # PATH: removes a staging directory that this run made
 }
 
 take_back() { # DIRECTORY: removes from it what a session that could not finish had published so far
-  local identity name
-  while IFS=' ' read -r -d '' identity name; do
+  local record name
+  while IFS= read -r -d '' record; do
+    name=${record#* }
     # What has the name but is something else was put there by others.
-    [ "$(stat -c %d:%i -- "$1/$name" 2>/dev/null)" != "$identity" ] || rm -rf --one-file-system -- "${1:?}/$name" || return
+    [ "$(stat -c %d:%i -- "$1/$name" 2>/dev/null)" != "${record%% *}" ] || rm -rf --one-file-system -- "${1:?}/$name" || return 1
   done <"${entry%/*}/published"
 }
 

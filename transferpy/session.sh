@@ -511,13 +511,16 @@ publish_entry() { # gives the checked copy its final name, and never takes that 
 }
 
 publish_content() { # moves what is in the working directory to the target itself: all of it, or nothing
-  local name
+  local record name
   target_is_empty || fail publish "$target_directory is not empty any more"
   find . -mindepth 1 -maxdepth 1 -printf '%D:%i %P\0' | sort -z -k 2 >"$run_directory/published" ||
     fail host "cannot write in $run_directory: is it full?"
   on_undo publish take_back "$(readlink "/proc/self/fd/$target")"
-  while IFS=' ' read -r -d '' _ name; do
-    mv -nT -- "./$name" "/proc/self/fd/$target/$name" 2>"$run_directory/mv.err" && [ ! -e "./$name" ] ||
+  while IFS= read -r -d '' record; do
+    name=${record#* }
+    # As in publish_entry, the outcome is looked at.
+    mv -nT -- "./$name" "/proc/self/fd/$target/$name" 2>"$run_directory/mv.err"
+    [ "$(stat -c %d:%i -- "/proc/self/fd/$target/$name" 2>/dev/null)" = "${record%% *}" ] ||
       fail publish "cannot move $name to $target_directory: $(<"$run_directory/mv.err")"
   done <"$run_directory/published"
   [ -z "$owner" ] || chown -- "$owner" "/proc/self/fd/$target/." || fail publish "cannot set the owner of $target_directory"
