@@ -511,11 +511,14 @@ publish_entry() { # gives the checked copy its final name, and never takes that 
 }
 
 publish_content() { # moves what is in the working directory to the target itself: all of it, or nothing
-  local record name
+  local record name place
   target_is_empty || fail publish "$target_directory is not empty any more"
+  # The target has its own; an empty one of the source's is nothing.
+  [ ! -d "/proc/self/fd/$target/lost+found" ] || rmdir -- lost+found 2>/dev/null
   find . -mindepth 1 -maxdepth 1 -printf '%D:%i %P\0' | sort -z -k 2 >"$run_directory/published" ||
     fail host "cannot write in $run_directory: is it full?"
-  on_undo publish take_back "$(readlink "/proc/self/fd/$target")"
+  IFS= read -r -d '' place < <(readlink -z "/proc/self/fd/$target")
+  on_undo publish take_back "$place"
   while IFS= read -r -d '' record; do
     name=${record#* }
     # As in publish_entry, the outcome is looked at.
