@@ -13,7 +13,7 @@ run_id=0123456789abcdef
 
 finish_dead_runs
 host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
-source_facts /srv/backups/sqldata.tar
+source_facts /srv/backups/sqldata.tar/
 magic_facts /srv/backups/sqldata.tar
 route_facts 0 db2 203.0.113.9
 emit asked
