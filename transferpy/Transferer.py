@@ -305,7 +305,7 @@ class _Copy:
         began = reported = time.monotonic()
         while not self._has_ended() and not self._has_failed():
             now = time.monotonic()
-            self._check_limits(now - began, now - self._moved)
+            self._check_limits(now - began, now - max(session.moved for session in self._sessions))
             if now - reported > _PROGRESS_INTERVAL:
                 reported = now
                 self._log_progress(now - began)
@@ -316,14 +316,6 @@ class _Copy:
         took = max(time.monotonic() - began, 0.001)
         rate = size(self.plan.facts.bytes / took)
         logger.info("%s: received %s in %.1f s (%s/s)", self.target_session.host, _amount(self.plan), took, rate)
-
-    @property
-    def _moved(self) -> float:
-        """When the stream last did."""
-        if self.plan.options.transfer_type is TransferType.XTRABACKUP:
-            # A backup tool reads the server's log once a second, whatever becomes of what it has written.
-            return self.target_session.moved
-        return max(session.moved for session in self._sessions)
 
     def _has_ended(self) -> bool:
         return all(job in session.statuses for session, job, _ in self._jobs)
@@ -340,8 +332,10 @@ class _Copy:
                 f"{names}: no connection to {self.target.address} port {port} within {options.connect_timeout} seconds;"
                 " is there a firewall between the two? (--connect-timeout)"
             )
-        # A backup may take its time until its first byte; a tree is read at once.
-        flows = options.transfer_type is not TransferType.XTRABACKUP or self.target_session.flowed > _FLOWING
+        # A backup may take its time until its first byte; a tree is read at once. What has left the source may all be
+        # in the buffers between the two.
+        moved = max(self.source_session.bytes, self.target_session.flowed)
+        flows = options.transfer_type is not TransferType.XTRABACKUP or moved > _FLOWING
         if flows and since_moved > options.idle_timeout:
             raise StreamError(
                 f"{names}: the stream stood still for {options.idle_timeout} seconds,"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from transferpy.preflight import HostFacts, SourceFacts, TargetFacts
+from transferpy.preflight import DatabaseFacts, HostFacts, SourceFacts, TargetFacts
 from transferpy.RemoteExecution.interface import (
     Command,
     CommandResult,
@@ -170,6 +170,8 @@ def answer(facts: HostFacts) -> list[str]:
     )
     lines += [f"netcat name={name} help={encoded(text)}" for name, text in facts.netcats.items()]
     lines += [_source(facts.source)] if facts.source else []
+    lines += [_database(facts.database)] if facts.database else []
+    lines += [f"backup tool={tool} version={encoded(text)}" for tool, text in facts.backup_versions.items()]
     lines += [f"route index={n} address={route.address} source={route.source}" for n, route in facts.routes.items()]
     lines += [f"firewall tool={tool} rules={encoded(rules)}" for tool, rules in facts.firewalls.items()]
     lines += [_target(index, target) for index, target in facts.targets.items()]
@@ -181,6 +183,13 @@ def _source(facts: SourceFacts) -> str:
         f"source directory={encoded(facts.directory)} name={encoded(facts.name)} kind={facts.kind}"
         f" identity={facts.identity} error={encoded(facts.error)} disk={facts.disk} inodes={facts.inodes}"
         f" files={facts.files} bytes={facts.bytes} sockets={facts.sockets}"
+    )
+
+
+def _database(facts: DatabaseFacts) -> str:
+    return (
+        f"database state={facts.state} version={encoded(facts.version)} datadir={encoded(facts.datadir)}"
+        f" disk={facts.disk} inodes={facts.inodes}"
     )
 
 

@@ -40,7 +40,7 @@ emit asked
 # === session on db1
 run_id=0123456789abcdef
 role=source
-watched=mariabackup
+watched=pigz
 source_directory='/it'"'"'s $(touch gone)
 -x *ÿ'
 source_name=''

@@ -38,7 +38,7 @@ emit asked
 # === session on db1
 run_id=0123456789abcdef
 role=source
-watched=mariadb-backup
+watched=md5sum
 source_directory=/srv/sqldata
 source_name=''
 stop_slave=no

@@ -36,7 +36,7 @@ emit asked
 # === session on db1
 run_id=0123456789abcdef
 role=source
-watched=mariadb-backup
+watched=pigz
 source_directory=/srv/sqldata
 source_name=''
 stop_slave=no
