@@ -144,11 +144,12 @@ def extract() -> Drain:
 def extract_tarball() -> Drain:
     """Return the stage that unpacks a tarball of others into the working directory.
 
-    tar ends with status 0 also on one that was cut between two members; what it found at the end it says only with
+    tar ends with status 0 also on one that was cut between two members, and at the first two blocks of zeros, whatever
+    follows them. So it reads on to the end here, and says where it found such blocks, which it does only with
     ``--block-number``.
     """
-    end = ("--block-number", join("--index-file=", RUN_DIRECTORY, "/tarball.end"))
-    return Drain(Command(("tar", "--extract", *_EXTRACT, *end, "-b", _TAR_BLOCKS, "--file=-")))
+    marks = ("--ignore-zeros", "--block-number", join("--index-file=", RUN_DIRECTORY, "/tarball.marks"))
+    return Drain(Command(("tar", "--extract", *_EXTRACT, *marks, "-b", _TAR_BLOCKS, "--file=-")))
 
 
 def read(name: str) -> Command:

@@ -122,6 +122,9 @@ def assert_good(directory: Path) -> None:
             assert path.read_bytes() == content
 
 
+BEHIND = "the tarball goes on behind its end mark: it is damaged, or several in one"
+
+
 class TestUnpacking:
     @pytest.mark.parametrize(("name", "reader"), READERS)
     def test_each_format_is_unpacked_whole(self, tmp_path: Path, name: str, reader: str) -> None:
@@ -172,6 +175,30 @@ class TestUnpacking:
     def test_a_plain_one_that_was_cut_between_two_members_is_refused(self, tmp_path: Path) -> None:
         stream = cut_between_members(tarball(GOOD))
         assert unpack(tmp_path, stream) == "the tarball has no mark at its end: it is not whole"
+
+    @pytest.mark.parametrize("large", [100, 1_000_000], ids=["small", "large"])
+    @pytest.mark.parametrize("zeros", [1, 2, 3])
+    def test_one_with_zeros_where_a_member_was_is_refused(self, tmp_path: Path, zeros: int, large: int) -> None:
+        """The end mark is zeros too: tar takes them for the end, with status 0, and leaves out all that follows."""
+        names = [f"sqldata/{number}" for number in range(4)]
+        stream = tarball({"sqldata/": None, **dict.fromkeys(names, b""), "sqldata/z": b"x" * large})
+        hole = stream.index(b"sqldata/1")
+        holed = stream[:hole] + bytes(512 * zeros) + stream[hole + 512 * zeros :]
+        assert subprocess.run(["tar", "-t"], input=holed, capture_output=True, check=True).stdout.count(b"\n") == 2
+        assert unpack(tmp_path, holed) == BEHIND
+
+    def test_several_in_one_are_refused(self, tmp_path: Path) -> None:
+        assert unpack(tmp_path, tarball(GOOD) + tarball({"sqldata/more": b""})) == BEHIND
+
+    @pytest.mark.parametrize("blocks", [0, 1])
+    def test_one_that_was_cut_in_its_end_mark_is_refused(self, tmp_path: Path, blocks: int) -> None:
+        stream = tarball({"sqldata/": None}, tarfile.USTAR_FORMAT)[: 512 + 512 * blocks]
+        assert unpack(tmp_path, stream) == "the tarball has no mark at its end: it is not whole"
+
+    @pytest.mark.parametrize("blocks", [2, 3, 20, 5000])
+    def test_as_many_zeros_as_are_wanted_may_fill_the_last_record(self, tmp_path: Path, blocks: int) -> None:
+        stream = tarball({"sqldata/": None}, tarfile.USTAR_FORMAT)[:512] + bytes(512 * blocks)
+        assert unpack(tmp_path, stream) == ""
 
     def test_a_file_of_an_archive_that_calls_itself_a_mark_is_none(self, tmp_path: Path) -> None:
         members: dict[str, bytes | str | None] = {"sqldata/": None, "sqldata/** Block of NULs **": b"Block of NULs"}
