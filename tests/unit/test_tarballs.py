@@ -149,6 +149,20 @@ class TestUnpacking:
         assert (top / "sparse").stat().st_size == 10_000_000
         assert (top / "second").samefile(top / ("long" * 50))
 
+    @pytest.mark.parametrize("how", ["--append", "--update"])
+    def test_of_a_file_that_was_added_anew_the_last_one_counts(self, tmp_path: Path, how: str) -> None:
+        made = tmp_path / "made" / "sqldata"
+        made.mkdir(parents=True)
+        for number, content in enumerate(["as it was at first", "as it was at last"]):
+            (made / "file").write_text(content)
+            os.utime(made / "file", (number, 2_000_000_000 + number))
+            command = ["tar", how if number else "--create", "--file=../tarball", "sqldata"]
+            subprocess.run(command, cwd=made.parent, check=True)
+        stream = (tmp_path / "tarball").read_bytes()
+        assert stream.count(b"sqldata/file") > 1
+        assert unpack(tmp_path, stream) == ""
+        assert (tmp_path / "staging" / "sqldata" / "file").read_text() == "as it was at last"
+
     @pytest.mark.parametrize(("name", "reader"), READERS)
     @pytest.mark.parametrize("kept", [0.999, 0.5, 20])
     def test_a_compressed_one_that_was_cut_is_refused(

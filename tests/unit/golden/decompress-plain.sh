@@ -94,7 +94,7 @@ receive() {
   local branch_1=$!
   socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     tee -- "$run_directory"/receive.1.fifo 2>>"$run_directory"/receive.1.err |
-    { tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files --ignore-zeros --block-number --index-file="${run_directory}"/tarball.marks -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
+    { tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --ignore-zeros --block-number --index-file="${run_directory}"/tarball.marks -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
   statuses=("${PIPESTATUS[@]}")
   wait "$branch_1" || statuses[1]=$?
 }
