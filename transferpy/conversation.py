@@ -160,7 +160,9 @@ class Session:
                 # Only word that it runs takes this back: the session may die, or its host be cut off.
                 if event.fields["connections"] != "0":
                     self.replication_error = _UNKNOWN
-                logger.info("%s: replication stopped: %s connection(s)", self.host, event.fields["connections"])
+                    logger.info("%s: replication stopped: %s connection(s)", self.host, event.fields["connections"])
+                else:
+                    logger.info("%s: replication does not run, so there is nothing to stop", self.host)
             case "undo-failed" if event.text("entry").startswith("start_replication"):
                 self.replication_error = _STOPPED + event.text("text").strip()
             case "finished-dead-run" if f"/run.{event.fields['run']}." in self.directory:
