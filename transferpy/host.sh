@@ -132,6 +132,8 @@ remove_directory() { # PATH: removes a staging directory that this run made
 
 take_back() { # DIRECTORY: removes from it what a session that could not finish had published so far
   local record name
+  # A session that is alive knows that it failed; what begins here is finished even if it is killed meanwhile.
+  rm -f -- "${entry%/*}/complete" || return 1
   while IFS= read -r -d '' record; do
     name=${record#* }
     # What has the name but is something else was put there by others.
@@ -175,6 +177,8 @@ finish_dead_runs() { # undoes what sessions left that were killed before they co
     directory=$run_root/run.$name.$mine
     [ -d "$directory" ] || continue
     [ ! -e "$directory/job" ] || stop_processes "$(<"$directory/job")"
+    # All of the copy had its place when the session was killed, and by now it may be a running server's.
+    [ ! -e "$directory/complete" ] || rm -f -- "$directory"/undo.*.publish
     if undo "$directory"; then
       remove_run_directory "$directory"
       emit finished-dead-run run="$name"

@@ -542,6 +542,8 @@ publish_content() { # moves what is in the working directory to the target itsel
     [ "$(stat -c %d:%i -- "/proc/self/fd/$target/$name" 2>/dev/null)" = "${record%% *}" ] ||
       fail publish "cannot move $name to $target_directory: $(<"$run_directory/mv.err")"
   done <"$run_directory/published"
+  # From here on the copy may be in use, even if this session is killed before it can say so.
+  : >"$run_directory/complete" || fail host "cannot write in $run_directory: is it full?"
   [ -z "$owner" ] || chown -- "$owner" "/proc/self/fd/$target/." || fail publish "cannot set the owner of $target_directory"
   rm -f -- "$run_directory"/undo.*.publish
 }

@@ -214,6 +214,29 @@ class TestTakingBack:
         assert names(target) == {STAGING}
         assert not (target.parent / "run").exists()
 
+    def test_the_next_script_leaves_a_copy_alone_that_was_all_moved(self, target: Path) -> None:
+        """It may be a running server's by then."""
+        expected = make_content(target / STAGING)
+        result = run_bash(in_target(target, "chown() { kill -KILL $$; }; publish_content", owner="mysql"))
+        assert result.returncode == -9
+        assert len(list((target.parent / "run").glob("run.*/undo.*.publish"))) == 1
+        on_host(target.parent, "finish_dead_runs")
+        assert names(target) == expected | {STAGING}
+        assert not (target.parent / "run").exists()
+
+    def test_the_next_script_goes_on_where_a_session_was_killed_that_took_all_back(self, target: Path) -> None:
+        make_content(target / STAGING)
+        script = """
+            chown() { return 1; }
+            rm() { case "$*" in *directory) kill -KILL $$ ;; *) command rm "$@" ;; esac }
+            publish_content
+        """
+        result = run_bash(in_target(target, script, owner="mysql"))
+        assert result.returncode == -9
+        assert names(target) > {STAGING}
+        on_host(target.parent, "finish_dead_runs")
+        assert names(target) == {STAGING}
+
     @pytest.mark.parametrize("name", ["a", "two words", " blank at both ends ", "new\nline", "-rf", "*"])
     def test_only_what_it_had_moved_itself_is_taken_back(self, target: Path, name: str) -> None:
         (target / STAGING / name).write_text("of the run")
