@@ -273,9 +273,7 @@ class Conversation:
     def broken_replication(self) -> str:
         """Return on which hosts replication is not known to run again, and why; empty if it is."""
         return "; ".join(
-            f"{session.host}: {error}"
-            for session in self._sessions
-            if (error := session.replication_error)
+            f"{session.host}: {error}" for session in self._sessions if (error := session.replication_error)
         )
 
     def _reason(self, session: Session, end: CommandResult) -> str:

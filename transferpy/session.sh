@@ -524,15 +524,24 @@ publish_entry() { # gives the checked copy its final name, and never takes that 
   mv -nT -- "./$source_name" "$final" 2>"$run_directory/mv.err"
   [ "$(stat -c %d:%i -- "$final" 2>/dev/null)" = "$identity" ] ||
     fail publish "cannot rename the copy to $target_directory/$final_name: $(<"$run_directory/mv.err")"
+  keep_names
+}
+
+keep_names() { # gives the names in the target directory to the disk; the data is there already
+  sync -- "/proc/self/fd/$target/." 2>"$run_directory/sync.err" ||
+    fail publish "cannot write $target_directory to disk: $(<"$run_directory/sync.err")"
 }
 
 publish_content() { # moves what is in the working directory to the target itself: all of it, or nothing
-  local record name place
+  local record name place last=('(' -name ibdata1 -o -name mysql -o -name '*_info' ')')
   target_is_empty || fail publish "$target_directory is not empty any more"
   # The target has its own; an empty one of the source's is nothing.
   [ ! -d "/proc/self/fd/$target/lost+found" ] || rmdir -- lost+found 2>/dev/null
-  find . -mindepth 1 -maxdepth 1 -printf '%D:%i %P\0' | sort -z -k 2 >"$run_directory/published" ||
-    fail host "cannot write in $run_directory: is it full?"
+  # Without the last of them no server starts on what is there so far, should the host go down in between.
+  {
+    find . -mindepth 1 -maxdepth 1 ! "${last[@]}" -printf '%D:%i %P\0' | sort -z -k 2 &&
+      find . -mindepth 1 -maxdepth 1 "${last[@]}" -printf '%D:%i %P\0' | sort -z -k 2
+  } >"$run_directory/published" || fail host "cannot write in $run_directory: is it full?"
   IFS= read -r -d '' place < <(readlink -z "/proc/self/fd/$target")
   on_undo publish take_back "$place"
   while IFS= read -r -d '' record; do
@@ -545,5 +554,6 @@ publish_content() { # moves what is in the working directory to the target itsel
   # From here on the copy may be in use, even if this session is killed before it can say so.
   : >"$run_directory/complete" || fail host "cannot write in $run_directory: is it full?"
   [ -z "$owner" ] || chown -- "$owner" "/proc/self/fd/$target/." || fail publish "cannot set the owner of $target_directory"
+  keep_names
   rm -f -- "$run_directory"/undo.*.publish
 }

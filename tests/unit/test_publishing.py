@@ -114,6 +114,31 @@ class TestPublishing:
         assert all((target / name).read_bytes() == os.fsencode(name) for name in HOSTILE_NAMES)
         assert (target / "directory" / "inside").is_dir()
 
+    def test_what_a_server_does_not_start_without_comes_last(self, target: Path) -> None:
+        for name in ("zz", "mysql", "ibdata1", "xtrabackup_info", "a", "ib_logfile0"):
+            (target / STAGING / name).touch()
+        script = 'mv() { echo "${*: -2:1}" >>../../order; command mv "$@"; }; publish_content'
+        assert said(target, script) == []
+        order = (target.parent / "order").read_text().split()[1:]  # the first is that of the undo list
+        assert order == ["./a", "./ib_logfile0", "./zz", "./ibdata1", "./mysql", "./xtrabackup_info"]
+
+    @pytest.mark.parametrize(("publish", "place"), [("publish_content", "a"), ("publish_entry", "final")])
+    def test_the_new_names_are_on_disk_before_it_is_done(self, target: Path, publish: str, place: str) -> None:
+        (target / STAGING / "a").touch()
+        script = f"""
+            source_name=a final_name=final
+            sync() {{ [ "$2" -ef "$target_directory" ] && [ -e "$2/{place}" ] && echo "$#" >>../../synced; }}
+            {publish}
+        """
+        assert said(target, script) == []
+        assert (target.parent / "synced").read_text() == "2\n"
+
+    @pytest.mark.parametrize("publish", ["publish_content", "publish_entry"])
+    def test_a_disk_that_does_not_take_the_names_is_a_failure(self, target: Path, publish: str) -> None:
+        (target / STAGING / "a").touch()
+        script = f"source_name=a final_name=final; sync() {{ echo broken >&2; return 1; }}; {publish}"
+        assert failure(target, script) == ("publish", f"cannot write {target} to disk: broken")
+
     def test_nothing_to_move_is_fine(self, target: Path) -> None:
         assert said(target, "publish_content") == []
         assert names(target) == {STAGING}
