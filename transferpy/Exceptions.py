@@ -69,7 +69,7 @@ class PublishError(TransferpyError):
 
 
 class ReplicationError(TransferpyError):
-    """Replication on the source could not be stopped for the backup, or does not run again after it."""
+    """Replication on the source could not be stopped for the backup, or is not known to run again after it."""
 
     exit_status = 9
 

@@ -21,6 +21,7 @@ from transferpy.Exceptions import (
     UsageError,
     VerificationError,
 )
+from transferpy.MariaDB import BACKUP_TOOLS
 from transferpy.options import Location, TransferRequest, TransferType, options_from_mapping
 from transferpy.plan import TargetPlan, TransferPlan, make_plan, questions
 from transferpy.preflight import HostFacts, parse_facts, preflight_script
@@ -348,8 +349,10 @@ class _Copy:
                 f"{names}: no connection to {self.target.address} port {port} within {options.connect_timeout} seconds;"
                 " is there a firewall between the two? (--connect-timeout)"
             )
-        # A backup may take its time until its first byte; a tree is read at once.
-        flows = options.transfer_type is not TransferType.XTRABACKUP or self.target_session.flowed > _FLOWING
+        # A backup may take its time until its first byte; a tree is read at once. What has left the source may all be
+        # in the buffers between the two.
+        moved = max(self.source_session.bytes, self.target_session.flowed)
+        flows = options.transfer_type is not TransferType.XTRABACKUP or moved > _FLOWING
         if flows and since_moved > options.idle_timeout:
             raise StreamError(
                 f"{names}: the stream stood still for {options.idle_timeout} seconds,"
@@ -483,7 +486,10 @@ def size(number: float) -> str:
 def _stage_failure(session: Session, job: str, stage: int | str, name: str, status: int) -> str:
     end = f"was ended by signal {status - 128}" if status > 128 else f"failed with status {status}"  # noqa: PLR2004 # shells
     said = session.errors.get((job, str(stage)), "") or session.errors.get((job, "-"), "")
-    return f"{session.host}: {name} {end}" + (f": {'; '.join(said.splitlines()[-3:])}" if said else "")
+    # Behind what matters, the log of a backup tool has lines that do not.
+    count = 8 if job in {"prepare", "backup"} or name in BACKUP_TOOLS else 3
+    lines = [line for line in said.splitlines() if line.strip()][-count:]
+    return f"{session.host}: {name} {end}" + (f": {'; '.join(lines)}" if lines else "")
 
 
 def _addresses(host: str) -> tuple[str, ...]:

@@ -144,7 +144,8 @@ def render_pipeline_function(name: str, pipeline: Pipeline) -> str:
                 before.append(f"rm -f -- {fifo} && mkfifo -- {fifo} || return")
                 before.append(f"{render_command(branch)} <{fifo} >{render_argument(output)} {errors} &")
                 before.append(f"local branch_{number}=$!")
-                stages.append(f"tee -p -- {fifo} {errors.replace('2>', '2>>')}")
+                # Not -p: it would go on, to the end of the data, when the other stages or the branch are gone.
+                stages.append(f"tee -- {fifo} {errors.replace('2>', '2>>')}")
                 # The branch reads the fifo until tee closes it; without this join its output could be half written.
                 after.append(f'wait "$branch_{number}" || statuses[{number}]=$?')
     body = [*before, " |\n    ".join(stages), 'statuses=("${PIPESTATUS[@]}")', *after]

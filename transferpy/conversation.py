@@ -35,6 +35,8 @@ _PATIENCE = 0.5
 """Seconds between two looks at the deadlines while nobody says anything."""
 _LAST_WORDS_TIME = 10.0
 _CHUNK = 1 << 16
+_UNKNOWN = "it is not known whether replication runs again; look there, and start it by hand if it does not"
+_STOPPED = "replication is stopped and does not start again, start it by hand: "
 _SIGNALLED = 128
 
 _ERRORS: dict[str, type[TransferpyError]] = {
@@ -73,7 +75,7 @@ class Session:
         outcome: how the session's command ended, once it has.
         error: why the session cannot go on.
         stopping: whether it was told to stop.
-        replication_error: why replication does not run again, as long as it does not.
+        replication_error: why replication does not run again, as long as it is not known to.
     """
 
     def __init__(self, host: str) -> None:
@@ -157,13 +159,21 @@ class Session:
     def _take_replication(self, event: Event) -> None:
         match event.name:
             case "replication-stopped":
-                logger.info("%s: replication stopped: %s connection(s)", self.host, event.fields["connections"])
+                # Only word that it runs takes this back: the session may die, or its host be cut off.
+                if event.fields["connections"] != "0":
+                    self.replication_error = _UNKNOWN
+                    logger.info("%s: replication stopped: %s connection(s)", self.host, event.fields["connections"])
+                else:
+                    logger.info("%s: replication does not run, so there is nothing to stop", self.host)
             case "undo-failed" if event.text("entry").startswith("start_replication"):
-                self.replication_error = event.text("text").strip()
+                self.replication_error = _STOPPED + event.text("text").strip()
+            case "finished-dead-run" if f"/run.{event.fields['run']}." in self.directory:
+                self.replication_error = ""
             case "replication-runs":
                 self.replication_error = ""
                 logger.info("%s: replication runs as before", self.host)
             case "replication-left":
+                self.replication_error = ""
                 logger.info("%s: another transfer needs replication stopped, and will start it again", self.host)
 
 
@@ -273,11 +283,9 @@ class Conversation:
             raise RemoteExecutionError(f"{session.host}: no sign of life for {_SILENCE:.0f} seconds")
 
     def broken_replication(self) -> str:
-        """Return on which hosts replication does not run again, and why; empty if it does."""
+        """Return on which hosts replication is not known to run again, and why; empty if it is."""
         return "; ".join(
-            f"{session.host}: replication is stopped and does not start again, start it by hand: {error}"
-            for session in self._sessions
-            if (error := session.replication_error)
+            f"{session.host}: {error}" for session in self._sessions if (error := session.replication_error)
         )
 
     def _reason(self, session: Session, end: CommandResult) -> str:
@@ -327,13 +335,20 @@ class Conversation:
             )
 
     def _finish(self, session: Session) -> None:
-        """Undo on its host what a session left that was killed itself."""
+        """Undo on its host what a session left that was killed itself.
+
+        Raises:
+            RemoteExecutionError: it could not be done.
+        """
 
         def take(line: str) -> None:
             if (event := parse_event(line, self._run_id)) is not None:
                 session.take(event)
 
-        self._remote.run(session.host, finish_dead_runs_script(self._run_id), on_line=take, timeout=_CLEAN_UP_TIME)
+        script = finish_dead_runs_script(self._run_id)
+        result = self._remote.run(session.host, script, on_line=take, timeout=_CLEAN_UP_TIME)
+        if result.returncode:
+            raise RemoteExecutionError(f"{session.host}: the clean-up ended with status {result.returncode}")
 
     def records(self, session: Session, name: str) -> Iterator[str]:
         """Fetch a list that a session holds, and yield its records.

@@ -10,7 +10,7 @@
 
 identify_server() { # CLIENT ...: sets server; and flavour to mariadb, or to mysql, which has channels and other words
   local answer
-  answer=$("$@" --execute "SELECT CONCAT(VERSION(), ' ', @@datadir)") || return
+  answer=$("$@" --execute "SELECT CONCAT(VERSION(), ' ', @@datadir)") || return 1
   server=${answer#* }
   [[ ${answer%% *} == *MariaDB* ]] && flavour=mariadb || flavour=mysql
 }
@@ -24,38 +24,42 @@ replication_statement() { # FLAVOUR START|STOP CONNECTION [THREADS]: sets REPLY 
   esac
 }
 
-look_at_replication() { # FLAVOUR CLIENT ...: sets the arrays connections, threads (that run) and troubles, an entry each
-  local line state name='' running='' trouble='' first=yes query='SHOW ALL SLAVES STATUS'
+look_at_replication() { # FLAVOUR CLIENT ...: sets arrays that have an entry for each connection: its name, in connections;
+  # threads (those that run), unsettled (yes while it looks for its primary), and troubles
+  local line state name='' running='' looking='' trouble='' first=yes query='SHOW ALL SLAVES STATUS'
   [ "$1" = mariadb ] || query='SHOW REPLICA STATUS'
   shift
-  connections=() threads=() troubles=()
-  state=$("$@" --column-names --vertical --execute "$query") || return
+  connections=() threads=() unsettled=() troubles=()
+  state=$("$@" --column-names --vertical --execute "$query") || return 1
   while IFS= read -r line; do
     line=${line#"${line%%[! ]*}"}
     case $line in
-      '*****'*)
-        [ "$first" = yes ] || connections+=("$name") threads+=("${running#, }") troubles+=("$trouble")
-        first=no name='' running='' trouble=''
+      '***'*'. row ***'*)
+        [ "$first" = yes ] ||
+          connections+=("$name") threads+=("${running#, }") unsettled+=("$looking") troubles+=("$trouble")
+        first=no name='' running='' looking='' trouble=''
         ;;
       Connection_name:* | Channel_Name:*)
         name=${line#*:}
         name=${name# }
         ;;
       # "Connecting" runs too: the server tries again and again.
-      Slave_IO_Running:*[!o] | Replica_IO_Running:*[!o]) running+=', IO_THREAD' ;;
+      Slave_IO_Running:*[!o] | Replica_IO_Running:*[!o])
+        running+=', IO_THREAD'
+        [[ $line == *Yes ]] || looking=yes
+        ;;
       Slave_SQL_Running:*[!o] | Replica_SQL_Running:*[!o]) running+=', SQL_THREAD' ;;
       Last_IO_Error:' '?* | Last_SQL_Error:' '?*) trouble+="; ${line#*: }" ;;
     esac
-  done <<<"$state"$'\n*****'
+  done <<<"$state"$'\n*** last. row ***'
 }
 
 stop_replication() { # CLIENT ...: stops every connection that runs, for this session's time
-  local index server flavour message connections threads troubles
+  local index server flavour connections threads unsettled troubles
   exec {replication_lock}<"$run_root"
   until flock -n "$replication_lock"; do watch 0.2; done
-  message=$({ identify_server "$@" && look_at_replication "$flavour" "$@"; } 2>&1) ||
-    fail replication "cannot ask whether replication runs: $message"
-  identify_server "$@" && look_at_replication "$flavour" "$@"
+  { identify_server "$@" && look_at_replication "$flavour" "$@"; } 2>"$run_directory/ask.err" ||
+    fail replication "cannot ask whether replication runs: $(<"$run_directory/ask.err")"
   join_in "$@"
   for index in "${!connections[@]}"; do
     [ -n "${threads[index]}" ] || continue
@@ -111,27 +115,31 @@ start_replication() { # SERVER FLAVOUR CONNECTION THREADS CLIENT ...: starts it,
   if is_needed_by_others "${@:1:4}"; then
     : >"${entry%/*}/left-to-others"
   else
-    start_connection "${@:2}" || return
+    start_connection "${@:2}" || return 1
   fi
   # Before the lock goes: others would count on it.
   rm -f -- "$entry"
 }
 
 start_connection() { # FLAVOUR CONNECTION THREADS CLIENT ...: starts it, and sees that it runs
-  local flavour=$1 name=$2 wanted=$3 index try trouble='' connections threads troubles
+  local flavour=$1 name=$2 wanted=$3 index try seen=0 trouble='' connections threads unsettled troubles
   shift 3
   replication_statement "$flavour" START "$name" "$wanted"
-  "$@" --execute "$REPLY" || return
+  "$@" --execute "$REPLY" || return 1
   for try in {1..50}; do
-    look_at_replication "$flavour" "$@" || return
+    look_at_replication "$flavour" "$@" || return 1
     for index in "${!connections[@]}"; do
       [ "${connections[index]}" = "$name" ] || continue
       trouble=${troubles[index]}
       # More may run by now than ran before.
-      [[ ${threads[index]} == *"$wanted"* ]] && return 0
+      [[ ${threads[index]} == *"$wanted"* ]] && ((++seen)) || seen=0
+      # A thread that is going to fail may be seen running once.
+      ((seen < 2)) || [ "${unsettled[index]}" = yes ] || return 0
     done
     sleep 0.1
   done
+  # It may have looked for its primary before, too.
+  ((seen == 0)) || return 0
   echo "connection '$name': $wanted did not start to run within $((try / 10)) seconds$trouble"
   return 1
 }
@@ -139,7 +147,7 @@ start_connection() { # FLAVOUR CONNECTION THREADS CLIENT ...: starts it, and see
 resume_replication() { # starts again what stop_replication stopped
   compgen -G "$run_directory/undo.*.replication" >/dev/null || return 0
   rm -f -- "$run_directory/left-to-others"
-  undo "$run_directory" replication || return
+  undo "$run_directory" replication || return 1
   if [ -e "$run_directory/left-to-others" ]; then
     emit replication-left
   else

@@ -78,6 +78,9 @@ stop_processes() { # JOB: ends all its processes but this one: TERM, and KILL af
 # --- the undo list ----------------------------------------------------------------------------------------------------
 # Each entry is a file that names one command, written before the change it undoes: a host that is killed in between has
 # an entry with nothing to undo, never a change without an entry. So each command is content when there is nothing to do.
+#
+# They run in a trap, where "return" without a number gives the status from before the trap, mostly 0: each failure here
+# has its number.
 
 undo_number=10000 # names sort as numbers only while they are of one length
 
@@ -114,7 +117,7 @@ delete_while_present() { # TOOL SPECIFICATION ...: takes an iptables rule out of
   while :; do
     message=$("$tool" -w 30 -C INPUT "$@" 2>&1)
     case $? in
-      0) "$tool" -w 30 -D INPUT "$@" || return ;;
+      0) "$tool" -w 30 -D INPUT "$@" || return 1 ;;
       1) return 0 ;; # the rule is not there
       *) # a lock that is held, for instance: that says nothing of the rule
         printf '%s\n' "$message"
@@ -134,7 +137,7 @@ nft_delete_commented() { # FAMILY TABLE CHAIN COMMENT: takes out the rules that 
   }
   while IFS= read -r rule; do
     case $rule in
-      *"comment \"$4\""*"# handle "*) nft delete rule "$1" "$2" "$3" handle "${rule##*# handle }" || return ;;
+      *"comment \"$4\""*"# handle "*) nft delete rule "$1" "$2" "$3" handle "${rule##*# handle }" || return 1 ;;
     esac
   done <<<"$rules"
   return 0
@@ -145,10 +148,13 @@ remove_directory() { # PATH: removes a staging directory that this run made
 }
 
 take_back() { # DIRECTORY: removes from it what a session that could not finish had published so far
-  local identity name
-  while IFS=' ' read -r -d '' identity name; do
+  local record name
+  # A session that is alive knows that it failed; what begins here is finished even if it is killed meanwhile.
+  rm -f -- "${entry%/*}/complete" || return 1
+  while IFS= read -r -d '' record; do
+    name=${record#* }
     # What has the name but is something else was put there by others.
-    [ "$(stat -c %d:%i -- "$1/$name" 2>/dev/null)" != "$identity" ] || rm -rf --one-file-system -- "${1:?}/$name" || return
+    [ "$(stat -c %d:%i -- "$1/$name" 2>/dev/null)" != "${record%% *}" ] || rm -rf --one-file-system -- "${1:?}/$name" || return 1
   done <"${entry%/*}/published"
 }
 
@@ -189,6 +195,8 @@ finish_dead_runs() { # undoes what sessions left that were killed before they co
     directory=$run_root/run.$name.$mine
     [ -d "$directory" ] || continue
     [ ! -e "$directory/job" ] || stop_processes "$(<"$directory/job")"
+    # All of the copy had its place when the session was killed, and by now it may be a running server's.
+    [ ! -e "$directory/complete" ] || rm -f -- "$directory"/undo.*.publish
     if undo "$directory"; then
       remove_run_directory "$directory"
       emit finished-dead-run run="$name"

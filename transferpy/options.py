@@ -143,6 +143,8 @@ class TransferRequest:
             if directory in seen:
                 raise UsageError(f"{target}: this target is given twice")
             seen.add(directory)
+        if self.options.transfer_type is TransferType.XTRABACKUP and not self.source.path.startswith("/"):
+            raise UsageError(f"{self.source}: the path of a socket has to be absolute")
         name = self.source.path.rstrip("/").rpartition("/")[2]
         if self.options.transfer_type is TransferType.FILE and name in {"", ".", ".."}:
             raise UsageError(

@@ -25,7 +25,7 @@ _ARCHIVE = (
 )
 _EXTRACT = (
     *("--preserve-permissions", "--same-owner", "--numeric-owner"),
-    *("--acls", "--xattrs", "--xattrs-include=*", "--delay-directory-restore", "--keep-old-files"),
+    *("--acls", "--xattrs", "--xattrs-include=*", "--delay-directory-restore"),
 )
 
 
@@ -139,17 +139,18 @@ def archive(name: str) -> Command:
 
 def extract() -> Drain:
     """Return the stage that unpacks such an archive into the working directory."""
-    return Drain(Command(("tar", "--extract", *_EXTRACT, "-b", _TAR_BLOCKS, "--file=-")))
+    return Drain(Command(("tar", "--extract", *_EXTRACT, "--keep-old-files", "-b", _TAR_BLOCKS, "--file=-")))
 
 
 def extract_tarball() -> Drain:
     """Return the stage that unpacks a tarball of others into the working directory.
 
-    tar ends with status 0 also on one that was cut between two members; what it found at the end it says only with
-    ``--block-number``.
+    tar ends with status 0 also on one that was cut between two members, and at the first two blocks of zeros, whatever
+    follows them. So it reads on to the end here, and says where it found such blocks, which it does only with
+    ``--block-number``. A file may be in it several times, as ``tar --update`` adds it anew: the last one counts.
     """
-    end = ("--block-number", join("--index-file=", RUN_DIRECTORY, "/tarball.end"))
-    return Drain(Command(("tar", "--extract", *_EXTRACT, *end, "-b", _TAR_BLOCKS, "--file=-")))
+    marks = ("--ignore-zeros", "--block-number", join("--index-file=", RUN_DIRECTORY, "/tarball.marks"))
+    return Drain(Command(("tar", "--extract", *_EXTRACT, *marks, "-b", _TAR_BLOCKS, "--file=-")))
 
 
 def read(name: str) -> Command:

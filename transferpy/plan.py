@@ -85,6 +85,7 @@ def questions(request: TransferRequest, addresses: Mapping[str, tuple[str, ...]]
     """
     name = final_name(request.source)
     is_backup = request.options.transfer_type is TransferType.XTRABACKUP
+    is_tarball = request.options.transfer_type is TransferType.DECOMPRESS
     routes = tuple(
         Route(index=index, host=target.host, addresses=addresses.get(target.host, ()))
         for index, target in enumerate(request.targets)
@@ -94,8 +95,9 @@ def questions(request: TransferRequest, addresses: Mapping[str, tuple[str, ...]]
     for host in dict.fromkeys([request.source.host, *(target.host for target in request.targets)]):
         is_source = host == request.source.host
         asked[host] = Questions(
-            source_path=request.source.path if is_source and not is_backup else None,
-            magic=request.options.transfer_type is TransferType.DECOMPRESS,
+            # A tarball may be a link to the latest one, which is what is read.
+            source_path=request.source.path + "/" * is_tarball if is_source and not is_backup else None,
+            magic=is_tarball,
             database=(socket, *MariaDB.login(socket, request.options.defaults_file)) if is_source and is_backup else (),
             backup=is_backup,
             routes=routes if is_source else (),

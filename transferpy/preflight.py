@@ -201,7 +201,7 @@ class Questions:
     """What to ask one host beside its general facts.
 
     Attributes:
-        source_path: set for the source, unless that is a socket.
+        source_path: set for the source, unless that is a socket; a link with a slash behind it is followed.
         magic: whether the first bytes of the source matter.
         database: the source socket and the options to log in there.
         backup: whether backup tools matter.
@@ -228,7 +228,7 @@ def preflight_script(run_id: str, questions: Questions) -> str:
         calls.append(("netcat_facts", *NETCATS))
     if questions.source_path is not None:
         calls.append(("source_facts", questions.source_path))
-        calls += [("magic_facts", questions.source_path)] if questions.magic else []
+        calls += [("magic_facts", questions.source_path.rstrip("/"))] if questions.magic else []
     if questions.database:
         calls.append(("database_facts", *questions.database))
     if questions.backup:

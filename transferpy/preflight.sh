@@ -58,7 +58,7 @@ source_facts() { # PATH: what is there, and how much
   while [[ $path == *?/ ]]; do path=${path%/}; done
   # A slash at the end means what the name points to; without it a symbolic link is copied as one.
   if [[ $1 == */ ]] && [ -L "$path" ]; then
-    IFS= read -r -d '' path < <(realpath -ez -- "$path")
+    IFS= read -r -d '' path < <(realpath -ez -- "$path" 2>/dev/null)
   fi
   directory=${path%/*}
   read -r kind identity < <(find "$path" -maxdepth 0 -printf '%y %D:%i\n' 2>/dev/null)
@@ -82,6 +82,7 @@ source_facts() { # PATH: what is there, and how much
 }
 
 magic_facts() { # PATH: what kind of file it is, by its first bytes and by the mark that a tar header has
+  [ -f "$1" ] || set -- /dev/null # from a pipe or a terminal nothing may ever come
   emit magic first="$(head -c 6 -- "$1" 2>/dev/null | base64 -w0)" tar="$(
     tail -c +258 -- "$1" 2>/dev/null | head -c 5 | base64 -w0
   )"
@@ -104,7 +105,8 @@ database_facts() { # SOCKET OPTION ...: what the server there says of itself, an
     return
   fi
   answer=$("$client" "$@" --batch --skip-column-names --execute 'SELECT VERSION(), @@datadir, @@log_bin_basename, @@relay_log_basename' 2>&1) || state=silent
-  IFS=$'\t' read -ra field <<<"$answer"
+  # The client may have warned of something before.
+  IFS=$'\t' read -ra field <<<"${answer##*$'\n'}"
   if [ "$state" = silent ] || [ ${#field[@]} -ne 4 ] || [ ! -d "${field[1]}" ]; then
     emit database state=silent error="$(encode "$answer")"
     return

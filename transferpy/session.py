@@ -129,7 +129,7 @@ def source_script(run_id: str, session: SourceSession) -> str:
     functions = [render_pipeline_function(f"send_{label}", sender) for label, sender in session.senders.items()]
     variables = {
         "role": "source",
-        "watched": next(iter(session.senders.values())).names[0],
+        "watched": _watched(session),
         "source_directory": session.directory,
         "source_name": session.name,
         "stop_slave": _word(session.stop_slave),
@@ -162,6 +162,13 @@ def target_script(run_id: str, session: TargetSession) -> str:
         **_common(session),
     }
     return _script(run_id, variables, functions, "target_session")
+
+
+def _watched(session: SourceSession) -> str:
+    """Return the stage whose reading shows how far the stream is."""
+    # A backup tool reads the server's log once a second for ever: what it has written is what the next stage reads.
+    number = 1 if session.transfer_type is TransferType.XTRABACKUP else 0
+    return next(iter(session.senders.values())).names[number]
 
 
 def list_script(directory: str, name: str) -> str:

@@ -515,10 +515,26 @@ target_checks_xtrabackup() { # that the copy is one, and where in the binary log
   emit position binlog="$(encode "$position")" replica="$(encode "$replica")"
 }
 
+look_at_marks() { # reads where tar found blocks of zeros; sets marks to their number, behind_mark to whether data follows
+  local number what last='' ended=no
+  marks=0 behind_mark=no
+  while read -r _ number what; do
+    number=${number%:}
+    [ -z "$last" ] || ((number == last + 1)) || behind_mark=yes
+    case $what in
+      *NULs*) last=$number marks=$((marks + 1)) ;;
+      *) ended=yes ;;
+    esac
+  done
+  [ "$ended" = yes ]
+}
+
 target_checks_decompress() { # that there is one directory at the top, and nothing that wanted to be elsewhere
-  local tops
-  grep -qs 'Block of NULs' "$run_directory/tarball.end" ||
+  local tops marks behind_mark
+  # Two are the end mark; most tarballs have more, to fill their last record.
+  look_at_marks <"$run_directory/tarball.marks" && [ "$marks" -ge 2 ] ||
     fail content "the tarball has no mark at its end: it is not whole"
+  [ "$behind_mark" = no ] || fail content "the tarball goes on behind its end mark: it is damaged, or several in one"
   ! grep -q '^tar: Removing leading' "$run_directory"/receive.*.err ||
     fail content "the tarball has absolute names or names with .."
   mapfile -d '' -t tops < <(find . -mindepth 1 -maxdepth 1 -print0)
@@ -544,18 +560,36 @@ publish_entry() { # gives the checked copy its final name, and never takes that 
   mv -nT -- "./$source_name" "$final" 2>"$run_directory/mv.err"
   [ "$(stat -c %d:%i -- "$final" 2>/dev/null)" = "$identity" ] ||
     fail publish "cannot rename the copy to $target_directory/$final_name: $(<"$run_directory/mv.err")"
+  keep_names
+}
+
+keep_names() { # gives the names in the target directory to the disk; the data is there already
+  sync -- "/proc/self/fd/$target/." 2>"$run_directory/sync.err" ||
+    fail publish "cannot write $target_directory to disk: $(<"$run_directory/sync.err")"
 }
 
 publish_content() { # moves what is in the working directory to the target itself: all of it, or nothing
-  local name
+  local record name place last=('(' -name ibdata1 -o -name mysql -o -name '*_info' ')')
   target_is_empty || fail publish "$target_directory is not empty any more"
-  find . -mindepth 1 -maxdepth 1 -printf '%D:%i %P\0' | sort -z -k 2 >"$run_directory/published" ||
-    fail host "cannot write in $run_directory: is it full?"
-  on_undo publish take_back "$(readlink "/proc/self/fd/$target")"
-  while IFS=' ' read -r -d '' _ name; do
-    mv -nT -- "./$name" "/proc/self/fd/$target/$name" 2>"$run_directory/mv.err" && [ ! -e "./$name" ] ||
+  # The target has its own; an empty one of the source's is nothing.
+  [ ! -d "/proc/self/fd/$target/lost+found" ] || rmdir -- lost+found 2>/dev/null
+  # Without the last of them no server starts on what is there so far, should the host go down in between.
+  {
+    find . -mindepth 1 -maxdepth 1 ! "${last[@]}" -printf '%D:%i %P\0' | sort -z -k 2 &&
+      find . -mindepth 1 -maxdepth 1 "${last[@]}" -printf '%D:%i %P\0' | sort -z -k 2
+  } >"$run_directory/published" || fail host "cannot write in $run_directory: is it full?"
+  IFS= read -r -d '' place < <(readlink -z "/proc/self/fd/$target")
+  on_undo publish take_back "$place"
+  while IFS= read -r -d '' record; do
+    name=${record#* }
+    # As in publish_entry, the outcome is looked at.
+    mv -nT -- "./$name" "/proc/self/fd/$target/$name" 2>"$run_directory/mv.err"
+    [ "$(stat -c %d:%i -- "/proc/self/fd/$target/$name" 2>/dev/null)" = "${record%% *}" ] ||
       fail publish "cannot move $name to $target_directory: $(<"$run_directory/mv.err")"
   done <"$run_directory/published"
+  # From here on the copy may be in use, even if this session is killed before it can say so.
+  : >"$run_directory/complete" || fail host "cannot write in $run_directory: is it full?"
   [ -z "$owner" ] || chown -- "$owner" "/proc/self/fd/$target/." || fail publish "cannot set the owner of $target_directory"
+  keep_names
   rm -f -- "$run_directory"/undo.*.publish
 }

@@ -48,7 +48,7 @@ EXIT_STATUSES = {
     "6": "the stream failed",
     "7": "the copy differs from its source",
     "8": "the checked copy could not get its final name",
-    "9": "replication on the source could not be stopped, or does not run again",
+    "9": "replication on the source could not be stopped, or is not known to run again",
     "10": "the copy could not be prepared, or not be given to its owner",
     "129, 130, 143": "ended by SIGHUP, SIGINT, SIGTERM; everything was cleaned up",
 }

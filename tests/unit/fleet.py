@@ -4,11 +4,21 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from transferpy.options import Location, TransferOptions, TransferRequest, split_word
-from transferpy.preflight import TOOLS, HostFacts, RouteFacts, SourceFacts, TargetFacts, TargetState
+from transferpy.preflight import TOOLS, DatabaseFacts, HostFacts, RouteFacts, SourceFacts, TargetFacts, TargetState
 
 RUN = "0123456789abcdef"
 NC_OPENBSD = "OpenBSD netcat (Debian patchlevel 1.219-1)\nusage: nc [-46CDdFhklNnrStUuvZz] [-I length] [-i interval]"
 NC_TRADITIONAL = "[v1.10-47]\nconnect to somewhere:\tnc [-options] hostname port[s] [ports] ..."
+SERVER_VERSION = "10.11.14-MariaDB-0+deb12u2-log"
+BACKUP_TOOL = "mariadb-backup based on MariaDB server 10.11.14-MariaDB debian-linux-gnu (x86_64)"
+TARBALLS = {
+    "gzip": (b"\x1f\x8b\x08\0\0\0", b""),
+    "zstd": (b"\x28\xb5\x2f\xfd\x04\x58", b"\0\0\0\0\0"),
+    "lz4": (b"\x04\x22\x4d\x18\x64\x40", b""),
+    "xz": (b"\xfd7zXZ\x00", b"12345"),
+    "plain": (b"sqldat", b"ustar"),
+}
+"""The first bytes of tarballs, and what they have where a tar header has its mark."""
 NCAT = "Ncat 7.93 ( https://nmap.org/ncat )\nUsage: ncat [options] [hostname] [port]"
 
 
@@ -34,6 +44,11 @@ def source_facts(directory: str = "/srv", name: str = "x", **changes: object) ->
     return replace(usual, **changes)  # type: ignore[arg-type]  # the caller knows
 
 
+def database_facts(**changes: object) -> DatabaseFacts:
+    usual = DatabaseFacts(state="server", version=SERVER_VERSION, datadir="/srv/sqldata", disk=5_000_000, inodes=30)
+    return replace(usual, **changes)  # type: ignore[arg-type]  # the caller knows
+
+
 def target_facts(path: str = "/srv/y", **changes: object) -> TargetFacts:
     usual = TargetFacts(
         state=TargetState.DIRECTORY, path=path, ancestors=("7:9", "7:3", "7:2"), free=10_000_000, inodes=1000
@@ -48,6 +63,22 @@ V6_ROUTE = RouteFacts(address="2001:db8::2", source="2001:db8::1")
 def source_host(*, routes: Mapping[int, RouteFacts] | None = None, **changes: object) -> HostFacts:
     """Return db1, which holds the source and reaches one target."""
     return host("db1", **{"source": source_facts(), "routes": routes or {0: V4_ROUTE}, **changes})
+
+
+def database_host(database: DatabaseFacts | None = None, **changes: object) -> HostFacts:
+    """Return db1, on which a server runs, with a backup tool of its version."""
+    tools = {
+        "source": None,
+        "database": database or database_facts(),
+        "backup_versions": {"mariadb-backup": BACKUP_TOOL},
+    }
+    return source_host(**{**tools, **changes})  # type: ignore[arg-type]  # the caller knows
+
+
+def tarball_host(name: str, **changes: object) -> HostFacts:
+    """Return db1, which holds a tarball of that format."""
+    tarball = source_facts("/srv/backups", "sqldata.tar", kind="f", files=1, inodes=1)
+    return source_host(**{"source": tarball, "magic": TARBALLS[name], **changes})  # type: ignore[arg-type]  # as above
 
 
 def target_host(name: str = "db2", **changes: object) -> HostFacts:

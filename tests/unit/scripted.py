@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from transferpy.preflight import HostFacts, SourceFacts, TargetFacts
+from transferpy.preflight import DatabaseFacts, HostFacts, SourceFacts, TargetFacts
 from transferpy.RemoteExecution.interface import (
     Command,
     CommandResult,
@@ -160,9 +160,10 @@ def run_of(script: str) -> str:
     return found[1] if found else ""
 
 
-def answer(facts: HostFacts) -> list[str]:
-    """Return the events that a preflight prints for ``facts``."""
+def answer(facts: HostFacts, *, owner: bool = False) -> list[str]:
+    """Return the events that a preflight prints for ``facts``; ``owner`` if it was asked whether it knows one."""
     lines = [f"finished-dead-run run={run}" for run in facts.finished]
+    lines += [f"undo-failed entry={encoded(entry)} text={encoded(text)}" for entry, text in facts.not_undone]
     lines.append(
         f"host uid={facts.uid} cores={facts.cores} memory={facts.memory} run={facts.run or 1 << 40} boot={facts.boot}"
         f" tools={','.join(sorted(facts.tools))}"
@@ -170,6 +171,11 @@ def answer(facts: HostFacts) -> list[str]:
     )
     lines += [f"netcat name={name} help={encoded(text)}" for name, text in facts.netcats.items()]
     lines += [_source(facts.source)] if facts.source else []
+    lines += [_database(facts.database)] if facts.database else []
+    lines += [f"backup tool={tool} version={encoded(text)}" for tool, text in facts.backup_versions.items()]
+    first, mark = (base64.b64encode(part).decode() for part in facts.magic)
+    lines += [f"magic first={first} tar={mark}"] if first else []
+    lines += [f"owner unknown={facts.unknown_owner}"] if owner else []
     lines += [f"route index={n} address={route.address} source={route.source}" for n, route in facts.routes.items()]
     lines += [f"firewall tool={tool} rules={encoded(rules)}" for tool, rules in facts.firewalls.items()]
     lines += [_target(index, target) for index, target in facts.targets.items()]
@@ -181,6 +187,15 @@ def _source(facts: SourceFacts) -> str:
         f"source directory={encoded(facts.directory)} name={encoded(facts.name)} kind={facts.kind}"
         f" identity={facts.identity} error={encoded(facts.error)} disk={facts.disk} inodes={facts.inodes}"
         f" files={facts.files} bytes={facts.bytes} sockets={facts.sockets}"
+    )
+
+
+def _database(facts: DatabaseFacts) -> str:
+    if facts.state != "server":
+        return f"database state={facts.state} error={encoded(facts.error)}"
+    return (
+        f"database state=server version={encoded(facts.version)} datadir={encoded(facts.datadir)}"
+        f" disk={facts.disk} inodes={facts.inodes}"
     )
 
 

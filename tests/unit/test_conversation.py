@@ -166,6 +166,18 @@ class TestEnding:
         made.end(session)
         assert caplog.messages == ["db1: undid what the run source.r1, which was killed, had left there"]
 
+    def test_a_clean_up_that_fails_is_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
+        runs = {("db1", "finish_dead_runs"): CommandResult(host="db1", returncode=141, output="")}
+        made, (session,) = talk(
+            ScriptedSession([HELLO, CommandResult(host="db1", returncode=137, output="")]), runs=runs
+        )
+        made.wait(until=lambda: session.outcome is not None)
+        made.end(session)
+        assert "\n".join(caplog.messages) == (
+            "db1: could not be cleaned up; the next run on this host will do it:"
+            " db1: the clean-up ended with status 141 (/run/transferpy/run.x)"
+        )
+
     def test_one_that_cannot_be_ended_does_not_keep_the_others(self, caplog: pytest.LogCaptureFixture) -> None:
         lost = ScriptedSession([HELLO], {"kill": [RemoteExecutionError("db1: cannot be reached")]})
         other = ScriptedSession([HELLO], {"kill": END})
@@ -189,6 +201,64 @@ class TestEnding:
         with pytest.raises(Interrupted):
             made.end_all()
         assert (interrupted.told, other.told, session.undone) == (["kill", "kill"], ["kill"], True)
+
+
+STOPPED = "replication-stopped connections=1"
+SOURCE = f"hello directory={encoded(f'/run/transferpy/run.source.{RUN}.7.99')}"
+UNKNOWN = "db1: it is not known whether replication runs again; look there, and start it by hand if it does not"
+DENIED = f"undo-failed entry={encoded('start_replication /srv/')} text={encoded('denied')}"
+BY_HAND = "db1: replication is stopped and does not start again, start it by hand: denied"
+
+
+class TestReplication:
+    @pytest.mark.parametrize(
+        ("words", "broken"),
+        [
+            ((STOPPED,), UNKNOWN),
+            (("replication-stopped connections=0",), ""),
+            ((STOPPED, "replication-runs"), ""),
+            ((STOPPED, "replication-left"), ""),
+            ((STOPPED, DENIED), BY_HAND),
+            ((STOPPED, DENIED, "replication-runs"), ""),
+            ((STOPPED, "end status=0 undone=yes"), UNKNOWN),
+            ((STOPPED, f"undo-failed entry={encoded('remove_directory /x')} text="), UNKNOWN),
+            ((STOPPED, "finished-dead-run run=source.another"), UNKNOWN),
+            ((STOPPED, f"finished-dead-run run=source.{RUN}"), ""),
+        ],
+    )
+    def test_what_was_stopped_counts_as_stopped_until_a_host_says_that_it_runs(
+        self, words: tuple[str, ...], broken: str
+    ) -> None:
+        made, (session,) = talk(ScriptedSession([SOURCE, *words, "last"]))
+        made.wait(until=lambda: "last" in session.seen)
+        assert made.broken_replication() == broken
+
+    @pytest.mark.parametrize(
+        "clean_up",
+        [
+            RemoteExecutionError("db1: cannot be reached"),
+            CommandResult(host="db1", returncode=1, output=""),
+            ["noise"],
+        ],
+    )
+    def test_a_source_that_died_and_could_not_be_asked_is_told(
+        self, clean_up: RemoteExecutionError | CommandResult | list[str]
+    ) -> None:
+        killed = CommandResult(host="db1", returncode=137, output="")
+        made, (session,) = talk(
+            ScriptedSession([SOURCE, STOPPED, killed]), runs={("db1", "finish_dead_runs"): clean_up}
+        )
+        made.wait(until=lambda: session.outcome is not None)
+        made.end_all()
+        assert made.broken_replication() == UNKNOWN
+
+    def test_a_source_that_died_and_was_cleaned_up_after_is_well(self) -> None:
+        killed = CommandResult(host="db1", returncode=137, output="")
+        runs = {("db1", "finish_dead_runs"): [f"@transferpy RUN finished-dead-run run=source.{RUN}"]}
+        made, (session,) = talk(ScriptedSession([SOURCE, STOPPED, killed]), runs=runs)
+        made.wait(until=lambda: session.outcome is not None)
+        made.end_all()
+        assert made.broken_replication() == ""
 
 
 class TestRecords:

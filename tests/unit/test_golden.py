@@ -16,17 +16,21 @@ from fleet import (
     NC_TRADITIONAL,
     NCAT,
     RUN,
+    TARBALLS,
     V4_ROUTE,
     V6_ROUTE,
     answers,
+    database_facts,
+    database_host,
     request,
     source_facts,
     source_host,
+    tarball_host,
     target_facts,
     target_host,
 )
 
-from transferpy.options import FirewallChoice, Location, TransferRequest
+from transferpy.options import FirewallChoice, Location, TransferRequest, TransferType
 from transferpy.plan import make_plan, questions
 from transferpy.preflight import TOOLS, HostFacts, preflight_script
 from transferpy.session import source_script, target_script
@@ -43,6 +47,9 @@ NFT_CHAINS = (
     ', {"chain": {"family": "ip", "table": "filter", "name": "INPUT", "type": "filter", "hook": "input"}}]}'
 )
 HOSTILE = "it's $(touch gone)\n-x *\udcff"
+SOCKET = "db1:/run/mysqld/mysqld.sock"
+BACKUP, TARBALL = {"transfer_type": TransferType.XTRABACKUP}, {"transfer_type": TransferType.DECOMPRESS}
+OLDER_NAMES = frozenset(TOOLS) - {"mariadb-backup", "mbstream", "mariadb"}
 
 Case = tuple[TransferRequest, dict[str, HostFacts]]
 CASES: dict[str, Case] = {
@@ -90,6 +97,42 @@ CASES: dict[str, Case] = {
         request(Location(host="db1", path=f"/{HOSTILE}/{HOSTILE}"), Location(host="db2", path=f"/srv/{HOSTILE}")),
         answers(source_host(source=source_facts(f"/{HOSTILE}", HOSTILE)), target_host()),
     ),
+    "xtrabackup": (
+        request(SOCKET, "db2:/srv/y", **BACKUP),
+        answers(database_host(), target_host()),
+    ),
+    "xtrabackup-plain": (
+        request(SOCKET, "db2:/srv/y", encrypt=False, compress=False, checksum=False, parallel_checksum=True, **BACKUP),
+        answers(
+            database_host(netcats={"nc": NC_OPENBSD}, cores=16),
+            target_host(netcats={"nc": NC_OPENBSD}, tools=frozenset(TOOLS) - {"mariadb-backup"}),
+        ),
+    ),
+    "xtrabackup-replica": (
+        request(SOCKET, "db2:/srv/y", "db3:/srv/z", stop_slave=True, prepare=True, owner="mysql:mysql", **BACKUP),
+        answers(
+            database_host(routes={0: V4_ROUTE, 1: V6_ROUTE}),
+            target_host(memory=64 << 30),
+            target_host("db3", targets={1: target_facts("/srv/z")}, memory=1 << 20),
+        ),
+    ),
+    "xtrabackup-hostile-names": (
+        request(
+            Location(host="db1", path=f"/{HOSTILE}.sock"),
+            Location(host="db2", path=f"/srv/{HOSTILE}"),
+            **{"defaults_file": "/root/it's $(touch gone) -x *", "stop_slave": True, **BACKUP},
+        ),
+        answers(
+            database_host(database_facts(datadir=f"/{HOSTILE}"), tools=OLDER_NAMES), target_host(tools=OLDER_NAMES)
+        ),
+    ),
+    **{
+        f"decompress-{name}": (
+            request("db1:/srv/backups/sqldata.tar", "db2:/srv/y", **TARBALL),
+            answers(tarball_host(name), target_host()),
+        )
+        for name in TARBALLS
+    },
 }
 
 

@@ -1,6 +1,7 @@
 """What host.sh does on a host: events, processes, the undo list, and the clean-up behind dead runs."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from bash import HOSTILE_NAMES, any_text, run_bash
+from bash import HOSTILE_NAMES, any_text, output_of, run_bash
 from host_text import TIMEOUT, events, host_script, on_host, running, tell
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -334,6 +335,14 @@ class TestDeadRuns:
         (finished,) = events(on_host(tmp_path, f"{MARK} false() {{ mark mended; }}; finish_dead_runs"))
         assert (finished.fields["run"], done(tmp_path)) == ("source.r7", ["mended"])
         assert not (tmp_path / "run").exists()
+
+    @pytest.mark.parametrize("name", ["host.sh", "database.sh"])
+    def test_no_failure_is_without_a_number_where_a_trap_would_make_a_success_of_it(self, name: str) -> None:
+        assert output_of("f() { false || return; }; trap 'f; echo $?' EXIT; exit 0") == b"0\n"  # that is why
+        text = (Path(__file__).parents[2] / "transferpy" / name).read_text()
+        code = re.sub(r"#.*", "", text)
+        assert "return 1" in code
+        assert re.findall(r".*\breturn(?! [0-9\"]).*", code) == []
 
     def test_only_directories_of_runs_are_touched(self, tmp_path: Path) -> None:
         elsewhere = dead_run(tmp_path / "elsewhere", "source.r7", "mark 1 ")

@@ -77,6 +77,22 @@ class TestOptions:
             ("encrypt", 2, "encrypt must be true or false, not 2"),
             ("checksum", None, "checksum must be true or false, not None"),
             ("verbose", "", "verbose must be true or false, not ''"),
+            ("prepare", "perhaps", "prepare must be true or false, not 'perhaps'"),
+            ("defaults_file", "my.cnf", "defaults_file must be an absolute path, not 'my.cnf'"),
+            ("defaults_file", "/root/\0", "defaults_file must be an absolute path, not '/root/\\x00'"),
+            ("defaults_file", "/root/my.cnf\n", "defaults_file must be an absolute path, not '/root/my.cnf\\n'"),
+            ("defaults_file", None, "defaults_file must be an absolute path, not None"),
+            ("defaults_file", True, "defaults_file must be an absolute path, not True"),
+            ("owner", "mysql:", "owner must be USER or USER:GROUP, not 'mysql:'"),
+            ("owner", ":mysql", "owner must be USER or USER:GROUP, not ':mysql'"),
+            ("owner", "a:b:c", "owner must be USER or USER:GROUP, not 'a:b:c'"),
+            ("owner", "-R", "owner must be USER or USER:GROUP, not '-R'"),
+            ("owner", "mysql mysql", "owner must be USER or USER:GROUP, not 'mysql mysql'"),
+            ("owner", "mysql\n", "owner must be USER or USER:GROUP, not 'mysql\\n'"),
+            ("owner", "$(id)", "owner must be USER or USER:GROUP, not '$(id)'"),
+            ("owner", "m\u00fcller", "owner must be USER or USER:GROUP, not 'm\u00fcller'"),
+            ("owner", 0, "owner must be USER or USER:GROUP, not 0"),
+            ("owner", ["mysql"], "owner must be USER or USER:GROUP, not ['mysql']"),
         ],
     )
     def test_a_bad_value_is_refused_by_name_and_value(self, name: str, value: object, expected: str) -> None:
@@ -107,10 +123,31 @@ class TestOptions:
         assert TransferOptions(checksum=False, parallel_checksum=True).parallel_checksum is True
 
     @pytest.mark.parametrize("transfer_type", [TransferType.FILE, TransferType.DECOMPRESS])
-    def test_stop_slave_goes_with_xtrabackup_only(self, transfer_type: TransferType) -> None:
-        with pytest.raises(UsageError, match=f"^stop_slave goes with .* xtrabackup only, not with {transfer_type}$"):
-            TransferOptions(stop_slave=True, transfer_type=transfer_type)
-        assert TransferOptions(stop_slave=True, transfer_type=TransferType.XTRABACKUP).stop_slave
+    @pytest.mark.parametrize(
+        ("name", "value"), [("stop_slave", True), ("prepare", True), ("defaults_file", "/root/my.cnf")]
+    )
+    def test_what_concerns_a_server_goes_with_xtrabackup_only(
+        self, transfer_type: TransferType, name: str, value: object
+    ) -> None:
+        with pytest.raises(UsageError, match=f"^{name} goes with .* xtrabackup only, not with {transfer_type}$"):
+            options_from_mapping({name: value, "type": transfer_type})
+        assert getattr(options_from_mapping({name: value, "type": "xtrabackup"}), name) == value
+
+    @pytest.mark.parametrize("transfer_type", TransferType)
+    @pytest.mark.parametrize("owner", ["", "mysql", "mysql:mysql", "_apt:www-data", "1000:0", "dba.team:x_y"])
+    def test_every_copy_can_have_an_owner(self, transfer_type: TransferType, owner: str) -> None:
+        assert options_from_mapping({"owner": owner, "type": transfer_type}).owner == owner
+
+    @pytest.mark.parametrize("path", ["", "/root/.my.cnf", "/root/it's $(touch gone) -x *", "/r/caf\u00e9"])
+    def test_a_defaults_file_may_have_any_name(self, path: str) -> None:
+        assert options_from_mapping({"defaults_file": path, "type": "xtrabackup"}).defaults_file == path
+
+    @pytest.mark.parametrize("transfer_type", [TransferType.XTRABACKUP, TransferType.DECOMPRESS])
+    def test_files_are_compared_for_the_type_file_only(self, transfer_type: TransferType) -> None:
+        options = TransferOptions(transfer_type=transfer_type)
+        assert (options.checksum, options.parallel_checksum) == (False, False)
+        options = TransferOptions(transfer_type=transfer_type, checksum=False, parallel_checksum=True)
+        assert (options.checksum, options.parallel_checksum) == (False, True)
 
     def test_a_partial_mapping_gives_defaults_for_the_rest(self) -> None:
         assert options_from_mapping({}) == TransferOptions()
@@ -261,6 +298,12 @@ class TestRequest:
     def test_a_request_without_a_target_is_refused(self) -> None:
         with pytest.raises(UsageError, match=r"^db1:/srv/a: no target to copy to$"):
             TransferRequest(source=split_word("db1:/srv/a"), targets=(), options=TransferOptions())
+
+    @pytest.mark.parametrize("path", ["mysqld.sock", "run/mysqld.sock", "./mysqld.sock", "~/mysqld.sock"])
+    def test_the_path_of_a_socket_has_to_be_absolute(self, path: str) -> None:
+        with pytest.raises(UsageError) as refused:
+            request(f"db1:{path}", transfer_type="xtrabackup")
+        assert str(refused.value) == f"db1:{path}: the path of a socket has to be absolute"
 
     @pytest.mark.parametrize("transfer_type", ["xtrabackup", "decompress"])
     def test_only_a_file_or_a_tree_needs_a_name_of_its_own(self, transfer_type: str) -> None:

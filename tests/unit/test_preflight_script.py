@@ -3,13 +3,18 @@
 import os
 import shutil
 import socket
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from bash import HOSTILE_NAMES, NASTIEST_NAMES, output_of
+from fleet import request
 from host_text import RUN, events, host_script
 
 from transferpy.commands import Command, render_assignment, render_command
+from transferpy.options import TransferType
+from transferpy.plan import questions
 from transferpy.preflight import (
     TOOLS,
     HostFacts,
@@ -241,7 +246,152 @@ class TestSource:
         assert event.text("error") == "find: '/x y/a': Permission denied"
 
 
+class TestTarball:
+    @pytest.mark.parametrize("name", HOSTILE_NAMES)
+    def test_its_first_bytes_and_the_mark_of_tar_are_told(self, tmp_path: Path, name: str) -> None:
+        content = bytes(range(256)) * 2
+        (tmp_path / name).write_bytes(content)
+        for path in (f"{tmp_path}/{name}", f"{tmp_path}/{name}/", f"./{name}"):
+            found = ask(tmp_path, Questions(source_path=path, magic=True))
+            assert found.magic == (content[:6], content[257:262])
+
+    @pytest.mark.parametrize("content", [b"", b"x", b"x" * 256, b"x" * 258])
+    def test_a_short_file_has_what_it_has(self, tmp_path: Path, content: bytes) -> None:
+        (tmp_path / "x").write_bytes(content)
+        found = ask(tmp_path, Questions(source_path=f"{tmp_path}/x", magic=True))
+        assert found.magic == (content[:6], content[257:262])
+
+    def test_what_is_no_file_is_not_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "fifo")
+        (tmp_path / "directory").mkdir()
+        for path in (tmp_path / "fifo", tmp_path / "directory", tmp_path / "none", "/dev/zero", "/"):
+            assert ask(tmp_path, Questions(source_path=str(path), magic=True)).magic == (b"", b"")
+
+    def test_a_link_to_the_latest_one_is_followed(self, tmp_path: Path) -> None:
+        (tmp_path / "sqldata.2026-11-22.tar").write_bytes(b"x" * 5000)
+        (tmp_path / "latest").symlink_to("sqldata.2026-11-22.tar")
+        (tmp_path / "dangling").symlink_to("nowhere")
+        wanted = request(f"db1:{tmp_path}/latest", "db2:/srv/y", transfer_type=TransferType.DECOMPRESS)
+        found = ask(tmp_path, replace(questions(wanted, {})["db1"], routes=()))
+        assert found.source is not None
+        assert (found.source.name, found.source.kind, found.source.bytes) == ("sqldata.2026-11-22.tar", "f", 5000)
+        assert found.magic == (b"xxxxxx", b"xxxxx")
+        wanted = request(f"db1:{tmp_path}/dangling", "db2:/srv/y", transfer_type=TransferType.DECOMPRESS)
+        found = ask(tmp_path, replace(questions(wanted, {})["db1"], routes=()))
+        assert found.source is not None
+        assert found.source.kind == ""
+
+
+ANSWERED = 'printf "%s\\t%s\\t%s\\t%s\\n" '
+
+
+class TestServer:
+    """What a server answers is asked of the program that is called as its client would be."""
+
+    @pytest.fixture
+    def place(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+        """Return a directory with a data directory and the socket of a server in it."""
+        monkeypatch.chdir(tmp_path)  # the path of a socket is short
+        (tmp_path / "data dir").mkdir()
+        (tmp_path / "data dir" / "ibdata1").write_bytes(b"x" * 100_000)
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind("socket")
+            yield tmp_path
+
+    def database(self, place: Path, path: str, *options: str, **clients: str) -> Event:
+        tools = {"du": 'exec /usr/bin/du "$@"', **clients}
+        call = render_command(Command(("database_facts", path, *options)))
+        (event,) = said(place, call, **tools)
+        assert event.name == "database"
+        return event
+
+    def test_it_says_what_it_is_and_what_it_holds(self, place: Path) -> None:
+        client = f"""[ "$*" = '--defaults-file=/r --socket=s --batch --skip-column-names --execute {ASKED}' ] || exit 9
+            {ANSWERED} 10.11.14-MariaDB '{place}/data dir' NULL NULL"""
+        event = self.database(place, f"{place}/socket", "--defaults-file=/r", "--socket=s", mariadb=client)
+        assert (event.fields["state"], event.text("version")) == ("server", "10.11.14-MariaDB")
+        assert event.text("datadir") == f"{place}/data dir"
+        used = sum(path.stat().st_blocks * 512 for path in (place / "data dir", place / "data dir" / "ibdata1"))
+        assert (int(event.fields["disk"]), event.fields["inodes"]) == (used, "2")
+
+    def test_the_logs_of_replication_are_not_counted(self, place: Path) -> None:
+        data = place / "data dir"
+        answer = f"{ANSWERED} 10.11.14-MariaDB '{data}' '{data}/db2-bin' '{data}/relay bin'"
+        before = self.database(place, f"{place}/socket", mariadb=answer)
+        (place / "tools").rename(place / "done")
+        for name in ("db2-bin.000001", "db2-bin.000002", "relay bin.000017"):
+            (data / name).write_bytes(b"x" * 1_000_000)
+        after = self.database(place, f"{place}/socket", mariadb=answer)
+        assert int(after.fields["disk"]) - int(before.fields["disk"]) < 50_000
+        assert after.fields["inodes"] == before.fields["inodes"]
+
+    def test_a_warning_of_the_client_does_not_matter(self, place: Path) -> None:
+        client = f"echo 'Warning: World-writable config file' >&2; {ANSWERED} 8.0.36 '{place}/data dir' NULL NULL"
+        assert self.database(place, f"{place}/socket", mysql=client).text("version") == "8.0.36"
+
+    @pytest.mark.parametrize(
+        ("client", "error"),
+        [
+            ("echo 'ERROR 1045 (28000): Access denied' >&2; exit 1", "ERROR 1045 (28000): Access denied"),
+            ("echo 'ERROR 2002 (HY000): no server' >&2; exit 1", "ERROR 2002 (HY000): no server"),
+            (f"{ANSWERED} 10.11.14-MariaDB /none/at/all NULL NULL", "10.11.14-MariaDB\t/none/at/all\tNULL\tNULL"),
+            ("echo something else", "something else"),
+            ("exit 0", ""),
+        ],
+    )
+    def test_one_that_does_not_answer_as_it_should_is_quoted(self, place: Path, client: str, error: str) -> None:
+        event = self.database(place, f"{place}/socket", mariadb=client)
+        assert (event.fields["state"], event.text("error")) == ("silent", error)
+
+    def test_without_a_client_there_is_no_answer(self, place: Path) -> None:
+        event = self.database(place, f"{place}/socket")
+        assert (event.fields["state"], "mariadb: command not found" in event.text("error")) == ("silent", True)
+
+    @pytest.mark.parametrize(
+        ("path", "state"),
+        [("none", "missing"), ("none/socket", "missing"), ("data dir", "other"), ("dangling", "other")],
+    )
+    def test_what_is_no_socket_is_told_without_asking(self, place: Path, path: str, state: str) -> None:
+        (place / "dangling").symlink_to("nowhere")
+        event = self.database(place, f"{place}/{path}", mariadb="touch asked")
+        assert (event.fields, (place / "asked").exists()) == ({"state": state}, False)
+
+    def test_the_tools_that_are_there_say_their_version(self, tmp_path: Path) -> None:
+        tools = {"mariadb-backup": 'echo "$1 10.11.14" >&2', "xtrabackup": "exit 1"}
+        found = said(tmp_path, "backup_facts mariadb-backup mariabackup xtrabackup", **tools)
+        assert [(event.fields["tool"], event.text("version")) for event in found] == [
+            ("mariadb-backup", "--version 10.11.14"),
+            ("xtrabackup", ""),
+        ]
+
+
+ASKED = "SELECT VERSION(), @@datadir, @@log_bin_basename, @@relay_log_basename"
+
+
+class TestOwner:
+    @pytest.mark.parametrize(
+        ("owner", "unknown"),
+        [
+            *(("root", ""), ("root:root", ""), ("0:0", ""), ("4711:4711", "")),
+            *(("nobody-at-all", "nobody-at-all"), ("root:nobody-at-all", "nobody-at-all")),
+            ("nobody-at-all:root", "nobody-at-all"),
+        ],
+    )
+    def test_who_is_not_known_is_told(self, tmp_path: Path, owner: str, unknown: str) -> None:
+        assert ask(tmp_path, Questions(owner=owner)).unknown_owner == unknown
+
+
 class TestTarget:
+    @pytest.mark.parametrize(
+        ("others", "empty"),
+        [([], True), (["lost+found"], True), (["x"], False), ([".x"], False), (["lost+found", "-n"], False)],
+    )
+    def test_lost_and_found_is_not_content(self, tmp_path: Path, others: list[str], *, empty: bool) -> None:
+        for name in others:
+            (tmp_path / "y\n" / name).mkdir(parents=True)
+        (tmp_path / "y\n").mkdir(exist_ok=True)
+        assert target(tmp_path, str(tmp_path / "y\n")).empty is empty
+
     @pytest.mark.parametrize("name", NASTIEST_NAMES)
     def test_a_directory_of_any_name(self, tmp_path: Path, name: str) -> None:
         directory = tmp_path / name

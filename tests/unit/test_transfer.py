@@ -350,6 +350,32 @@ class TestCommandLine:
         command_line("--no-stop-slave", *WORDS)
         assert parsed()["stop_slave"] is False
 
+    @pytest.mark.parametrize("transfer_type", ["file", "decompress"])
+    def test_what_concerns_a_server_may_be_a_default_of_the_fleet(
+        self, command_line: CommandLine, config: Path, transfer_type: str
+    ) -> None:
+        values = {"stop_slave": True, "prepare": True, "defaults_file": "/root/my.cnf", "owner": "mysql"}
+        command_line("--type", transfer_type, *WORDS)
+        config.write_text("[DEFAULT]\n" + "".join(f"{name} = {value}\n" for name, value in values.items()))
+        options = parsed()
+        unset = {"stop_slave": False, "prepare": False, "defaults_file": ""}
+        assert {name: options[name] for name in values} == {**unset, "owner": "mysql"}
+        command_line("--type", "xtrabackup", *WORDS)
+        options = parsed()
+        assert {name: options[name] for name in values} == values
+
+    @pytest.mark.parametrize("words", [["--stop-slave"], ["--prepare"], ["--defaults-file", "/root/my.cnf"]])
+    def test_what_concerns_a_server_is_refused_where_it_is_asked_for_with_another_type(
+        self, command_line: CommandLine, caplog: pytest.LogCaptureFixture, words: list[str]
+    ) -> None:
+        command_line(*words, "--type", "decompress", *WORDS)
+        with pytest.raises(SystemExit) as ended:
+            option_parse()
+        assert ended.value.code == 2
+        assert caplog.messages == [
+            f"{words[0][2:].replace('-', '_')} goes with transfer_type xtrabackup only, not with decompress"
+        ]
+
     def test_another_configuration_file_can_be_named(self, command_line: CommandLine, tmp_path: Path) -> None:
         other = tmp_path / "other.conf"
         other.write_text("[DEFAULT]\nport = 4444\n")

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from fleet import V4_ROUTE, source_facts, source_host, target_facts, target_host
+from fleet import V4_ROUTE, database_host, source_facts, source_host, target_facts, target_host
 from scripted import END, Said, ScriptedRemote, ScriptedSession, answer, encoded, packed
 
 from transferpy.Exceptions import Interrupted, RemoteExecutionError
@@ -360,6 +360,30 @@ class TestSource:
         source.orders = {**source.orders, "stop": [RemoteExecutionError("db1: lost")]}
         assert transferer(fleet(source, target_session())).run() == [0]
         assert source.told == ["send 0 198.18.0.2 4400 c2", "stop", "kill"]
+
+
+class TestHotCopy:
+    @pytest.mark.parametrize(
+        ("sent", "received", "message"),
+        [
+            # what was sent may be in the buffers on the way, however little has come out of them
+            (10_000_000, (300, 300), "the stream stood still for 1 seconds, after 300 B (--idle-timeout)"),
+            (0, (300, 100_000), "the stream stood still for 1 seconds, after 100 kB (--idle-timeout)"),
+            # its first byte may take a backup longer than that
+            (9_000, (300, 9_000), "no connection to 198.18.0.2 port 4400 within 4 seconds;"),
+        ],
+    )
+    def test_a_stream_that_flowed_may_not_stand_still(
+        self, sent: int, received: tuple[int, int], message: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        source = source_session(send_0=(f"progress bytes={sent}",))
+        target = target_session(peer=("listening port=4400", *(f"progress bytes={count}" for count in received)))
+        remote = fleet(source, target)
+        remote.preflights = {**remote.preflights, "db1": answer(database_host())}
+        options = {"type": "xtrabackup", "idle_timeout": 1, "connect_timeout": 4}
+        made = Transferer("db1", "/run/mysqld/mysqld.sock", ["db2"], ["/srv/y"], options, remote=remote)
+        assert made.run() == [6]
+        assert f"db2:/srv/y: failed: db1 to db2: {message}" in caplog.text
 
 
 NO_LISTS = {(host, f"list={name}"): [packed()] for host in ("db1", "db2") for name in ("manifest", "digests")}

@@ -58,7 +58,7 @@ send_0() {
   local branch_2=$!
   tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     pigz --stdout --processes 4 2>"$run_directory"/send_0.1.err |
-    tee -p -- "$run_directory"/send_0.2.fifo 2>>"$run_directory"/send_0.2.err |
+    tee -- "$run_directory"/send_0.2.fifo 2>>"$run_directory"/send_0.2.err |
     nc -6 --send-only "${peer_address}" "${port}" 2>"$run_directory"/send_0.3.err
   statuses=("${PIPESTATUS[@]}")
   wait "$branch_2" || statuses[2]=$?
@@ -95,7 +95,7 @@ receive() {
   md5sum --binary <"$run_directory"/receive.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err &
   local branch_1=$!
   nc.openbsd -6 -l "${port}" 2>"$run_directory"/receive.0.err |
-    tee -p -- "$run_directory"/receive.1.fifo 2>>"$run_directory"/receive.1.err |
+    tee -- "$run_directory"/receive.1.fifo 2>>"$run_directory"/receive.1.err |
     pigz --decompress --stdout 2>"$run_directory"/receive.2.err |
     { tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.3.err
   statuses=("${PIPESTATUS[@]}")

@@ -1,0 +1,278 @@
+"""Real database servers on the hosts of a lab: a primary on db1, a replica of it on db2, none on db3."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+from helpers import eventually
+from lab import Lab, difference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lab import Host, Snapshot
+
+SOCKET = "/run/mysqld/mysqld.sock"
+MEGABYTES = 8
+"""How much there is in the table ``shop.blobs``, of bytes that no compressor makes fewer."""
+RUNNING = ("Yes", "Yes")
+STOPPED = ("No", "No")
+
+_STARTING_SECONDS = 60
+_OWN = ("/srv/mysql", "/run/mysqld")
+"""What the servers write to all the time."""
+_PASSWORD = "replication-password"
+_PRIMARY_DATA = f"""
+    CREATE USER repl@'198.18.0.%' IDENTIFIED BY '{_PASSWORD}';
+    GRANT REPLICATION SLAVE ON *.* TO repl@'198.18.0.%';
+    CREATE DATABASE shop;
+    CREATE TABLE shop.blobs (id INT PRIMARY KEY, data LONGBLOB) ENGINE=InnoDB;
+    CREATE TABLE shop.orders (id INT PRIMARY KEY, amount INT) ENGINE=InnoDB;
+    CREATE TABLE shop.payments (id INT PRIMARY KEY, amount INT) ENGINE=InnoDB;
+"""
+
+
+class Server:
+    """A database server on a host, where root logs in by the socket.
+
+    Args:
+        host: where it runs.
+        number: its identifier in a replication, and the domain of its GTIDs.
+        suffix: of its directory and its socket, where a host has several.
+    """
+
+    def __init__(self, host: Host, number: int, suffix: str = "", *, datadir: str = "") -> None:
+        self.host = host
+        self.datadir = datadir or f"/srv/mysql{suffix}"
+        self.socket = SOCKET.replace("d.sock", f"d{suffix}.sock")
+        self._number = number
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def install(self) -> None:
+        """Make an empty data directory."""
+        self.host.run(
+            f"mkdir -p {self.datadir} && chown mysql:mysql {self.datadir} && mariadb-install-db --no-defaults"
+            f" --user=mysql --datadir={self.datadir} --auth-root-authentication-method=socket --skip-test-db",
+            timeout=_STARTING_SECONDS,
+        )
+
+    def start(self) -> Self:
+        """Start it and wait until it answers."""
+        self.host.run("mkdir -p /run/mysqld && chown mysql:mysql /run/mysqld")
+        self._process = self.host.popen(
+            [
+                *("mariadbd", "--no-defaults", "--user=mysql", "--skip-name-resolve", "--bind-address=*"),
+                *(f"--datadir={self.datadir}", f"--socket={self.socket}", f"--port={3305 + self._number}"),
+                *(f"--pid-file={self.socket}.pid", f"--log-error={self.datadir}/error.log"),
+                *(f"--server-id={self._number}", f"--gtid-domain-id={self._number}"),
+                *(f"--log-bin={self.datadir}/bin", f"--relay-log={self.datadir}/relay"),
+                *("--innodb-log-file-size=16M", "--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=2"),
+                "--max-allowed-packet=64M",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        running = eventually(lambda: self._answers() or not self.lives, seconds=_STARTING_SECONDS)
+        assert running, "no answer"
+        assert self.lives, self.host.sh(f"tail -n 20 {self.datadir}/error.log")
+        return self
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    @property
+    def lives(self) -> bool:
+        """Whether its process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def _answers(self) -> bool:
+        return self.host.run(self.client("SELECT 1"), check=False).returncode == 0
+
+    def kill(self) -> None:
+        """Have it end at once, as by a power cut; its socket stays."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def client(self, sql: str) -> Sequence[str]:
+        """The command that has it execute statements."""
+        return ("mariadb", "--no-defaults", f"--socket={self.socket}", "--batch", "--skip-column-names", f"-e{sql}")
+
+    def execute(self, sql: str) -> list[list[str]]:
+        """Execute statements and return the rows of the answers."""
+        wrote = os.fsdecode(self.host.run(self.client(sql)).stdout)
+        return [line.split("\t") for line in wrote.splitlines()]
+
+    def value(self, sql: str) -> str:
+        """The one value that a query has for an answer."""
+        ((value,),) = self.execute(sql)
+        return value
+
+    # replication
+
+    def follow(self, primary: Server, connection: str = "") -> None:
+        """Replicate from another server and wait until that runs."""
+        port = 3305 + primary._number
+        name = quoted(connection)
+        self.execute(
+            f"CHANGE MASTER {name} TO MASTER_HOST='{primary.host.ipv4}', MASTER_PORT={port}, MASTER_USER='repl',"
+            f" MASTER_PASSWORD='{_PASSWORD}', MASTER_USE_GTID=slave_pos; START SLAVE {name}"
+        )
+        assert eventually(lambda: self.replication().get(connection) == RUNNING), self.execute("SHOW ALL SLAVES STATUS")
+
+    def replication(self) -> dict[str, tuple[str, str]]:
+        """By connection, whether the threads for I/O and SQL run: Yes, No or Connecting."""
+        found: dict[str, tuple[str, str]] = {}
+        for row in self.execute("SHOW ALL SLAVES STATUS"):
+            # Connection_name, ..., Slave_IO_Running and Slave_SQL_Running
+            found[unescaped(row[0])] = (row[12], row[13])
+        return found
+
+    def counted(self, statement: str) -> int:
+        """How often it has been told to do something, "stop_slave" for instance, since it started."""
+        return int(self.execute(f"SHOW GLOBAL STATUS LIKE 'Com_{statement}'")[0][1])
+
+    def wait_for_replication(self, wanted: dict[str, tuple[str, str]] | tuple[str, str]) -> None:
+        """Wait until the state of its connections (or of all of them) is as wanted."""
+
+        def is_so() -> bool:
+            found = self.replication()
+            return bool(found) and (found if isinstance(wanted, dict) else dict.fromkeys(found, wanted)) == (
+                wanted if isinstance(wanted, dict) else found
+            )
+
+        assert eventually(is_so, seconds=60), self.replication()
+
+    def has_caught_up(self, primary: Server) -> bool:
+        """Whether it has executed all that the primary has."""
+        position = primary.value("SELECT @@gtid_binlog_pos")
+        return self.value(f"SELECT MASTER_GTID_WAIT('{position}', 30)") == "0"
+
+
+def quoted(text: str) -> str:
+    """As a string of SQL."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def unescaped(text: str) -> str:
+    """What the client shows, in batch mode, as it is."""
+    return text.replace("\\\\", "\\")
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The lab with its servers."""
+
+    lab: Lab
+    primary: Server
+    replica: Server
+
+    def __getitem__(self, host: str) -> Host:
+        return self.lab[host]
+
+    def snapshot(self) -> Snapshot:
+        """As of the lab, without the servers and the files that they write to."""
+        return {
+            section: [line for line in lines if not line.startswith(_OWN) and " mariadbd --no-defaults " not in line]
+            for section, lines in self.lab.snapshot().items()
+        }
+
+    def clean(self) -> None:
+        """Put right what a test changed: rates, hidden commands, wrappers, and all data but the servers'."""
+        self.lab.restore()
+        for host in self.lab:
+            host.run("find /srv -mindepth 1 -maxdepth 1 ! -name 'mysql*' -exec rm -rf -- {} +; rm -f /usr/local/sbin/*")
+
+
+@contextmanager
+def running_fleet() -> Iterator[Fleet]:
+    """A lab with a primary on db1 and a replica of it on db2; db3 has the programs but no server."""
+    with Lab.up() as lab, ExitStack() as stack:
+        primary, replica = Server(lab["db1"], 1), Server(lab["db2"], 2)
+        lab["db1"].run("iptables -I INPUT -p tcp -s 198.18.0.0/24 --dport 3306:3399 -j ACCEPT")
+        for server in (primary, replica):
+            server.install()
+            stack.enter_context(server)
+        primary.execute(_PRIMARY_DATA)
+        statements = "".join(
+            f"INSERT INTO shop.blobs VALUES ({number}, 0x{os.urandom(1 << 20).hex()});\n" for number in range(MEGABYTES)
+        )
+        primary.host.run(primary.client("SOURCE /dev/stdin"), input=statements.encode())
+        replica.follow(primary)
+        assert replica.has_caught_up(primary)
+        yield Fleet(lab, primary, replica)
+
+
+@contextmanager
+def watched(fleet: Fleet) -> Iterator[Fleet]:
+    """The fleet for one test, which fails if it leaves anything behind on any host."""
+    fleet.clean()
+    before = fleet.snapshot()
+    yield fleet
+    fleet.clean()
+    assert_unchanged(fleet, before, seconds=5)
+
+
+def assert_unchanged(fleet: Fleet, before: Snapshot, *, seconds: float = 30) -> None:
+    """Assert that the fleet is, within some seconds, as a snapshot says."""
+    eventually(lambda: not difference(before, fleet.snapshot()), seconds=seconds)
+    if left := difference(before, fleet.snapshot()):
+        pytest.fail(f"this was left behind:\n{left}")
+
+
+@contextmanager
+def wrapped(host: Host, command: str, script: str) -> Iterator[None]:
+    """Has a bash script stand before a command of a host; in it, ``real`` is the command."""
+    real = host.sh(f"type -P {command}")
+    path = f"/usr/local/sbin/{command}"
+    text = f'#!/bin/bash\nreal() {{ {real} "$@"; }}\n{script}\n'
+    host.run(f"cat >{path}.new && chmod 755 {path}.new && mv {path}.new {path}", input=text.encode())
+    try:
+        yield
+    finally:
+        host.run(["rm", "-f", path])
+
+
+def backing_up(script: str) -> str:
+    """The text of a wrapper for the backup tool that runs a script for ``--backup``, and the tool for anything else."""
+    return f'case " $* " in *" --backup "*) {script} ;; *) real "$@" ;; esac'
+
+
+class Writer:
+    """Orders and their payments, written to a server all the time, each pair in one transaction."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._process: subprocess.Popen[Any] | None = None
+
+    def __enter__(self) -> Self:
+        pair = "".join(f"INSERT INTO shop.{table} VALUES ($n, $n); " for table in ("orders", "payments"))
+        client = f"mariadb --no-defaults --socket={self._server.socket}"
+        script = f'n=$1; while :; do ((++n)); echo "BEGIN; {pair}COMMIT;"; done | exec {client}'
+        start = int(self._server.value("SELECT COALESCE(MAX(id), 0) FROM shop.orders"))
+        self._process = self._server.host.popen(
+            ["bash", "-c", script, "writer", str(start)], stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        began = self.written
+        assert eventually(lambda: self.written > began + 10), "nothing is written"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    @property
+    def written(self) -> int:
+        """The number of the last order."""
+        return int(self._server.value("SELECT COALESCE(MAX(id), 0) FROM shop.orders"))

@@ -1,0 +1,549 @@
+"""Hot copies of real servers: whole or refused, under load, with any tool, and never half a copy for a whole one."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+
+import pytest
+from databases import (
+    SOCKET,
+    Fleet,
+    Server,
+    Writer,
+    assert_unchanged,
+    backing_up,
+    running_fleet,
+    watched,
+    wrapped,
+)
+from helpers import transfer
+from watching import SLOW, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from lab import Host
+
+pytestmark = pytest.mark.lab
+
+BACKUP = ("--type", "xtrabackup")
+SOURCE = f"db1:{SOCKET}"
+TARGET = "db3:/srv/copy"
+SECRET = "backup-password"
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Fleet]:
+    with running_fleet() as made:
+        yield made
+
+
+@pytest.fixture
+def fleet(servers: Fleet) -> Iterator[Fleet]:
+    """The fleet for one test, with an empty directory /srv/copy on db3."""
+    with watched(servers):
+        servers["db3"].run("mkdir /srv/copy")
+        yield servers
+
+
+def content(server: Server) -> list[list[str]]:
+    """What is in the tables of a server: two that are always written together, and one that nobody writes to."""
+    return server.execute(
+        "SELECT COUNT(*), MAX(id), SUM(amount) FROM shop.orders;"
+        "SELECT COUNT(*), MAX(id), SUM(amount) FROM shop.payments;"
+        "SELECT COUNT(*), BIT_XOR(CRC32(data)), SUM(LENGTH(data)) FROM shop.blobs"
+    )
+
+
+@contextmanager
+def started(host: Host, datadir: str) -> Iterator[Server]:
+    """A server that has a copy for its data directory."""
+    with Server(host, 3, datadir=datadir) as server:
+        try:
+            yield server
+        finally:
+            server.kill()
+            host.run("rm -rf /run/mysqld")
+
+
+def assert_consistent(copy: Server, primary: Server, *, at_least: int, at_most: int) -> None:
+    """Assert that a copy has whole transactions only, none of an order without its payment, and undamaged tables."""
+    orders, payments, blobs = content(copy)
+    assert orders == payments
+    assert orders[0] == orders[1], "an order is missing in the middle"
+    assert at_least <= int(orders[0]) <= at_most
+    assert blobs == content(primary)[2]
+    for table in ("orders", "payments", "blobs"):
+        assert copy.execute(f"CHECK TABLE shop.{table} EXTENDED")[-1][2:] == ["status", "OK"]
+
+
+def is_empty(fleet: Fleet, path: str = "/srv/copy", host: str = "db3") -> bool:
+    return fleet[host].sh(f"ls -A {path}") == ""
+
+
+# --- whole copies
+
+
+@pytest.mark.parametrize("options", ["", "--no-encrypt", "--no-compress", "--no-encrypt --no-compress"])
+def test_a_copy_made_under_load_starts_as_a_server_and_is_consistent(fleet: Fleet, options: str) -> None:
+    with Writer(fleet.primary) as writer:
+        before = writer.written
+        words = (*BACKUP, *options.split(), "--prepare", "--owner", "mysql:mysql", SOURCE, TARGET)
+        transfer(fleet.lab, *words, check=True)
+        after = writer.written
+    assert after > before + 100, "nobody wrote during the copy"
+    assert fleet["db3"].sh("find /srv/copy ! -user mysql -o ! -group mysql") == ""
+    with started(fleet["db3"], "/srv/copy") as copy:
+        assert_consistent(copy, fleet.primary, at_least=before, at_most=after)
+
+
+def test_a_copy_is_left_as_it_arrived_unless_preparing_it_is_asked_for(fleet: Fleet) -> None:
+    transfer(fleet.lab, *BACKUP, SOURCE, TARGET, check=True)
+    db3 = fleet["db3"]
+    assert "full-backuped" in db3.sh("cat /srv/copy/xtrabackup_checkpoints")
+    assert db3.sh("find /srv/copy ! -user root") == ""
+    db3.run("mariadb-backup --prepare --target-dir=/srv/copy; chown -R mysql:mysql /srv/copy")
+    with started(db3, "/srv/copy") as copy:
+        assert content(copy) == content(fleet.primary)
+
+
+def test_the_data_directory_is_asked_of_the_server(fleet: Fleet) -> None:
+    db1 = fleet["db1"]
+    db1.run("printf '[mysqld]\\ndatadir = /var/lib/other\\n' >/etc/mysql/conf.d/other.cnf; mkdir /var/lib/other")
+    try:
+        transfer(fleet.lab, *BACKUP, SOURCE, TARGET, check=True)
+    finally:
+        db1.run("rm -r /etc/mysql/conf.d/other.cnf /var/lib/other")
+    assert fleet["db3"].sh("ls /srv/copy/shop").split() == db1.sh("ls /srv/mysql/shop").split()
+
+
+def test_position_and_gtid_are_those_of_the_servers(fleet: Fleet) -> None:
+    assert fleet.replica.has_caught_up(fleet.primary)
+    fleet.replica.execute("STOP SLAVE")
+    try:
+        file, position, *_ = fleet.replica.execute("SHOW MASTER STATUS")[0]
+        gtid, executed = fleet.replica.execute("SELECT @@gtid_binlog_pos, @@gtid_slave_pos")[0]
+        result = transfer(fleet.lab, *BACKUP, f"db2:{SOCKET}", TARGET, check=True)
+    finally:
+        fleet.replica.execute("START SLAVE")
+    fleet.replica.wait_for_replication(("Yes", "Yes"))
+    own = f"INFO  {TARGET}: binary log file, position and GTID: {file} {position} {gtid}"
+    assert own.rstrip() in result.stderr
+    replicates = f"{TARGET}: as its source replicates: SET GLOBAL gtid_slave_pos = '{executed}'; CHANGE MASTER"
+    assert replicates in result.stderr
+
+
+def test_two_targets_get_the_same_copy(fleet: Fleet) -> None:
+    fleet["db2"].run("mkdir /srv/copy")
+    result = transfer(fleet.lab, *BACKUP, SOURCE, TARGET, "db2:/srv/copy", check=True)
+    assert "2 of 2 target(s) succeeded" in result.stderr
+    listing = "cd /srv/copy; find . -type f -name '*.ibd' -exec md5sum {} + | sort -k 2"
+    assert fleet["db2"].sh(listing) == fleet["db3"].sh(listing) != ""
+
+
+def test_lost_and_found_is_nothing(fleet: Fleet) -> None:
+    fleet["db3"].run("mkdir -m 700 /srv/copy/lost+found")
+    transfer(fleet.lab, *BACKUP, SOURCE, TARGET, check=True)
+    assert "xtrabackup_info" in fleet["db3"].sh("ls /srv/copy").split()
+
+
+# --- tools
+
+
+@pytest.mark.parametrize("tool", ["mariadb-backup", "mariabackup", "xtrabackup"])
+def test_any_name_of_the_backup_tool_will_do(fleet: Fleet, tool: str) -> None:
+    used = "/var/lib/used-tools"
+    for host in (fleet["db1"], fleet["db3"]):
+        host.hide("mariadb-backup", "mariabackup", "mbstream")
+        names = {tool: "mariadb-backup", ("xbstream" if tool == "xtrabackup" else "mbstream"): "mbstream"}
+        for name, real in names.items():
+            script = f'#!/bin/sh\necho {name} $* >>{used}\nexec /usr/lib/transferpy-lab-hidden/usr%bin%{real} "$@"\n'
+            host.run(f"cat >/usr/local/sbin/{name} && chmod 755 /usr/local/sbin/{name}", input=script.encode())
+    try:
+        transfer(fleet.lab, *BACKUP, "--prepare", SOURCE, TARGET, check=True)
+        assert re.search(f"^{tool} .*--backup", fleet["db1"].sh(f"cat {used}"), re.MULTILINE)
+        assert re.search(f"^{tool} .*--prepare", fleet["db3"].sh(f"cat {used}"), re.MULTILINE)
+    finally:
+        for name in ("db1", "db3"):
+            fleet[name].run(f"rm -f {used}")
+
+
+@pytest.mark.parametrize(("host", "options"), [("db1", ()), ("db3", ("--prepare",))])
+def test_a_tool_of_another_major_version_is_refused(fleet: Fleet, host: str, options: tuple[str, ...]) -> None:
+    before = fleet.snapshot()
+    with wrapped(fleet[host], "mariadb-backup", "real \"$@\" 2>&1 | sed 's/10[.]11[.]/10.6./g' >&2"):
+        result = transfer(fleet.lab, *BACKUP, *options, SOURCE, TARGET)
+    assert result.status == 4
+    assert f"ERROR {host}: mariadb-backup is of version 10.6, but the server of 10.11\n" in result.stderr
+    assert_unchanged(fleet, before)
+
+
+def test_preparing_takes_memory_that_is_free(fleet: Fleet) -> None:
+    db3 = fleet["db3"]
+    with wrapped(db3, "mariadb-backup", 'echo "$*" >>/srv/called; real "$@"'):
+        transfer(fleet.lab, *BACKUP, "--prepare", SOURCE, TARGET, check=True)
+    (memory,) = re.findall(r"--use-memory=(\d+)", db3.sh("cat /srv/called"))
+    total = int(db3.sh("awk '/^MemTotal/ { print $2 * 1024 }' /proc/meminfo"))
+    assert 100 << 20 <= int(memory) < total
+
+
+# --- passwords
+
+
+class Secrets(threading.Thread):
+    """Looks at what everybody on a host can see of its processes, all the time."""
+
+    def __init__(self, *hosts: Host) -> None:
+        super().__init__(daemon=True)
+        self._hosts = hosts
+        self._done = threading.Event()
+        self.exposed: set[str] = set()
+        self.programs: set[str] = set()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self.join()
+
+    def run(self) -> None:
+        while not self._done.is_set():
+            for host in self._hosts:
+                for process in (host.root / "proc").glob("[0-9]*"):
+                    self._look_at(process)
+
+    def _look_at(self, process: Path) -> None:
+        for name in ("cmdline", "environ"):
+            try:
+                seen = (process / name).read_bytes()
+            except OSError:
+                continue
+            if name == "cmdline":
+                self.programs.add(os.fsdecode(seen.partition(b"\0")[0]).rpartition("/")[2])
+            if SECRET.encode() in seen:
+                self.exposed.add(f"{name}: {os.fsdecode(seen)}")
+
+
+@contextmanager
+def root_locked_out(server: Server, defaults_file: str) -> Iterator[None]:
+    """A server where root cannot log in by the socket, but somebody who is in a file on its host can, by a password."""
+    server.execute(
+        f"CREATE USER dumper@localhost IDENTIFIED BY '{SECRET}'; GRANT ALL ON *.* TO dumper@localhost;"
+        f" ALTER USER root@localhost IDENTIFIED BY 'another'"
+    )
+    text = f"[client]\nuser = dumper\npassword = {SECRET}\n"
+    server.host.run(f"cat >{defaults_file}; chmod 600 {defaults_file}", input=text.encode())
+    try:
+        yield
+    finally:
+        back = "ALTER USER root@localhost IDENTIFIED VIA unix_socket; DROP USER dumper@localhost"
+        server.host.run(["mariadb", f"--defaults-file={defaults_file}", f"--socket={server.socket}", f"-e{back}"])
+
+
+def test_a_password_in_a_file_is_used_and_never_seen(fleet: Fleet) -> None:
+    with root_locked_out(fleet.primary, "/srv/backup.cnf"), Secrets(*fleet.lab) as secrets:
+        before = fleet.snapshot()
+        refused = transfer(fleet.lab, *BACKUP, SOURCE, TARGET)
+        assert refused.status == 4
+        assert f"ERROR {SOURCE}: the server does not answer as it should: ERROR 1045 (28000): Access" in refused.stderr
+        assert_unchanged(fleet, before)
+        words = ("--defaults-file", "/srv/backup.cnf", "--stop-slave", "--verbose")
+        result = transfer(fleet.lab, *BACKUP, *words, SOURCE, TARGET, check=True)
+    assert secrets.exposed == set()
+    assert {"mariadb", "mariadb-backup", "mbstream"} <= secrets.programs
+    assert SECRET not in result.stderr
+    assert fleet["db3"].run(["grep", "-rlF", SECRET, "/srv/copy"], check=False).returncode == 1
+
+
+# --- what is refused before anything is changed
+
+
+@contextmanager
+def server_down(fleet: Fleet) -> Iterator[None]:
+    fleet.primary.kill()
+    try:
+        yield
+    finally:
+        fleet.primary.start()
+
+
+def test_a_server_that_is_down_is_refused(fleet: Fleet) -> None:
+    with server_down(fleet):
+        before = fleet.snapshot()
+        result = transfer(fleet.lab, *BACKUP, SOURCE, TARGET)
+        assert result.status == 4
+        assert f"ERROR {SOURCE}: the server does not answer as it should: ERROR 2002 (HY000): Can't" in result.stderr
+        assert "ERROR refused: 1 problem(s); nothing was changed\n" in result.stderr
+        assert_unchanged(fleet, before)
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "message"),
+    [
+        ("/srv/none", (), "db1:/srv/none: no such socket; does the server run?"),
+        ("/srv/file", (), "db1:/srv/file: is not a socket; --type xtrabackup needs that of a running server"),
+        ("/srv/mysql", (), "db1:/srv/mysql: is not a socket; --type xtrabackup needs that of a running server"),
+        (SOCKET, ("--defaults-file", "/srv/wrong"), f"{SOURCE}: the server does not answer as it should: ERROR 1698"),
+        (
+            SOCKET,
+            ("--defaults-file", "/srv/none"),
+            f"{SOURCE}: the server does not answer as it should: Could not open",
+        ),
+        (SOCKET, ("--owner", "mysql:strangers"), "db3: knows no strangers, who is to own the copy (--owner)"),
+        (SOCKET, ("--owner", "stranger:mysql"), "db3: knows no stranger, who is to own the copy (--owner)"),
+    ],
+)
+def test_what_cannot_work_is_refused_and_nothing_changed(
+    fleet: Fleet, source: str, options: tuple[str, ...], message: str
+) -> None:
+    fleet["db1"].run(f"touch /srv/file; printf '[client]\\nuser = nobody\\npassword = {SECRET}\\n' >/srv/wrong")
+    before = fleet.snapshot()
+    result = transfer(fleet.lab, *BACKUP, *options, f"db1:{source}", TARGET)
+    assert result.status == 4
+    assert f"ERROR {message}" in result.stderr
+    assert "ERROR refused: 1 problem(s); nothing was changed\n" in result.stderr
+    assert SECRET not in result.stderr
+    assert_unchanged(fleet, before)
+
+
+def test_every_missing_tool_is_named(fleet: Fleet) -> None:
+    fleet["db1"].hide("mariadb-backup", "mariabackup", "mariadb", "mysql")
+    fleet["db3"].hide("mbstream", "mariadb-backup", "mariabackup")
+    before = fleet.snapshot()
+    result = transfer(fleet.lab, *BACKUP, "--prepare", SOURCE, TARGET)
+    assert result.status == 4
+    for message in (
+        "db1: mariadb-backup is missing (Debian package mariadb-backup)",
+        "db1: mariadb is missing (Debian package mariadb-client)",
+        "db3: mbstream is missing (Debian package mariadb-backup)",
+        "db3: mariadb-backup is missing (Debian package mariadb-backup)",
+    ):
+        assert f"ERROR {message}\n" in result.stderr
+    assert_unchanged(fleet, before)
+
+
+def test_a_target_that_is_not_empty_is_refused(fleet: Fleet) -> None:
+    fleet["db3"].run("touch /srv/copy/.hidden; mkdir /srv/copy/lost+found")
+    before = fleet.snapshot()
+    result = transfer(fleet.lab, *BACKUP, SOURCE, TARGET)
+    assert result.status == 4
+    assert f"ERROR {TARGET}: is not empty; --type xtrabackup needs an empty directory\n" in result.stderr
+    assert_unchanged(fleet, before)
+
+
+def test_too_little_space_is_refused(fleet: Fleet) -> None:
+    fleet["db3"].small_disk("/srv/small", "24m")
+    before = fleet.snapshot()
+    result = transfer(fleet.lab, *BACKUP, SOURCE, "db3:/srv/small")
+    assert result.status == 4
+    assert re.search(r"ERROR db3:/srv/small: [\d,]+ bytes are needed, but only [\d,]+ are free\n", result.stderr)
+    assert_unchanged(fleet, before)
+
+
+def test_the_logs_of_replication_need_no_space(fleet: Fleet) -> None:
+    db1, db3 = fleet["db1"], fleet["db3"]
+    needed = int(db1.sh("du -sm --exclude='bin.[0-9]*' /srv/mysql | cut -f1"))
+    db1.run("fallocate -l 200M /srv/mysql/bin.900000")
+    try:
+        db3.small_disk("/srv/small", f"{needed + 40}m")
+        transfer(fleet.lab, *BACKUP, SOURCE, "db3:/srv/small", check=True)
+    finally:
+        db1.run("rm /srv/mysql/bin.900000")
+    assert "xtrabackup_info" in db3.sh("ls /srv/small").split()
+
+
+def test_one_target_takes_one_copy_at_a_time(fleet: Fleet) -> None:
+    fleet["db3"].shape(SLOW)
+    with Run(fleet.lab, *BACKUP, SOURCE, TARGET) as first:
+        first.wait_for_stream(fleet["db3"])
+        result = transfer(fleet.lab, *BACKUP, SOURCE, TARGET)
+        assert result.status in {3, 4}
+        assert f"{TARGET}: is not empty" in result.stderr or "another transfer is at work on /srv/copy" in result.stderr
+        first.assert_streaming()
+        fleet["db3"].shape(None)
+        assert first.end().status == 0, first.log
+
+
+# --- copies that fail
+
+
+FAILURES = {
+    "fails in the middle": (
+        'real "$@" | head -c 3000000; echo "cannot go on: no memory" >&2; exit 3',
+        "",
+        6,
+        "db1: mariadb-backup failed with status 3: .*; cannot go on: no memory",
+    ),
+    "is killed in the middle": (
+        'real "$@" | head -c 3000000; kill -KILL $$',
+        "--no-encrypt --no-compress",
+        6,
+        "db1: mariadb-backup was ended by signal 9",
+    ),
+    "fails at its end": ('real "$@"; exit 1', "", 6, "db1: mariadb-backup failed with status 1: .*completed OK!"),
+    "ends without having completed": (
+        'real "$@" 2> >(grep -v "completed OK!" >&2)',
+        "--no-encrypt",
+        7,
+        "db1: backup failed with status 1: .*; the log of the backup does not end with 'completed OK!'\n",
+    ),
+    "says that it completed, but what it sent is cut": (
+        # mbstream ends well at the end of a chunk: each begins with XBSTCK01.
+        'real "$@" >/srv/w; cut=$(grep -abo XBSTCK01 /srv/w | tail -n 9 | head -n 1); head -c "${cut%%:*}" /srv/w',
+        "--no-encrypt --no-compress",
+        7,
+        "db3: the backup that arrived has no info file: it is not whole",
+    ),
+    "sends nothing": (
+        'echo "completed OK!" >&2',
+        "--no-encrypt --no-compress",
+        7,
+        "db3: the backup that arrived has no info file: it is not whole",
+    ),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_when_the_backup_tool_does_not_do_its_work_its_words_are_shown(fleet: Fleet, failure: str) -> None:
+    script, options, status, message = FAILURES[failure]
+    with wrapped(fleet["db1"], "mariadb-backup", backing_up(script)):
+        result = transfer(fleet.lab, *BACKUP, *options.split(), SOURCE, TARGET)
+    assert result.status == status, result.stderr
+    assert re.search(f"ERROR {TARGET}: failed: .*{message}", result.stderr), result.stderr
+    assert is_empty(fleet)
+
+
+@pytest.mark.parametrize(("host", "program"), [("db1", "nc"), ("db3", "nc"), ("db3", "mbstream")])
+def test_a_stream_that_is_cut_is_refused(fleet: Fleet, host: str, program: str) -> None:
+    """A netcat that is killed ends the stream in good order, and so does mbstream on half of one."""
+    before = fleet.snapshot()
+    fleet["db3"].shape(SLOW)
+    with Run(fleet.lab, *BACKUP, "--no-encrypt", SOURCE, TARGET) as run:
+        run.wait_for_stream(fleet["db3"])
+        fleet[host].run(["pkill", "-KILL", "-x", program])
+        result = run.end()
+    assert result.status in {6, 7}, result.stderr
+    assert f"ERROR {TARGET}: failed: " in result.stderr
+    fleet["db3"].shape(None)
+    assert_unchanged(fleet, before)
+
+
+def test_a_server_that_dies_during_the_copy_is_a_failure(fleet: Fleet) -> None:
+    fleet["db3"].shape(SLOW)
+    with Run(fleet.lab, *BACKUP, SOURCE, TARGET) as run:
+        run.wait_for_stream(fleet["db3"])
+        with server_down(fleet):
+            run.assert_streaming()
+            fleet["db3"].shape(None)
+            result = run.end()
+    assert result.status == 6
+    assert re.search(f"ERROR {TARGET}: failed: db1: mariadb-backup (failed|was ended)", result.stderr), result.stderr
+    assert is_empty(fleet)
+
+
+def test_a_connection_that_is_cut_is_a_failure(fleet: Fleet) -> None:
+    before = fleet.snapshot()
+    fleet["db3"].shape(SLOW)
+    with Run(fleet.lab, *BACKUP, "--idle-timeout", "5", SOURCE, TARGET) as run:
+        run.wait_for_stream(fleet["db3"])
+        fleet["db1"].cut(fleet["db3"])
+        result = run.end()
+    assert result.status == 6
+    assert "db1 to db3: the stream stood still for 5 seconds, after " in result.stderr
+    fleet.lab.restore()
+    assert_unchanged(fleet, before)
+
+
+# --- time
+
+
+def test_a_first_byte_that_comes_late_is_no_failure(fleet: Fleet) -> None:
+    with wrapped(fleet["db1"], "mariadb-backup", backing_up('sleep 8; real "$@"')):
+        transfer(fleet.lab, *BACKUP, "--idle-timeout", "2", SOURCE, TARGET, check=True)
+    assert not is_empty(fleet)
+
+
+@pytest.mark.parametrize("options", ["", "--no-encrypt --no-compress"])
+def test_a_stream_that_stands_still_is_a_failure(fleet: Fleet, options: str) -> None:
+    before = fleet.snapshot()
+    fleet["db3"].shape(SLOW)
+    with Run(fleet.lab, *BACKUP, *options.split(), "--idle-timeout", "3", SOURCE, TARGET) as run:
+        run.wait_for_stream(fleet["db3"])
+        fleet["db1"].run(["pkill", "-STOP", "-x", "mariadb-backup"])
+        fleet["db3"].shape(None)
+        result = run.end()
+    assert result.status == 6
+    assert "db1 to db3: the stream stood still for 3 seconds, after " in result.stderr
+    assert_unchanged(fleet, before)
+
+
+def test_a_stream_that_stands_still_after_its_first_second_is_a_failure(fleet: Fleet) -> None:
+    """What has arrived before anybody looked counts as well."""
+    script = 'real "$@" | { head -c 5000000; touch /srv/stands; while [ ! -e /srv/over ]; do sleep 0.1; done; }'
+    with wrapped(fleet["db1"], "mariadb-backup", backing_up(script)):
+        result = transfer(fleet.lab, *BACKUP, "--no-compress", "--idle-timeout", "3", SOURCE, TARGET)
+    assert result.status == 6
+    assert "db1 to db3: the stream stood still for 3 seconds, after " in result.stderr
+    assert fleet["db1"].sh("ls /srv/stands")
+    assert is_empty(fleet)
+
+
+def test_a_target_that_fails_does_not_spoil_the_next(fleet: Fleet) -> None:
+    fleet["db2"].run("mkdir /srv/copy")
+    script = '[ -e /srv/once ] && real "$@" || { touch /srv/once; real "$@" | head -c 5000000; sleep 1000; }'
+    with wrapped(fleet["db1"], "mariadb-backup", backing_up(script)):
+        result = transfer(fleet.lab, *BACKUP, "--idle-timeout", "3", SOURCE, TARGET, "db2:/srv/copy")
+    assert result.status == 6
+    assert "1 of 2 target(s) succeeded" in result.stderr
+    assert is_empty(fleet)
+    assert not is_empty(fleet, host="db2")
+
+
+# --- the last steps
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ('echo "no memory for this" >&2; exit 3', "db3: prepare failed with status 3: no memory for this"),
+        ('real "$@" 2> >(sed "s/completed OK/stopped/" >&2)', "db3: prepare failed with status 1: .*stopped!"),
+        ('truncate -s 1M ibdata1; real "$@"', "db3: prepare failed with status 1: .*ibdata1' is of a different size"),
+    ],
+)
+def test_a_copy_that_cannot_be_prepared_is_removed_and_the_log_shown(fleet: Fleet, script: str, message: str) -> None:
+    before = fleet.snapshot()
+    wrapper = f'case " $* " in *" --prepare "*) {script} ;; *) real "$@" ;; esac'
+    with wrapped(fleet["db3"], "mariadb-backup", wrapper):
+        result = transfer(fleet.lab, *BACKUP, "--prepare", SOURCE, TARGET)
+    assert result.status == 10
+    assert re.search(f"ERROR {TARGET}: failed: {message}", result.stderr), result.stderr
+    assert_unchanged(fleet, before)
+
+
+def test_what_appears_in_the_target_during_the_copy_is_left_alone(fleet: Fleet) -> None:
+    fleet["db3"].shape(SLOW)
+    with Run(fleet.lab, *BACKUP, SOURCE, TARGET) as run:
+        run.wait_for_stream(fleet["db3"])
+        fleet["db3"].run("echo mine >/srv/copy/file")
+        fleet["db3"].shape(None)
+        result = run.end()
+    assert result.status == 8
+    assert f"ERROR {TARGET}: failed: db3: /srv/copy is not empty any more\n" in result.stderr
+    assert fleet["db3"].sh("ls -A /srv/copy; cat /srv/copy/file") == "file\nmine"
+
+
+def test_the_owner_goes_for_files_and_trees_too(fleet: Fleet) -> None:
+    fleet["db1"].run("mkdir -p /srv/tree/sub; echo text >/srv/tree/sub/file; ln -s /etc/passwd /srv/tree/link")
+    transfer(fleet.lab, "--owner", "mysql", "db1:/srv/tree", TARGET, check=True)
+    owners = fleet["db3"].sh("find /srv/copy /etc/passwd -printf '%p %u:%g\\n' | sort")
+    assert owners.replace("/srv/copy", ".").splitlines() == [
+        *("/etc/passwd root:root", ". root:root", "./tree mysql:root", "./tree/link mysql:root"),
+        *("./tree/sub mysql:root", "./tree/sub/file mysql:root"),
+    ]

@@ -1,0 +1,175 @@
+"""A database server on paper, with a client program of its own: it knows replication, and fails on all else."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+MARIADB, MYSQL = "10.11.14-MariaDB-log", "8.0.36"
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A connection of a replica, and whether each of its threads runs; ``io`` may also be Connecting."""
+
+    name: str = ""
+    io: str = "Yes"
+    sql: str = "Yes"
+    error: str = ""
+
+
+# A bash that a test runs has it in its argument lists, and its state in a file.
+_CLIENT = r"""#!/usr/bin/python3 -I
+import fcntl, glob, json, os, re, sys, time
+
+path = os.path.dirname(os.path.realpath(__file__))
+lock = open(path + "/lock", "w")
+
+
+def load():
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    with open(path + "/state.json") as file:
+        return json.load(file)
+
+
+def save(state):
+    with open(path + "/state.new", "w") as file:
+        json.dump(state, file)
+    os.rename(path + "/state.new", path + "/state.json")
+
+
+def fail(message):
+    print(message, file=sys.stderr)
+    sys.exit(1)
+
+
+def answer(statement, state):
+    failure = next((text for start, text in state["failures"].items() if statement.startswith(start)), None)
+    if failure is not None:
+        fail(failure)
+    mysql = "MariaDB" not in state["version"]
+    if statement == "SELECT CONCAT(VERSION(), ' ', @@datadir)":
+        assert words == ["--batch", "--skip-column-names"], words
+        print(f"{state['version']} {state['datadir']}")
+    elif statement == ("SHOW REPLICA STATUS" if mysql else "SHOW ALL SLAVES STATUS"):
+        assert words == ["--batch", "--skip-column-names", "--column-names", "--vertical"], words
+        for number, connection in enumerate(state["connections"], 1):
+            print(f"*************************** {number}. row ***************************")
+            rows = mysql_rows(connection) if mysql else mariadb_rows(connection)
+            for name, value in rows:
+                print(f"{name:>30}: {value}")
+    else:
+        change(statement, state, mysql)
+
+
+def mariadb_rows(connection):
+    yield "Connection_name", connection["name"]
+    yield "Slave_SQL_State", "Slave has read all relay log; waiting for more updates"
+    yield "Master_Host", "db1"
+    yield "Slave_IO_Running", connection["io"]
+    yield "Slave_SQL_Running", connection["sql"]
+    yield "Last_Error", connection["error"]
+    yield "Last_IO_Error", ""
+    yield "Last_SQL_Error", connection["error"]
+    yield "Slave_Heartbeat_Period", "30.000"
+
+
+def mysql_rows(connection):
+    yield "Replica_IO_State", "Waiting for source to send event"
+    yield "Replica_IO_Running", connection["io"]
+    yield "Replica_SQL_Running", connection["sql"]
+    yield "Last_IO_Error", ""
+    yield "Last_SQL_Error", connection["error"]
+    yield "Channel_Name", connection["name"]
+    yield "Source_public_key_path", ""
+
+
+def change(statement, state, mysql):
+    threads = r"((?:IO_THREAD|SQL_THREAD)(?:, (?:IO_THREAD|SQL_THREAD))*)?"
+    name = r"'((?:[^'\\]|''|\\.)*)'"
+    words = rf"REPLICA {threads} FOR CHANNEL {name}" if mysql else rf"SLAVE {name} {threads}"
+    found = re.fullmatch(f"(START|STOP) {words}", statement, re.DOTALL)
+    assert found, statement
+    verb, name, threads = found[1], *((found[3], found[2]) if mysql else (found[2], found[3]))
+    name = re.sub(r"''|\\(.)", lambda quoted: quoted[1] or "'", name, flags=re.DOTALL)
+    connection = next((entry for entry in state["connections"] if entry["name"] == name), None)
+    if connection is None:
+        fail(f"ERROR 1617 (HY000): There is no master connection '{name}'")
+    entries = [open(file).read() for file in glob.glob(state["entries"])]
+    state["changes"].append({"verb": verb, "name": name, "threads": threads, "entries": entries})
+    if verb == "STOP":
+        connection |= {"io": "No", "sql": "No"}
+    elif not state["deaf"]:
+        for thread in threads.split(", "):
+            connection[{"IO_THREAD": "io", "SQL_THREAD": "sql"}[thread]] = "Yes"
+
+
+*words, option, statement = sys.argv[1:]
+assert option == "--execute", sys.argv
+assert words.pop(0) == "--socket=/run/it's a socket", sys.argv
+state = load()
+slow = statement.startswith("STOP") and state["slow"]
+if slow:
+    save(state | {"slow": False, "waiting": True})
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    while True:  # until it is killed
+        time.sleep(0.05)
+answer(statement, state)
+if "once" in state and statement.startswith(state["once"]["after"]):
+    state["failures"] |= state.pop("once")["failures"]
+save(state)
+"""
+
+
+class DatabaseServer:
+    """A server whose client stands in a directory with a difficult name.
+
+    Args:
+        directory: where tests may write; the runs of sessions are in ``run`` there.
+        connections: those of the replica that it is.
+        version: what it calls itself.
+    """
+
+    def __init__(self, directory: Path, *connections: Connection, version: str = MARIADB) -> None:
+        place = directory / "it's $(the) \\server"
+        place.mkdir()
+        client = place / "client"
+        client.write_text(_CLIENT)
+        client.chmod(0o755)
+        self.words = (str(client), "--socket=/run/it's a socket", "--batch", "--skip-column-names")
+        self._state = place / "state.json"
+        self.change(
+            version=version,
+            datadir="/srv/sql data/",
+            connections=list(map(asdict, connections)),
+            failures={},
+            changes=[],
+            deaf=False,
+            slow=False,
+            entries=f"{directory}/run/run.*/undo.*.replication",
+        )
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return dict(json.loads(self._state.read_text())) if self._state.exists() else {}
+
+    def change(self, **values: object) -> None:
+        """Make the server something else from now on.
+
+        ``failures`` has messages by how statements begin that fail with them; ``once`` adds failures after a statement
+        that begins so; ``deaf`` is a server that starts nothing; ``slow`` one whose next STOP never comes back.
+        """
+        self._state.write_text(json.dumps(self.state | values))
+
+    @property
+    def connections(self) -> Sequence[Connection]:
+        return [Connection(**connection) for connection in self.state["connections"]]
+
+    @property
+    def changes(self) -> list[str]:
+        """What it was told to change, in order."""
+        return [
+            " ".join(filter(None, (change["verb"], change["name"], change["threads"])))
+            for change in self.state["changes"]
+        ]

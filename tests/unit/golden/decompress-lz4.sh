@@ -1,0 +1,105 @@
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154,SC2209,SC2317
+# (SC2016: nothing in a name is to be expanded. SC2209: "file" is meant as text. The others: the fixed texts, left out
+# here, give variables and functions their use.)
+# What the hosts are told for: decompress-lz4: 'db1:/srv/backups/sqldata.tar' 'db2:/srv/y'
+
+# === preflight on db1
+run_id=0123456789abcdef
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... preflight.sh ...
+
+finish_dead_runs
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+source_facts /srv/backups/sqldata.tar/
+magic_facts /srv/backups/sqldata.tar
+route_facts 0 db2 203.0.113.9
+emit asked
+
+# === preflight on db2
+run_id=0123456789abcdef
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... preflight.sh ...
+
+finish_dead_runs
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+firewall_facts
+target_facts 0 /srv/y sqldata.tar
+emit asked
+
+# === session on db1
+run_id=0123456789abcdef
+role=source
+watched=cat
+source_directory=/srv/backups
+source_name=sqldata.tar
+stop_slave=no
+own_name=source.0123456789abcdef
+cores=4
+transfer_type=decompress
+encrypt=yes
+checksum=no
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... session.sh ...
+
+client=()
+send_0() {
+  rm -f -- "$run_directory"/send_0.1.fifo && mkfifo -- "$run_directory"/send_0.1.fifo || return
+  wc -c <"$run_directory"/send_0.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.1.err &
+  local branch_1=$!
+  cat -- ./sqldata.tar 2>"$run_directory"/send_0.0.err |
+    tee -- "$run_directory"/send_0.1.fifo 2>>"$run_directory"/send_0.1.err |
+    socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef 2>"$run_directory"/send_0.2.err
+  statuses=("${PIPESTATUS[@]}")
+  wait "$branch_1" || statuses[1]=$?
+}
+source_session
+
+# === session for db2
+run_id=0123456789abcdef
+role=target
+watched=socat
+target_directory=/srv/y
+staging_name=.transferpy-0123456789abcdef-0
+source_name=sqldata.tar
+final_name=sqldata.tar
+wanted_port=0
+owner=''
+prepare=no
+own_name=target.0123456789abcdef
+cores=4
+transfer_type=decompress
+encrypt=yes
+checksum=no
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... session.sh ...
+
+open_firewall() {
+  return 0
+}
+receive() {
+  rm -f -- "$run_directory"/receive.1.fifo && mkfifo -- "$run_directory"/receive.1.fifo || return
+  wc -c <"$run_directory"/receive.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err &
+  local branch_1=$!
+  socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+    tee -- "$run_directory"/receive.1.fifo 2>>"$run_directory"/receive.1.err |
+    lz4 --decompress --stdout 2>"$run_directory"/receive.2.err |
+    { tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --ignore-zeros --block-number --index-file="${run_directory}"/tarball.marks -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.3.err
+  statuses=("${PIPESTATUS[@]}")
+  wait "$branch_1" || statuses[1]=$?
+}
+prepare_copy() {
+  return 0
+}
+target_session

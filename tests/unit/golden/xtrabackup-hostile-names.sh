@@ -1,0 +1,116 @@
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154,SC2209,SC2317
+# (SC2016: nothing in a name is to be expanded. SC2209: "file" is meant as text. The others: the fixed texts, left out
+# here, give variables and functions their use.)
+# What the hosts are told for: xtrabackup-hostile-names: "db1:/it's $(touch gone)\n-x *\udcff.sock" "db2:/srv/it's $(touch gone)\n-x *\udcff"
+
+# === preflight on db1
+run_id=0123456789abcdef
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... preflight.sh ...
+
+finish_dead_runs
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+database_facts '/it'"'"'s $(touch gone)
+-x *ÿ.sock' '--defaults-file=/root/it'"'"'s $(touch gone) -x *' '--socket=/it'"'"'s $(touch gone)
+-x *ÿ.sock'
+backup_facts mariadb-backup mariabackup xtrabackup
+route_facts 0 db2 203.0.113.9
+emit asked
+
+# === preflight on db2
+run_id=0123456789abcdef
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... preflight.sh ...
+
+finish_dead_runs
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+backup_facts mariadb-backup mariabackup xtrabackup
+firewall_facts
+target_facts 0 '/srv/it'"'"'s $(touch gone)
+-x *ÿ' 'it'"'"'s $(touch gone)
+-x *ÿ.sock'
+emit asked
+
+# === session on db1
+run_id=0123456789abcdef
+role=source
+watched=pigz
+source_directory='/it'"'"'s $(touch gone)
+-x *ÿ'
+source_name=''
+stop_slave=yes
+own_name=source.0123456789abcdef
+cores=4
+transfer_type=xtrabackup
+encrypt=yes
+checksum=no
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... session.sh ...
+
+client=(mysql '--defaults-file=/root/it'"'"'s $(touch gone) -x *' '--socket=/it'"'"'s $(touch gone)
+-x *ÿ.sock' --batch --skip-column-names)
+send_0() {
+  rm -f -- "$run_directory"/send_0.2.fifo && mkfifo -- "$run_directory"/send_0.2.fifo || return
+  wc -c <"$run_directory"/send_0.2.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.2.err &
+  local branch_2=$!
+  mariabackup '--defaults-file=/root/it'"'"'s $(touch gone) -x *' '--socket=/it'"'"'s $(touch gone)
+-x *ÿ.sock' --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
+    pigz --stdout --processes 4 2>"$run_directory"/send_0.1.err |
+    tee -- "$run_directory"/send_0.2.fifo 2>>"$run_directory"/send_0.2.err |
+    socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef 2>"$run_directory"/send_0.3.err
+  statuses=("${PIPESTATUS[@]}")
+  wait "$branch_2" || statuses[2]=$?
+}
+source_session
+
+# === session for db2
+run_id=0123456789abcdef
+role=target
+watched=socat
+target_directory='/srv/it'"'"'s $(touch gone)
+-x *ÿ'
+staging_name=.transferpy-0123456789abcdef-0
+source_name=''
+final_name='it'"'"'s $(touch gone)
+-x *ÿ.sock'
+wanted_port=0
+owner=''
+prepare=no
+own_name=target.0123456789abcdef
+cores=4
+transfer_type=xtrabackup
+encrypt=yes
+checksum=no
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... session.sh ...
+
+open_firewall() {
+  return 0
+}
+receive() {
+  rm -f -- "$run_directory"/receive.1.fifo && mkfifo -- "$run_directory"/receive.1.fifo || return
+  wc -c <"$run_directory"/receive.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err &
+  local branch_1=$!
+  socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+    tee -- "$run_directory"/receive.1.fifo 2>>"$run_directory"/receive.1.err |
+    pigz --decompress --stdout 2>"$run_directory"/receive.2.err |
+    xbstream --extract --directory=. 2>"$run_directory"/receive.3.err
+  statuses=("${PIPESTATUS[@]}")
+  wait "$branch_1" || statuses[1]=$?
+}
+prepare_copy() {
+  return 0
+}
+target_session

@@ -1,0 +1,107 @@
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154,SC2209,SC2317
+# (SC2016: nothing in a name is to be expanded. SC2209: "file" is meant as text. The others: the fixed texts, left out
+# here, give variables and functions their use.)
+# What the hosts are told for: xtrabackup-plain: 'db1:/run/mysqld/mysqld.sock' 'db2:/srv/y'
+
+# === preflight on db1
+run_id=0123456789abcdef
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... preflight.sh ...
+
+finish_dead_runs
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+netcat_facts nc nc.openbsd ncat nc.traditional netcat
+database_facts /run/mysqld/mysqld.sock --socket=/run/mysqld/mysqld.sock
+backup_facts mariadb-backup mariabackup xtrabackup
+route_facts 0 db2 203.0.113.9
+emit asked
+
+# === preflight on db2
+run_id=0123456789abcdef
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... preflight.sh ...
+
+finish_dead_runs
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+netcat_facts nc nc.openbsd ncat nc.traditional netcat
+backup_facts mariadb-backup mariabackup xtrabackup
+firewall_facts
+target_facts 0 /srv/y mysqld.sock
+emit asked
+
+# === session on db1
+run_id=0123456789abcdef
+role=source
+watched=md5sum
+source_directory=/srv/sqldata
+source_name=''
+stop_slave=no
+own_name=source.0123456789abcdef
+cores=16
+transfer_type=xtrabackup
+encrypt=no
+checksum=no
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... session.sh ...
+
+client=(mariadb --socket=/run/mysqld/mysqld.sock --batch --skip-column-names)
+send_0() {
+  rm -f -- "$run_directory"/send_0.1.fifo && mkfifo -- "$run_directory"/send_0.1.fifo || return
+  md5sum --binary <"$run_directory"/send_0.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.1.err &
+  local branch_1=$!
+  mariadb-backup --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=16 2>"$run_directory"/send_0.0.err |
+    tee -- "$run_directory"/send_0.1.fifo 2>>"$run_directory"/send_0.1.err |
+    nc -4 -N "${peer_address}" "${port}" 2>"$run_directory"/send_0.2.err
+  statuses=("${PIPESTATUS[@]}")
+  wait "$branch_1" || statuses[1]=$?
+}
+source_session
+
+# === session for db2
+run_id=0123456789abcdef
+role=target
+watched=nc
+target_directory=/srv/y
+staging_name=.transferpy-0123456789abcdef-0
+source_name=''
+final_name=mysqld.sock
+wanted_port=0
+owner=''
+prepare=no
+own_name=target.0123456789abcdef
+cores=4
+transfer_type=xtrabackup
+encrypt=no
+checksum=no
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... session.sh ...
+
+open_firewall() {
+  return 0
+}
+receive() {
+  rm -f -- "$run_directory"/receive.1.fifo && mkfifo -- "$run_directory"/receive.1.fifo || return
+  md5sum --binary <"$run_directory"/receive.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err &
+  local branch_1=$!
+  nc -4 -l "${port}" 2>"$run_directory"/receive.0.err |
+    tee -- "$run_directory"/receive.1.fifo 2>>"$run_directory"/receive.1.err |
+    mbstream --extract --directory=. 2>"$run_directory"/receive.2.err
+  statuses=("${PIPESTATUS[@]}")
+  wait "$branch_1" || statuses[1]=$?
+}
+prepare_copy() {
+  return 0
+}
+target_session

@@ -1,0 +1,83 @@
+"""The commands of a hot copy: how the tools log in, and that nothing secret is in what they are called with."""
+
+import pytest
+from bash import any_text
+from hypothesis import example, given
+
+from transferpy.MariaDB import backup, client, login, major_version, prepare, unpack
+
+SOCKET = "/run/mysqld/mysqld.sock"
+DEFAULTS = "/root/backup's my.cnf"
+
+
+class TestLogin:
+    def test_without_a_file_it_is_roots_by_the_socket(self) -> None:
+        assert login(SOCKET, "") == (f"--socket={SOCKET}",)
+
+    def test_the_file_is_the_first_option_or_the_tools_do_not_take_it(self) -> None:
+        assert login(SOCKET, DEFAULTS)[0] == f"--defaults-file={DEFAULTS}"
+        for words in (
+            client("mariadb", SOCKET, DEFAULTS),
+            backup("mariadb-backup", SOCKET, DEFAULTS, 4).argv,
+        ):
+            assert words[1:3] == (f"--defaults-file={DEFAULTS}", f"--socket={SOCKET}")
+
+    @pytest.mark.parametrize("defaults_file", ["", DEFAULTS])
+    def test_no_option_is_one_that_takes_a_secret(self, defaults_file: str) -> None:
+        words = (
+            *client("mysql", SOCKET, defaults_file),
+            *backup("xtrabackup", SOCKET, defaults_file, 1).argv,
+            *prepare("xtrabackup", 1 << 30).argv,
+            *unpack("xbstream").argv,
+        )
+        assert not [word for word in words if str(word).startswith(("--password", "-p", "--user", "-u"))]
+
+
+class TestCommands:
+    def test_the_client_prints_values_and_nothing_else(self) -> None:
+        assert client("mysql", SOCKET, "") == ("mysql", f"--socket={SOCKET}", "--batch", "--skip-column-names")
+
+    def test_a_backup_goes_to_standard_output_with_what_a_replica_needs(self) -> None:
+        assert backup("mariabackup", SOCKET, "", 16).argv == (
+            *("mariabackup", f"--socket={SOCKET}", "--backup", "--stream=xbstream"),
+            *("--slave-info", "--close-files", "--parallel=16"),
+        )
+
+    def test_a_stream_is_unpacked_where_the_session_stands(self) -> None:
+        assert unpack("mbstream").argv == ("mbstream", "--extract", "--directory=.")
+
+    @pytest.mark.parametrize(
+        ("free", "used"), [(8 << 30, 4 << 30), (0, 100 << 20), (150 << 20, 100 << 20), (3, 100 << 20)]
+    )
+    def test_preparing_takes_half_of_what_is_free_and_never_less_than_the_tool_does_by_itself(
+        self, free: int, used: int
+    ) -> None:
+        assert prepare("mariadb-backup", free).argv == (
+            *("mariadb-backup", "--prepare", "--target-dir=."),
+            f"--use-memory={used}",
+        )
+
+
+class TestMajorVersion:
+    @pytest.mark.parametrize(
+        ("text", "version"),
+        [
+            ("10.11.14-MariaDB-0+deb12u2-log", "10.11"),
+            ("10.4.34-MariaDB", "10.4"),
+            ("11.4.5-MariaDB-ubu2404", "11.4"),
+            ("8.0.36", "8.0"),
+            ("mariadb-backup based on MariaDB server 10.11.14-MariaDB debian-linux-gnu (x86_64)", "10.11"),
+            ("xtrabackup version 8.0.35-31 based on MySQL server 8.0.35 Linux (x86_64) (revision id: 55ec21d7)", "8.0"),
+            ("mariadb-backup: error while loading shared libraries", None),
+            ("10.11", None),
+            ("", None),
+        ],
+    )
+    def test_it_is_told_from_what_server_and_tools_say(self, text: str, version: str | None) -> None:
+        assert major_version(text) == version
+
+    @given(text=any_text)
+    @example(text="9" * 5000 + "." + "9" * 5000)
+    def test_no_text_makes_it_stumble(self, text: str) -> None:
+        found = major_version(text)
+        assert found is None or found in text
