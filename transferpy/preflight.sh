@@ -11,6 +11,13 @@ free_bytes() { # PATH: on its file system
   stat -f -c '%a %S' -- "$1" | { read -r blocks size && echo $((blocks * size)); }
 }
 
+free_memory() { # without awk, which the host may not have
+  local name kilobytes
+  while read -r name kilobytes _; do
+    [ "$name" != MemAvailable: ] || echo $((kilobytes * 1024))
+  done </proc/meminfo
+}
+
 host_facts() { # TOOL ...: who and what this host is, and which of the tools it has
   local tool path found=() ports=() line words listing=(netstat -tan)
   for tool in "$@"; do
@@ -24,7 +31,7 @@ host_facts() { # TOOL ...: who and what this host is, and which of the tools it 
   words=$REPLY
   join_words "${ports[@]}"
   emit host uid="$EUID" cores="$(nproc)" boot="$(</proc/sys/kernel/random/boot_id)" tools="$words" listening="$REPLY" \
-    memory="$(awk '/^MemAvailable:/ { printf "%.0f", $2 * 1024 }' /proc/meminfo)" run="$(free_bytes /run)"
+    memory="$(free_memory)" run="$(free_bytes /run)"
 }
 
 netcat_facts() { # NAME ...: what each calls itself, as all flavours go by the name nc
