@@ -24,7 +24,7 @@ emit() { # NAME [KEY=VALUE ...]: one line to the orchestration host; values hold
 }
 
 encode() { # TEXT: as a value
-  printf %s "$1" | base64 -w0
+  [ -z "$1" ] || printf %s "$1" | base64 -w0
 }
 
 fail() { # KIND MESSAGE: says why, and ends the script; the undo list runs in its EXIT trap
