@@ -60,6 +60,8 @@ stop_processes() { # JOB: ends all its processes but this one: TERM, and KILL af
   local signal pids pid told end
   for signal in TERM KILL; do
     told=' ' end=$((EPOCHSECONDS + 3)) # the first of these may be short
+    # A process that waits for its disk, as sync does, dies of KILL only when that has written what there was.
+    [ "$signal" = TERM ] || end=$((end + 60))
     while :; do
       job_processes "$1"
       [ ${#pids[@]} -gt 0 ] || return 0

@@ -63,6 +63,7 @@ pending=()
 heard=''
 last_beat=0
 connected=unknown
+on_disk=0
 
 launch() { # NAME FUNCTION [ARGUMENT ...]: runs it in the background, in a process group of its own
   local name=$1
@@ -134,7 +135,16 @@ beat() { # says how far the stream is; with nobody to hear it, the session ends 
     connected=yes
     emit connected
   fi
+  [ "${stream-}" != receive ] || write_behind "${bytes:-0}"
   emit progress ${bytes:+bytes="$bytes"}
+}
+
+write_behind() { # BYTES: what has arrived; the more of it goes to disk now, the less the end of the stream waits for
+  (($1 - on_disk >= 64 << 20)) || return 0
+  # One that failed stays as it ended: the kernel tells each fault but once.
+  [ -z "${job_pid[sync]-}" ] || [ "${ended[sync]-}" = 0 ] || return 0
+  on_disk=$1
+  launch sync sync -f .
 }
 
 await_end() { # NAME: waits until that job has ended; its exit statuses are then in ended[NAME]
@@ -484,6 +494,7 @@ receive_stream() {
   [ ! -e "$run_directory/stream.digest" ] || report_stream_digest receive
   report_end receive || exit 1
   fail_for_lost_attributes
+  [ -z "${job_pid[sync]-}" ] || { await_end sync && report_end sync; } || exit 1
 }
 
 fail_for_lost_attributes() {
