@@ -24,7 +24,7 @@ emit() { # NAME [KEY=VALUE ...]: one line to the orchestration host; values hold
 }
 
 encode() { # TEXT: as a value
-  printf %s "$1" | base64 -w0
+  [ -z "$1" ] || printf %s "$1" | base64 -w0
 }
 
 fail() { # KIND MESSAGE: says why, and ends the script; the undo list runs in its EXIT trap
@@ -60,6 +60,8 @@ stop_processes() { # JOB: ends all its processes but this one: TERM, and KILL af
   local signal pids pid told end
   for signal in TERM KILL; do
     told=' ' end=$((EPOCHSECONDS + 3)) # the first of these may be short
+    # A process that waits for its disk, as sync does, dies of KILL only when that has written what there was.
+    [ "$signal" = TERM ] || end=$((end + 60))
     while :; do
       job_processes "$1"
       [ ${#pids[@]} -gt 0 ] || return 0

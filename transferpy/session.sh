@@ -63,6 +63,7 @@ pending=()
 heard=''
 last_beat=0
 connected=unknown
+on_disk=0
 
 launch() { # NAME FUNCTION [ARGUMENT ...]: runs it in the background, in a process group of its own
   local name=$1
@@ -134,7 +135,16 @@ beat() { # says how far the stream is; with nobody to hear it, the session ends 
     connected=yes
     emit connected
   fi
+  [ "${stream-}" != receive ] || write_behind "${bytes:-0}"
   emit progress ${bytes:+bytes="$bytes"}
+}
+
+write_behind() { # BYTES: what has arrived; the more of it goes to disk now, the less the end of the stream waits for
+  (($1 - on_disk >= 64 << 20)) || return 0
+  # One that failed stays as it ended: the kernel tells each fault but once.
+  [ -z "${job_pid[sync]-}" ] || [ "${ended[sync]-}" = 0 ] || return 0
+  on_disk=$1
+  launch sync sync -f .
 }
 
 await_end() { # NAME: waits until that job has ended; its exit statuses are then in ended[NAME]
@@ -287,15 +297,21 @@ list_tree() { # NAME MANIFEST [STAMPS]: lists what is below ./NAME, a record eac
 }
 
 digest_tree() { # NAME OUTPUT: the digest of every regular file below ./NAME, a record each, sorted
-  local batch
+  local batch parts
   find "./$1" -type f -print0 | sort -z >"$2.names" || return
-  batch=$(($(tr -cd '\0' <"$2.names" | wc -c) / (cores * 8) + 1))
+  batch=$(($(count_records "$2.names") / (cores * 8) + 1))
   # Each slot appends to a file of its own: what processes write to one pipe at once is torn apart at any byte.
   # shellcheck disable=SC2016 # $slot, $0 and $@ are for the inner shell
   xargs -0 -r -n "$((batch > 500 ? 500 : batch))" -P "$cores" --process-slot-var=slot \
-    sh -c 'exec md5sum -z -- "$@" >>"$0.part.$slot"' "$2" <"$2.names" &&
-    find "${2%/*}" -maxdepth 1 -name "${2##*/}.part.*" -exec cat {} + | sort -z >"$2" &&
-    find "${2%/*}" -maxdepth 1 -name "${2##*/}.*" -delete
+    sh -c 'exec md5sum -z -- "$@" >>"$0.part.$slot"' "$2" <"$2.names" || return
+  parts=("$2".part.*)
+  [ -e "${parts[0]}" ] || parts=(/dev/null)
+  sort -z -- "${parts[@]}" >"$2" && rm -f -- "$2.names" "$2".part.*
+}
+
+count_records() { # FILE
+  # Where there is none, grep says 0 and fails.
+  grep -azc '' <"$1" || [ ! -s "$1" ]
 }
 
 forget_cached() { # NAME: has what is below ./NAME on disk and not in memory, so that to read it is to read the disk
@@ -313,7 +329,9 @@ forget_cached() { # NAME: has what is below ./NAME on disk and not in memory, so
 }
 
 report_list() { # EVENT FILE: the digest of a list of records, and how many there are
-  emit "$1" digest="$(sha256sum <"$2" | cut -d' ' -f1)" entries="$(tr -cd '\0' <"$2" | wc -c)"
+  local digest
+  read -r digest _ < <(sha256sum <"$2") || fail host "cannot read the list ${2##*/}"
+  emit "$1" digest="$digest" entries="$(count_records "$2")"
 }
 
 # --- the two roles ----------------------------------------------------------------------------------------------------
@@ -476,6 +494,7 @@ receive_stream() {
   [ ! -e "$run_directory/stream.digest" ] || report_stream_digest receive
   report_end receive || exit 1
   fail_for_lost_attributes
+  [ -z "${job_pid[sync]-}" ] || { await_end sync && report_end sync; } || exit 1
 }
 
 fail_for_lost_attributes() {

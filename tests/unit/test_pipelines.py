@@ -179,15 +179,18 @@ def test_each_netcat_gets_the_arguments_that_it_knows(flavour: str, listen: str,
 
 
 @pytest.mark.parametrize(
-    ("source", "listens"),
-    [("198.18.0.1", "ip4,reuseaddr,range=198.18.0.1/32"), ("::1", "ip6,reuseaddr,range=[::1]/128")],
+    ("source", "listening_for"),
+    [
+        ("198.18.0.1", "pf=ip4,reuseaddr,range=198.18.0.1/32"),
+        ("2001:db8::1", "pf=ip6,reuseaddr,range=[2001:db8::1]/128"),
+    ],
 )
-def test_each_side_of_tls_shows_its_own_key_and_accepts_one_other(source: str, listens: str) -> None:
+def test_each_side_of_tls_shows_its_own_key_and_accepts_one_other(source: str, listening_for: str) -> None:
     transport = tls("target.r1", source)
     pinned = (
         "cert=/run/r/certificate.pem,key=/run/r/key.pem,cafile=/run/r/peer.pem,verify=1"
         ",openssl-min-proto-version=TLS1.3,commonname=target.r1"
     )
-    listening = f"socat -u -b 262144 OPENSSL-LISTEN:4400,pf={listens},{pinned} STDOUT"
+    listening = f"socat -u -b 262144 OPENSSL-LISTEN:4400,{listening_for},{pinned} STDOUT"
     assert words(transport.listen) == listening.split()
     assert words(transport.connect) == f"socat -u -b 262144 STDIN OPENSSL:PEER:4400,{pinned}".split()

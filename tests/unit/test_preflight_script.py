@@ -114,7 +114,7 @@ class TestFirewalls:
 
     def test_the_older_tables_are_left_alone_where_they_are_not_in_use(self, tmp_path: Path) -> None:
         legacy = "echo 'iptables v1.8.9 (legacy)'; [ \"$1\" = -V ] || touch asked"
-        script = 'grep() { builtin test "${*: -1}" != /proc/net/ip_tables_names; }; firewall_facts'
+        script = 'is_in() { [ "$*" = "filter /proc/net/ip6_tables_names" ]; }; firewall_facts'
         found = said(tmp_path, script, iptables=legacy, iptables_legacy=legacy, ip6tables_legacy=self.LISTING)
         assert [event.fields["tool"] for event in found] == ["ip6tables-legacy"]
         assert not (tmp_path / "asked").exists()

@@ -122,3 +122,29 @@ def test_a_chain_that_is_gone_needs_no_closing(tmp_path: Path) -> None:
         nft_delete_commented inet filter input transferpy-x; echo "status $?"
     """
     assert run_in_session(tmp_path, script) == "status 0\n"
+
+
+def test_what_arrives_goes_to_disk_while_the_stream_flows(tmp_path: Path) -> None:
+    script = """
+        sync() { echo "$*" >>"$run_directory/synced"; }
+        stream=receive
+        write_behind 1000; echo "${job_pid[sync]-none}"
+        write_behind $((64 << 20)); await_end sync
+        write_behind $((127 << 20)); await_end sync
+        write_behind $((128 << 20)); await_end sync
+        cat "$run_directory/synced"
+    """
+    told = run_in_session(tmp_path, script).splitlines()
+    assert [line for line in told if not line.startswith("@transferpy")] == ["none", "-f .", "-f ."]
+
+
+def test_a_fault_of_the_disk_that_shows_early_is_not_forgotten(tmp_path: Path) -> None:
+    script = """
+        sync() { [ -e "$run_directory/told" ] || { : >"$run_directory/told"; echo broken >&2; return 1; }; }
+        stream=receive
+        write_behind $((64 << 20)); await_end sync
+        write_behind $((128 << 20)); await_end sync
+        report_end sync; echo "status $?"
+    """
+    *_, stages, status = run_in_session(tmp_path, script).splitlines()
+    assert (stages, status) == ("@transferpy x stages job=sync statuses=1", "status 1")

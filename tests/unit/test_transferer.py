@@ -517,7 +517,7 @@ class TestMessages:
         self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("transferpy.Transferer._PROGRESS_INTERVAL", -1.0)
-        source = source_session(send_0=("progress bytes=1000000",))
+        source = source_session(send_0=("sending", "progress bytes=1000000"))
         target = target_session(peer=("listening port=4400", "connected"))
         assert transferer(fleet(source, target), connect_timeout=1, idle_timeout=1).run() == [6]
         assert any(message.startswith("db2:/srv/y: 1 MB of 4 MB (25%) sent, ") for message in caplog.messages)
@@ -525,7 +525,7 @@ class TestMessages:
     def test_a_session_that_is_never_ready_is_named(
         self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("transferpy.Transferer._READY_TIME", 0.0)
+        monkeypatch.setattr("transferpy.Transferer._READY_TIME", 0.2)
         assert transferer(fleet(source_session(), target_session(start=(HELLO,)))).run() == [3]
         assert "db2:/srv/y: failed: db2: not ready within 0 seconds" in caplog.messages
 
