@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 ARCHITECTURE = (ROOT / "docs/architecture.rst").read_text()
-PLACEHOLDER = re.compile(r"\b(?:ADDRESS|EVENT|HOST(?!:PATH)|KEY|N|(?<!HOST:)PATH|RUN|SOURCE|TARGET|TOOL|WORD)\b")
+PLACEHOLDER = re.compile(r"\b(?:ADDRESS|EVENT|HOST(?!:PATH)|KEY|N|NAME|(?<!HOST:)PATH|RUN|SOURCE|TARGET|TOOL|WORD)\b")
 UNNAMED = "\0"
 """Stands in a message of the code for what is only known when it is made."""
 
