@@ -73,6 +73,7 @@ launch() { # NAME FUNCTION [ARGUMENT ...]: runs it in the background, in a proce
     trap - EXIT HUP INT PIPE TERM
     exec {events}>&- # or the ssh connection would stay open as long as any of the job's processes
     [ -z "${port_lock-}" ] || exec {port_lock}>&-
+    [ -z "${replication_lock-}" ] || exec {replication_lock}<&-
     statuses=()
     "$@"
     # A pipeline leaves the status of each stage, anything else its own.
