@@ -141,11 +141,10 @@ def demonstrate(lab: Lab, megabytes: int) -> Verdict:
     print("\nWhat happened:")
     verdict.check("transfer.py ended with exit status 0", "" if status == 0 else f"it was {status}")
     for target in map(lab.__getitem__, TARGETS):
-        found = described(target)
-        verdict.check(
-            f"{target.name}:{TREE} has {found}", "" if found == described(lab[SOURCE]) else "not as the source"
-        )
-        verdict.check(f"{target.name}:{TREE} is as on {SOURCE}, says {shlex.join(JUDGE)}", differences(lab, target))
+        wanted, found = described(lab[SOURCE]), described(target)
+        verdict.check(f"{target.name}:{TREE} has {wanted}", "" if found == wanted else f"it has {found or 'nothing'}")
+        if found:
+            verdict.check(f"{target.name}:{TREE} is as on {SOURCE}, says {shlex.join(JUDGE)}", differences(lab, target))
     show_remains(verdict, before, lab)
     return verdict
 
@@ -211,9 +210,9 @@ def size_of(path: Path) -> int:
 
 
 def described(host: Host) -> str:
-    """Say what is in the tree on that host."""
+    """Say what is in the tree on that host; nothing when there is none."""
     if host.run(["test", "-d", TREE], check=False).returncode:
-        return "no such directory"
+        return ""
     files, size, directories, links, executable, linked = map(int, host.sh(f"cd {TREE} && {COUNT}").split())
     return (
         f"{files:,} files ({executable:,} executable, {linked:,} with several names), {links:,} symbolic links,"

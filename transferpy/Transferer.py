@@ -46,6 +46,7 @@ _LATE_ERRORS: dict[str, type[TransferpyError]] = {
 }
 """Jobs of a target that come after its checks; the first that fails is the last that runs."""
 _SIGNALLED = 128
+_LOST_PEER = ("Broken pipe", "Connection reset", "unexpected eof", "Connection refused")
 
 
 class Transferer:
@@ -189,20 +190,24 @@ class Transferer:
     def _copy(self, plan: TransferPlan, target: TargetPlan) -> int:
         """Copy to one target and return its exit status."""
         copy: _Copy | None = None
+        status = 0
+        last = target is plan.targets[-1]
         try:
             copy = _Copy(self._conversation, plan, target, *self._start_sessions(plan, target))
-            copy.run(last=target is plan.targets[-1])
+            copy.run(last=last)
         except TransferpyError as error:
             logger.error("%s: failed: %s", target.location, error)  # noqa: TRY400 # not a bug, no traceback
-            return error.exit_status
+            status = error.exit_status
         finally:
             if copy:
                 self._conversation.end(copy.target_session)
-            source = self._source_session
-            if source and not (source.alive and (copy is None or copy.source_is_free)):
-                self._conversation.end(source)
-                self._source_session = None
-        return 0
+        if copy and not last:
+            copy.let_source_finish()
+        source = self._source_session
+        if source and not (source.alive and (copy is None or copy.source_is_free)):
+            self._conversation.end(source)
+            self._source_session = None
+        return status
 
     def _start_sessions(self, plan: TransferPlan, target: TargetPlan) -> tuple[Session, Session]:
         if self._source_session is None:
@@ -264,12 +269,19 @@ class _Copy:
         failed = any(session.statuses.get(job, ())) or any(_failed_checks(session))
         return not self.sending or failed or not session.seen.keys().isdisjoint({"changed", "checked"})
 
+    def let_source_finish(self) -> None:
+        """Wait for the checks of a source whose stream went well: what they find counts for the next target too."""
+        session, job, _ = self._jobs[0]
+        if job in session.statuses:
+            with suppress(TransferpyError):  # then it is no longer alive
+                self.conversation.wait(session, until=lambda: self.source_is_free)
+
     # --- do
 
     def _meet(self) -> None:
         """Have the target listen and the source connect."""
         source, target = self._sessions
-        source.forget("manifest", "digests", "changed", "stream-digest", "checked")
+        source.forget("manifest", "digests", "changed", "stream-digest", "checked", "sending")
         source.statuses.clear()
         self._wait_for("ready", source, target)
         if self.target.session.encrypt:
@@ -303,9 +315,14 @@ class _Copy:
             StreamError: a stage failed, the two did not meet, or the stream stood still.
         """
         began = reported = time.monotonic()
+        sending = None
         while not self._has_ended() and not self._has_failed():
             now = time.monotonic()
-            self._check_limits(now - began, now - max(session.moved for session in self._sessions))
+            if sending is None and "sending" in self.source_session.seen:
+                # Until now the source has listed what there is, or waited for a server; that has no limit.
+                sending = self.source_session.moved = now
+            if sending is not None:
+                self._check_limits(now - sending, now - max(session.moved for session in self._sessions))
             if now - reported > _PROGRESS_INTERVAL:
                 reported = now
                 self._log_progress(now - began)
@@ -367,7 +384,11 @@ class _Copy:
                     continue
                 name = names[number] if number < len(names) else job
                 killed = status > _SIGNALLED
-                rank = 2 if status == _BROKEN_PIPE else 1 if number == transport and not killed else 0
+                # A transport that lost its peer, or the stage behind it, is seldom the cause; one that says anything
+                # else is.
+                said = session.errors.get((job, str(number)), "")
+                lost = not said or any(words in said for words in _LOST_PEER)
+                rank = 2 if status == _BROKEN_PIPE else 1 if number == transport and not killed and lost else 0
                 found.append((rank, _stage_failure(session, job, number, name, status)))
         worst = min(rank for rank, _ in found)
         return [text for rank, text in found if rank == worst]

@@ -31,6 +31,8 @@ _SILENCE = 120.0
 """Seconds without a sign of life after which a session that should send one each second is given up."""
 _CLEAN_UP_TIME = 600.0
 """Seconds that a session gets to undo what it did: removing a large half copy takes a while."""
+_PATIENCE = 0.5
+"""Seconds between two looks at the deadlines while nobody says anything."""
 _LAST_WORDS_TIME = 10.0
 _CHUNK = 1 << 16
 _UNKNOWN = "it is not known whether replication runs again; look there, and start it by hand if it does not"
@@ -247,15 +249,24 @@ class Conversation:
         return True
 
     def _take_in(self) -> None:
+        began = time.monotonic()
         try:
-            # The time-out bounds how late a deadline is noticed.
-            session, item = self._inbox.get(timeout=0.5)
+            session, item = self._inbox.get(timeout=_PATIENCE)
         except queue.Empty:
             return
+        finally:
+            self._forgive(time.monotonic() - began - _PATIENCE)
         if not isinstance(item, str):
             session.outcome = item
         elif (event := parse_event(item, self._run_id)) is not None:
             session.take(event)
+
+    def _forgive(self, seconds: float) -> None:
+        """Charge no session with time in which this process was stopped, by Ctrl-Z for instance."""
+        if seconds > _PATIENCE:
+            for session in self._jobs:
+                session.heard += seconds
+                session.moved += seconds
 
     def _check(self, session: Session) -> None:
         if session.error:
@@ -267,7 +278,8 @@ class Conversation:
             raise RemoteExecutionError(
                 f"{session.host}: the session ended early, with status {status}{self._reason(session, session.outcome)}"
             )
-        if time.monotonic() - session.heard > _SILENCE:
+        # What it has said while this thread was busy is still in the inbox.
+        if self._inbox.empty() and time.monotonic() - session.heard > _SILENCE:
             raise RemoteExecutionError(f"{session.host}: no sign of life for {_SILENCE:.0f} seconds")
 
     def broken_replication(self) -> str:

@@ -24,7 +24,7 @@ emit() { # NAME [KEY=VALUE ...]: one line to the orchestration host; values hold
 }
 
 encode() { # TEXT: as a value
-  printf %s "$1" | base64 -w0
+  [ -z "$1" ] || printf %s "$1" | base64 -w0
 }
 
 fail() { # KIND MESSAGE: says why, and ends the script; the undo list runs in its EXIT trap
@@ -57,14 +57,20 @@ job_processes() { # JOB: sets the array pids to the processes of that job, this 
 }
 
 stop_processes() { # JOB: ends all its processes but this one: TERM, and KILL after two seconds
-  local signal pids count=0
-  job_processes "$1"
+  local signal pids pid told end
   for signal in TERM KILL; do
-    [ ${#pids[@]} -eq 0 ] && return 0
-    kill -s "$signal" -- "${pids[@]}" 2>/dev/null
-    for ((count = 0; count < 40; count++)); do
+    told=' ' end=$((EPOCHSECONDS + 3)) # the first of these may be short
+    # A process that waits for its disk, as sync does, dies of KILL only when that has written what there was.
+    [ "$signal" = TERM ] || end=$((end + 60))
+    while :; do
       job_processes "$1"
-      [ ${#pids[@]} -eq 0 ] && return 0
+      [ ${#pids[@]} -gt 0 ] || return 0
+      for pid in "${pids[@]}"; do
+        # Each once, but also those that were born after the last look.
+        [[ $told == *" $pid "* ]] || kill -s "$signal" -- "$pid" 2>/dev/null
+        told+="$pid "
+      done
+      ((EPOCHSECONDS < end)) || break
       sleep 0.05
     done
   done
@@ -108,21 +114,34 @@ undo() { # DIRECTORY [GROUP]: runs its entries, newest first; an entry that fail
 }
 
 delete_while_present() { # TOOL SPECIFICATION ...: takes an iptables rule out of INPUT, as often as it stands there
-  local tool=$1
+  local tool=$1 message
   shift
-  while "$tool" -w 30 -C INPUT "$@" 2>/dev/null; do
-    "$tool" -w 30 -D INPUT "$@" || return 1
+  while :; do
+    message=$("$tool" -w 30 -C INPUT "$@" 2>&1)
+    case $? in
+      0) "$tool" -w 30 -D INPUT "$@" || return 1 ;;
+      1) return 0 ;; # the rule is not there
+      *) # a lock that is held, for instance: that says nothing of the rule
+        printf '%s\n' "$message"
+        return 1
+        ;;
+    esac
   done
 }
 
 nft_delete_commented() { # FAMILY TABLE CHAIN COMMENT: takes out the rules that carry the comment
   # By comment and not by a handle kept from before: after a reload of the rules a handle can be another rule's.
-  local rule
+  local rule rules
+  rules=$(nft -a list chain "$1" "$2" "$3" 2>&1) || {
+    [[ $rules != *'No such file or directory'* ]] || return 0 # the chain is gone, and the rule with it
+    printf '%s\n' "$rules"
+    return 1
+  }
   while IFS= read -r rule; do
     case $rule in
       *"comment \"$4\""*"# handle "*) nft delete rule "$1" "$2" "$3" handle "${rule##*# handle }" || return 1 ;;
     esac
-  done < <(nft -a list chain "$1" "$2" "$3" 2>/dev/null)
+  done <<<"$rules"
   return 0
 }
 
@@ -144,7 +163,8 @@ take_back() { # DIRECTORY: removes from it what a session that could not finish 
 remove_port_file() { # PATH: removes the lock file of a port, unless another run holds it by now
   local lock
   { exec {lock}<"$1"; } 2>/dev/null || return 0
-  if flock -n "$lock" && [ "$1" -ef "/proc/self/fd/$lock" ]; then
+  # A process that inherited the lock may take a moment to end.
+  if flock -w 1 "$lock" && [ "$1" -ef "/proc/self/fd/$lock" ]; then
     rm -f -- "$1"
   fi
   exec {lock}<&-

@@ -88,19 +88,20 @@ def netcat(program: str, flavour: str, *, ipv6: bool) -> Transport:
     )
 
 
-def tls(peer_name: str, *, ipv6: bool) -> Transport:
+def tls(peer_name: str, source_address: str) -> Transport:
     """Return TLS 1.3 by socat, for a side whose peer must show the one certificate pinned for this run.
 
     Args:
         peer_name: the common name of that certificate.
-        ipv6: which IP version the listener speaks.
+        source_address: the address that the listener sees the source at; it goes on listening when others connect.
     """
     own_key = (",cert=", RUN_DIRECTORY, "/certificate.pem,key=", RUN_DIRECTORY, "/key.pem")
     checks = (
         *(",cafile=", RUN_DIRECTORY, "/peer.pem,verify=1,openssl-min-proto-version=TLS1.3"),
         f",commonname={peer_name}",
     )
-    address = f",pf=ip{6 if ipv6 else 4},reuseaddr"
+    family, source = ("6", f"[{source_address}]/128") if ":" in source_address else ("4", f"{source_address}/32")
+    address = f",pf=ip{family},reuseaddr,range={source}"
     socat: tuple[Argument, ...] = ("socat", "-u", "-b", _SOCAT_BUFFER)
     return Transport(
         listen=Command((*socat, join("OPENSSL-LISTEN:", PORT, address, *own_key, *checks), "STDOUT")),

@@ -164,6 +164,11 @@ class _Planner(Situation):
             )
         if self.source.sockets:
             notes.append(f"{self.request.source}: sockets are not copied: {self.source.sockets}")
+        for _, location, target in self.answered:
+            notes += [
+                f"{location}: {name} is half a copy of a run that its host did not survive; remove it"
+                for name in target.leftovers
+            ]
         if self._compresses:
             slow = [facts.host for facts in self.facts.values() if "pigz" not in facts.tools]
             notes += [f"{host} has no pigz (Debian package pigz); gzip stands in, on one core" for host in slow]
@@ -206,7 +211,7 @@ class _Planner(Situation):
             receiver=receiver(
                 self._unpack(host),
                 self._codec(host),
-                self._transport(host, "source", ipv6=is_ipv6(route.address)),
+                self._transport(host, "source", route),
                 self._digest,
             ),
             transfer_type=self.options.transfer_type,
@@ -224,7 +229,7 @@ class _Planner(Situation):
 
     def _sender(self, index: int) -> Pipeline:
         target = self.facts[self.request.targets[index].host]
-        transport = self._transport(self.source_host, "target", ipv6=is_ipv6(self.route(index).address))
+        transport = self._transport(self.source_host, "target", self.route(index))
         return sender(self._pack(), self._codec(target), transport, self._digest)
 
     def _pack(self) -> Command:
@@ -273,11 +278,11 @@ class _Planner(Situation):
     def _codec(self, target: HostFacts) -> Codec | None:
         return gzip_codec(self.source_host.tools, target.tools, self.source_host.cores) if self._compresses else None
 
-    def _transport(self, host: HostFacts, peer: str, *, ipv6: bool) -> Transport:
+    def _transport(self, host: HostFacts, peer: str, route: RouteFacts) -> Transport:
         if self.options.encrypt:
-            return tls(self._name(peer), ipv6=ipv6)
+            return tls(self._name(peer), route.source)
         program, flavour = best_netcat(host) or (NETCATS[0], "openbsd")
-        return netcat(program, flavour, ipv6=ipv6)
+        return netcat(program, flavour, ipv6=is_ipv6(route.address))
 
     def _doors(self, host: HostFacts, route: RouteFacts) -> tuple[Door, ...]:
         return doors(host.firewalls, self.options.firewall, route.source, self.run_id)

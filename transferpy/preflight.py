@@ -120,6 +120,7 @@ class TargetFacts:
         free: bytes that are free.
         inodes: how many inodes are free, or None where the file system makes them as needed.
         empty: whether there is nothing in it but lost+found.
+        leftovers: half copies in it that no run will undo any more, as their host was switched off.
     """
 
     state: TargetState
@@ -130,6 +131,7 @@ class TargetFacts:
     free: int = 0
     inodes: int | None = None
     empty: bool = True
+    leftovers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +148,7 @@ class HostFacts:
         netcats: what each netcat prints for ``-h``, by the name of the program.
         firewalls: what each firewall tool printed; see :func:`transferpy.Firewall.doors`.
         memory: bytes of memory that are free.
+        run: bytes that are free in /run, where the lists of a run are, or None if that is not known.
         source: what stands at the source path, on the source host.
         magic: the first bytes of the source, and the mark that a tar header has at its place.
         database: what the server at the source socket says.
@@ -172,6 +175,7 @@ class HostFacts:
     not_undone: tuple[tuple[str, str], ...] = ()
     unknown_owner: str = ""
     memory: int = 0
+    run: int | None = None
     magic: tuple[bytes, bytes] = (b"", b"")
     database: DatabaseFacts | None = None
     backup_versions: Mapping[str, str] = field(default_factory=dict)
@@ -277,6 +281,7 @@ def _facts(host: str, by_name: Mapping[str, Sequence[Event]]) -> HostFacts:
         routes={int(event.fields["index"]): _route(event) for event in by_name.get("route", ())},
         targets={int(event.fields["index"]): _target(event) for event in by_name.get("target", ())},
         memory=int(general["memory"]),
+        run=int(general["run"]),
         magic=_magic(by_name["magic"][0]) if "magic" in by_name else (b"", b""),
         database=_database(by_name["database"][0]) if "database" in by_name else None,
         backup_versions={event.fields["tool"]: event.text("version") for event in by_name.get("backup", ())},
@@ -341,5 +346,6 @@ def _target(event: Event) -> TargetFacts:
         final_identity=fields["final"],
         free=int(fields["free"]),
         empty=fields["content"] == "",
+        leftovers=tuple(_words(fields["leftovers"])),
         inodes=None if total == "0" else int(free_inodes),
     )

@@ -7,10 +7,25 @@ join_words() { # WORD ...: sets REPLY to them with commas between
   REPLY=$*
 }
 
+free_bytes() { # PATH: on its file system
+  stat -f -c '%a %S' -- "$1" | { read -r blocks size && echo $((blocks * size)); }
+}
+
+free_memory() { # without awk, which the host may not have
+  local name kilobytes
+  while read -r name kilobytes _; do
+    [ "$name" != MemAvailable: ] || echo $((kilobytes * 1024))
+  done </proc/meminfo
+}
+
+has() { # TOOL: whether it is there, and can be run
+  hash -- "$1" 2>/dev/null
+}
+
 host_facts() { # TOOL ...: who and what this host is, and which of the tools it has
-  local tool path found=() ports=() line words listing=(netstat -tan)
+  local tool found=() ports=() line words listing=(netstat -tan)
   for tool in "$@"; do
-    path=$(type -P -- "$tool") && [ -x "$path" ] && found+=("$tool")
+    ! has "$tool" || found+=("$tool")
   done
   [[ " ${found[*]} " != *" ss "* ]] || listing=(ss -Htan)
   while read -ra line; do
@@ -19,32 +34,47 @@ host_facts() { # TOOL ...: who and what this host is, and which of the tools it 
   join_words "${found[@]}"
   words=$REPLY
   join_words "${ports[@]}"
-  emit host uid="$EUID" cores="$(nproc)" memory="$(awk '/^MemAvailable:/ { printf "%.0f", $2 * 1024 }' /proc/meminfo)" boot="$(</proc/sys/kernel/random/boot_id)" tools="$words" listening="$REPLY"
+  emit host uid="$EUID" cores="$(nproc)" boot="$(</proc/sys/kernel/random/boot_id)" tools="$words" listening="$REPLY" \
+    memory="$(free_memory)" run="$(free_bytes /run)"
 }
 
 netcat_facts() { # NAME ...: what each calls itself, as all flavours go by the name nc
   local name
   for name in "$@"; do
-    [ -x "$(type -P -- "$name")" ] || continue
+    has "$name" || continue
     emit netcat name="$name" help="$("$name" -h 2>&1 </dev/null | head -c 500 | base64 -w0)"
   done
 }
 
+iptables_facts() { # TOOL: its policy and one rule are enough; there may be many thousands
+  local lines rules
+  mapfile -n 2 lines < <(exec "$1" -w 30 -S INPUT 2>/dev/null)
+  printf -v rules %s "${lines[@]}"
+  emit firewall tool="$1" rules="$(encode "$rules")"
+}
+
+is_in() { # WORD FILE: whether it is one of the lines
+  local line
+  while read -r line; do
+    [ "$line" != "$1" ] || return 0
+  done 2>/dev/null <"$2"
+  return 1
+}
+
 firewall_facts() { # what may filter the input of this host, each in its tool's own words
-  # Of iptables the policy and one rule are enough; there may be many thousands.
   local tool names
   for tool in iptables ip6tables; do
     [ "$tool" = iptables ] && names=/proc/net/ip_tables_names || names=/proc/net/ip6_tables_names
     # Rules in the kernel's older tables are not seen by the newer tools. Asking for them would load those tables; the
     # kernel names them only where they are in use.
-    if [ -x "$(type -P "$tool-legacy")" ] && grep -qsx filter "$names"; then
-      emit firewall tool="$tool-legacy" rules="$("$tool-legacy" -w 30 -S INPUT 2>/dev/null | head -n 2 | base64 -w0)"
+    if has "$tool-legacy" && is_in filter "$names"; then
+      iptables_facts "$tool-legacy"
     fi
-    if [ -x "$(type -P "$tool")" ] && [[ $("$tool" -V 2>/dev/null) != *legacy* ]]; then
-      emit firewall tool="$tool" rules="$("$tool" -w 30 -S INPUT 2>/dev/null | head -n 2 | base64 -w0)"
+    if has "$tool" && [[ $("$tool" -V 2>/dev/null) != *legacy* ]]; then
+      iptables_facts "$tool"
     fi
   done
-  [ ! -x "$(type -P nft)" ] || emit firewall tool=nft rules="$(nft -j list chains 2>/dev/null | base64 -w0)"
+  ! has nft || emit firewall tool=nft rules="$(nft -j list chains 2>/dev/null | base64 -w0)"
 }
 
 source_facts() { # PATH: what is there, and how much
@@ -86,7 +116,7 @@ magic_facts() { # PATH: what kind of file it is, by its first bytes and by the m
 backup_facts() { # TOOL ...: the versions of those backup tools that are there
   local tool
   for tool in "$@"; do
-    [ ! -x "$(type -P -- "$tool")" ] || emit backup tool="$tool" version="$(encode "$("$tool" --version 2>&1)")"
+    ! has "$tool" || emit backup tool="$tool" version="$(encode "$("$tool" --version 2>&1)")"
   done
 }
 
@@ -141,7 +171,7 @@ owner_facts() { # USER[:GROUP]: whether this host knows both
 }
 
 target_facts() { # INDEX DIRECTORY FINAL-NAME
-  local path=$2 state=directory real='' ancestors=() above space inodes final content
+  local path=$2 state=directory real='' ancestors above paths=() inodes final content name leftovers=()
   [[ $path == /* ]] || path=./$path
   if [ ! -d "$path" ]; then
     [ -e "$path" ] || [ -L "$path" ] && state=other || state=missing
@@ -151,15 +181,24 @@ target_facts() { # INDEX DIRECTORY FINAL-NAME
   IFS= read -r -d '' real < <(realpath -ez -- "$path")
   above=$real
   while :; do
-    ancestors+=("$(stat -c %d:%i -- "$above/")")
+    paths+=("$above/")
     [ -n "$above" ] && [ "$above" != / ] || break
     above=${above%/*}
   done
+  mapfile -t ancestors < <(stat -c %d:%i -- "${paths[@]}")
   join_words "${ancestors[@]}"
+  above=$REPLY
   [ -w "$path" ] || state=read-only
   final=$(stat -c %d:%i -- "$path/$3" 2>/dev/null)
+  for name in "$path"/.transferpy-*; do
+    name=${name##*/}
+    # A session makes its run directory first: without one, nobody will undo this.
+    [[ ! $name =~ ^\.transferpy-([0-9a-f]{16})-[0-9]+$ ]] ||
+      compgen -G "$run_root/run.target.${BASH_REMATCH[1]}.*" >/dev/null || leftovers+=("$name")
+  done
+  join_words "${leftovers[@]}"
   content=$(find "$path/" -mindepth 1 -maxdepth 1 ! -name lost+found -printf x -quit)
-  read -r space inodes < <(stat -f -c '%a*%S %c:%d' -- "$path")
-  emit target index="$1" state="$state" path="$(encode "$real")" ancestors="$REPLY" final="$final" content="$content" \
-    free="$((${space/\*/ * }))" inodes="$inodes"
+  inodes=$(stat -f -c %c:%d -- "$path")
+  emit target index="$1" state="$state" path="$(encode "$real")" ancestors="$above" final="$final" content="$content" \
+    leftovers="$REPLY" free="$(free_bytes "$path")" inodes="$inodes"
 }

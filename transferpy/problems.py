@@ -9,6 +9,7 @@ from transferpy.options import FirewallChoice, Location, TransferOptions, Transf
 from transferpy.pipelines import decompressors, netcat_flavour, netcat_speaks_ipv6
 from transferpy.preflight import PACKAGES, DatabaseFacts, HostFacts, RouteFacts, SourceFacts, TargetFacts, TargetState
 
+_LIST_BYTES = 700  # for each entry: a path of 70 characters, in all the lists that are there at once
 _SLACK_BYTES = 1 << 20  # the target's directories and block sizes differ a little from the source's
 
 
@@ -123,6 +124,7 @@ class Problems(Situation):
                 found += self._name_problems(location, target)
                 found += self._route_problems(index, location)
             found += self._space_problems()
+            found += self._list_problems()
         return list(dict.fromkeys(found))
 
     def _host_problems(self, facts: HostFacts) -> Iterable[str]:
@@ -210,7 +212,8 @@ class Problems(Situation):
             case TargetState.READ_ONLY:
                 yield f"{location}: cannot be written to"
         if self.options.transfer_type is not TransferType.FILE and not target.empty:
-            yield f"{location}: is not empty; --type {self.options.transfer_type} needs an empty directory"
+            left = f" (what {', '.join(target.leftovers)} holds is half a copy; remove it)" if target.leftovers else ""
+            yield f"{location}: is not empty; --type {self.options.transfer_type} needs an empty directory{left}"
         if self.options.port in self.facts[location.host].listening:
             yield f"{location.host}: port {self.options.port} is in use"
 
@@ -253,6 +256,15 @@ class Problems(Situation):
                 yield f"{location}: {needed:,} bytes are needed, but only {target.free:,} are free"
             if target.inodes is not None and inodes > target.inodes:
                 yield f"{location}: {inodes:,} inodes are needed, but only {target.inodes:,} are free"
+
+    def _list_problems(self) -> Iterable[str]:
+        """The lists of both ends are in /run, which is small where memory is."""
+        if self.options.transfer_type is not TransferType.FILE:
+            return
+        needed = self.source.inodes * _LIST_BYTES
+        for facts in self.facts.values():
+            if facts.run is not None and needed > facts.run:
+                yield f"{facts.host}: the lists need {needed:,} bytes in /run, but only {facts.run:,} are free"
 
     def _twice_problems(self) -> Iterable[str]:
         """Two spellings of one directory are one target."""

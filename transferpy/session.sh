@@ -63,6 +63,7 @@ pending=()
 heard=''
 last_beat=0
 connected=unknown
+on_disk=0
 
 launch() { # NAME FUNCTION [ARGUMENT ...]: runs it in the background, in a process group of its own
   local name=$1
@@ -135,7 +136,16 @@ beat() { # says how far the stream is; with nobody to hear it, the session ends 
     connected=yes
     emit connected
   fi
+  [ "${stream-}" != receive ] || write_behind "${bytes:-0}"
   emit progress ${bytes:+bytes="$bytes"}
+}
+
+write_behind() { # BYTES: what has arrived; the more of it goes to disk now, the less the end of the stream waits for
+  (($1 - on_disk >= 64 << 20)) || return 0
+  # One that failed stays as it ended: the kernel tells each fault but once.
+  [ -z "${job_pid[sync]-}" ] || [ "${ended[sync]-}" = 0 ] || return 0
+  on_disk=$1
+  launch sync sync -f .
 }
 
 await_end() { # NAME: waits until that job has ended; its exit statuses are then in ended[NAME]
@@ -161,6 +171,13 @@ report_end() { # NAME: tells how a job ended; fails unless every stage of it end
   done
   emit stages job="$name" statuses="${ended[$name]// /,}"
   [[ ${ended[$name]} != *[!0\ ]* ]]
+}
+
+reason() { # FILE: prints the end of what a command wrote into that file of the run directory
+  local text
+  text=$(tail -c 500 -- "$run_directory/$1")
+  # On a full disk it could not.
+  printf %s "${text:-is $run_directory full?}"
 }
 
 run_job() { # NAME FUNCTION [ARGUMENT ...]: launches a job, waits for it and reports a failure; fails as the job does
@@ -210,7 +227,12 @@ release_port() {
 reserve_port() { # WANTED: a port, or 0 for a free one; sets port
   local candidate ports offset=$((RANDOM % 100))
   if [ "$1" -ne 0 ]; then
-    take_port "$1" || fail port "port $1 is reserved by another transfer"
+    # One that just ends holds it for a moment more.
+    for ((candidate = 0; candidate < 20; candidate++)); do
+      ! take_port "$1" || break
+      watch 0.1
+    done
+    [ -n "${port_lock-}" ] || fail port "port $1 is reserved by another transfer"
     ! is_listening || fail port "port $1 is in use"
     return
   fi
@@ -239,7 +261,7 @@ make_key() { # NAME: a fresh key pair and a certificate for that name; sets cert
   # A job: a signal has to wait for what runs in the foreground.
   launch key write_key "$1"
   await_end key
-  [ "${ended[key]}" = 0 ] || fail host "cannot make a key: $(tail -c 500 -- "$run_directory/key.err")"
+  [ "${ended[key]}" = 0 ] || fail host "cannot make a key: $(reason key.err)"
   certificate=$(base64 -w0 <"$run_directory/certificate.pem")
 }
 
@@ -276,24 +298,47 @@ list_tree() { # NAME MANIFEST [STAMPS]: lists what is below ./NAME, a record eac
 }
 
 digest_tree() { # NAME OUTPUT: the digest of every regular file below ./NAME, a record each, sorted
-  local batch
+  local batch parts
   find "./$1" -type f -print0 | sort -z >"$2.names" || return
-  batch=$(($(tr -cd '\0' <"$2.names" | wc -c) / (cores * 8) + 1))
+  batch=$(($(count_records "$2.names") / (cores * 8) + 1))
   # Each slot appends to a file of its own: what processes write to one pipe at once is torn apart at any byte.
   # shellcheck disable=SC2016 # $slot, $0 and $@ are for the inner shell
   xargs -0 -r -n "$((batch > 500 ? 500 : batch))" -P "$cores" --process-slot-var=slot \
-    sh -c 'exec md5sum -z -- "$@" >>"$0.part.$slot"' "$2" <"$2.names" &&
-    find "${2%/*}" -maxdepth 1 -name "${2##*/}.part.*" -exec cat {} + | sort -z >"$2" &&
-    find "${2%/*}" -maxdepth 1 -name "${2##*/}.*" -delete
+    sh -c 'exec md5sum -z -- "$@" >>"$0.part.$slot"' "$2" <"$2.names" || return
+  parts=("$2".part.*)
+  [ -e "${parts[0]}" ] || parts=(/dev/null)
+  sort -z -- "${parts[@]}" >"$2" && rm -f -- "$2.names" "$2".part.*
+}
+
+count_records() { # FILE
+  # Where there is none, grep says 0 and fails.
+  grep -azc '' <"$1" || [ ! -s "$1" ]
+}
+
+forget_cached() { # NAME: has what is below ./NAME on disk and not in memory, so that to read it is to read the disk
+  local number
+  # Nothing in coreutils does that for many files in one process, but every Debian system has a perl that can call
+  # the kernel: posix_fadvise, by its number, with POSIX_FADV_DONTNEED.
+  case $(uname -m) in
+    x86_64) number=221 ;;
+    aarch64) number=223 ;;
+  esac
+  sync -f . || return
+  [ -z "${number-}" ] || ! command -v perl >/dev/null ||
+    find "./$1" -type f -print0 |
+    number=$number perl -0 -ne 'chomp; syscall($ENV{number} + 0, fileno $f, 0, 0, 4) if open $f, "<", $_'
 }
 
 report_list() { # EVENT FILE: the digest of a list of records, and how many there are
-  emit "$1" digest="$(sha256sum <"$2" | cut -d' ' -f1)" entries="$(tr -cd '\0' <"$2" | wc -c)"
+  local digest
+  read -r digest _ < <(sha256sum <"$2") || fail host "cannot read the list ${2##*/}"
+  emit "$1" digest="$digest" entries="$(count_records "$2")"
 }
 
 # --- the two roles ----------------------------------------------------------------------------------------------------
 
 enter() { # DIRECTORY: makes it the working directory; PWD is then its path without symbolic links
+  [[ $1 == /* ]] || set -- "./$1" # to cd, a dash means something else
   cd -P -- "$1" 2>/dev/null || fail host "cannot enter the directory $1"
 }
 
@@ -334,6 +379,7 @@ send_to() { # LABEL ADDRESS PORT [CERTIFICATE]: one stream to one target
       return
     fi
   fi
+  emit sending
   launch "$name" "$name"
   stream=$name
   if [ "$checksum" = yes ] && [ -z "$digest_started" ]; then
@@ -406,9 +452,9 @@ target_session() {
   reserve_port "$wanted_port"
   [ "$encrypt" = no ] || make_key "$own_name"
   open_firewall 2>"$run_directory/firewall.err" ||
-    fail firewall "cannot open the firewall: $(tail -c 500 -- "$run_directory/firewall.err")"
+    fail firewall "cannot open the firewall: $(reason firewall.err)"
   on_undo staging remove_directory "$PWD/$staging_name"
-  mkdir -- "$staging_name" && cd -- "$staging_name" && [ -O . ] || fail host "cannot make a directory in $target_directory"
+  make_staging || fail host "cannot make a directory in $target_directory"
   emit ready port="$port" certificate="$certificate"
   if [ "$encrypt" = yes ]; then
     await_order peer
@@ -424,6 +470,13 @@ target_session() {
     *) give_away . && publish_content ;;
   esac
   emit published
+}
+
+make_staging() { # and enters it: the directory that was made, whatever has its name by then
+  mkdir -- "$staging_name" && cd -P -- "$staging_name" || return
+  # Whoever may write in the target may have put a link in its place, which would lead all that follows elsewhere.
+  [ .. -ef "/proc/self/fd/$target/." ] && [ -O . ] && [[ $(stat -c %a .) == *700 ]] &&
+    [ -z "$(find . -mindepth 1 -printf x -quit)" ]
 }
 
 receive_stream() {
@@ -442,6 +495,7 @@ receive_stream() {
   [ ! -e "$run_directory/stream.digest" ] || report_stream_digest receive
   report_end receive || exit 1
   fail_for_lost_attributes
+  [ -z "${job_pid[sync]-}" ] || { await_end sync && report_end sync; } || exit 1
 }
 
 fail_for_lost_attributes() {
@@ -465,6 +519,7 @@ target_checks_file() {
   run_job manifest list_tree "$source_name" "$run_directory/manifest" "$run_directory/stamps" || exit 1
   report_list manifest "$run_directory/manifest"
   [ "$checksum" = yes ] || return 0
+  run_job sync forget_cached "$source_name" || exit 1
   run_job digest digest_tree "$source_name" "$run_directory/digests" || exit 1
   report_list digests "$run_directory/digests"
 }

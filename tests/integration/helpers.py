@@ -12,7 +12,7 @@ import pytest
 from lab import CHECKOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from lab import Lab
 
@@ -90,6 +90,15 @@ def transfer(
     assert result.stdout == "" or argv[:1] in {("--help",), ("--version",)}, result.stdout
     assert not check or result.status == 0, result.stderr
     return result
+
+
+def transfers(lab: Lab, *runs: Sequence[str | bytes], python: str = SYSTEM_PYTHON) -> list[Result]:
+    """Run the command several times, six at a time, and return how each run ended."""
+    results: list[Result] = []
+    for some in (runs[start : start + 6] for start in range(0, len(runs), 6)):
+        started = [start_transfer(lab, *words, python=python) for words in some]
+        results += [collect(process) for process in started]
+    return results
 
 
 def eventually(condition: Callable[[], object], *, seconds: float = 30) -> bool:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
 import re
 import signal
 import subprocess
+import termios
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from helpers import eventually, transfer
 from lab import difference
-from watching import SLOW, Hold, Run, assert_as_before, fill
+from watching import SLOW, Hold, Run, arrived, assert_as_before, fill
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from lab import Host, Lab
 
 TERM, INT, HUP, KILL = signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL
@@ -182,3 +189,247 @@ def test_a_stage_that_is_killed_is_named_and_nothing_of_the_copy_stays(ready: La
     assert result.status == 6, result.stderr
     assert re.search(rf"ERROR {INTO}: failed: .*{host}: {name} was ended by signal 9", result.stderr), result.stderr
     assert_as_before(ready, before)
+
+
+@pytest.mark.parametrize("host", ["db1", "db2"])
+def test_a_checksum_that_is_killed_is_no_checksum(ready: Lab, host: str) -> None:
+    before = ready.snapshot()
+    with Hold(ready[host], "md5sum") as digest, Run(ready, DATA, INTO) as run:
+        digest.wait_for_call()
+        ready[host].run(["kill", "-KILL", ready[host].sh("pgrep -x md5sum")])
+        result = run.end()
+    assert result.status == 7, result.stderr
+    assert re.search(rf"ERROR {INTO}: failed: {host}: digest failed with status 125: .*signal 9", result.stderr)
+    assert_as_before(ready, before)
+
+
+def test_of_two_transfers_to_one_name_one_wins_and_the_other_says_so(ready: Lab) -> None:
+    fill(ready["db3"], "/srv/data/other", megabytes=0.1)
+    before = ready.snapshot()
+    ready["db1"].shape(SLOW)
+    with Run(ready, DATA, INTO) as loser:
+        loser.wait_for_stream(ready["db2"])
+        winner = transfer(ready, "db3:/srv/data", INTO, check=True)
+        loser.assert_streaming()
+        ready["db1"].shape(None)
+        result = loser.end()
+    assert "db2:/srv/in/data: complete" in winner.stderr
+    assert result.status == 8
+    assert f"ERROR {INTO}: failed: db2: /srv/in/data exists by now\n" in result.stderr
+    assert ready["db2"].sh("ls /srv/in/data") == "other"
+    ready["db2"].run("rm -r /srv/in/data")
+    assert_as_before(ready, before)
+
+
+def test_of_transfers_to_one_name_at_the_same_moment_exactly_one_wins(ready: Lab) -> None:
+    for name in ("db1", "db3"):
+        ready[name].run(f"rm -rf /srv/data; mkdir /srv/data; echo {name} | tee /srv/data/{name} >/srv/data/both")
+    before = ready.snapshot()
+    # All are let publish at once.
+    with Hold(ready["db2"], "sync") as publishing, ExitStack() as stack:
+        runs = [stack.enter_context(Run(ready, f"{name}:/srv/data", INTO)) for name in ("db1", "db3") * 2]
+        assert eventually(lambda: ready["db2"].sh("pgrep -c -x sync; true") == "4")
+        publishing.let_go()
+        results = [run.end() for run in runs]
+    assert sorted(result.status for result in results) == [0, 8, 8, 8]
+    winner = ready["db2"].sh("cat /srv/in/data/both")
+    assert ready["db2"].sh("ls /srv/in/data").split() == sorted(["both", winner])
+    ready["db2"].run("rm -r /srv/in/data")
+    assert_as_before(ready, before)
+
+
+@pytest.mark.parametrize("host", ["db1", "db2"])
+def test_a_connection_that_is_killed_ends_the_run_and_the_host_cleans_itself(ready: Lab, host: str) -> None:
+    orch = ready["orch"]
+    before = ready.snapshot()
+    ready["db1"].shape(SLOW)
+    with Run(ready, DATA, INTO) as run:
+        run.wait_for_stream(ready["db2"])
+        orch.run(["kill", "-KILL", orch.sh(f"pgrep -f '^ssh .*{host}'")])
+        result = run.end()
+    assert result.status == 3
+    assert f"ERROR {INTO}: failed: {host}: " in result.stderr
+    assert "it was killed, or the connection was lost\n" in result.stderr
+    assert_as_before(ready, before)
+
+
+@pytest.fixture
+def impatient(ready: Lab) -> Iterator[Lab]:
+    """The lab, where cumin's configuration has ssh give up soon on a host that does not answer."""
+    config = ready["orch"].sh("cat /etc/cumin/config.yaml")
+    options = "".join(f"        - '-o {option}'\n" for option in ("ServerAliveInterval=1", "ConnectTimeout=2"))
+    soon = config.replace("ssh_options:\n", f"ssh_options:\n{options}")
+    ready["orch"].run(["tee", "/etc/cumin/config.yaml"], input=soon.encode())
+    yield ready
+    ready["orch"].run(["tee", "/etc/cumin/config.yaml"], input=f"{config}\n".encode())
+
+
+def test_a_host_that_is_cut_off_in_mid_stream_cleans_itself_at_once(impatient: Lab) -> None:
+    before = impatient.snapshot()
+    impatient["db1"].shape(SLOW)
+    with Run(impatient, DATA, INTO) as run:
+        run.wait_for_stream(impatient["db2"])
+        impatient["orch"].cut(impatient["db2"])
+        result = run.end()
+    assert result.status == 3
+    assert f"ERROR {INTO}: failed: db2: the session ended early, with status 255" in result.stderr
+    assert "WARNING db2: could not be cleaned up; the next run on this host will do it: " in result.stderr
+    # The stream has ended, and that db2 can see.
+    assert_as_before(impatient, before)
+
+
+def test_a_host_that_is_cut_off_cleans_itself_when_it_is_back(impatient: Lab) -> None:
+    orch, db2 = impatient["orch"], impatient["db2"]
+    before = impatient.snapshot()
+    with Hold(db2, "md5sum") as checking:
+        with Run(impatient, DATA, INTO) as run:
+            checking.wait_for_call()
+            orch.cut(db2)
+            assert run.end().status == 3
+        assert session_on(db2)
+        orch.heal(db2)
+        assert_as_before(impatient, before, seconds=60)
+
+
+def test_control_c_at_a_terminal_ends_the_run_in_good_order(ready: Lab) -> None:
+    before = ready.snapshot()
+    ready["db1"].shape(SLOW)
+    keyboard, terminal = pty.openpty()
+
+    def take_terminal() -> None:
+        os.setsid()
+        fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+
+    with Run(ready, DATA, INTO, stdin=terminal, preexec_fn=take_terminal) as run:
+        run.wait_for_stream(ready["db2"])
+        os.write(keyboard, b"\x03")
+        result = run.end()
+    os.close(keyboard)
+    os.close(terminal)
+    assert result.status == 130
+    assert "WARNING SIGINT: stopping the run and cleaning up\n" in result.stderr
+    assert_as_before(ready, before)
+
+
+def test_a_run_under_nohup_with_its_terminal_gone_goes_on(ready: Lab) -> None:
+    source, target = ready["db1"], ready["db2"]
+    before = ready.snapshot()
+    source.shape(SLOW)
+    with Run(ready, DATA, INTO, preexec_fn=lambda: signal.signal(HUP, signal.SIG_IGN)) as run:
+        run.wait_for_stream(target)
+        run.process.send_signal(HUP)
+        run.assert_streaming()
+        source.shape(None)
+        result = run.end()
+    assert result.status == 0, result.stderr
+    assert "SIGHUP" not in result.stderr
+    assert copies(source, target, "data") == 1
+    target.run("rm -r /srv/in/data")
+    assert_as_before(ready, before)
+
+
+def test_a_run_that_was_stopped_for_longer_than_its_time_limits_goes_on(ready: Lab) -> None:
+    source, target = ready["db1"], ready["db2"]
+    source.shape(SLOW)
+    with Run(ready, "--idle-timeout", "3", DATA, INTO) as run:
+        run.wait_for_stream(target)
+        run.process.send_signal(signal.SIGSTOP)
+        stopped = time.monotonic()
+        assert eventually(lambda: time.monotonic() - stopped > 6)
+        run.process.send_signal(signal.SIGCONT)
+        source.shape(None)
+        result = run.end()
+    assert result.status == 0, result.stderr
+    assert copies(source, target, "data") == 1
+
+
+@pytest.mark.parametrize("ending", [0, TERM])
+def test_a_run_without_standard_streams_works_and_cleans_up(ready: Lab, ending: int) -> None:
+    source, target = ready["db1"], ready["db2"]
+    before = ready.snapshot()
+    source.shape(SLOW)
+    with Run(ready, DATA, INTO, preexec_fn=lambda: os.closerange(0, 3)) as run:
+        assert eventually(lambda: arrived(target))
+        if ending:
+            run.process.send_signal(ending)
+        else:
+            source.shape(None)
+        assert run.end().status == (128 + ending if ending else 0)
+        assert run.log == ""
+    assert copies(source, target, "data") == (0 if ending else 1)
+    target.run("rm -rf /srv/in/data")
+    assert_as_before(ready, before)
+
+
+def test_a_run_whose_reader_is_gone_works(ready: Lab) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with Run(ready, "--verbose", DATA, INTO, stdout=writing, stderr=writing) as run:
+        os.close(writing)
+        assert run.end().status == 0
+    assert copies(ready["db1"], ready["db2"], "data") == 1
+
+
+@pytest.mark.parametrize("host", ["db1", "db2"])
+def test_a_full_run_directory_is_an_error_that_says_so(ready: Lab, host: str) -> None:
+    full = ready[host]
+    full.small_disk("/run", "64k")
+    full.run("mkdir /run/sshd; cat /dev/zero >/run/filler || true")
+    before = ready.snapshot()
+    result = transfer(ready, DATA, INTO)
+    assert result.status in {3, 4}  # by the preflight or by the session, whoever is the first to need room
+    assert re.search(rf"ERROR .*{host}: .* /run.*", result.stderr), result.stderr
+    assert_as_before(ready, before)
+
+
+@pytest.mark.parametrize("host", ["db1", "db2"])
+def test_a_run_directory_that_fills_up_is_an_error_that_says_so(ready: Lab, host: str) -> None:
+    full = ready[host]
+    full.small_disk("/run", "1m")
+    full.run("mkdir /run/sshd")
+    before = ready.snapshot()
+    with Hold(full, "openssl") as key, Run(ready, DATA, INTO) as run:
+        key.wait_for_call()
+        full.run("cat /dev/zero >/run/filler || true")
+        key.let_go()
+        result = run.end()
+    full.run("rm /run/filler")
+    assert result.status == 3
+    assert re.search(rf"ERROR {INTO}: failed: {host}: cannot make a key: is /run/\S+ full\?\n", result.stderr), (
+        result.stderr
+    )
+    assert_as_before(ready, before)
+
+
+def test_a_run_directory_that_cannot_be_made_is_an_error_that_says_so(ready: Lab) -> None:
+    full = ready["db2"]
+    full.small_disk("/run", "1m")
+    full.run("mkdir /run/sshd; mount -o remount,ro /run")
+    before = ready.snapshot()
+    result = transfer(ready, DATA, INTO)
+    assert result.status == 3
+    assert "failed: db2: cannot make a directory below /run/transferpy: is /run full or read-only?" in result.stderr
+    assert_as_before(ready, before)
+
+
+# What root's shell does on its own; and, by the shell, in which file it finds that for a command that comes by ssh.
+HABITS = "umask 077; PATH=/usr/bin:/bin; export PATH; alias tar=false; echo welcome to $HOME; printf 'half a line'"
+SHELLS = {"/bin/bash": ".bashrc", "/bin/dash": "no such file", "/usr/bin/tcsh": ".tcshrc", "/usr/bin/zsh": ".zshenv"}
+
+
+@pytest.mark.parametrize("shell", [shell for shell in SHELLS if Path(shell).exists()])
+def test_what_roots_login_shell_does_on_its_own_does_not_matter(ready: Lab, shell: str) -> None:
+    source, target = ready["db1"], ready["db2"]
+    try:
+        for host in (source, target):
+            host.run(f"cp -p /etc/passwd /var/lib && usermod --shell {shell} root")
+            host.run(f"cat >'/root/{SHELLS[shell]}'", input=HABITS.encode())
+        assert ready["orch"].sh("ssh db1 'echo $0'").endswith(shell.rpartition("/")[2])
+        before = ready.snapshot()
+        transfer(ready, DATA, INTO, check=True)
+        assert copies(source, target, "data") == 1
+        target.run("rm -r /srv/in/data")
+        assert_as_before(ready, before)
+    finally:
+        for host in (source, target):
+            host.run(f"cp -p /var/lib/passwd /etc; rm '/root/{SHELLS[shell]}'")

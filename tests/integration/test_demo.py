@@ -148,6 +148,15 @@ def test_the_demo_sees_what_a_run_leaves_behind(
     assert seen in verdict.wrong[0]
 
 
+def test_the_demo_sees_that_the_command_copied_nothing(clean_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "COMMAND", "/bin/false")
+    verdict = demo.demonstrate(clean_lab, 1)
+    clean_lab["orch"].sh("rm /usr/local/bin/transfer.py")
+    assert "transfer.py ended with exit status 0" in verdict.wrong
+    assert [what for what in verdict.wrong if what.startswith("db2:/srv/tree has ")]
+    assert [what for what in verdict.wrong if what.startswith("db3:/srv/tree has ")]
+
+
 def test_the_demo_finds_enough_of_this_machine_to_copy() -> None:
     parts = demo.chosen_parts(200_000_000)
     assert 190_000_000 <= sum(demo.size_of(Path(part)) for part in parts) <= 230_000_000

@@ -76,7 +76,7 @@ def run_of(target: Host) -> str:
 
 def connects(address: str, port: int, *hosts: Host) -> list[bool]:
     """From which hosts a connection comes about, in a time that is plenty when all of them are one machine."""
-    probes = [host.popen(["timeout", "2", "nc.openbsd", "-z", address, str(port)]) for host in hosts]
+    probes = [host.popen(["timeout", "1.5", "nc.openbsd", "-z", address, str(port)]) for host in hosts]
     return [probe.wait() == 0 for probe in probes]
 
 

@@ -5,7 +5,7 @@ set -euo pipefail
 list=$(dirname -- "${BASH_SOURCE[0]}")/packages.txt
 policy=/usr/sbin/policy-rc.d # asked by Debian's packages before they start a service; 101 says no
 saved=$policy.before-transferpy
-log=
+mark='here only while a make of transferpy installs packages'
 
 complain() { # LINE ...
   printf 'packages: %s\n' "$@" >&2
@@ -20,15 +20,16 @@ find_missing() { # sets the array missing
   done
 }
 
-restore_policy() {
+restore_policy() { # unless it is the machine's own
+  [ ! -e "$policy" ] || grep -qF "$mark" "$policy" || return 0
   rm -f -- "$policy"
   [ ! -e "$saved" ] || mv -T -- "$saved" "$policy"
 }
 
 forbid_services() { # until this script ends
-  [ ! -e "$saved" ] || restore_policy # a run that was killed left it
+  restore_policy # a run that was killed may have left ours
   [ ! -e "$policy" ] || mv -T -- "$policy" "$saved"
-  printf '#!/bin/sh\n# here only while a make of transferpy installs packages\nexit 101\n' >"$policy"
+  printf '%s\n' '#!/bin/sh' "# $mark" 'exit 101' >"$policy"
   chmod 755 "$policy"
 }
 
@@ -36,13 +37,13 @@ finish() {
   local status=$?
   trap '' HUP INT TERM
   restore_policy
-  rm -f -- "$log"
   exit "$status"
 }
 
 quietly() { # COMMAND ...: shows what it wrote only when it fails
-  "$@" >"$log" 2>&1 </dev/null || {
-    tail -n 20 -- "$log" >&2
+  local said
+  said=$("$@" 2>&1 </dev/null) || {
+    tail -n 20 <<<"$said" >&2
     return 1
   }
 }
@@ -74,7 +75,6 @@ main() {
   trap 'exit 130' INT
   trap 'exit 143' TERM
   trap finish EXIT
-  log=$(mktemp)
   forbid_services
   install_missing
 }

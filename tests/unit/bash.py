@@ -22,6 +22,16 @@ HOSTILE_NAMES = (
     *("...", "a,b:c@d", "(parentheses)", "<less>greater"),
 )
 
+# For tests that take a while for each: every class of trouble once.
+NASTIEST_NAMES = (
+    ' it\'s "two" `words` ',
+    "$(touch gone)\\n\n",
+    "-rf",
+    "*?[a]{b,c}",
+    "%h\x01\x7f",
+    "ünï" + os.fsdecode(b"\xe9\xff"),
+)
+
 
 def run_bash(script: str, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
     """Run ``script`` in bash as a host does, and return what became of it."""

@@ -28,8 +28,11 @@ def host_script(directory: Path, script: str, *texts: str) -> str:
 
 
 def session_script(directory: Path, script: str) -> str:
-    """Return a script that has the functions of a session, and a run directory, but no session begun."""
-    start = 'cores=2 port_lock= run_directory=$run_root/run.$$; mkdir -p -- "$run_directory"\n'
+    """Return a script that has the functions of a session, a run directory and the fifo, but no session begun."""
+    start = (
+        'cores=2 watched=x port_lock= run_directory=$run_root/run.$$; mkdir -p -- "$run_directory"\n'
+        'mkfifo "$run_directory/control"; exec {control}<>"$run_directory/control"\n'
+    )
     return host_script(directory, start + script, "database.sh", "session.sh")
 
 
@@ -45,6 +48,12 @@ def in_session(directory: Path, script: str) -> bytes:
 
 def events(output: bytes) -> list[Event]:
     return [event for line in output.decode().splitlines() if (event := parse_event(line, RUN))]
+
+
+def the_error(output: bytes) -> Event:
+    """Return the one error that a script told."""
+    (error,) = (event for event in events(output) if event.name == "error")
+    return error
 
 
 @contextmanager

@@ -165,7 +165,7 @@ def answer(facts: HostFacts, *, owner: bool = False) -> list[str]:
     lines = [f"finished-dead-run run={run}" for run in facts.finished]
     lines += [f"undo-failed entry={encoded(entry)} text={encoded(text)}" for entry, text in facts.not_undone]
     lines.append(
-        f"host uid={facts.uid} cores={facts.cores} memory={facts.memory} boot={facts.boot}"
+        f"host uid={facts.uid} cores={facts.cores} memory={facts.memory} run={facts.run or 1 << 40} boot={facts.boot}"
         f" tools={','.join(sorted(facts.tools))}"
         f" listening={','.join(map(str, facts.listening))}"
     )
@@ -205,5 +205,6 @@ def _target(index: int, facts: TargetFacts) -> str:
     inodes = "0:0" if facts.inodes is None else f"9:{facts.inodes}"
     return (
         f"target index={index} state={facts.state} path={encoded(facts.path)} ancestors={','.join(facts.ancestors)}"
-        f" final={facts.final_identity} content={chr(120) * (not facts.empty)} free={facts.free} inodes={inodes}"
+        f" final={facts.final_identity} content={chr(120) * (not facts.empty)} leftovers={','.join(facts.leftovers)}"
+        f" free={facts.free} inodes={inodes}"
     )

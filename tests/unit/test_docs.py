@@ -90,7 +90,8 @@ def test_the_table_of_exit_statuses_is_that_of_the_program() -> None:
 
 def test_the_sample_configuration_is_one(tmp_path: Path) -> None:
     sample = tmp_path / "transferpy.conf"
-    sample.write_text("\n".join(line[4:] for line in section("Configuration").splitlines() if line.startswith("    ")))
+    block = section("Configuration").partition("    [DEFAULT]")
+    sample.write_text("[DEFAULT]" + block[2].partition("\n\n")[0].replace("\n    ", "\n"))
     assert transfer.parse_configurations(sample) == {"port": "4444", "encrypt": "false"}
 
 

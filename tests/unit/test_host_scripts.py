@@ -94,6 +94,13 @@ class TestJobs:
             assert psutil.wait_procs(children, TIMEOUT)[1] == []
             assert bystander.poll() is None
 
+    def test_a_process_that_is_born_meanwhile_is_ended_in_the_same_way(self, tmp_path: Path) -> None:
+        (tmp_path / "child.sh").write_text("trap 'touch told; exit' TERM; while :; do sleep 0.05; done")
+        parent = "trap 'bash child.sh >/dev/null & exit' TERM; sleep 60 & echo ready; wait"
+        with running(parent, JOB, job=JOB, cwd=tmp_path):
+            assert on_host(tmp_path, f"stop_processes {JOB}; echo $?") == b"0\n"
+            assert (tmp_path / "told").exists()
+
     def test_a_job_without_processes_is_ended_already(self, tmp_path: Path) -> None:
         assert on_host(tmp_path, f"stop_processes {JOB}; echo $?") == b"0\n"
 
@@ -217,19 +224,36 @@ class TestUndoCommands:
         output = on_host(tmp_path, f"{fake} nft_delete_commented inet fw in transferpy-r1")
         assert output == b"delete rule inet fw in handle 3\ndelete rule inet fw in handle 66\n"
 
-    def test_a_chain_that_is_gone_has_no_rules_to_delete(self, tmp_path: Path) -> None:
-        assert on_host(tmp_path, "nft() { return 1; }; nft_delete_commented inet fw in c; echo $?") == b"0\n"
+    @pytest.mark.parametrize(
+        ("command", "said", "status"),
+        [
+            ("nft_delete_commented inet fw in c", "Error: No such file or directory", 0),
+            ("nft_delete_commented inet fw in c", "Error: Operation not permitted", 1),
+            ("delete_while_present nft -s a", "iptables: Bad rule (does a matching rule exist in that chain?).", 0),
+        ],
+    )
+    def test_a_rule_that_is_gone_with_its_chain_is_deleted(
+        self, tmp_path: Path, command: str, said: str, status: int
+    ) -> None:
+        fake = f"nft() {{ echo '{said}' >&2; return 1; }}\n"
+        output = on_host(tmp_path, f"{fake} {command}; echo $?").decode()
+        assert output == (f"{said}\n{status}\n" if status else "0\n")
+
+    def test_a_lock_that_others_hold_does_not_pass_for_a_rule_that_is_gone(self, tmp_path: Path) -> None:
+        fake = "tool() { echo 'Another app is currently holding the xtables lock' >&2; return 4; }\n"
+        output = on_host(tmp_path, f"{fake} delete_while_present tool -s a; echo $?")
+        assert output == b"Another app is currently holding the xtables lock\n1\n"
 
     def test_a_rule_of_nft_that_cannot_be_deleted_is_a_failure(self, tmp_path: Path) -> None:
         fake = """nft() { [ "$1" = -a ] && echo 'accept comment "c" # handle 3'; }\n"""
         assert on_host(tmp_path, f"{fake} nft_delete_commented inet fw in c; echo $?") == b"1\n"
 
-    @pytest.mark.parametrize("name", HOSTILE_NAMES)
-    def test_a_staging_directory_is_removed_with_all_it_holds(self, tmp_path: Path, name: str) -> None:
-        (tmp_path / name / name).mkdir(parents=True)
+    def test_a_staging_directory_of_any_name_is_removed_with_all_it_holds(self, tmp_path: Path) -> None:
         (tmp_path / "other").mkdir()
-        remove = render_command(Command(("remove_directory", str(tmp_path / name))))
-        assert on_host(tmp_path, f"{remove}; {remove}; echo $?") == b"0\n"
+        for name in HOSTILE_NAMES:
+            (tmp_path / name / name).mkdir(parents=True)
+        removing = [render_command(Command(("remove_directory", str(tmp_path / name)))) for name in HOSTILE_NAMES]
+        assert on_host(tmp_path, " && ".join((*removing, *removing, "echo done"))) == b"done\n"
         assert [path.name for path in tmp_path.iterdir()] == ["other"]
 
     def test_a_link_or_a_file_in_place_of_a_staging_directory_stays(self, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from bash import HOSTILE_NAMES, output_of
+from bash import HOSTILE_NAMES, NASTIEST_NAMES, output_of
 from host_text import events, in_session
 
 from transferpy.checksum import differing_paths
@@ -87,7 +87,7 @@ def test_digests_of_more_files_than_one_call_takes_are_all_there(tmp_path: Path)
     assert names == {f"./{TOP}/{n}": hashlib.md5(str(n).encode()).hexdigest() for n in range(1201)}
 
 
-@pytest.mark.parametrize("name", HOSTILE_NAMES)
+@pytest.mark.parametrize("name", NASTIEST_NAMES)
 def test_a_tree_can_be_one_file_of_any_name(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("content")
     (tmp_path / name).chmod(0o644)

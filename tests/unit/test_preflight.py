@@ -33,7 +33,7 @@ QUESTIONS = Questions(
 )
 ANSWERS = {
     "finished-dead-run": "run=target.fedcba",
-    "host": "uid=0 cores=4 memory=8000000000 boot=b1 tools=tar,ss listening=22,4400",
+    "host": "uid=0 cores=4 memory=8000000000 run=90000000 boot=b1 tools=tar,ss listening=22,4400",
     "netcat": f"name=nc help={encoded('OpenBSD netcat')}",
     "source": (
         f"directory={encoded('/srv')} name={encoded('x')} kind=d identity=7:8 error="
@@ -44,6 +44,7 @@ ANSWERS = {
     "firewall": f"tool=iptables rules={encoded('-P INPUT DROP')}",
     "target": (
         f"index=0 state=directory path={encoded('/srv/y')} ancestors=7:9,7:2 final=7:11 content=x"
+        " leftovers=.transferpy-0123456789abcdef-0"
         " free=12345 inodes=100:50"
     ),
     "target 2": "index=1 state=missing",
@@ -75,11 +76,13 @@ FACTS = HostFacts(
             free=12345,
             inodes=50,
             empty=False,
+            leftovers=(".transferpy-0123456789abcdef-0",),
         ),
         1: TargetFacts(state=TargetState.MISSING),
     },
     finished=("target.fedcba",),
     memory=8_000_000_000,
+    run=90_000_000,
 )
 
 
@@ -93,9 +96,9 @@ def test_a_whole_answer_becomes_facts() -> None:
 
 
 def test_a_host_without_part_in_the_transfer_is_asked_for_little() -> None:
-    assert parse({"host": "uid=1000 cores=1 memory=0 boot= tools= listening=", "asked": ""}, Questions()) == HostFacts(
-        host="db1", uid=1000, cores=1, boot="", tools=frozenset(), listening=frozenset()
-    )
+    assert parse(
+        {"host": "uid=1000 cores=1 memory=0 run=0 boot= tools= listening=", "asked": ""}, Questions()
+    ) == HostFacts(host="db1", uid=1000, cores=1, boot="", tools=frozenset(), listening=frozenset(), run=0)
 
 
 def test_noise_between_the_answers_does_not_matter() -> None:
@@ -134,7 +137,7 @@ def test_an_answer_that_lacks_a_field_is_none(name: str, field: str) -> None:
     [
         ("host", "uid=root cores=4 boot=b1 tools= listening="),
         ("host", "uid=0 cores= boot=b1 tools= listening="),
-        ("host", "uid=0 cores=4 memory=8000000000 boot=b1 tools= listening=22,ssh"),
+        ("host", "uid=0 cores=4 memory=8000000000 run=90000000 boot=b1 tools= listening=22,ssh"),
         ("route", "index=0 address=db2 source=198.18.0.1"),
         ("route", "index=0 address=198.18.0.2 source=dev"),
         ("route", "index=7 address=198.18.0.2 source=198.18.0.1"),

@@ -81,3 +81,70 @@ def test_the_last_word_of_a_job_is_heard_before_it_counts_as_killed(tmp_path: Pa
         echo "${ended[quick]} ${pending[*]}"
     """
     assert run_in_session(tmp_path, script).splitlines()[-1] == "0 stop-not"
+
+
+def staging(directory: Path, meanwhile: str) -> str:
+    """Return how the making of a staging directory ends when ``meanwhile`` happens between its steps."""
+    script = f"""
+        cd {directory}/target; exec {{target}}<.
+        staging_name=.staging
+        mkdir() {{ command mkdir "$@" && {{ {meanwhile}; }}; }}
+        make_staging; echo "status $? in $(pwd -P)"
+    """
+    (directory / "target").mkdir()
+    return run_in_session(directory, script)
+
+
+def test_a_staging_directory_is_made_and_entered(tmp_path: Path) -> None:
+    assert staging(tmp_path, ":") == f"status 0 in {tmp_path}/target/.staging\n"
+
+
+def test_a_link_that_takes_the_place_of_the_staging_directory_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "victim").mkdir(mode=0o700)
+    assert staging(tmp_path, "mv .staging away; ln -s ../victim .staging").startswith("status 1 ")
+
+
+def test_a_staging_directory_that_is_not_empty_is_not_ours(tmp_path: Path) -> None:
+    assert staging(tmp_path, "touch .staging/planted").startswith("status 1 ")
+
+
+def test_a_listing_of_nft_that_fails_does_not_pass_for_an_empty_one(tmp_path: Path) -> None:
+    script = """
+        nft() { echo 'netlink: Error: cache initialization failed'; return 1; }
+        nft_delete_commented inet filter input transferpy-x; echo "status $?"
+    """
+    assert run_in_session(tmp_path, script).endswith("status 1\n")
+
+
+def test_a_chain_that_is_gone_needs_no_closing(tmp_path: Path) -> None:
+    script = """
+        nft() { echo 'Error: No such file or directory' >&2; return 1; }
+        nft_delete_commented inet filter input transferpy-x; echo "status $?"
+    """
+    assert run_in_session(tmp_path, script) == "status 0\n"
+
+
+def test_what_arrives_goes_to_disk_while_the_stream_flows(tmp_path: Path) -> None:
+    script = """
+        sync() { echo "$*" >>"$run_directory/synced"; }
+        stream=receive
+        write_behind 1000; echo "${job_pid[sync]-none}"
+        write_behind $((64 << 20)); await_end sync
+        write_behind $((127 << 20)); await_end sync
+        write_behind $((128 << 20)); await_end sync
+        cat "$run_directory/synced"
+    """
+    told = run_in_session(tmp_path, script).splitlines()
+    assert [line for line in told if not line.startswith("@transferpy")] == ["none", "-f .", "-f ."]
+
+
+def test_a_fault_of_the_disk_that_shows_early_is_not_forgotten(tmp_path: Path) -> None:
+    script = """
+        sync() { [ -e "$run_directory/told" ] || { : >"$run_directory/told"; echo broken >&2; return 1; }; }
+        stream=receive
+        write_behind $((64 << 20)); await_end sync
+        write_behind $((128 << 20)); await_end sync
+        report_end sync; echo "status $?"
+    """
+    *_, stages, status = run_in_session(tmp_path, script).splitlines()
+    assert (stages, status) == ("@transferpy x stages job=sync statuses=1", "status 1")

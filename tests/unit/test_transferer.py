@@ -30,8 +30,18 @@ def _no_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _no_long_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transferpy.Transferer._OTHER_END_TIME", 0.1)
+
+
+@pytest.fixture(autouse=True)
 def _log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transferpy.conversation._SILENCE", 4.0)
 
 
 def source_session(targets: int = 1, **orders: Any) -> ScriptedSession:
@@ -168,7 +178,7 @@ class TestBeforeTheFirstTarget:
         [
             [],
             ["host uid=0"],
-            ["host uid=x cores= memory= boot= tools= listening=", "asked"],
+            ["host uid=x cores= memory= run= boot= tools= listening=", "asked"],
             answer(target_host())[:-1],
         ],
     )
@@ -184,6 +194,15 @@ class TestBeforeTheFirstTarget:
         remote.preflights = {**remote.preflights, "db2": answer(target_host(finished=("target.r7",)))}
         assert transferer(remote).run() == [0]
         assert "db2: undid what the run target.r7, which was killed, had left there" in caplog.messages
+
+    def test_the_source_is_told_the_addresses_that_are_known_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def known(host: str, *_arguments: object, **_options: object) -> list[tuple[object, ...]]:
+            return [(0, 0, 0, "", (f"2001:db8::{host[-1]}", 0, 0, 0)), (0, 0, 0, "", (f"198.18.0.{host[-1]}", 0))] * 2
+
+        monkeypatch.setattr(socket, "getaddrinfo", known)
+        remote = fleet(source_session(), target_session())
+        assert transferer(remote).run() == [0]
+        assert remote.scripts[0][1].splitlines()[-2] == "route_facts 0 db2 2001:db8::2 198.18.0.2"
 
     def test_a_signal_ends_the_questions_and_goes_on(self) -> None:
         class Ended(ScriptedRemote):
@@ -279,15 +298,20 @@ class TestSource:
         ("send", "peer", "status", "message"),
         [
             # it still tries to connect, which may take it minutes
-            ((), ("listening port=4400",), 6, "db1 to db2: no connection to 198.18.0.2 port 4400 within 1 seconds;"),
             (
-                (),
+                ("sending",),
+                ("listening port=4400",),
+                6,
+                "db1 to db2: no connection to 198.18.0.2 port 4400 within 1 seconds;",
+            ),
+            (
+                ("sending",),
                 ("listening port=4400", "connected"),
                 6,
                 "db1 to db2: the stream stood still for 1 seconds, after 0 B",
             ),
             ((), ("listening port=4400", "stages job=receive statuses=0,0,2"), 6, "db2: tar failed with status 2"),
-            # it still digests, which may take it hours
+            # it still digests, and then falls silent
             (
                 (SENT.format(0), LISTS[0]),
                 ("listening port=4400", "connected", RECEIVED, "stages job=digest statuses=1"),
@@ -297,6 +321,7 @@ class TestSource:
             (("stages job=send_0",), ("listening port=4400",), 3, "db1: the session sent nonsense: stages job=send_0"),
         ],
     )
+    @pytest.mark.usefixtures("_impatient")
     def test_a_source_that_cannot_serve_the_next_target_is_replaced(
         self,
         send: tuple[Said, ...],
@@ -487,6 +512,22 @@ class TestMessages:
         assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
             "db1:/srv/x: sockets are not copied: 2"
         ]
+
+    def test_a_long_stream_says_how_far_it_is(
+        self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("transferpy.Transferer._PROGRESS_INTERVAL", -1.0)
+        source = source_session(send_0=("sending", "progress bytes=1000000"))
+        target = target_session(peer=("listening port=4400", "connected"))
+        assert transferer(fleet(source, target), connect_timeout=1, idle_timeout=1).run() == [6]
+        assert any(message.startswith("db2:/srv/y: 1 MB of 4 MB (25%) sent, ") for message in caplog.messages)
+
+    def test_a_session_that_is_never_ready_is_named(
+        self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("transferpy.Transferer._READY_TIME", 0.2)
+        assert transferer(fleet(source_session(), target_session(start=(HELLO,)))).run() == [3]
+        assert "db2:/srv/y: failed: db2: not ready within 0 seconds" in caplog.messages
 
     @pytest.mark.parametrize(
         ("number", "text"),

@@ -88,7 +88,7 @@ open_firewall() {
   return 0
 }
 receive() {
-  socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip6,reuseaddr,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+  socat -u -b 262144 OPENSSL-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128',cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     pigz --decompress --stdout 2>"$run_directory"/receive.1.err |
     { tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
   statuses=("${PIPESTATUS[@]}")

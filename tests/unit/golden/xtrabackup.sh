@@ -94,7 +94,7 @@ receive() {
   rm -f -- "$run_directory"/receive.1.fifo && mkfifo -- "$run_directory"/receive.1.fifo || return
   wc -c <"$run_directory"/receive.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err &
   local branch_1=$!
-  socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+  socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     tee -- "$run_directory"/receive.1.fifo 2>>"$run_directory"/receive.1.err |
     pigz --decompress --stdout 2>"$run_directory"/receive.2.err |
     mbstream --extract --directory=. 2>"$run_directory"/receive.3.err

@@ -1,0 +1,374 @@
+"""A copy that is not what its source is fails, says why, and leaves nothing: whatever goes wrong on the way."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from helpers import SYSTEM_PYTHON, Result, transfer
+from lab import CHECKOUT
+from trees import census_on
+from watching import Hold, Run, assert_as_before, fill
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lab import Host, Lab
+
+TREE, INTO = "db1:/srv/tree", "db2:/srv/in"
+STRUCK = "/var/lib/struck"
+"""A file on the host that a fault writes when it strikes; no snapshot looks there."""
+
+
+@pytest.fixture
+def ready(clean_lab: Lab) -> Iterator[Lab]:
+    """The clean lab with a small tree in /srv/tree of db1, and a directory /srv/in on db2 and db3."""
+    clean_lab["db1"].run("mkdir -p /srv/tree/sub; cd /srv/tree; echo one >a; echo two >sub/b; ln -s a link")
+    for name in ("db2", "db3"):
+        clean_lab[name].run("mkdir /srv/in")
+    yield clean_lab
+    for host in clean_lab:
+        host.run(["rm", "-f", STRUCK])
+
+
+@contextmanager
+def replaced(host: Host, command: str, script: str) -> Iterator[None]:
+    """Have a bash script run on the host in place of a command, which the script finds in $real."""
+    wrapper = f"/usr/local/bin/{command}"
+    text = f"#!/bin/bash\nreal={host.sh(f'command -v {command}')}\n{script}\n"
+    host.run(f"cat >{wrapper} && chmod 755 {wrapper}", input=text.encode())
+    try:
+        yield
+    finally:
+        host.run(["rm", wrapper])
+
+
+def failed(lab: Lab, result: Result, status: int, reason: str) -> None:
+    """Assert that a copy to INTO failed for that reason (a regular expression)."""
+    assert result.status == status, result.stderr
+    assert re.search(rf"ERROR {INTO}: failed: {reason}", result.stderr), result.stderr
+    assert ": complete\n" not in result.stderr
+    assert lab["db2"].sh("ls -A /srv/in") == ""
+
+
+# --- what is written is not what was sent
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--no-encrypt",), ("--no-compress",)], ids=["default", "plain", "no-compress"]
+)
+def test_a_byte_that_changes_on_the_targets_disk_is_found_and_its_file_named(
+    ready: Lab, options: tuple[str, ...]
+) -> None:
+    before = ready.snapshot()
+    script = f"""printf X | dd of=tree/sub/b bs=1 seek=1 conv=notrunc status=none && touch {STRUCK}; exec $real "$@" """
+    with replaced(ready["db2"], "md5sum", script):
+        result = transfer(ready, *options, TREE, INTO)
+    ready["db2"].run(["test", "-e", STRUCK])
+    failed(ready, result, 7, r"db2:/srv/in: the content differs: tree/sub/b\n")
+    assert_as_before(ready, before)
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        pytest.param(
+            "rm tree/a; truncate -s 1 tree/b; touch tree/another; chown 1 tree/d; chmod u+s tree/e",
+            ["tree/a", "tree/another", "tree/b", "tree/d", "tree/e"],
+            id="missing-short-another-owner-mode",
+        ),
+        pytest.param(
+            "rm -r tree/sub; ln -sf b tree/link; rm tree/a; mkfifo tree/a",
+            ["tree/a", "tree/sub", "tree/sub/b", "tree/link -> a", "tree/link -> b"],
+            id="missing-directory-link-kind",
+        ),
+    ],
+)
+def test_the_manifest_is_compared_always_and_names_what_differs(ready: Lab, damage: str, named: list[str]) -> None:
+    ready["db1"].run("cd /srv/tree; echo text | tee b c d >e")
+    before = ready.snapshot()
+    script = f'$real "$@" || exit; {damage} && touch {STRUCK}'
+    with replaced(ready["db2"], "tar", script):
+        result = transfer(ready, "--no-checksum", TREE, INTO)
+    ready["db2"].run(["test", "-e", STRUCK])
+    failed(ready, result, 7, r"db2:/srv/in: not complete, or of another kind, owner or size: (.*)")
+    listed = result.stderr.partition("owner or size: ")[2].splitlines()[0]
+    assert set(named) == set(re.sub(r" and \d+ more$", "", listed).split(", "))
+    assert_as_before(ready, before)
+
+
+def test_a_tar_that_fails_on_either_side_is_named_with_what_it_said(ready: Lab) -> None:
+    before = ready.snapshot()
+    for host, script in (("db1", '$real "$@"'), ("db2", "cat >/dev/null")):
+        with replaced(ready[host], "tar", f"{script}; echo tar: an odd thing happened >&2; exit 2"):
+            result = transfer(ready, TREE, INTO)
+        failed(ready, result, 6, rf"{host}: tar failed with status 2: tar: an odd thing happened\n")
+    assert_as_before(ready, before)
+
+
+# --- the source changes while it is read
+
+CHANGES = [
+    # What happens to the source while its large file is on its way, and what the message names.
+    pytest.param("echo more >>m-large", "m-large", id="grows"),
+    pytest.param("truncate -s 16M m-large", "m-large", id="shrinks"),
+    pytest.param("printf X | dd of=m-large bs=1 seek=16M conv=notrunc", "m-large", id="same-size"),
+    pytest.param("cp -p m-large new && mv new m-large", "m-large", id="is-replaced-by-its-like"),
+    pytest.param("rm m-large", "m-large", id="vanishes"),
+    pytest.param("echo more >>a", "a", id="grows-when-it-was-sent"),
+    pytest.param("rm sub/b", "sub", id="vanishes-before-it-is-sent"),
+    pytest.param("echo new >sub/c", "sub", id="another-one-appears"),
+    pytest.param("chmod 600 a", "a", id="mode"),
+]
+
+
+@pytest.mark.parametrize(("change", "named"), CHANGES)
+def test_a_source_that_changes_while_it_is_read_fails_the_copy(ready: Lab, change: str, named: str) -> None:
+    fill(ready["db1"], "/srv/tree/m-large", megabytes=24)
+    # While the target does not take the data, the source can have sent no more of it than the buffers between hold.
+    with Hold(ready["db2"], "tar") as extracting, Run(ready, "--no-compress", TREE, INTO) as run:
+        extracting.wait_for_call()
+        ready["db1"].run(
+            "until [ $(find /proc/[0-9]*/fd -lname /srv/tree/m-large | wc -l) -gt 1 ]; do sleep 0.05; done"
+        )
+        ready["db1"].run(f"cd /srv/tree; {change}")
+        before = ready.snapshot()
+        run.assert_streaming()
+        extracting.let_go()
+        result = run.end()
+    assert result.status in {6, 7}, result.stderr
+    failed(ready, result, result.status, rf"db1:(/srv/tree: changed during the copy|.*tar: \./tree).*\b{named}\b")
+    assert not [
+        line for section, lines in before.items() for line in lines if "db3" in section and "transferpy" in line
+    ]
+    assert ready["db1"].sh("ls -A /run/transferpy 2>/dev/null; true") == ""
+
+
+# --- the stream is damaged, or cut short
+
+FLIP = """
+import shutil, sys
+data = sys.stdin.buffer.read(1_000_000)
+sys.stdout.buffer.write(data[:-1] + bytes([data[-1] ^ 1]))
+open("{struck}", "w")
+shutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer)
+"""
+CUT = """
+import shutil, sys
+stream = sys.stdin.buffer
+while True:
+    header = stream.read(512)
+    size = int(header[124:135], 8)
+    sys.stdout.buffer.write(header + stream.read((size + 511) // 512 * 512))
+    if header[156:157] == b"0":  # a regular file
+        break
+open("{struck}", "w")
+shutil.copyfileobj(stream, open("/dev/null", "wb"))
+"""
+
+
+def filtered(program: str, pattern: str) -> str:
+    """The script of a command that filters its input by a Python program where one of its words matches."""
+    words = shlex.quote(program.format(struck=STRUCK))
+    return f"""if [[ " $* " == {pattern} ]]; then /usr/bin/python3 -c {words} | $real "$@"; else exec $real "$@"; fi"""
+
+
+def test_a_stream_that_is_damaged_on_its_way_is_found_by_the_checksum_of_the_stream(ready: Lab) -> None:
+    fill(ready["db1"], "/srv/tree/large", megabytes=3)
+    before = ready.snapshot()
+    with replaced(ready["db1"], "nc", filtered(FLIP, "*' -N '*")):
+        result = transfer(ready, "--no-encrypt", "--no-compress", "--parallel-checksum", TREE, INTO)
+    ready["db1"].run(["test", "-e", STRUCK])
+    failed(ready, result, 7, r"db2:/srv/in: the stream was damaged on its way\n")
+    assert_as_before(ready, before)
+
+
+def test_a_stream_that_is_damaged_on_its_way_is_found_by_the_checksums_of_the_files(ready: Lab) -> None:
+    fill(ready["db1"], "/srv/tree/large", megabytes=3)
+    before = ready.snapshot()
+    with replaced(ready["db1"], "nc", filtered(FLIP, "*' -N '*")):
+        result = transfer(ready, "--no-encrypt", "--no-compress", TREE, INTO)
+    ready["db1"].run(["test", "-e", STRUCK])
+    failed(ready, result, 7, r"db2:/srv/in: the content differs: tree/large\n")
+    assert_as_before(ready, before)
+
+
+def test_a_compressed_stream_that_is_damaged_on_its_way_does_not_unpack(ready: Lab) -> None:
+    fill(ready["db1"], "/srv/tree/large", megabytes=3)
+    before = ready.snapshot()
+    with replaced(ready["db1"], "nc", filtered(FLIP, "*' -N '*")):
+        result = transfer(ready, "--no-encrypt", "--no-checksum", TREE, INTO)
+    ready["db1"].run(["test", "-e", STRUCK])
+    failed(ready, result, 6, r"db2: pigz failed with status \d+: pigz: .*corrupt")
+    assert_as_before(ready, before)
+
+
+PROXY = f"""
+import os, re, socket, sys, threading
+words = sys.argv[1:]
+place = next(number for number, word in enumerate(words) if word.startswith("OPENSSL:"))
+address, port = re.match(r"OPENSSL:\\[?([^\\]]*?)\\]?:(\\d+),", words[place]).groups()
+listener = socket.create_server(("127.0.0.1", 0))
+words[place] = words[place].replace(words[place].split(",")[0], "OPENSSL:127.0.0.1:%d" % listener.getsockname()[1], 1)
+if os.fork():
+    os.execv("/usr/bin/socat", ["socat", *(word.replace("pf=ip6", "pf=ip4") for word in words)])
+near = listener.accept()[0]
+far = socket.create_connection((address, port))
+def carry(source, sink, flip):
+    passed = 0
+    while data := bytearray(source.recv(65536)):
+        if flip and passed < 1_000_000 <= passed + len(data):
+            data[-1] ^= 1
+            open("{STRUCK}", "w")
+        passed += len(data)
+        try:
+            sink.sendall(data)
+        except OSError:
+            break
+    source.close()
+    sink.close()
+back = threading.Thread(target=carry, args=(far, near, False), daemon=True)
+back.start()
+carry(near, far, True)
+back.join()
+"""
+"""In place of socat on the source: connects through a proxy of its own that flips one bit on the way to the target."""
+
+
+def test_an_encrypted_stream_that_is_damaged_on_its_way_ends_the_connection(ready: Lab) -> None:
+    fill(ready["db1"], "/srv/tree/large", megabytes=3)
+    before = ready.snapshot()
+    script = f'[[ "$*" == *OPENSSL:* ]] || exec $real "$@"; exec /usr/bin/python3 -c {shlex.quote(PROXY)} "$@"'
+    with replaced(ready["db1"], "socat", script):
+        result = transfer(ready, "--no-compress", "--no-checksum", TREE, INTO)
+    ready["db1"].run(["test", "-e", STRUCK])
+    failed(ready, result, 6, r"db2: socat failed with status 1: .*(bad record mac|decryption failed)")
+    assert_as_before(ready, before)
+
+
+@pytest.mark.parametrize("options", [("--no-checksum",), ("--checksum",)], ids=["manifest", "checksum"])
+def test_a_stream_that_ends_too_soon_where_tar_sees_no_harm_is_found(ready: Lab, options: tuple[str, ...]) -> None:
+    before = ready.snapshot()
+    # nc ends with 0 on both sides, and so does tar: what arrives ends where a file ends.
+    with replaced(ready["db1"], "nc", filtered(CUT, "*' -N '*")):
+        result = transfer(ready, "--no-encrypt", "--no-compress", *options, TREE, INTO)
+    ready["db1"].run(["test", "-e", STRUCK])
+    failed(ready, result, 7, r"db2:/srv/in: not complete, or of another kind, owner or size: tree/.*tree/sub/b")
+    assert_as_before(ready, before)
+
+
+# --- the disk of the target fills
+
+
+@pytest.mark.parametrize("options", [(), ("--no-encrypt",), ("--no-encrypt", "--no-compress")], ids=" ".join)
+def test_a_disk_that_fills_in_mid_copy_is_named_and_the_copy_removed(ready: Lab, options: tuple[str, ...]) -> None:
+    fill(ready["db1"], "/srv/tree/large", megabytes=8)
+    ready["db2"].small_disk("/srv/in", "16m")
+    with Hold(ready["db2"], "tar") as extracting, Run(ready, *options, TREE, INTO) as run:
+        extracting.wait_for_call()
+        full = ready["db2"].run("cat /dev/zero >/srv/in/other-data", check=False)
+        assert b"No space left on device" in full.stderr
+        ready["db2"].run("truncate -s -4M /srv/in/other-data")
+        before = ready.snapshot()
+        extracting.let_go()
+        result = run.end()
+    assert result.status == 6, result.stderr
+    said = r"ERROR db2:/srv/in: failed: db2: tar failed with status 2: .*tree/large: .*(No space left|Wrote only)"
+    assert re.search(said, result.stderr), result.stderr
+    assert ready["db2"].sh("ls -A /srv/in") == "other-data"
+    assert "/srv/in/.transferpy" in str(before)
+
+
+def test_a_disk_that_runs_out_of_inodes_in_mid_copy_is_named_and_the_copy_removed(ready: Lab) -> None:
+    ready["db1"].run("touch /srv/tree/{1..50}")
+    ready["db2"].small_disk("/srv/in", "16m")
+    ready["db2"].run("mount -o remount,nr_inodes=100 /srv/in")
+    with Hold(ready["db2"], "tar") as extracting, Run(ready, TREE, INTO) as run:
+        extracting.wait_for_call()
+        full = ready["db2"].run("mkdir /srv/in/other && touch /srv/in/other/{1..100}", check=False)
+        assert b"No space left on device" in full.stderr
+        extracting.let_go()
+        result = run.end()
+    assert result.status == 6, result.stderr
+    said = r"ERROR db2:/srv/in: failed: db2: tar failed with status 2: .*No space left on device"
+    assert re.search(said, result.stderr), result.stderr
+    assert ready["db2"].sh("ls -A /srv/in") == "other"
+
+
+# --- several targets
+
+RUN = """
+import json, sys
+from transferpy.Transferer import Transferer
+hosts, paths = zip(*(word.split(":") for word in sys.argv[2:]))
+print(json.dumps(Transferer(*sys.argv[1].split(":"), hosts, paths, {}).run()))
+"""
+
+
+def test_a_target_that_fails_stops_no_other_and_each_has_its_status(ready: Lab) -> None:
+    for name in ("db2", "db3"):
+        ready[name].run("mkdir /srv/{first,second}")
+    before = census_on(ready["db1"], "/srv/tree")
+    counting = f'printf "%s\\n" "$@" >>{STRUCK}; exec $real "$@"'
+    # On db3 a byte changes; on the second of db2 the disk fills.
+    damage = f'echo X >tree/a && touch {STRUCK}; exec $real "$@"'
+    failing = f'[[ $PWD == /srv/second/* ]] || exec $real "$@"; touch {STRUCK}; cat >/dev/null; exit 2'
+    targets = ("db2:/srv/first", "db3:/srv/first", "db2:/srv/second", "db2:/srv/in")
+    with (
+        replaced(ready["db1"], "md5sum", counting),
+        replaced(ready["db3"], "md5sum", damage),
+        replaced(ready["db2"], "tar", failing),
+    ):
+        done = ready["orch"].run(
+            [SYSTEM_PYTHON, "-c", RUN, TREE, *targets],
+            env={"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"},
+        )
+    assert done.stdout == b"[0, 7, 6, 0]\n"
+    for name in ("db2", "db3"):
+        ready[name].run(["test", "-e", STRUCK])
+    assert census_on(ready["db2"], "/srv/first/tree") == before == census_on(ready["db2"], "/srv/in/tree")
+    assert ready["db3"].sh("ls -A /srv/first") == ready["db2"].sh("ls -A /srv/second") == ""
+    digested = ready["db1"].sh(f"cat {STRUCK}").splitlines()
+    assert sorted(word for word in digested if "tree" in word) == ["./tree/a", "./tree/sub/b"]
+
+
+def test_a_target_that_fails_while_the_source_still_digests_costs_no_second_digest(ready: Lab) -> None:
+    digesting = f'echo >>{STRUCK}; until [ -e /srv/go ]; do sleep 0.05; done; exec $real "$@"'
+    with (
+        replaced(ready["db1"], "md5sum", digesting),
+        replaced(ready["db2"], "md5sum", "exit 1"),
+        Run(ready, TREE, INTO, "db3:/srv/in") as run,
+    ):
+        run.wait_for("ERROR db2:/srv/in: failed: db2: digest failed")
+        assert "db3: port" not in run.log
+        calls = ready["db1"].sh(f"wc -l <{STRUCK}")
+        ready["db1"].run("touch /srv/go")
+        result = run.end()
+    assert result.status == 7
+    assert "db3:/srv/in/tree: complete" in result.stderr
+    assert ready["db1"].sh(f"wc -l <{STRUCK}") == calls
+
+
+def test_the_exit_status_is_that_of_the_first_target_that_failed(ready: Lab) -> None:
+    failing = f"touch {STRUCK}; cat >/dev/null; echo tar: no >&2; exit 2"
+    with replaced(ready["db2"], "tar", failing):
+        result = transfer(ready, TREE, "db3:/srv/in", INTO)
+    ready["db2"].run(["test", "-e", STRUCK])
+    assert result.status == 6
+    assert "db3:/srv/in/tree: complete" in result.stderr
+    assert "1 of 2 target(s) succeeded" in result.stderr
+
+
+def test_a_source_that_changes_between_two_targets_fails_the_second(ready: Lab) -> None:
+    with Hold(ready["db2"], "sync") as publishing, Run(ready, TREE, INTO, "db3:/srv/in") as run:
+        publishing.wait_for_call()
+        ready["db1"].run("echo more >>/srv/tree/a")
+        publishing.let_go()
+        result = run.end()
+    assert result.status == 7, result.stderr
+    assert re.search(r"ERROR db3:/srv/in: failed: db1:/srv/tree: changed during the copy: .*tree/a", result.stderr)
+    assert "db2:/srv/in/tree: complete" in result.stderr
+    assert ready["db3"].sh("ls -A /srv/in") == ""

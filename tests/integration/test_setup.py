@@ -1,0 +1,132 @@
+"""The commands of the Makefile install packages on the machine of who tries them: with care, or not at all."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from lab import CHECKOUT, Host, Lab
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.lab
+
+SCRIPT = f"{CHECKOUT}/tests/setup/packages.sh"
+POLICY = "/usr/sbin/policy-rc.d"
+OWN_POLICY = "#!/bin/sh\n# the administrator's own\nexit 0\n"
+FAKES = "/usr/local/sbin"
+
+# Says that acl is missing, and of everything else what is so.
+DPKG_QUERY = """#!/bin/sh
+case $* in *' acl') exit 1 ;; esac
+exec /usr/bin/dpkg-query "$@"
+"""
+# Does as Debian's packages do: asks whether a service may be started, and starts it only if so.
+APT_GET = f"""#!/bin/bash
+echo "$*" >>/srv/apt-get
+[[ $* == *install* ]] || exit 0
+{POLICY} ssh start && echo started >>/srv/apt-get
+[ ! -e /srv/slow ] || {{ echo waiting >>/srv/apt-get; exec sleep 300; }}
+[ ! -e /srv/broken ] || {{ echo 'E: no such package'; exit 100; }}
+"""
+
+
+@pytest.fixture(params=[None, OWN_POLICY], ids=["no policy", "a policy that allows"])
+def policy(request: pytest.FixtureRequest) -> str | None:
+    """What the machine says about starting services before and after."""
+    assert request.param is None or isinstance(request.param, str)
+    return request.param
+
+
+@pytest.fixture
+def host(clean_lab: Lab, policy: str | None) -> Iterator[Host]:
+    """A host that lacks a package, and on which installing does nothing but tell."""
+    host = clean_lab["db3"]
+    before = host.run(f"cat {POLICY}", check=False)
+    write(host, f"{FAKES}/dpkg-query", DPKG_QUERY)
+    write(host, f"{FAKES}/apt-get", APT_GET)
+    write(host, POLICY, policy)
+    yield host
+    host.sh(f"rm -f {FAKES}/dpkg-query {FAKES}/apt-get {POLICY}.before-transferpy")
+    write(host, POLICY, before.stdout.decode() if before.returncode == 0 else None)
+
+
+def write(host: Host, path: str, text: str | None) -> None:
+    if text is None:
+        host.sh(f"rm -f {path}")
+    else:
+        host.run(f"cat >{path} && chmod 755 {path}", input=text.encode())
+
+
+def policy_of(host: Host) -> str | None:
+    found = host.run(f"cat {POLICY}", check=False)
+    return found.stdout.decode() if found.returncode == 0 else None
+
+
+def start_slow(host: Host) -> subprocess.Popen[bytes]:
+    """Start an installation that takes its time, and return when it is at it."""
+    host.sh("touch /srv/slow")
+    process = host.popen([SCRIPT], start_new_session=True)
+    deadline = time.monotonic() + 60
+    while host.run("grep -qx waiting /srv/apt-get", check=False).returncode:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert "exit 101" in (policy_of(host) or "")
+    return process
+
+
+def test_what_is_missing_is_installed_without_a_service_being_started(host: Host, policy: str | None) -> None:
+    said = host.sh(SCRIPT)
+    assert said == "packages: installing acl"
+    called = host.sh("cat /srv/apt-get").splitlines()
+    assert [line.split("confold ")[1] for line in called] == ["update", "install --no-install-recommends -- acl"]
+    assert policy_of(host) == policy
+
+
+def test_an_installation_that_fails_says_why_and_puts_the_policy_back(host: Host, policy: str | None) -> None:
+    host.sh("touch /srv/broken")
+    failed = host.run([SCRIPT], check=False)
+    assert failed.returncode == 1
+    said = failed.stderr.decode()
+    assert "E: no such package" in said
+    assert "packages: apt-get could not install acl (see above)" in said
+    assert policy_of(host) == policy
+
+
+@pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_an_installation_that_is_ended_puts_the_policy_back(
+    host: Host, policy: str | None, signum: signal.Signals
+) -> None:
+    process = start_slow(host)
+    process.send_signal(signum)
+    host.sh("pkill -xf 'sleep 300'")  # bash takes the signal when its program has ended, as apt-get would
+    assert process.wait(60) == 128 + signum
+    assert policy_of(host) == policy
+
+
+def test_the_policy_that_a_killed_installation_left_is_put_back_by_the_next(host: Host, policy: str | None) -> None:
+    process = start_slow(host)
+    process.kill()
+    process.wait()
+    host.sh("pkill -xf 'sleep 300'; rm /srv/slow")
+    assert policy_of(host) != policy
+    host.sh(SCRIPT)
+    assert policy_of(host) == policy
+
+
+def test_nothing_is_asked_of_apt_get_where_nothing_is_missing(host: Host, policy: str | None) -> None:
+    host.sh(f"rm {FAKES}/dpkg-query")
+    assert host.sh(SCRIPT) == ""
+    assert host.run(["test", "-e", "/srv/apt-get"], check=False).returncode == 1
+    assert policy_of(host) == policy
+
+
+def test_without_root_it_says_what_is_missing_and_goes_on(host: Host, policy: str | None) -> None:
+    done = host.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "bash", SCRIPT])
+    assert done.stderr == b"packages: not installed, as this is not root: acl\n"
+    assert host.run(["test", "-e", "/srv/apt-get"], check=False).returncode == 1
+    assert policy_of(host) == policy

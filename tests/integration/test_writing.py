@@ -1,0 +1,58 @@
+"""Writing the copy to disk: begun while the stream flows, finished before it has its name, and no fault is lost."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from helpers import transfer
+from watching import fill
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lab import Host, Lab
+
+_NOTED = "/var/lib/sync-calls"
+_WRAPPER = "/usr/local/bin/sync"
+
+
+@pytest.fixture
+def ready(clean_lab: Lab) -> Lab:
+    """The clean lab, with 120 megabytes on db1 that take six seconds to db2."""
+    fill(clean_lab["db1"], "/srv/data/file", megabytes=120)
+    clean_lab["db1"].shape("160mbit")
+    clean_lab["db2"].run("mkdir /srv/in")
+    return clean_lab
+
+
+@contextmanager
+def noted_syncs(host: Host, script: str) -> Iterator[None]:
+    """Have sync on a host note whether data still flows, and then do as a script says."""
+    wrapper = f"""#!/bin/sh
+        if pgrep -x socat >/dev/null; then echo streaming; else echo afterwards; fi >>{_NOTED}
+        {script}
+    """
+    host.run(f"cat >{_WRAPPER} && chmod 755 {_WRAPPER}", input=wrapper.encode())
+    try:
+        yield
+    finally:
+        host.run(["rm", "-f", _WRAPPER, _NOTED])
+
+
+def test_the_copy_goes_to_disk_while_it_arrives(ready: Lab) -> None:
+    with noted_syncs(ready["db2"], 'exec /usr/bin/sync "$@"'):
+        transfer(ready, "--no-compress", "db1:/srv/data", "db2:/srv/in", check=True)
+        calls = ready["db2"].sh(f"cat {_NOTED}").split()
+    assert (calls[0], calls[-1]) == ("streaming", "afterwards")
+
+
+def test_a_fault_of_the_disk_that_shows_while_the_stream_flows_fails_the_copy(ready: Lab) -> None:
+    with noted_syncs(ready["db2"], f'[ "$(wc -l <{_NOTED})" -gt 1 ] || {{ echo "error writing" >&2; exit 1; }}'):
+        result = transfer(ready, "--no-compress", "db1:/srv/data", "db2:/srv/in")
+        calls = ready["db2"].sh(f"cat {_NOTED}").split()
+    assert result.status == 8
+    assert "ERROR db2:/srv/in: failed: db2: sync failed with status 1: error writing\n" in result.stderr
+    assert calls == ["streaming"]
+    assert ready["db2"].sh("ls -A /srv/in") == ""
