@@ -101,17 +101,22 @@ is_needed_by_others() { # SERVER FLAVOUR CONNECTION THREADS: whether a run that 
   others_entries "$1" "${entry%/*}"
   for file in "${entries[@]}"; do
     eval "words=($(cat -- "$file" 2>/dev/null))"
-    [ "${words[*]:1:4}" = "$*" ] && run_lives "${file%/*}" && return 0
+    [ "${words[*]:1:4}" = "$*" ] && [ ! -e "${file%/*}/dead" ] && run_lives "${file%/*}" && return 0
   done
   return 1
 }
 
 start_replication() { # SERVER FLAVOUR CONNECTION THREADS CLIENT ...: starts it, unless others need it stopped
-  local lock
-  exec {lock}<"$run_root" && flock -w 60 "$lock" || {
-    echo "connection '$3': another transfer has kept the lock on $run_root for a minute"
-    return 1
-  }
+  local lock tries=0
+  exec {lock}<"$run_root" || return 1
+  until flock -w 10 "$lock"; do
+    # A run that stops it has the lock for as long as that takes the server; starting it can wait for that.
+    is_needed_by_others "${@:1:4}" || ((++tries < 6)) || {
+      echo "connection '$3': another transfer has kept the lock on $run_root for a minute"
+      return 1
+    }
+    emit progress
+  done
   if is_needed_by_others "${@:1:4}"; then
     : >"${entry%/*}/left-to-others"
   else

@@ -192,6 +192,8 @@ finish_dead_runs() { # undoes what sessions left that were killed before they co
     ! run_lives "$directory" || continue
     name=${directory##*/run.}
     name=${name%.*.*}
+    # By its name it is going to be the claimer's, who lives; nobody may count on what the run itself would have done.
+    { : >"$directory/dead"; } 2>/dev/null
     # Renaming claims the work: of two runs that find it at once, one goes on. A claimer that dies is a dead run again.
     mv -nT -- "$directory" "$run_root/run.$name.$mine" 2>/dev/null || continue
     directory=$run_root/run.$name.$mine

@@ -74,6 +74,7 @@ launch() { # NAME FUNCTION [ARGUMENT ...]: runs it in the background, in a proce
     trap - EXIT HUP INT PIPE TERM
     exec {events}>&- # or the ssh connection would stay open as long as any of the job's processes
     [ -z "${port_lock-}" ] || exec {port_lock}>&-
+    [ -z "${replication_lock-}" ] || exec {replication_lock}<&-
     statuses=()
     "$@"
     # A pipeline leaves the status of each stage, anything else its own.
@@ -524,7 +525,10 @@ target_checks_file() {
 }
 
 target_checks_xtrabackup() { # that the copy is one, and where in the binary logs it stands
-  local file info='' position='' replica=''
+  local file info='' position='' replica='' lost logs=("$run_directory"/receive.*.err)
+  # mbstream, the last stage, ends with status 0 also where it could not make a file.
+  ! lost=$(grep -aiE -m 3 "can't|cannot|failed|error" -- "${logs[-1]}" 2>/dev/null) ||
+    fail content "not all of the backup could be unpacked: $lost"
   for file in xtrabackup mariadb_backup; do
     [ ! -s "${file}_info" ] || info=${file}_info
     [ ! -s "${file}_binlog_info" ] || position=$(<"${file}_binlog_info")

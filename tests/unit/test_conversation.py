@@ -17,6 +17,7 @@ from transferpy.session import Event
 
 RUN = "r1"
 HELLO = f"hello directory={encoded('/run/transferpy/run.x')}"
+NOT_STARTED = f"undo-failed entry={encoded('start_replication /srv mariadb x')} text={encoded('ERROR 1200' + chr(10))}"
 SCRIPT = f"run_id={RUN}\n"
 
 
@@ -71,6 +72,30 @@ class TestEvents:
         session.take(Event(name, fields))
         assert (name in session.seen) or isinstance(session.error, RemoteExecutionError)
         assert session.directory is not None
+
+    @pytest.mark.parametrize(
+        ("words", "expected"),
+        [
+            ((), ""),
+            (("replication-stopped connections=0",), ""),
+            (("replication-stopped connections=2",), conversation._UNKNOWN),
+            (("replication-stopped connections=2", "replication-runs"), ""),
+            (("replication-stopped connections=2", "replication-left"), ""),
+            (("replication-stopped connections=2", NOT_STARTED), f"{conversation._STOPPED}ERROR 1200"),
+            (("replication-stopped connections=2", NOT_STARTED, "replication-runs"), ""),
+            ((NOT_STARTED,), f"{conversation._STOPPED}ERROR 1200"),
+            (("replication-stopped connections=2", "finished-dead-run run=source.r1"), ""),
+            (("replication-stopped connections=2", "finished-dead-run run=source.r2"), conversation._UNKNOWN),
+            ((f"undo-failed entry={encoded('remove_directory /start_replication')} text=",), ""),
+        ],
+    )
+    def test_only_word_that_it_runs_is_word_that_replication_runs(self, words: tuple[str, ...], expected: str) -> None:
+        hello = f"hello directory={encoded('/run/transferpy/run.source.r1.100.200')}"
+        assert said(hello, *words).replication_error == expected
+
+    def test_a_stop_without_a_number_is_nonsense(self) -> None:
+        session = said("replication-stopped")
+        assert str(session.error) == "db1: the session sent nonsense: replication-stopped "
 
     def test_only_ends_that_say_so_left_nothing(self) -> None:
         assert said("end status=0 undone=yes").undone

@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
@@ -335,6 +336,54 @@ class TestSeveralSessions:
         assert server.connections == [*SEVERAL]
         assert not (tmp_path / "run").exists()
 
+    def test_one_that_others_finish_for_is_not_counted_on(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, BOTH)
+        with backup(tmp_path, server) as one, backup(tmp_path, server, name="2") as two:
+            for session in (one, two):
+                session.until("replication-stopped")
+            two.process.kill()
+            two.process.wait(TIMEOUT)
+            finisher = "undo() { echo ready; read -r; return 1; }; finish_dead_runs"  # and cannot, in the end
+            with running(host_script(tmp_path, finisher, "database.sh")):
+                one.end()
+                assert one.names[-2:] == ["replication-runs", "end"]
+            assert server.connections == [BOTH]
+            on_host_with_database(tmp_path, "finish_dead_runs")
+
+    def test_one_for_which_the_server_is_slow_to_stop_is_waited_for(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, Connection("a"))
+        impatient = 'flock() { [ "$1" = -w ] && command flock -w 0.02 "$3" || command flock "$@"; }'
+        with backup(tmp_path, server, impatient) as one:
+            one.until("replication-stopped")
+            server.change(connections=[asdict(Connection("a", "No", "No")), asdict(Connection("b"))], slow=True)
+            with backup(tmp_path, server, name="2") as two:
+                eventually(lambda: server.state.get("waiting"))
+                tell(one.process, line=b"order resume\n")
+                for _ in range(20):
+                    one.said.clear()
+                    one.until("progress")
+                    assert one.names == []
+                two.end()
+            one.end()
+        assert {one.names[-2], two.names[-2]} <= {"replication-runs", "replication-left"}
+        assert "replication-runs" in {one.names[-2], two.names[-2]}
+        assert server.connections == [Connection("a"), Connection("b")]
+
+    def test_the_lock_of_the_runs_ends_with_its_session_and_not_with_what_that_has_started(
+        self, tmp_path: Path
+    ) -> None:
+        server = DatabaseServer(tmp_path, BOTH)
+        server.change(slow=True)
+        with backup(tmp_path, server) as session:
+            eventually(lambda: server.state.get("waiting"))
+            assert not lock_is_free(tmp_path)
+            session.process.kill()
+            session.process.wait(TIMEOUT)
+            assert session.processes() != []
+            assert lock_is_free(tmp_path)
+            on_host_with_database(tmp_path, "finish_dead_runs")
+        assert server.connections == [BOTH]
+
     def test_another_server_on_the_host_is_no_reason_to_leave_it_stopped(self, tmp_path: Path) -> None:
         directories = [tmp_path / name for name in ("one", "two")]
         for directory in directories:
@@ -348,6 +397,10 @@ class TestSeveralSessions:
             assert (first.names[-2:], one.connections) == (["replication-runs", "end"], [BOTH])
             assert two.connections == [Connection("", "No", "No")]
         assert two.connections == [BOTH]
+
+
+def lock_is_free(directory: Path) -> bool:
+    return subprocess.run(["flock", "--nonblock", directory / "run", "true"], check=False).returncode == 0
 
 
 def on_host_with_database(directory: Path, script: str) -> bytes:

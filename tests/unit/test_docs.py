@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
+import sys
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from bash import run_bash
+from runbooks import Typed, runbooks
 
 from transferpy import transfer
 from transferpy.options import OPTION_NAMES, TransferOptions
@@ -189,6 +193,41 @@ def test_a_failure_of_a_session_stands_in_troubleshooting(text: str) -> None:
 
 def test_messages_that_need_no_entry_are_messages() -> None:
     assert set(shell_messages()) >= NEVER_SEEN
+
+
+# --- runbooks
+
+TYPED = [typed for section in runbooks().values() for typed in section]
+TRANSFERS = re.findall(r"^transfer\.py .*$", "\n".join(typed.command for typed in TYPED), re.MULTILINE)
+
+
+def test_there_is_a_runbook_for_a_new_replica_for_cron_and_for_restoring() -> None:
+    typed_in = {title: len(typed) for title, typed in runbooks().items()}
+    assert list(typed_in) == [
+        "A new replica, from an existing one",
+        "Nightly copies from cron",
+        "Restore a nightly tarball",
+        "When something went wrong",
+    ]
+    assert all(typed_in.values())
+
+
+@pytest.mark.parametrize("typed", TYPED)
+def test_what_a_runbook_says_to_type_is_bash(typed: Typed) -> None:
+    assert run_bash(f"set -n\n{typed.command}\n").stderr == b""
+
+
+@pytest.mark.parametrize("command", TRANSFERS)
+def test_a_transfer_in_a_runbook_is_a_command_line_that_is_understood(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    monkeypatch.setattr(transfer, "CONFIG_FILE", "/nowhere/at.all")
+    assert transfer.option_parse()[4]["type"] in {"xtrabackup", "decompress"}
+
+
+def test_the_runbooks_have_transfers() -> None:
+    assert len(TRANSFERS) == 3
 
 
 # --- architecture

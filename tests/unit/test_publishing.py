@@ -341,6 +341,19 @@ class TestHotCopy:
             "CHANGE MASTER TO MASTER_LOG_FILE='db1-bin.000012';",
         )
 
+    @pytest.mark.parametrize(
+        "words",
+        [
+            "mbstream: Can't create/write to file './db/t.ibd' (Errcode: 28 \"No space left on device\")",
+            "mbstream: failed to create file.",
+            "Error creating ./db",
+        ],
+    )
+    def test_what_could_not_be_unpacked_is_told(self, target: Path, words: str) -> None:
+        (target / STAGING / "xtrabackup_info").write_text("x")
+        script = f'printf "%s\\n" {render_argument(words)} >"$run_directory/receive.3.err"; target_checks_xtrabackup'
+        assert failure(target, script) == ("content", f"not all of the backup could be unpacked: {words}")
+
     def test_a_server_without_binary_log_has_no_position(self, target: Path) -> None:
         (target / STAGING / "xtrabackup_info").write_text("x")
         (target / STAGING / "xtrabackup_binlog_info").touch()
