@@ -120,6 +120,25 @@ def test_twenty_transfers_at_the_same_moment_all_arrive(ready: Lab) -> None:
     assert_as_before(ready, before)
 
 
+def test_a_login_that_sshd_drops_because_others_come_too_is_tried_again(ready: Lab) -> None:
+    orch, db1, db2 = ready["orch"], ready["db1"], ready["db2"]
+    fill(db1, "/srv/one", megabytes=0.05)
+    before = ready.snapshot()
+    with max_startups("1:100:1", db1):
+        taken = orch.popen(["bash", "-c", f"exec 3<>/dev/tcp/{db1.ipv4}/22; read -r line <&3; exec sleep 1.5"])
+        assert eventually(
+            lambda: "of 1-1 startups" in (told := db1.sh("pgrep -af 'sshd: .*listener'")) and " 1 of" in told
+        )
+        dropped = orch.run(["ssh", "-oBatchMode=yes", db1.ipv4, "true"], check=False)
+        assert b"kex_exchange_identification" in dropped.stderr
+        with Run(ready, f"{db1.ipv4}:/srv/one", "db2:/srv/in") as run:
+            result = run.end()
+        taken.wait(timeout=60)
+    assert result.status == 0, result.stderr
+    db2.run("rm -r /srv/in/one")
+    assert_as_before(ready, before)
+
+
 @contextmanager
 def max_startups(limit: str, *hosts: Host) -> Iterator[None]:
     """Have the sshd of hosts take this many logins at the same moment."""

@@ -2,15 +2,18 @@
 
 import copy
 import ipaddress
+import random
 import threading
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
 from transferpy.Exceptions import RemoteExecutionError
-from transferpy.RemoteExecution.jobs import ENVIRONMENT_VARIABLE, LOCALHOST, RunningJob, ThreadedExecution
+from transferpy.RemoteExecution.jobs import ENVIRONMENT_VARIABLE, LOCALHOST, SSH_FAILED, RunningJob, ThreadedExecution
 from transferpy.RemoteExecution.LocalExecution import LocalExecution
 
+_PAUSES = (0.3, 0.6, 1.2, 2.4)
+"""Seconds, more or less, between the tries of a login that the host drops."""
 _START_TIME = 1.0
 """Seconds that a job gets to show its first process before we cut its ssh off and look for it on the host."""
 _KILLER_TIME = 30.0
@@ -111,6 +114,11 @@ class CuminExecution(ThreadedExecution):
             return self._local.carry_out(job)
         from transferpy.RemoteExecution import cumin_transport  # noqa: PLC0415 - as above
 
+        for pause in _PAUSES:
+            returncode = cumin_transport.carry_out(self._config, job)
+            # At random, or those that were dropped together would come back together.
+            if returncode != SSH_FAILED or not job.may_try_again(pause * (0.5 + random.random())):  # noqa: S311 - no secret
+                return returncode
         return cumin_transport.carry_out(self._config, job)
 
     def end(self, job: RunningJob, grace: float) -> None:

@@ -34,7 +34,8 @@ LONGEST_LINE = 1 << 20
 
 _KEPT_OUTPUT = 64 << 10
 _START_MARKER = "@transferpy-job"
-_SSH_FAILED = 255
+SSH_FAILED = 255
+_DROPPED = ("kex_exchange_identification", "Connection reset by")
 _GRACE_AFTER_RUN = 2.0
 """Seconds that a command has to end by itself when nobody waits for it any more."""
 _CLOSING_TIME = 5.0
@@ -75,7 +76,7 @@ class RunningJob(Job):
         self.ended = threading.Event()
         self.gone = False
         self.outcome: Outcome | None = None
-        self._returncode = _SSH_FAILED
+        self._returncode = SSH_FAILED
         self._on_line = on_line
         self._on_end = on_end
         self._handler_error: Exception | None = None
@@ -86,6 +87,7 @@ class RunningJob(Job):
         self._input: int | None = None
         self._unsent = b""
         self._aborted = False
+        self._given_up = threading.Event()
 
     @property
     def result(self) -> CommandResult:
@@ -131,9 +133,26 @@ class RunningJob(Job):
         """Kill the process of this host that carries the job."""
         with self._lock:
             self._aborted = True
+            self._given_up.set()
             if self._process is not None:
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(self._process, signal.SIGKILL)
+
+    def may_try_again(self, pause: float) -> bool:
+        """Wait up to ``pause`` seconds and tell whether a login that the host dropped is worth another try.
+
+        An sshd drops logins at random when many come at once (its MaxStartups), before it has said a word.
+        """
+        said = "\n".join(self._lines)
+        if self.leader is not None or not any(words in said for words in _DROPPED):
+            return False
+        if self._given_up.wait(pause):
+            return False
+        with self._lock:
+            self._close_descriptors()
+        self._lines.clear()
+        self._kept = 0
+        return True
 
     def take_line(self, raw: bytes) -> None:
         """Take a line of output, without its newline; what came before the job's start is no output of the job."""
@@ -168,7 +187,7 @@ class RunningJob(Job):
         """Settle what became of the job whose carrier ended with ``returncode``."""
         self._returncode = returncode
         # ssh says 255 also when it lost the connection: then only kill_job knows what the host still runs.
-        self.gone = self.gone or (not self._aborted and (returncode != _SSH_FAILED or self.leader is None))
+        self.gone = self.gone or (not self._aborted and (returncode != SSH_FAILED or self.leader is None))
         if self._handler_error is not None:
             error = RemoteExecutionError(f"{self.host}: the output could not be handled: {self._handler_error}")
             error.__cause__ = self._handler_error
@@ -176,17 +195,20 @@ class RunningJob(Job):
         elif self.leader is not None:
             self.settle(self.result)
         else:
-            what = "cannot be reached" if returncode == _SSH_FAILED else "the command could not be started"
+            what = "cannot be reached" if returncode == SSH_FAILED else "the command could not be started"
             said = [line.strip() for line in self._lines if line.strip()][-3:] or [f"exit status {returncode}"]
             self.settle(RemoteExecutionError(f"{self.host}: {what}: {printable('; '.join(said))}"))
+
+    def _close_descriptors(self) -> None:
+        for descriptor in (self._process, self._input):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._process = self._input = None
 
     def settle(self, outcome: Outcome) -> None:
         """Make ``outcome`` known."""
         with self._lock:
-            for descriptor in (self._process, self._input):
-                if descriptor is not None:
-                    os.close(descriptor)
-            self._process = self._input = None
+            self._close_descriptors()
         self.outcome = outcome
         if self._on_end is not None:
             try:
