@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -88,7 +89,10 @@ class TestJobs:
     ) -> None:
         with running(reaction + PARENT, JOB, job=JOB) as parent, running(PARENT, f"{JOB}2") as bystander:
             children = psutil.Process(parent.pid).children()
-            assert [child.name() for child in children] == ["sleep"]
+            deadline = time.monotonic() + TIMEOUT
+            while [child.name() for child in children] != ["sleep"]:  # until then it is the shell that forked
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
             assert on_host(tmp_path, f"stop_processes {JOB}; echo $?") == b"0\n"
             assert parent.wait(TIMEOUT) == -ending
             assert psutil.wait_procs(children, TIMEOUT)[1] == []

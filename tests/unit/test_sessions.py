@@ -7,6 +7,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -331,8 +332,9 @@ def await_busy(session: Running) -> list[psutil.Process]:
     deadline = time.monotonic() + TIMEOUT
     while True:
         found = psutil.Process(session.process.pid).children(recursive=True)
-        if any(child.name() == "sleep" for child in found):
-            return found
+        with suppress(psutil.NoSuchProcess):  # one that ended since it was listed
+            if any(child.name() == "sleep" for child in found):
+                return found
         assert time.monotonic() < deadline
         session.says("progress")
 
