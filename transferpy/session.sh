@@ -473,7 +473,8 @@ target_session() {
 }
 
 make_staging() { # and enters it: the directory that was made, whatever has its name by then
-  mkdir -- "$staging_name" && cd -P -- "$staging_name" || return
+  # With its mode: where the target has a default ACL, that counts and the umask does not.
+  mkdir -m 700 -- "$staging_name" && cd -P -- "$staging_name" || return
   # Whoever may write in the target may have put a link in its place, which would lead all that follows elsewhere.
   [ .. -ef "/proc/self/fd/$target/." ] && [ -O . ] && [[ $(stat -c %a .) == *700 ]] &&
     [ -z "$(find . -mindepth 1 -printf x -quit)" ]

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
 
+PYTHON = "/usr/bin/python3"
+"""The interpreter that has Debian's cumin, as the cumin command itself uses."""
+
 CONTESTS = ("stream", "options", "small", "files")
 
 _BY_HAND = "tar | nc to nc | tar, by hand"
@@ -177,7 +180,7 @@ class Bench:
     def _copy(self, name: str, *options: str, status: int = 0) -> Cost:
         self._make_room()
         words = (f"{self._source.name}:/srv/{name}", f"{self._target.name}:/srv/copy")
-        cost = _timed(self._orchestrator, ("/usr/bin/python3", "-m", "transferpy", *options, *words), status)
+        cost = _timed(self._orchestrator, (PYTHON, "-m", "transferpy", *options, *words), status)
         if status == 0:
             there, here = _content(self._source, f"/srv/{name}"), _content(self._target, f"/srv/copy/{name}")
             if there != here:

@@ -229,6 +229,17 @@ def test_sockets_are_left_out_and_that_is_said(clean_lab: Lab) -> None:
     assert census_on(clean_lab["db2"], "/srv/target/tree") == expected
 
 
+def test_a_pipe_with_several_names_becomes_one_for_each(clean_lab: Lab) -> None:
+    clean_lab["db1"].run("mkdir /srv/tree; cd /srv/tree; mkfifo -m 640 first; ln first second")
+    clean_lab["db2"].run("mkdir /srv/target")
+    transfer(clean_lab, "db1:/srv/tree", "db2:/srv/target", check=True)
+    expected = census_on(clean_lab["db1"], "/srv/tree")
+    for name in ("./first", "./second"):
+        assert expected[name].pop("names") == 2
+        assert expected[name].pop("same as") == "./first"
+    assert census_on(clean_lab["db2"], "/srv/target/tree") == expected
+
+
 def test_a_tree_deeper_than_a_thousand_directories_arrives(clean_lab: Lab) -> None:
     plant_on(clean_lab["db1"], "/srv/tree", "plant_deep")
     clean_lab["db2"].run("mkdir /srv/target")

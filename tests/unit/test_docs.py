@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 ARCHITECTURE = (ROOT / "docs/architecture.rst").read_text()
-PLACEHOLDER = re.compile(r"\b(?:ADDRESS|EVENT|HOST(?!:PATH)|KEY|N|(?<!HOST:)PATH|RUN|SOURCE|TARGET|TOOL|WORD)\b")
+PLACEHOLDER = re.compile(r"\b(?:ADDRESS|EVENT|HOST(?!:PATH)|KEY|N|NAME|(?<!HOST:)PATH|RUN|SOURCE|TARGET|TOOL|WORD)\b")
 UNNAMED = "\0"
 """Stands in a message of the code for what is only known when it is made."""
 
@@ -239,3 +239,23 @@ def test_the_table_of_modules_in_the_architecture_has_every_file_of_the_package(
     named = set(re.findall(r"``([\w/]+\.(?:py|sh))``", ARCHITECTURE))
     assert files - named - {"__init__.py", "RemoteExecution/__init__.py"} == set()
     assert named - files == set()
+
+
+SCRIPTS = [path.read_text() for path in sorted((ROOT / "transferpy").glob("*.sh")) if path.name != "preflight.sh"]
+
+
+@pytest.mark.parametrize(
+    "event", sorted({name for text in SCRIPTS for name in re.findall(r"\bemit ([a-z][a-z-]+)", text)})
+)
+def test_an_event_of_a_session_stands_in_the_architecture(event: str) -> None:
+    assert f"``{event}``" in ARCHITECTURE
+
+
+@pytest.mark.parametrize(
+    "order",
+    sorted(
+        {word for text in SCRIPTS for words in re.findall(r"\bawait_order ([a-z ]+)", text) for word in words.split()}
+    ),
+)
+def test_an_order_to_a_session_stands_in_the_architecture(order: str) -> None:
+    assert re.search(rf"   \* - ``{order}\b", ARCHITECTURE)

@@ -376,7 +376,7 @@ class TestHotCopy:
     def test_a_stream_that_flowed_may_not_stand_still(
         self, sent: int, received: tuple[int, int], message: str, caplog: pytest.LogCaptureFixture
     ) -> None:
-        source = source_session(send_0=(f"progress bytes={sent}",))
+        source = source_session(send_0=("sending", f"progress bytes={sent}"))
         target = target_session(peer=("listening port=4400", *(f"progress bytes={count}" for count in received)))
         remote = fleet(source, target)
         remote.preflights = {**remote.preflights, "db1": answer(database_host())}
