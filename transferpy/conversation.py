@@ -23,7 +23,7 @@ from transferpy.Exceptions import (
     VerificationError,
 )
 from transferpy.RemoteExecution.interface import CommandResult, Job, Outcome, RemoteExecution
-from transferpy.session import Event, finish_dead_runs_script, list_script, parse_event
+from transferpy.session import Event, finish_dead_runs_script, list_script, one_line, parse_event
 
 logger = logging.getLogger(__name__)
 
@@ -149,9 +149,9 @@ class Session:
                 self.errors[event.fields["job"], event.fields["stage"]] = event.text("text").strip()
             case "error":
                 kind = _ERRORS.get(event.fields["kind"], RemoteExecutionError)
-                self.error = kind(f"{self.host}: {event.text('text').strip()}")
+                self.error = kind(f"{self.host}: {one_line(event.text('text'))}")
             case "undo-failed":
-                entry, text = event.text("entry"), event.text("text").strip()
+                entry, text = event.text("entry"), one_line(event.text("text"))
                 log_not_undone(self.host, entry, text)
             case "finished-dead-run":
                 log_finished(self.host, event.fields["run"])
@@ -166,7 +166,7 @@ class Session:
                 else:
                     logger.info("%s: replication does not run, so there is nothing to stop", self.host)
             case "undo-failed" if event.text("entry").startswith("start_replication"):
-                self.replication_error = _STOPPED + event.text("text").strip()
+                self.replication_error = _STOPPED + one_line(event.text("text"))
             case "finished-dead-run" if f"/run.{event.fields['run']}." in self.directory:
                 self.replication_error = ""
             case "replication-runs":

@@ -59,7 +59,7 @@ stop_replication() { # CLIENT ...: stops every connection that runs, for this se
   exec {replication_lock}<"$run_root"
   until flock -n "$replication_lock"; do watch 0.2; done
   { identify_server "$@" && look_at_replication "$flavour" "$@"; } 2>"$run_directory/ask.err" ||
-    fail replication "cannot ask whether replication runs: $(<"$run_directory/ask.err")"
+    fail replication "cannot ask whether replication runs: $(grep -v "^-*$" -- "$run_directory/ask.err")"
   join_in "$@"
   for index in "${!connections[@]}"; do
     [ -n "${threads[index]}" ] || continue
@@ -67,7 +67,7 @@ stop_replication() { # CLIENT ...: stops every connection that runs, for this se
     replication_statement "$flavour" STOP "${connections[index]}"
     # In a job, because the server may have to end a large transaction first.
     run_job stop "$@" --execute "$REPLY" ||
-      fail replication "cannot stop replication: $(<"$run_directory/stop.err")"
+      fail replication "cannot stop replication: $(grep -v "^-*$" -- "$run_directory/stop.err")"
   done
   exec {replication_lock}<&-
   replication_lock=
@@ -127,10 +127,12 @@ start_replication() { # SERVER FLAVOUR CONNECTION THREADS CLIENT ...: starts it,
 }
 
 start_connection() { # FLAVOUR CONNECTION THREADS CLIENT ...: starts it, and sees that it runs
-  local flavour=$1 name=$2 wanted=$3 index try seen=0 trouble='' connections threads unsettled troubles
+  local flavour=$1 name=$2 wanted=$3 index try seen=0 refused=no trouble='' connections threads unsettled troubles
   shift 3
   replication_statement "$flavour" START "$name" "$wanted"
-  "$@" --execute "$REPLY" || return 1
+  # Who may not start it may not have been allowed to stop it either. It is looked at only after that: a stop that is still
+  # at work would look as if it ran.
+  "$@" --execute "$REPLY" || refused=yes
   for try in {1..50}; do
     look_at_replication "$flavour" "$@" || return 1
     for index in "${!connections[@]}"; do
@@ -141,6 +143,7 @@ start_connection() { # FLAVOUR CONNECTION THREADS CLIENT ...: starts it, and see
       # A thread that is going to fail may be seen running once.
       ((seen < 2)) || [ "${unsettled[index]}" = yes ] || return 0
     done
+    [ "$refused" = no ] || ((seen > 0)) || return 1
     sleep 0.1
   done
   # It may have looked for its primary before, too.

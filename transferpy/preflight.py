@@ -9,7 +9,7 @@ from importlib import resources
 
 from transferpy.commands import Command, render_assignment, render_command
 from transferpy.MariaDB import BACKUP_TOOLS, CLIENTS, UNPACK_TOOLS
-from transferpy.session import Event, decode, parse_event
+from transferpy.session import Event, decode, one_line, parse_event
 
 # Beside what every Debian system has (coreutils, findutils, gzip, util-linux, libc-bin).
 TOOLS = (
@@ -287,7 +287,9 @@ def _facts(host: str, by_name: Mapping[str, Sequence[Event]]) -> HostFacts:
         backup_versions={event.fields["tool"]: event.text("version") for event in by_name.get("backup", ())},
         finished=tuple(event.fields["run"] for event in by_name.get("finished-dead-run", ())),
         unknown_owner=by_name["owner"][0].fields["unknown"] if "owner" in by_name else "",
-        not_undone=tuple((event.text("entry"), event.text("text")) for event in by_name.get("undo-failed", ())),
+        not_undone=tuple(
+            (event.text("entry"), one_line(event.text("text"))) for event in by_name.get("undo-failed", ())
+        ),
     )
 
 
@@ -322,7 +324,7 @@ def _magic(event: Event) -> tuple[bytes, bytes]:
 def _database(event: Event) -> DatabaseFacts:
     state = event.fields["state"]
     if state != "server":
-        return DatabaseFacts(state=state, error=event.text("error"))
+        return DatabaseFacts(state=state, error=one_line(event.text("error")))
     return DatabaseFacts(
         state=state,
         version=decode(event.fields["version"]),

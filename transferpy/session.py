@@ -47,6 +47,11 @@ def decode(value: str) -> str:
         return ""
 
 
+def one_line(text: str) -> str:
+    """Return the lines of what a program said as one, without those that are blank or ruled."""
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip(" -"))
+
+
 def parse_event(line: str, run_id: str) -> Event | None:
     """Return the event that ``line`` is, or None for anything else that a host may print."""
     mark, _, rest = line.strip().partition(" ")

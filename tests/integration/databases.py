@@ -28,9 +28,12 @@ _STARTING_SECONDS = 60
 _OWN = ("/srv/mysql", "/run/mysqld")
 """What the servers write to all the time."""
 _PASSWORD = "replication-password"
+REPLICATION_USER = (
+    f"CREATE USER repl@'198.18.0.%' IDENTIFIED BY '{_PASSWORD}'; GRANT REPLICATION SLAVE ON *.* TO repl@'198.18.0.%'"
+)
+"""The statements that make, on a primary, the user as whom replicas log in."""
 _PRIMARY_DATA = f"""
-    CREATE USER repl@'198.18.0.%' IDENTIFIED BY '{_PASSWORD}';
-    GRANT REPLICATION SLAVE ON *.* TO repl@'198.18.0.%';
+    {REPLICATION_USER};
     CREATE DATABASE shop;
     CREATE TABLE shop.blobs (id INT PRIMARY KEY, data LONGBLOB) ENGINE=InnoDB;
     CREATE TABLE shop.orders (id INT PRIMARY KEY, amount INT) ENGINE=InnoDB;

@@ -352,7 +352,7 @@ class TestSeveralSessions:
 
     def test_one_for_which_the_server_is_slow_to_stop_is_waited_for(self, tmp_path: Path) -> None:
         server = DatabaseServer(tmp_path, Connection("a"))
-        impatient = 'flock() { [ "$1" = -w ] && command flock -w 0.02 "$3" || command flock "$@"; }'
+        impatient = 'flock() { if [ "$1" = -w ]; then command flock -w 0.02 "$3"; else command flock "$@"; fi; }'
         with backup(tmp_path, server, impatient) as one:
             one.until("replication-stopped")
             server.change(connections=[asdict(Connection("a", "No", "No")), asdict(Connection("b"))], slow=True)

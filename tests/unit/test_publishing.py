@@ -325,6 +325,22 @@ class TestLog:
             "the log of the backup does not end with 'completed OK!'",
         ]
 
+    @pytest.mark.parametrize(
+        ("prepared", "fails"),
+        [
+            ("echo 'completed OK!' >&2", False),
+            ("echo 'completed OK!' >&2; return 1", True),
+            ("echo 'InnoDB: no space left' >&2", True),
+            ("true", True),
+        ],
+    )
+    def test_preparing_takes_both_the_status_and_the_log(self, target: Path, prepared: str, *, fails: bool) -> None:
+        script = f"""
+            prepare_copy() {{ {prepared}; }}
+            prepare_and_check 2>"$run_directory/prepare.err" && echo ready || echo failed
+        """
+        assert output_of(in_target(target, script)) == (b"failed\n" if fails else b"ready\n")
+
 
 class TestHotCopy:
     """What has arrived of a hot copy, before it is published."""

@@ -1,0 +1,455 @@
+"""Replication that is stopped for a hot copy: it runs again, whatever happens, and is stopped while it has to be."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import ExitStack, contextmanager
+from subprocess import DEVNULL
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+from databases import (
+    REPLICATION_USER,
+    RUNNING,
+    SOCKET,
+    STOPPED,
+    Fleet,
+    Server,
+    assert_unchanged,
+    backing_up,
+    quoted,
+    running_fleet,
+    watched,
+    wrapped,
+)
+from helpers import SYSTEM_PYTHON, eventually, transfer
+from lab import CHECKOUT
+from watching import SLOW, Run
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterator
+
+    from lab import Host
+
+pytestmark = pytest.mark.lab
+
+BACKUP = ("--type", "xtrabackup", "--stop-slave")
+NIGHTLY = ("--type", "xtrabackup", "--compress", "--no-encrypt", "--no-checksum", "--port", "0", "--stop-slave")
+SOURCE = f"db2:{SOCKET}"
+TARGET = "db3:/srv/copy"
+OTHER = r"o'b\c"
+"""A connection with a name that has to be quoted with care."""
+_GATE = "/var/lib/gate"
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Fleet]:
+    with running_fleet() as made:
+        yield made
+
+
+@pytest.fixture
+def fleet(servers: Fleet) -> Iterator[Fleet]:
+    """The fleet for one test, with an empty directory /srv/copy on db3; replication on db2 has to run at its end."""
+    with watched(servers):
+        servers["db3"].run("mkdir /srv/copy")
+        yield servers
+        runs = eventually(lambda: set(servers.replica.replication().values()) == {RUNNING}, seconds=15)
+        if not runs:  # for the other tests
+            servers.replica.execute("STOP ALL SLAVES; RESET SLAVE ALL")
+            servers.replica.follow(servers.primary)
+        assert runs, "the test has left replication stopped"
+
+
+@pytest.fixture(scope="module")
+def second_primary(servers: Fleet) -> Iterator[Server]:
+    """One more server on db1, which holds next to nothing."""
+    server = Server(servers["db1"], 4, "second")
+    server.install()
+    with server:
+        server.execute(f"SET sql_log_bin = 0; {REPLICATION_USER}")
+        yield server
+
+
+@pytest.fixture
+def two_primaries(fleet: Fleet, second_primary: Server) -> Iterator[Fleet]:
+    """The fleet, whose replica has a second connection."""
+    fleet.replica.follow(second_primary, OTHER)
+    yield fleet
+    fleet.replica.execute(f"STOP SLAVE {quoted(OTHER)}; RESET SLAVE {quoted(OTHER)} ALL; START ALL SLAVES")
+
+
+@contextmanager
+def streaming(fleet: Fleet, *options: str) -> Iterator[Run]:
+    """A run in the middle of its stream, with replication stopped."""
+    fleet["db3"].shape(SLOW)
+    with Run(fleet.lab, *BACKUP, *options, SOURCE, TARGET) as run:
+        run.wait_for_stream(fleet["db3"])
+        assert set(fleet.replica.replication().values()) == {STOPPED}
+        yield run
+
+
+class Gate:
+    """Makes callers of a command on a host wait, and lets them pass one by one, in the order in which they came.
+
+    Args:
+        host: where.
+        command: which.
+        pattern: of the arguments of those that wait.
+        after: whether they have done their work when they wait.
+    """
+
+    def __init__(self, host: Host, command: str, pattern: str, *, after: bool = False) -> None:
+        self._host = host
+        wait = (
+            f"exec {{lock}}<{_GATE}; flock $lock; touch {_GATE}/called.$$; n=$(ls {_GATE} | grep -c called);"
+            f" exec {{lock}}<&-; until [ -e {_GATE}/open.$n ]; do sleep 0.05; done"
+        )
+        work = f'real "$@"; status=$?; {wait}; exit $status' if after else f'{wait}; real "$@"'
+        self._wrapper = wrapped(host, command, f'case "$*" in {pattern}) {work} ;; *) real "$@" ;; esac')
+
+    def __enter__(self) -> Self:
+        self._host.run(f"rm -rf {_GATE} && mkdir {_GATE}")
+        self._wrapper.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._wrapper.__exit__(None, None, None)
+        self.open(*range(1, 9))
+
+    def wait_for(self, number: int) -> None:
+        """Wait until that many have come."""
+        assert eventually(lambda: int(self._host.sh(f"ls {_GATE} | grep -c called; true")) == number, seconds=60)
+
+    def open(self, *numbers: int) -> None:
+        """Let these pass."""
+        self._host.run(["touch", *(f"{_GATE}/open.{number}" for number in numbers)])
+
+
+# --- what is stopped and started
+
+
+def test_replication_is_stopped_once_for_several_targets(fleet: Fleet) -> None:
+    fleet["db1"].run("mkdir /srv/copy")
+    before = fleet.replica.counted("stop_slave"), fleet.replica.counted("start_slave")
+    script = "mariadb -e 'SHOW ALL SLAVES STATUS\\G' | grep -E 'Slave_(IO|SQL)_Running:' >>/srv/states; real \"$@\""
+    with wrapped(fleet["db2"], "mariadb-backup", backing_up(script)):
+        result = transfer(fleet.lab, *BACKUP, SOURCE, TARGET, "db1:/srv/copy", check=True)
+    assert fleet.replica.replication() == {"": RUNNING}
+    assert "db2: replication stopped: 1 connection(s)\n" in result.stderr
+    assert "db2: replication runs as before\n" in result.stderr
+    assert (fleet.replica.counted("stop_slave"), fleet.replica.counted("start_slave")) == tuple(n + 1 for n in before)
+    assert [line.split()[-1] for line in fleet["db2"].sh("cat /srv/states").splitlines()] == ["No"] * 4
+
+
+def test_replication_that_does_not_run_is_not_started(fleet: Fleet) -> None:
+    fleet.replica.execute("STOP SLAVE")
+    started = fleet.replica.counted("start_slave")
+    try:
+        result = transfer(fleet.lab, *BACKUP, SOURCE, TARGET, check=True)
+        assert fleet.replica.replication() == {"": STOPPED}
+    finally:
+        fleet.replica.execute("START SLAVE")
+    assert fleet.replica.counted("start_slave") == started + 1
+    assert "db2: replication does not run, so there is nothing to stop\n" in result.stderr
+
+
+def test_a_server_that_replicates_nothing_is_copied_all_the_same(fleet: Fleet) -> None:
+    result = transfer(fleet.lab, *BACKUP, f"db1:{SOCKET}", TARGET, check=True)
+    assert "db1: replication does not run, so there is nothing to stop\n" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("stopped", "state"), [("SQL_THREAD", ("Yes", "No")), ("IO_THREAD", ("No", "Yes"))], ids=["io", "sql"]
+)
+def test_of_one_connection_only_the_thread_that_ran_runs_again(
+    fleet: Fleet, stopped: str, state: tuple[str, str]
+) -> None:
+    fleet.replica.execute(f"STOP SLAVE {stopped}")
+    try:
+        with streaming(fleet) as run:
+            fleet["db3"].shape(None)
+            assert run.end().status == 0, run.log
+        assert fleet.replica.replication() == {"": state}
+    finally:
+        fleet.replica.execute("START SLAVE")
+
+
+@pytest.mark.parametrize("idle", ["", OTHER])
+def test_of_several_connections_only_those_that_ran_are_stopped_and_run_again(two_primaries: Fleet, idle: str) -> None:
+    fleet = two_primaries
+    fleet.replica.execute(f"STOP SLAVE {quoted(idle)}")
+    with streaming(fleet) as run:
+        assert "db2: replication stopped: 1 connection(s)\n" in run.log
+        fleet["db3"].shape(None)
+        assert run.end().status == 0, run.log
+    assert fleet.replica.replication() == {"": RUNNING, OTHER: RUNNING} | {idle: STOPPED}
+
+
+def test_all_connections_run_again(two_primaries: Fleet) -> None:
+    result = transfer(two_primaries.lab, *BACKUP, SOURCE, TARGET, check=True)
+    assert "db2: replication stopped: 2 connection(s)\n" in result.stderr
+    assert two_primaries.replica.replication() == {"": RUNNING, OTHER: RUNNING}
+
+
+def test_a_primary_that_cannot_be_reached_is_looked_for_again(fleet: Fleet) -> None:
+    rule = "INPUT -p tcp --dport 3306 -j REJECT --reject-with tcp-reset"
+    fleet["db1"].run(f"iptables -I {rule}")
+    try:
+        fleet.replica.execute("STOP SLAVE; START SLAVE")
+        fleet.replica.wait_for_replication(("Connecting", "Yes"))
+        with streaming(fleet) as run:
+            fleet["db3"].shape(None)
+            assert run.end().status == 0, run.log
+        assert fleet.replica.replication() == {"": ("Connecting", "Yes")}
+    finally:
+        fleet["db1"].run(f"iptables -D {rule}")
+        fleet.replica.execute("STOP SLAVE; START SLAVE")
+
+
+# --- runs that fail
+
+
+def test_a_run_that_is_refused_does_not_touch_replication(fleet: Fleet) -> None:
+    before = fleet.replica.counted("stop_slave")
+    fleet["db3"].run("touch /srv/copy/file")
+    assert transfer(fleet.lab, *BACKUP, SOURCE, TARGET).status == 4
+    assert fleet.replica.counted("stop_slave") == before
+    assert fleet.replica.replication() == {"": RUNNING}
+
+
+FAILING_PREPARATION = 'case " $* " in *" --prepare "*) exit 5 ;; *) real "$@" ;; esac'
+
+
+@pytest.mark.parametrize(
+    ("host", "tool", "script", "status"),
+    [
+        pytest.param("db3", "mbstream", "exit 5", 6, id="receiving"),
+        pytest.param("db2", "mariadb-backup", backing_up("exit 5"), 6, id="the backup"),
+        pytest.param("db3", "mbstream", 'real "$@"; rm xtrabackup_info', 7, id="the check of the copy"),
+        pytest.param("db3", "mariadb-backup", FAILING_PREPARATION, 10, id="preparing"),
+        pytest.param("db3", "mbstream", 'real "$@"; touch ../file', 8, id="publishing"),
+    ],
+)
+def test_replication_runs_again_when_a_step_fails(fleet: Fleet, host: str, tool: str, script: str, status: int) -> None:
+    before = fleet.replica.counted("stop_slave")
+    with wrapped(fleet[host], tool, script):
+        result = transfer(fleet.lab, *BACKUP, "--prepare", SOURCE, TARGET)
+    assert fleet.replica.replication() == {"": RUNNING}
+    assert fleet.replica.counted("stop_slave") == before + 1
+    assert result.status == status, result.stderr
+    assert "db2: replication runs as before\n" in result.stderr
+
+
+def test_a_stop_that_is_not_allowed_is_an_error_of_its_own(fleet: Fleet) -> None:
+    fleet.primary.execute(
+        "CREATE USER reader@localhost IDENTIFIED BY 'reading'; GRANT SELECT, SLAVE MONITOR ON *.* TO reader@localhost"
+    )
+    assert fleet.replica.has_caught_up(fleet.primary)
+    fleet["db2"].run("printf '[client]\\nuser = reader\\npassword = reading\\n' >/srv/reader.cnf")
+    before = fleet.snapshot()
+    result = transfer(fleet.lab, *BACKUP, "--defaults-file", "/srv/reader.cnf", SOURCE, TARGET)
+    fleet.primary.execute("DROP USER reader@localhost")
+    assert result.status == 9
+    words = "STOP SLAVE ''; ERROR 1227 (42000) at line 1: Access denied"
+    assert f"ERROR {TARGET}: failed: db2: cannot stop replication: {words}" in result.stderr
+    assert "not undone" not in result.stderr
+    assert fleet.replica.replication() == {"": RUNNING}
+    assert_unchanged(fleet, before)
+
+
+def test_a_start_that_is_refused_is_an_error_of_its_own_and_made_up_for_by_the_next_run(fleet: Fleet) -> None:
+    with wrapped(fleet["db2"], "mariadb-backup", backing_up("real \"$@\"; mariadb -e 'RESET SLAVE ALL'")):
+        result = transfer(fleet.lab, *BACKUP, SOURCE, TARGET)
+    assert result.status == 9
+    words = (
+        "START SLAVE '' IO_THREAD, SQL_THREAD; ERROR 1200 (HY000) at line 1: Misconfigured slave: MASTER_HOST was not"
+    )
+    assert f"ERROR db2: replication is stopped and does not start again, start it by hand: {words}" in result.stderr
+    assert "not undone, the next run tries again: start_replication" in result.stderr
+    again = transfer(fleet.lab, "db2:/srv/none", "db3:/srv")
+    assert again.status == 4
+    assert "WARNING db2: not undone, the next run tries again: start_replication" in again.stderr
+    assert fleet.replica.replication() == {}
+    fleet.replica.follow(fleet.primary)
+    fleet.replica.execute("STOP SLAVE")
+    fleet["db2"].run("echo text >/srv/file; mkdir /srv/other")
+    again = transfer(fleet.lab, "db2:/srv/file", "db3:/srv", check=True)
+    assert "INFO  db2: undid what the run source." in again.stderr
+    assert fleet.replica.replication() == {"": RUNNING}
+
+
+def test_a_start_that_fails_a_moment_later_has_failed(fleet: Fleet) -> None:
+    change = "CHANGE MASTER TO MASTER_USE_GTID=no, MASTER_LOG_FILE='bin.000099', MASTER_LOG_POS=4"
+    with wrapped(fleet["db2"], "mariadb-backup", backing_up(f'real "$@"; mariadb -e "{change}"')):
+        result = transfer(fleet.lab, *BACKUP, SOURCE, TARGET)
+    try:
+        assert result.status == 9
+        assert "ERROR db2: replication is stopped and does not start again, start it by hand: connection ''" in (
+            result.stderr
+        )
+        assert "did not start to run within 5 seconds; Got fatal error 1236 from master" in result.stderr
+    finally:
+        fleet.replica.execute("STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID=slave_pos")
+    fleet["db2"].run("echo text >/srv/file")
+    transfer(fleet.lab, "db2:/srv/file", "db3:/srv", check=True)
+    assert fleet.replica.replication() == {"": RUNNING}
+
+
+# --- runs that are ended
+
+
+def kill_session(fleet: Fleet) -> None:
+    """Kill the session on db2, and nothing else."""
+    (name,) = fleet["db2"].sh("ls /run/transferpy").split()
+    fleet["db2"].run(["kill", "-KILL", name.split(".")[-2]])
+
+
+def kill_ssh(fleet: Fleet) -> None:
+    fleet["orch"].run(["pkill", "-KILL", "-x", "ssh"])
+
+
+@pytest.mark.parametrize("sent", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM], ids=lambda sent: sent.name)
+@pytest.mark.parametrize("moment", ["during the stream", "right after the stop"])
+def test_replication_runs_again_when_a_signal_ends_the_run(fleet: Fleet, sent: signal.Signals, moment: str) -> None:
+    before = fleet.snapshot()
+    with ended(fleet, moment, lambda run: run.process.send_signal(sent)) as run:
+        assert run.end().status == 128 + sent, run.log
+        assert fleet.replica.replication() == {"": RUNNING}
+    assert_unchanged(fleet, before)
+
+
+@contextmanager
+def ended(fleet: Fleet, moment: str, end: Callable[[Run], Any]) -> Iterator[Run]:
+    """A run that is ended during the stream, or when it has stopped replication and not gone on yet."""
+    if moment == "during the stream":
+        with streaming(fleet) as run:
+            end(run)
+            yield run
+            fleet["db3"].shape(None)
+        return
+    gate = Gate(fleet["db2"], "mariadb", "*'STOP SLAVE'*", after=True)
+    with gate, Run(fleet.lab, *BACKUP, SOURCE, TARGET) as run:
+        gate.wait_for(1)
+        assert fleet.replica.replication() == {"": STOPPED}
+        end(run)
+        yield run
+
+
+@pytest.mark.parametrize("moment", ["during the stream", "right after the stop"])
+def test_replication_runs_again_when_the_run_is_killed(fleet: Fleet, moment: str) -> None:
+    before = fleet.snapshot()
+    with ended(fleet, moment, lambda run: run.process.kill()) as run:
+        run.process.wait()
+        fleet.replica.wait_for_replication(RUNNING)
+        assert_unchanged(fleet, before)
+
+
+@pytest.mark.parametrize("moment", ["during the stream", "right after the stop"])
+def test_replication_runs_again_when_the_connections_are_cut(fleet: Fleet, moment: str) -> None:
+    before = fleet.snapshot()
+    with ended(fleet, moment, lambda _: kill_ssh(fleet)) as run:
+        assert run.end().status in {3, 6}, run.log
+        assert fleet.replica.replication() == {"": RUNNING}
+    assert_unchanged(fleet, before)
+
+
+@pytest.mark.parametrize("moment", ["during the stream", "right after the stop"])
+def test_replication_runs_again_when_the_session_is_killed(fleet: Fleet, moment: str) -> None:
+    before = fleet.snapshot()
+    with ended(fleet, moment, lambda _: kill_session(fleet)) as run:
+        assert run.end().status in {3, 6}, run.log
+        assert fleet.replica.replication() == {"": RUNNING}
+    assert_unchanged(fleet, before)
+
+
+@pytest.mark.parametrize("moment", ["during the stream", "right after the stop"])
+def test_the_next_run_starts_replication_when_run_and_session_are_killed(fleet: Fleet, moment: str) -> None:
+    def kill_both(run: Run) -> None:
+        run.process.send_signal(signal.SIGSTOP)
+        kill_session(fleet)
+        run.process.kill()
+
+    before = fleet.snapshot()
+    with ended(fleet, moment, kill_both) as run:
+        run.process.wait()
+        assert fleet.replica.replication() == {"": STOPPED}
+        result = transfer(fleet.lab, "db2:/srv/none", "db3:/srv")
+        assert result.status == 4
+        assert "INFO  db2: undid what the run source." in result.stderr
+        assert fleet.replica.replication() == {"": RUNNING}
+    # What is left on the target is finished in the same way.
+    transfer(fleet.lab, "db3:/srv/none", "db3:/srv")
+    assert_unchanged(fleet, before)
+
+
+# --- several runs at once
+
+
+def start_nightly(fleet: Fleet, number: int) -> subprocess.Popen[bytes]:
+    """Start the call of a nightly backup program: with its output closed, or thrown away."""
+    program = f'exec {SYSTEM_PYTHON} -m transferpy "$@" {">&- 2>&-" if number % 2 else ">/dev/null 2>&1"}'
+    words = (*NIGHTLY, SOURCE, f"db3:/srv/copy/{number}")
+    environment = {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}
+    process: subprocess.Popen[bytes] = fleet["orch"].popen(
+        ["bash", "-c", program, "nightly", *words], env=environment, stdin=DEVNULL
+    )
+    return process
+
+
+def test_five_nightly_calls_at_once_share_one_stop(fleet: Fleet) -> None:
+    fleet["db3"].run("mkdir /srv/copy/{1..5}")
+    before = fleet.replica.counted("stop_slave"), fleet.replica.counted("start_slave")
+    with Gate(fleet["db2"], "mariadb-backup", "*--backup*") as gate:
+        calls = [start_nightly(fleet, number) for number in range(1, 6)]
+        gate.wait_for(5)
+        assert fleet.replica.replication() == {"": STOPPED}
+        gate.open(*range(1, 6))
+        assert [call.wait(timeout=120) for call in calls] == [0] * 5
+    assert fleet.replica.replication() == {"": RUNNING}
+    assert (fleet.replica.counted("stop_slave"), fleet.replica.counted("start_slave")) == tuple(n + 1 for n in before)
+    found = fleet["db3"].sh("cd /srv/copy; grep -l . */xtrabackup_info; ls -A")
+    assert found.split() == [*(f"{number}/xtrabackup_info" for number in range(1, 6)), *"12345"]
+
+
+def test_the_last_of_several_runs_to_end_starts_replication(fleet: Fleet) -> None:
+    fleet["db3"].run("mkdir /srv/copy/{1,2}")
+    with ExitStack() as stack:
+        gate = stack.enter_context(Gate(fleet["db2"], "mariadb-backup", "*--backup*"))
+        runs = [stack.enter_context(Run(fleet.lab, *BACKUP, SOURCE, f"{TARGET}/{number}")) for number in (1, 2)]
+        gate.wait_for(2)
+        gate.open(1)
+        assert eventually(lambda: any(run.process.poll() is not None for run in runs), seconds=60)
+        assert fleet.replica.replication() == {"": STOPPED}
+        gate.open(2)
+        results = [run.end() for run in runs]
+    assert [result.status for result in results] == [0, 0]
+    assert fleet.replica.replication() == {"": RUNNING}
+    logs = "".join(result.stderr for result in results)
+    assert logs.count("db2: another transfer needs replication stopped, and will start it again\n") == 1
+    assert logs.count("db2: replication runs as before\n") == 1
+
+
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_run_that_was_killed_is_not_waited_for(fleet: Fleet, killed: int) -> None:
+    """Whether it stopped replication itself, or came later."""
+    fleet["db3"].run("mkdir /srv/copy/{1,2}")
+    with ExitStack() as stack:
+        gate = stack.enter_context(Gate(fleet["db2"], "mariadb-backup", "*--backup*"))
+        runs: list[Run] = []
+        sessions: list[str] = []
+        for number in (1, 2):
+            runs.append(stack.enter_context(Run(fleet.lab, *BACKUP, SOURCE, f"{TARGET}/{number}")))
+            gate.wait_for(number)
+            sessions += set(fleet["db2"].sh("ls /run/transferpy").split()) - set(sessions)
+        runs[killed].process.send_signal(signal.SIGSTOP)
+        fleet["db2"].run(["kill", "-KILL", sessions[killed].split(".")[-2]])
+        runs[killed].process.kill()
+        assert fleet.replica.replication() == {"": STOPPED}
+        gate.open(1, 2)
+        survivor = runs[1 - killed]
+        assert survivor.end().status == 0, survivor.log
+        assert fleet.replica.replication() == {"": RUNNING}
+    transfer(fleet.lab, "db2:/srv/none", "db3:/srv")
+    assert fleet.replica.replication() == {"": RUNNING}
