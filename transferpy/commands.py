@@ -127,7 +127,8 @@ def render_pipeline_function(name: str, pipeline: Pipeline) -> str:
     """Return a shell function that runs ``pipeline``.
 
     It leaves the exit status of every stage, in order, in the array ``statuses``, and what stage N wrote to its
-    standard error in ``$run_directory/NAME.N.err``.
+    standard error in ``$run_directory/NAME.N.err``. Each stage that reads a pipe calls ``widen_pipe`` first, a function
+    of the session.
     """
     before: list[str] = []
     after: list[str] = []
@@ -136,20 +137,25 @@ def render_pipeline_function(name: str, pipeline: Pipeline) -> str:
         errors = f'2>"$run_directory"/{name}.{number}.err'
         match stage:
             case Command():
-                stages.append(f"{render_command(stage)} {errors}")
+                stages.append(f"{_reading(render_command(stage)) if number else render_command(stage)} {errors}")
             case Drain(command=command):
-                stages.append(f"{{ {render_command(command)} && cat >/dev/null; }} {errors}")
+                stages.append(f"{{ widen_pipe; {render_command(command)} && cat >/dev/null; }} {errors}")
             case Tee(branch=branch, output=output):
                 fifo = f'"$run_directory"/{name}.{number}.fifo'
                 before.append(f"rm -f -- {fifo} && mkfifo -- {fifo} || return")
-                before.append(f"{render_command(branch)} <{fifo} >{render_argument(output)} {errors} &")
+                before.append(f"{_reading(render_command(branch))} <{fifo} >{render_argument(output)} {errors} &")
                 before.append(f"local branch_{number}=$!")
                 # Not -p: it would go on, to the end of the data, when the other stages or the branch are gone.
-                stages.append(f"tee -- {fifo} {errors.replace('2>', '2>>')}")
+                stages.append(f"{_reading(f'tee -- {fifo}')} {errors.replace('2>', '2>>')}")
                 # The branch reads the fifo until tee closes it; without this join its output could be half written.
                 after.append(f'wait "$branch_{number}" || statuses[{number}]=$?')
     body = [*before, " |\n    ".join(stages), 'statuses=("${PIPESTATUS[@]}")', *after]
     return f"{name}() {{\n" + "".join(f"  {line}\n" for line in body) + "}"
+
+
+def _reading(command: str) -> str:
+    """Return ``command`` so that it reads a wide pipe; it takes the place of the subshell."""
+    return f"{{ widen_pipe; exec {command}; }}"
 
 
 def wrap_script(script: str, *arguments: str) -> str:

@@ -100,12 +100,25 @@ def tls(peer_name: str, source_address: str) -> Transport:
         *(",cafile=", RUN_DIRECTORY, "/peer.pem,verify=1,openssl-min-proto-version=TLS1.3"),
         f",commonname={peer_name}",
     )
+    return _socat("OPENSSL-LISTEN:", "OPENSSL:", source_address, *own_key, *checks)
+
+
+def plain(source_address: str) -> Transport:
+    """Return an open stream by socat, which needs a third less of the processors than any netcat.
+
+    Args:
+        source_address: as for :func:`tls`.
+    """
+    return _socat("TCP-LISTEN:", "TCP:", source_address)
+
+
+def _socat(listening: str, connecting: str, source_address: str, *options: str | Variable) -> Transport:
     family, source = ("6", f"[{source_address}]/128") if ":" in source_address else ("4", f"{source_address}/32")
-    address = f",pf=ip{family},reuseaddr,range={source}"
+    only_source = f",pf=ip{family},reuseaddr,range={source}"
     socat: tuple[Argument, ...] = ("socat", "-u", "-b", _SOCAT_BUFFER)
     return Transport(
-        listen=Command((*socat, join("OPENSSL-LISTEN:", PORT, address, *own_key, *checks), "STDOUT")),
-        connect=Command((*socat, "STDIN", join("OPENSSL:", PEER_ADDRESS, ":", PORT, *own_key, *checks))),
+        listen=Command((*socat, join(listening, PORT, only_source, *options), "STDOUT")),
+        connect=Command((*socat, "STDIN", join(connecting, PEER_ADDRESS, ":", PORT, *options))),
     )
 
 

@@ -22,13 +22,14 @@ from transferpy.pipelines import (
     extract_tarball,
     gzip_codec,
     netcat,
+    plain,
     read,
     receiver,
     sender,
     tls,
 )
 from transferpy.preflight import NETCATS, HostFacts, Questions, Route, RouteFacts, SourceFacts
-from transferpy.problems import Problems, Situation, best_netcat, final_name, first_there, is_ipv6
+from transferpy.problems import Problems, Situation, best_netcat, final_name, first_there, has_socat, is_ipv6
 from transferpy.session import SourceSession, TargetSession
 
 
@@ -148,7 +149,7 @@ class _Planner(Situation):
 
     def _stream(self) -> str:
         words = ["gzip" if self._compresses else "not compressed"]
-        words.append("TLS 1.3" if self.options.encrypt else "plain netcat, not encrypted")
+        words.append("TLS 1.3" if self.options.encrypt else "not encrypted")
         if self.options.checksum:
             words.append("checksum of every file")
         else:
@@ -222,7 +223,7 @@ class _Planner(Situation):
             location=location,
             label=str(index),
             final=self.final(location),
-            address=f"[{route.address}]" if is_ipv6(route.address) and self.options.encrypt else route.address,
+            address=f"[{route.address}]" if is_ipv6(route.address) and has_socat(self.source_host) else route.address,
             session=session,
             sender_names=self._sender(index).names,
         )
@@ -281,6 +282,8 @@ class _Planner(Situation):
     def _transport(self, host: HostFacts, peer: str, route: RouteFacts) -> Transport:
         if self.options.encrypt:
             return tls(self._name(peer), route.source)
+        if has_socat(host):
+            return plain(route.source)
         program, flavour = best_netcat(host) or (NETCATS[0], "openbsd")
         return netcat(program, flavour, ipv6=is_ipv6(route.address))
 

@@ -91,6 +91,11 @@ def best_netcat(facts: HostFacts) -> tuple[str, str] | None:
     return next(iter(sorted(known, key=lambda found: not netcat_speaks_ipv6(found[1]))), None)
 
 
+def has_socat(facts: HostFacts) -> bool:
+    """Tell whether a host has socat, which carries a stream better than any netcat."""
+    return "socat" in facts.tools
+
+
 def first_there(tools: Iterable[str], facts: HostFacts) -> str | None:
     """Return the first of ``tools`` that a host has."""
     return next((tool for tool in tools if tool in facts.tools), None)
@@ -136,8 +141,8 @@ class Problems(Situation):
                 yield f"{facts.host}: {tool} is missing{package}"
         if not {"ss", "netstat"} & facts.tools:
             yield f"{facts.host}: ss is missing (Debian package iproute2), and so is netstat (net-tools)"
-        if not self.options.encrypt and not best_netcat(facts):
-            yield f"{facts.host}: nc is missing (Debian package netcat-openbsd); only --no-encrypt needs it"
+        if not self.options.encrypt and not has_socat(facts) and not best_netcat(facts):
+            yield f"{facts.host}: socat is missing (Debian package socat), and so is nc (netcat-openbsd)"
         if facts.unknown_owner:
             yield f"{facts.host}: knows no {facts.unknown_owner}, who is to own the copy (--owner)"
         backend = {FirewallChoice.IPTABLES: "iptables", FirewallChoice.NFTABLES: "nft"}.get(self.options.firewall)
@@ -239,8 +244,8 @@ class Problems(Situation):
         elif not self.options.encrypt and is_ipv6(route.address):
             for facts in {self.source_host.host: self.source_host, location.host: self.facts[location.host]}.values():
                 found = best_netcat(facts)
-                if found and not netcat_speaks_ipv6(found[1]):
-                    yield f"{facts.host}: {found[0]} knows no IPv6 (Debian package netcat-openbsd does)"
+                if found and not netcat_speaks_ipv6(found[1]) and not has_socat(facts):
+                    yield f"{facts.host}: {found[0]} knows no IPv6 (Debian package socat does)"
 
     def _space_problems(self) -> Iterable[str]:
         """Targets on one file system share its space."""

@@ -180,6 +180,12 @@ reason() { # FILE: prints the end of what a command wrote into that file of the 
   printf %s "${text:-is $run_directory full?}"
 }
 
+widen_pipe() { # has the pipe on standard input hold 1 MiB, the most that any kernel allows, instead of 64 KiB
+  # Stages that wait less for each other copy in half the time. No shell can say it, but every Debian system has a perl
+  # that can: F_SETPIPE_SZ, by its number. Without it the pipe stays as it is.
+  ! command -v perl >/dev/null || perl -e 'fcntl STDIN, 1031, 1 << 20'
+}
+
 run_job() { # NAME FUNCTION [ARGUMENT ...]: launches a job, waits for it and reports a failure; fails as the job does
   launch "$@"
   await_end "$1"

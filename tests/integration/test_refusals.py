@@ -252,10 +252,11 @@ def test_a_needed_tool_that_is_missing_is_named_with_host_and_package(
     assert found == [f"{host}: {tool} is missing (Debian package {package})" for host in hosts]
 
 
-def test_a_missing_netcat_is_named_where_the_stream_is_not_encrypted(stage: Lab) -> None:
+def test_a_host_with_nothing_to_carry_the_stream_is_named_where_the_stream_is_not_encrypted(stage: Lab) -> None:
     stage["db2"].netcat(None)
+    stage["db2"].hide("socat")
     (message,) = refused(stage, "--no-encrypt", "db1:/srv/tree", "db2:/srv/target")
-    assert message == "db2: nc is missing (Debian package netcat-openbsd); only --no-encrypt needs it"
+    assert message == "db2: socat is missing (Debian package socat), and so is nc (netcat-openbsd)"
 
 
 def test_what_the_options_do_not_need_may_be_missing(stage: Lab) -> None:

@@ -33,6 +33,10 @@ NASTIEST_NAMES = (
 )
 
 
+PIPES_AS_THEY_ARE = "widen_pipe() { :; }"
+"""In place of the session's function, for pipelines that run without a session."""
+
+
 def run_bash(script: str, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
     """Run ``script`` in bash as a host does, and return what became of it."""
     command = [b"bash", b"-c", os.fsencode(script), b"transferpy", *map(os.fsencode, arguments)]

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from bash import HOSTILE_NAMES, any_text, output_of, run_bash
+from bash import HOSTILE_NAMES, PIPES_AS_THEY_ARE, any_text, output_of, run_bash
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -72,6 +72,7 @@ def run_pipeline(directory: Path, *stages: Stage, given: str = "stream") -> tupl
     """Run a pipeline; return its output, and the statuses that it leaves behind."""
     script = "\n".join(
         [
+            PIPES_AS_THEY_ARE,
             render_assignment("run_directory", str(directory)),
             render_pipeline_function("stream", Pipeline(stages)),
             f"printf %s {render_argument(given)} | {{",

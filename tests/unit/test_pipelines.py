@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from bash import HOSTILE_NAMES, output_of
+from bash import HOSTILE_NAMES, PIPES_AS_THEY_ARE, output_of
 from fleet import NC_OPENBSD, NC_TRADITIONAL, NCAT
 
 from transferpy.checksum import STREAM_DIGEST
@@ -28,6 +28,7 @@ from transferpy.pipelines import (
     netcat,
     netcat_flavour,
     netcat_speaks_ipv6,
+    plain,
     receiver,
     sender,
     tls,
@@ -43,6 +44,7 @@ FILE = Transport(
 def run(pipeline: Pipeline, run_directory: Path, directory: Path) -> list[int]:
     """Run a pipeline in a directory; return its statuses, and fail on any word of complaint."""
     script = [
+        PIPES_AS_THEY_ARE,
         render_assignment("run_directory", str(run_directory)),
         f"cd -- {render_argument(str(directory))}",
         render_pipeline_function("stream", pipeline),
@@ -114,8 +116,9 @@ def test_a_tree_arrives_as_it_was(
 def statuses_on_target(codec: Codec | None, directory: Path) -> list[int]:
     """Run the receiver in a directory that is its run directory too; return its statuses, whatever they are."""
     receiving = render_pipeline_function("stream", receiver((extract(),), codec=codec, transport=FILE, digest=None))
-    script = [render_assignment("run_directory", str(directory)), receiving, 'stream; echo "${statuses[*]}"']
-    return [int(word) for word in output_of("\n".join(script), cwd=directory).split()]
+    beginning = [PIPES_AS_THEY_ARE, render_assignment("run_directory", str(directory))]
+    script = "\n".join([*beginning, receiving, 'stream; echo "${statuses[*]}"'])
+    return [int(word) for word in output_of(script, cwd=directory).split()]
 
 
 @pytest.mark.parametrize("kept", [0, 1, 100, 100_000, -1])
@@ -178,13 +181,23 @@ def test_each_netcat_gets_the_arguments_that_it_knows(flavour: str, listen: str,
     assert netcat_speaks_ipv6(flavour) or not ipv6
 
 
-@pytest.mark.parametrize(
+LISTENING_FOR = pytest.mark.parametrize(
     ("source", "listening_for"),
     [
         ("198.18.0.1", "pf=ip4,reuseaddr,range=198.18.0.1/32"),
         ("2001:db8::1", "pf=ip6,reuseaddr,range=[2001:db8::1]/128"),
     ],
 )
+
+
+@LISTENING_FOR
+def test_an_open_stream_admits_the_source_only(source: str, listening_for: str) -> None:
+    transport = plain(source)
+    assert words(transport.listen) == f"socat -u -b 262144 TCP-LISTEN:4400,{listening_for} STDOUT".split()
+    assert words(transport.connect) == ["socat", "-u", "-b", "262144", "STDIN", "TCP:PEER:4400"]
+
+
+@LISTENING_FOR
 def test_each_side_of_tls_shows_its_own_key_and_accepts_one_other(source: str, listening_for: str) -> None:
     transport = tls("target.r1", source)
     pinned = (

@@ -115,11 +115,15 @@ class TestRefusal:
                 {"tools": without("ss", "netstat")},
                 "db2: ss is missing (Debian package iproute2), and so is netstat (net-tools)",
             ),
-            (PLAIN, {}, "db2: nc is missing (Debian package netcat-openbsd); only --no-encrypt needs it"),
             (
                 PLAIN,
-                {"netcats": {"nc": "BusyBox v1.35.0"}},
-                "db2: nc is missing (Debian package netcat-openbsd); only --no-encrypt needs it",
+                {"tools": without("socat")},
+                "db2: socat is missing (Debian package socat), and so is nc (netcat-openbsd)",
+            ),
+            (
+                PLAIN,
+                {"tools": without("socat"), "netcats": {"nc": "BusyBox v1.35.0"}},
+                "db2: socat is missing (Debian package socat), and so is nc (netcat-openbsd)",
             ),
             (
                 request("db1:/srv/x", "db2:/srv/y", firewall=FirewallChoice.IPTABLES),
@@ -144,10 +148,14 @@ class TestRefusal:
 
     def test_a_netcat_that_cannot_speak_to_an_ipv6_target(self) -> None:
         old, new = {"nc": NC_TRADITIONAL}, {"nc": NC_OPENBSD}
-        expected = "{}: nc knows no IPv6 (Debian package netcat-openbsd does)"
+        expected = "{}: nc knows no IPv6 (Debian package socat does)"
         for source, target, hosts in [(old, new, ["db1"]), (new, old, ["db2"]), (old, old, ["db1", "db2"])]:
-            facts = (source_host(routes={0: V6_ROUTE}, netcats=source), target_host(netcats=target))
+            facts = (
+                source_host(routes={0: V6_ROUTE}, netcats=source, tools=without("socat")),
+                target_host(netcats=target, tools=without("socat")),
+            )
             assert problems(*facts, PLAIN) == [expected.format(name) for name in hosts]
+        assert plan(source_host(routes={0: V6_ROUTE}, netcats=old), target_host(netcats=old), wanted=PLAIN)
 
     def test_a_target_given_twice_in_two_spellings(self) -> None:
         source = source_host(routes={0: V4_ROUTE, 1: V4_ROUTE})
@@ -207,7 +215,7 @@ class TestPlan:
             ({"compress": False}, "not compressed, TLS 1.3, checksum of every file"),
             ({"checksum": False}, "gzip, TLS 1.3, no checksum of files"),
             ({"checksum": False, "parallel_checksum": True}, "gzip, TLS 1.3, checksum of the stream"),
-            ({"encrypt": False}, "gzip, plain netcat, not encrypted, checksum of every file"),
+            ({"encrypt": False}, "gzip, not encrypted, checksum of every file"),
         ],
     )
     def test_the_stream_is_told_in_words(self, options: dict[str, Any], stream: str) -> None:
@@ -260,14 +268,23 @@ class TestPlan:
         ],
     )
     def test_of_several_netcats_one_that_knows_ipv6_is_used(self, netcats: dict[str, str], used: str) -> None:
-        made = plan(source_host(netcats=netcats), target_host(netcats={"nc": NC_OPENBSD}), wanted=PLAIN)
+        made = plan(source_host(netcats=netcats, tools=without("socat")), target_host(), wanted=PLAIN)
         assert made.targets[0].sender_names[-1] == used
+
+    def test_socat_carries_an_open_stream_where_a_host_has_it(self) -> None:
+        netcats = {"nc": NC_OPENBSD}
+        for tools, program in [(without(), "socat"), (without("socat"), "nc")]:
+            made = plan(source_host(netcats=netcats, tools=tools), target_host(), wanted=PLAIN)
+            (target,) = made.targets
+            assert (target.sender_names[-1], target.session.receiver.names[0]) == (program, "socat")
 
     def test_an_ipv6_address_is_written_as_the_program_of_the_stream_wants_it(self) -> None:
         netcats = {"nc": NC_OPENBSD}
         facts = source_host(routes={0: V6_ROUTE}, netcats=netcats), target_host(netcats=netcats)
         assert plan(*facts).targets[0].address == "[2001:db8::2]"
-        assert plan(*facts, wanted=PLAIN).targets[0].address == "2001:db8::2"
+        assert plan(*facts, wanted=PLAIN).targets[0].address == "[2001:db8::2]"
+        with_netcat = source_host(routes={0: V6_ROUTE}, netcats=netcats, tools=without("socat"))
+        assert plan(with_netcat, target_host(), wanted=PLAIN).targets[0].address == "2001:db8::2"
 
     def test_the_door_admits_the_address_that_the_target_sees(self) -> None:
         routes = {0: RouteFacts(address="198.18.0.2", source="198.18.7.7")}

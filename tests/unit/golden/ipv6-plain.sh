@@ -54,12 +54,12 @@ checksum=no
 client=()
 send_0() {
   rm -f -- "$run_directory"/send_0.2.fifo && mkfifo -- "$run_directory"/send_0.2.fifo || return
-  md5sum --binary <"$run_directory"/send_0.2.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.2.err &
+  { widen_pipe; exec md5sum --binary; } <"$run_directory"/send_0.2.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.2.err &
   local branch_2=$!
   tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
-    pigz --stdout --processes 4 2>"$run_directory"/send_0.1.err |
-    tee -- "$run_directory"/send_0.2.fifo 2>>"$run_directory"/send_0.2.err |
-    nc -6 --send-only "${peer_address}" "${port}" 2>"$run_directory"/send_0.3.err
+    { widen_pipe; exec pigz --stdout --processes 4; } 2>"$run_directory"/send_0.1.err |
+    { widen_pipe; exec tee -- "$run_directory"/send_0.2.fifo; } 2>>"$run_directory"/send_0.2.err |
+    { widen_pipe; exec nc -6 --send-only "${peer_address}" "${port}"; } 2>"$run_directory"/send_0.3.err
   statuses=("${PIPESTATUS[@]}")
   wait "$branch_2" || statuses[2]=$?
 }
@@ -68,7 +68,7 @@ source_session
 # === session for db2
 run_id=0123456789abcdef
 role=target
-watched=nc.openbsd
+watched=socat
 target_directory=/srv/y
 staging_name=.transferpy-0123456789abcdef-0
 source_name=x
@@ -92,12 +92,12 @@ open_firewall() {
 }
 receive() {
   rm -f -- "$run_directory"/receive.1.fifo && mkfifo -- "$run_directory"/receive.1.fifo || return
-  md5sum --binary <"$run_directory"/receive.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err &
+  { widen_pipe; exec md5sum --binary; } <"$run_directory"/receive.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err &
   local branch_1=$!
-  nc.openbsd -6 -l "${port}" 2>"$run_directory"/receive.0.err |
-    tee -- "$run_directory"/receive.1.fifo 2>>"$run_directory"/receive.1.err |
-    pigz --decompress --stdout 2>"$run_directory"/receive.2.err |
-    { tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.3.err
+  socat -u -b 262144 TCP-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128' STDOUT 2>"$run_directory"/receive.0.err |
+    { widen_pipe; exec tee -- "$run_directory"/receive.1.fifo; } 2>>"$run_directory"/receive.1.err |
+    { widen_pipe; exec pigz --decompress --stdout; } 2>"$run_directory"/receive.2.err |
+    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.3.err
   statuses=("${PIPESTATUS[@]}")
   wait "$branch_1" || statuses[1]=$?
 }

@@ -54,8 +54,8 @@ checksum=yes
 client=()
 send_0() {
   tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
-    gzip --stdout 2>"$run_directory"/send_0.1.err |
-    nc -q 0 "${peer_address}" "${port}" 2>"$run_directory"/send_0.2.err
+    { widen_pipe; exec gzip --stdout; } 2>"$run_directory"/send_0.1.err |
+    { widen_pipe; exec nc -q 0 "${peer_address}" "${port}"; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
 }
 source_session
@@ -91,8 +91,8 @@ open_firewall() {
 }
 receive() {
   ncat -4 --recv-only --no-shutdown -l "${port}" 2>"$run_directory"/receive.0.err |
-    pigz --decompress --stdout 2>"$run_directory"/receive.1.err |
-    { tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
+    { widen_pipe; exec pigz --decompress --stdout; } 2>"$run_directory"/receive.1.err |
+    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
   statuses=("${PIPESTATUS[@]}")
 }
 prepare_copy() {

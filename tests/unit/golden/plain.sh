@@ -54,7 +54,7 @@ checksum=no
 client=()
 send_0() {
   tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
-    nc -4 -N "${peer_address}" "${port}" 2>"$run_directory"/send_0.1.err
+    { widen_pipe; exec socat -u -b 262144 STDIN TCP:"${peer_address}":"${port}"; } 2>"$run_directory"/send_0.1.err
   statuses=("${PIPESTATUS[@]}")
 }
 source_session
@@ -62,7 +62,7 @@ source_session
 # === session for db2
 run_id=0123456789abcdef
 role=target
-watched=nc
+watched=socat
 target_directory=/srv/y
 staging_name=.transferpy-0123456789abcdef-0
 source_name=x
@@ -85,8 +85,8 @@ open_firewall() {
   return 0
 }
 receive() {
-  nc -4 -l "${port}" 2>"$run_directory"/receive.0.err |
-    { tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.1.err
+  socat -u -b 262144 TCP-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32 STDOUT 2>"$run_directory"/receive.0.err |
+    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.1.err
   statuses=("${PIPESTATUS[@]}")
 }
 prepare_copy() {

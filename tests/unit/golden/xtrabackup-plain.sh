@@ -56,11 +56,11 @@ checksum=no
 client=(mariadb --socket=/run/mysqld/mysqld.sock --batch --skip-column-names)
 send_0() {
   rm -f -- "$run_directory"/send_0.1.fifo && mkfifo -- "$run_directory"/send_0.1.fifo || return
-  md5sum --binary <"$run_directory"/send_0.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.1.err &
+  { widen_pipe; exec md5sum --binary; } <"$run_directory"/send_0.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.1.err &
   local branch_1=$!
   mariadb-backup --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=16 2>"$run_directory"/send_0.0.err |
-    tee -- "$run_directory"/send_0.1.fifo 2>>"$run_directory"/send_0.1.err |
-    nc -4 -N "${peer_address}" "${port}" 2>"$run_directory"/send_0.2.err
+    { widen_pipe; exec tee -- "$run_directory"/send_0.1.fifo; } 2>>"$run_directory"/send_0.1.err |
+    { widen_pipe; exec socat -u -b 262144 STDIN TCP:"${peer_address}":"${port}"; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
   wait "$branch_1" || statuses[1]=$?
 }
@@ -69,7 +69,7 @@ source_session
 # === session for db2
 run_id=0123456789abcdef
 role=target
-watched=nc
+watched=socat
 target_directory=/srv/y
 staging_name=.transferpy-0123456789abcdef-0
 source_name=''
@@ -93,11 +93,11 @@ open_firewall() {
 }
 receive() {
   rm -f -- "$run_directory"/receive.1.fifo && mkfifo -- "$run_directory"/receive.1.fifo || return
-  md5sum --binary <"$run_directory"/receive.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err &
+  { widen_pipe; exec md5sum --binary; } <"$run_directory"/receive.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err &
   local branch_1=$!
-  nc -4 -l "${port}" 2>"$run_directory"/receive.0.err |
-    tee -- "$run_directory"/receive.1.fifo 2>>"$run_directory"/receive.1.err |
-    mbstream --extract --directory=. 2>"$run_directory"/receive.2.err
+  socat -u -b 262144 TCP-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32 STDOUT 2>"$run_directory"/receive.0.err |
+    { widen_pipe; exec tee -- "$run_directory"/receive.1.fifo; } 2>>"$run_directory"/receive.1.err |
+    { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.2.err
   statuses=("${PIPESTATUS[@]}")
   wait "$branch_1" || statuses[1]=$?
 }

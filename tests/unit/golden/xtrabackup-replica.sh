@@ -72,23 +72,23 @@ checksum=no
 client=(mariadb --socket=/run/mysqld/mysqld.sock --batch --skip-column-names)
 send_0() {
   rm -f -- "$run_directory"/send_0.2.fifo && mkfifo -- "$run_directory"/send_0.2.fifo || return
-  wc -c <"$run_directory"/send_0.2.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.2.err &
+  { widen_pipe; exec wc -c; } <"$run_directory"/send_0.2.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.2.err &
   local branch_2=$!
   mariadb-backup --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
-    pigz --stdout --processes 4 2>"$run_directory"/send_0.1.err |
-    tee -- "$run_directory"/send_0.2.fifo 2>>"$run_directory"/send_0.2.err |
-    socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef 2>"$run_directory"/send_0.3.err
+    { widen_pipe; exec pigz --stdout --processes 4; } 2>"$run_directory"/send_0.1.err |
+    { widen_pipe; exec tee -- "$run_directory"/send_0.2.fifo; } 2>>"$run_directory"/send_0.2.err |
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
   statuses=("${PIPESTATUS[@]}")
   wait "$branch_2" || statuses[2]=$?
 }
 send_1() {
   rm -f -- "$run_directory"/send_1.2.fifo && mkfifo -- "$run_directory"/send_1.2.fifo || return
-  wc -c <"$run_directory"/send_1.2.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_1.2.err &
+  { widen_pipe; exec wc -c; } <"$run_directory"/send_1.2.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_1.2.err &
   local branch_2=$!
   mariadb-backup --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_1.0.err |
-    pigz --stdout --processes 4 2>"$run_directory"/send_1.1.err |
-    tee -- "$run_directory"/send_1.2.fifo 2>>"$run_directory"/send_1.2.err |
-    socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef 2>"$run_directory"/send_1.3.err
+    { widen_pipe; exec pigz --stdout --processes 4; } 2>"$run_directory"/send_1.1.err |
+    { widen_pipe; exec tee -- "$run_directory"/send_1.2.fifo; } 2>>"$run_directory"/send_1.2.err |
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.3.err
   statuses=("${PIPESTATUS[@]}")
   wait "$branch_2" || statuses[2]=$?
 }
@@ -121,12 +121,12 @@ open_firewall() {
 }
 receive() {
   rm -f -- "$run_directory"/receive.1.fifo && mkfifo -- "$run_directory"/receive.1.fifo || return
-  wc -c <"$run_directory"/receive.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err &
+  { widen_pipe; exec wc -c; } <"$run_directory"/receive.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err &
   local branch_1=$!
   socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
-    tee -- "$run_directory"/receive.1.fifo 2>>"$run_directory"/receive.1.err |
-    pigz --decompress --stdout 2>"$run_directory"/receive.2.err |
-    mbstream --extract --directory=. 2>"$run_directory"/receive.3.err
+    { widen_pipe; exec tee -- "$run_directory"/receive.1.fifo; } 2>>"$run_directory"/receive.1.err |
+    { widen_pipe; exec pigz --decompress --stdout; } 2>"$run_directory"/receive.2.err |
+    { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.3.err
   statuses=("${PIPESTATUS[@]}")
   wait "$branch_1" || statuses[1]=$?
 }
@@ -163,12 +163,12 @@ open_firewall() {
 }
 receive() {
   rm -f -- "$run_directory"/receive.1.fifo && mkfifo -- "$run_directory"/receive.1.fifo || return
-  wc -c <"$run_directory"/receive.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err &
+  { widen_pipe; exec wc -c; } <"$run_directory"/receive.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err &
   local branch_1=$!
   socat -u -b 262144 OPENSSL-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128',cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
-    tee -- "$run_directory"/receive.1.fifo 2>>"$run_directory"/receive.1.err |
-    pigz --decompress --stdout 2>"$run_directory"/receive.2.err |
-    mbstream --extract --directory=. 2>"$run_directory"/receive.3.err
+    { widen_pipe; exec tee -- "$run_directory"/receive.1.fifo; } 2>>"$run_directory"/receive.1.err |
+    { widen_pipe; exec pigz --decompress --stdout; } 2>"$run_directory"/receive.2.err |
+    { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.3.err
   statuses=("${PIPESTATUS[@]}")
   wait "$branch_1" || statuses[1]=$?
 }
