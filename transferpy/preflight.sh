@@ -120,6 +120,8 @@ backup_facts() { # TOOL ...: the versions of those backup tools that are there
   done
 }
 
+answer_seconds=60
+
 database_facts() { # SOCKET OPTION ...: what the server there says of itself, and how much it holds
   local socket=$1 answer client field=() totals state=server exclude=() name
   shift
@@ -129,7 +131,12 @@ database_facts() { # SOCKET OPTION ...: what the server there says of itself, an
     emit database state="$state"
     return
   fi
-  answer=$("$client" "$@" --batch --skip-column-names --execute 'SELECT VERSION(), @@datadir, @@log_bin_basename, @@relay_log_basename' 2>&1) || state=silent
+  answer=$(timeout "$answer_seconds" "$client" "$@" --batch --skip-column-names --execute \
+    'SELECT VERSION(), @@datadir, @@log_bin_basename, @@relay_log_basename' 2>&1) || {
+    # A server that hangs accepts connections all the same.
+    [ $? -ne 124 ] || answer+="${answer:+; }no answer within $answer_seconds seconds"
+    state=silent
+  }
   # The client may have warned of something before.
   IFS=$'\t' read -ra field <<<"${answer##*$'\n'}"
   if [ "$state" = silent ] || [ ${#field[@]} -ne 4 ] || [ ! -d "${field[1]}" ]; then

@@ -178,7 +178,7 @@ def filtered(program: str, pattern: str) -> str:
 def test_a_stream_that_is_damaged_on_its_way_is_found_by_the_checksum_of_the_stream(ready: Lab) -> None:
     fill(ready["db1"], "/srv/tree/large", megabytes=3)
     before = ready.snapshot()
-    with replaced(ready["db1"], "nc", filtered(FLIP, "*' -N '*")):
+    with replaced(ready["db1"], "socat", filtered(FLIP, "*' TCP:'*")):
         result = transfer(ready, "--no-encrypt", "--no-compress", "--parallel-checksum", TREE, INTO)
     ready["db1"].run(["test", "-e", STRUCK])
     failed(ready, result, 7, r"db2:/srv/in: the stream was damaged on its way\n")
@@ -188,7 +188,7 @@ def test_a_stream_that_is_damaged_on_its_way_is_found_by_the_checksum_of_the_str
 def test_a_stream_that_is_damaged_on_its_way_is_found_by_the_checksums_of_the_files(ready: Lab) -> None:
     fill(ready["db1"], "/srv/tree/large", megabytes=3)
     before = ready.snapshot()
-    with replaced(ready["db1"], "nc", filtered(FLIP, "*' -N '*")):
+    with replaced(ready["db1"], "socat", filtered(FLIP, "*' TCP:'*")):
         result = transfer(ready, "--no-encrypt", "--no-compress", TREE, INTO)
     ready["db1"].run(["test", "-e", STRUCK])
     failed(ready, result, 7, r"db2:/srv/in: the content differs: tree/large\n")
@@ -198,7 +198,7 @@ def test_a_stream_that_is_damaged_on_its_way_is_found_by_the_checksums_of_the_fi
 def test_a_compressed_stream_that_is_damaged_on_its_way_does_not_unpack(ready: Lab) -> None:
     fill(ready["db1"], "/srv/tree/large", megabytes=3)
     before = ready.snapshot()
-    with replaced(ready["db1"], "nc", filtered(FLIP, "*' -N '*")):
+    with replaced(ready["db1"], "socat", filtered(FLIP, "*' TCP:'*")):
         result = transfer(ready, "--no-encrypt", "--no-checksum", TREE, INTO)
     ready["db1"].run(["test", "-e", STRUCK])
     failed(ready, result, 6, r"db2: pigz failed with status \d+: pigz: .*corrupt")
@@ -251,8 +251,8 @@ def test_an_encrypted_stream_that_is_damaged_on_its_way_ends_the_connection(read
 @pytest.mark.parametrize("options", [("--no-checksum",), ("--checksum",)], ids=["manifest", "checksum"])
 def test_a_stream_that_ends_too_soon_where_tar_sees_no_harm_is_found(ready: Lab, options: tuple[str, ...]) -> None:
     before = ready.snapshot()
-    # nc ends with 0 on both sides, and so does tar: what arrives ends where a file ends.
-    with replaced(ready["db1"], "nc", filtered(CUT, "*' -N '*")):
+    # socat ends with 0 on both sides, and so does tar: what arrives ends where a file ends.
+    with replaced(ready["db1"], "socat", filtered(CUT, "*' TCP:'*")):
         result = transfer(ready, "--no-encrypt", "--no-compress", *options, TREE, INTO)
     ready["db1"].run(["test", "-e", STRUCK])
     failed(ready, result, 7, r"db2:/srv/in: not complete, or of another kind, owner or size: tree/.*tree/sub/b")

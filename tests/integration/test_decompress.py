@@ -1,0 +1,195 @@
+"""Tarballs from host to host: each format whole, and the target as empty as before where one is not as it should be."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from helpers import transfer
+from trees import census_on, plant_on
+from watching import SLOW, Run, assert_as_before, fill
+
+if TYPE_CHECKING:
+    from lab import Lab
+
+DECOMPRESS = ("--type", "decompress")
+SOURCE, INTO = "db1:/srv/made/tarball", "db2:/srv/into"
+TAR = "cd /srv/made && tar --create --format=posix --acls --xattrs --xattrs-include='*' --sparse"
+FORMATS = {
+    "gzip": "--gzip",
+    "zstd": "--zstd",
+    "lz4": "--use-compress-program=lz4",
+    "xz": "--use-compress-program='xz -0'",
+    "plain": "--numeric-owner",
+}
+"""The option by which tar makes each."""
+
+
+@pytest.fixture
+def ready(clean_lab: Lab) -> Lab:
+    """The clean lab, with a directory /srv/made/sqldata on db1, and an empty one /srv/into on db2 and db3."""
+    fill(clean_lab["db1"], "/srv/made/sqldata/table.ibd", megabytes=2)
+    for name in ("db2", "db3"):
+        clean_lab[name].run("mkdir /srv/into")
+    return clean_lab
+
+
+def make(lab: Lab, option: str = "--gzip", words: str = "sqldata") -> None:
+    """Make the tarball, under a name that says nothing of what it is."""
+    lab["db1"].run(f"{TAR} {option} --file=tarball {words}")
+
+
+def refused(lab: Lab, status: int, message: str, *options: str) -> None:
+    """Transfer, and assert that this fails in that way and changes nothing."""
+    before = lab.snapshot()
+    result = transfer(lab, *DECOMPRESS, *options, SOURCE, INTO)
+    assert result.status == status, result.stderr
+    assert re.search(f"ERROR .*{message}", result.stderr), result.stderr
+    assert_as_before(lab, before)
+
+
+@pytest.mark.parametrize("format_of_it", FORMATS)
+def test_each_format_is_unpacked_as_it_was_packed(ready: Lab, format_of_it: str) -> None:
+    ready["db1"].run("rm -r /srv/made/sqldata")
+    plant_on(ready["db1"], "/srv/made/sqldata")
+    before = census_on(ready["db1"], "/srv/made/sqldata")
+    make(ready, FORMATS[format_of_it])
+    result = transfer(ready, *DECOMPRESS, SOURCE, INTO, "db3:/srv/into", check=True)
+    for host in ("db2", "db3"):
+        arrived = census_on(ready[host], "/srv/into")
+        # The target directory is the user's own.
+        arrived["."] = before["."]
+        assert arrived == before
+    assert "INFO  db2:/srv/into: complete" in result.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--no-encrypt",), ("--no-compress", "--no-checksum")], ids=" ".join)
+def test_a_large_one_arrives_whatever_the_options(ready: Lab, options: tuple[str, ...]) -> None:
+    fill(ready["db1"], "/srv/made/sqldata/db/large.ibd", megabytes=60)
+    make(ready)
+    transfer(ready, *DECOMPRESS, *options, SOURCE, INTO, check=True)
+    digests = "find . -type f | sort | xargs md5sum"
+    assert ready["db2"].sh(f"cd /srv/into && {digests}") == ready["db1"].sh(f"cd /srv/made/sqldata && {digests}")
+
+
+def test_a_link_to_the_latest_one_will_do(ready: Lab) -> None:
+    make(ready)
+    ready["db1"].run("cd /srv/made && mv tarball monday && ln -s monday tarball")
+    transfer(ready, *DECOMPRESS, SOURCE, INTO, check=True)
+    assert ready["db2"].sh("ls -A /srv/into") == "table.ibd"
+
+
+def test_the_owner_that_is_asked_for_has_all_of_it(ready: Lab) -> None:
+    ready["db1"].run("cd /srv/made/sqldata && mkdir db && touch db/file && ln -s file db/link && chown -hR 4001:4002 .")
+    make(ready)
+    transfer(ready, *DECOMPRESS, "--owner", "mysql:mysql", SOURCE, INTO, check=True)
+    assert ready["db2"].sh("find /srv/into -printf '%u:%g\\n' | sort -u") == "mysql:mysql"
+
+
+@pytest.mark.parametrize("format_of_it", FORMATS)
+@pytest.mark.parametrize("share", ["9/10", "1/1000"])
+def test_one_that_is_cut_is_refused(ready: Lab, format_of_it: str, share: str) -> None:
+    make(ready, FORMATS[format_of_it])
+    ready["db1"].run(f"cd /srv/made && truncate -s $(($(stat -c %s tarball) * {share})) tarball")
+    refused(ready, 6, "db2: .* (failed with status|was ended by)|db2: the tarball has no mark at its end")
+
+
+@pytest.mark.parametrize("format_of_it", ["gzip", "zstd", "lz4", "xz"])
+def test_one_with_a_bit_that_flipped_is_refused(ready: Lab, format_of_it: str) -> None:
+    make(ready, FORMATS[format_of_it])
+    path = ready["db1"].root / "srv/made/tarball"
+    content = bytearray(path.read_bytes())
+    content[1 << 20] ^= 4
+    path.write_bytes(content)
+    refused(ready, 6, "db2: (pigz|zstd|lz4|xz) failed with status")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        ("sqldata more", 7, "db2: the tarball has 2 entries at its top, where one directory is needed"),
+        ("sqldata/table.ibd --transform=s,.*/,,", 7, "db2: the tarball has 1 entries at its top"),
+        ("--absolute-names /srv/made/sqldata", 7, "db2: the tarball has absolute names or names with"),
+        ("--absolute-names sqldata --transform=s,table,../../owned,", 6, "db2: tar failed .*Member name contains '..'"),
+        ("--absolute-names sqldata more --transform=s,^more,/srv/owned,", 7, "db2: the tarball has absolute names"),
+    ],
+    ids=["several", "a file", "absolute", "upwards", "one absolute"],
+)
+def test_one_that_is_not_one_directory_is_refused(ready: Lab, words: str, status: int, message: str) -> None:
+    ready["db1"].run("touch /srv/made/more")
+    make(ready, words=words)
+    refused(ready, status, message)
+    assert ready["db2"].sh("find / -xdev -name '*owned*'") == ""
+
+
+def test_a_link_in_it_leads_nothing_out_of_the_target(ready: Lab) -> None:
+    ready["db2"].run("mkdir /srv/outside")
+    ready["db1"].run("cd /srv/made && mkdir -p one/sqldata two/sqldata/out && ln -s /srv/outside one/sqldata/out")
+    ready["db1"].run(
+        "cd /srv/made && touch two/sqldata/out/owned && tar -cf tarball -C one sqldata -C ../two sqldata/out/owned"
+    )
+    refused(ready, 6, "db2: tar failed with status 2")
+    assert ready["db2"].sh("ls -A /srv/outside") == ""
+
+
+@pytest.mark.parametrize(
+    "content", ["", "no tarball", "\\x1f\\x8b no gzip behind it"], ids=["empty", "text", "mark only"]
+)
+def test_what_is_no_tarball_is_refused(ready: Lab, content: str) -> None:
+    ready["db1"].run(f"printf %b '{content}' >/srv/made/tarball")
+    status = 6 if content.startswith("\\") else 4
+    refused(ready, status, "db2: pigz failed with status" if status == 6 else f"{SOURCE}: does not begin as a tarball")
+
+
+def test_a_target_that_is_not_empty_is_refused(ready: Lab) -> None:
+    make(ready)
+    ready["db2"].run("touch /srv/into/.hidden")
+    refused(ready, 4, f"{INTO}: is not empty; --type decompress needs an empty directory")
+
+
+def test_a_host_without_the_program_for_the_format_is_named(ready: Lab) -> None:
+    make(ready, "--zstd")
+    ready["db2"].hide("zstd")
+    refused(ready, 4, r"db2: zstd is missing \(Debian package zstd\)")
+
+
+def test_a_disk_that_is_full_leaves_the_directory_empty(ready: Lab) -> None:
+    ready["db1"].run("head -c 60M /dev/zero >/srv/made/sqldata/zeros")
+    make(ready)
+    ready["db2"].small_disk("/srv/into", "16m")
+    refused(ready, 6, "db2: tar failed with status 2: .*No space left on device")
+
+
+@pytest.mark.parametrize(("host", "command"), [("db1", "cat -- "), ("db2", "pigz"), ("db2", "socat"), ("db2", "tar")])
+def test_a_stage_that_is_killed_leaves_the_directory_empty(ready: Lab, host: str, command: str) -> None:
+    fill(ready["db1"], "/srv/made/sqldata/large")
+    make(ready)
+    before = ready.snapshot()
+    ready["db1"].shape(SLOW)
+    with Run(ready, *DECOMPRESS, SOURCE, INTO) as run:
+        run.wait_for_stream(ready["db2"])
+        ready[host].run(["pkill", "-KILL", "-f", f"^{command}"])
+        run.assert_streaming()
+        ready["db1"].shape(None)
+        result = run.end()
+    assert result.status == 6, result.stderr
+    assert re.search(f"{host}: {command.split()[0]} was ended by signal 9", result.stderr), result.stderr
+    assert_as_before(ready, before)
+
+
+def test_one_that_changes_while_it_is_sent_is_refused(ready: Lab) -> None:
+    fill(ready["db1"], "/srv/made/sqldata/large")
+    make(ready)
+    before = ready["db2"].snapshot()
+    ready["db1"].shape(SLOW)
+    with Run(ready, *DECOMPRESS, SOURCE, INTO) as run:
+        run.wait_for_stream(ready["db2"])
+        ready["db1"].run("touch /srv/made/tarball")
+        run.assert_streaming()
+        ready["db1"].shape(None)
+        result = run.end()
+    assert result.status == 7, result.stderr
+    assert f"ERROR {INTO}: failed: {SOURCE}: changed during the copy" in result.stderr
+    assert ready["db2"].sh("ls -A /srv/into") == ""
+    assert ready["db2"].snapshot() == before
