@@ -25,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=int, default=1024, metavar="MIB", help="of the tree (default: %(default)s)")
     parser.add_argument("--files", type=int, default=200_000, metavar="N", help="small ones (default: %(default)s)")
     parser.add_argument("--repeat", type=int, default=5, metavar="N", help="rounds (default: %(default)s)")
-    parser.add_argument("--only", nargs="+", metavar="CONTEST", help="some of: stream options small files")
+    parser.add_argument("--only", nargs="+", metavar="CONTEST", help=f"some of: {' '.join(CONTESTS)}")
     quick = "see that the benchmark works: little data, one round, and no bound is judged but memory"
     parser.add_argument("--quick", action="store_true", help=quick)
     return parser

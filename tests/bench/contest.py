@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lab import CHECKOUT, Host, Lab
 
 from .data import make_files, make_tables
+from .server import SOCKET, Server
 
 if TYPE_CHECKING:
     import subprocess
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
 PYTHON = "/usr/bin/python3"
 """The interpreter that has Debian's cumin, as the cumin command itself uses."""
 
-CONTESTS = ("stream", "options", "small", "files")
+CONTESTS = ("stream", "options", "small", "files", "backup")
 
 _BY_HAND = "tar | nc to nc | tar, by hand"
 _PLAIN = "--no-encrypt --no-compress --no-checksum"
 _DEFAULTS = "all defaults"
 _CUMIN = ("cumin", "--force", "db1,db2", "true")
+
+_BACKUP_BY_HAND = "mariadb-backup | socat to socat | mbstream, by hand"
 
 _PORT = 5999
 _LISTENING_SECONDS = 30.0
@@ -86,12 +89,17 @@ class Bench:
         self._size = size
         self._files = files
         self._judged = judged
+        self._server = Server(self._source)
 
     def contest(self, name: str) -> Contest:
         """The contest of that name, one of CONTESTS."""
-        return {"stream": self._stream, "options": self._options, "small": self._small, "files": self._many_files}[
-            name
-        ]()
+        return {
+            "stream": self._stream,
+            "options": self._options,
+            "small": self._small,
+            "files": self._many_files,
+            "backup": self._backup,
+        }[name]()
 
     def _stream(self) -> Contest:
         return Contest(
@@ -143,6 +151,28 @@ class Bench:
             ),
         )
 
+    def _backup(self) -> Contest:
+        plain = "--type xtrabackup --no-encrypt --no-compress"
+        against = ((_BACKUP_BY_HAND, None),)
+        return Contest(
+            name="backup",
+            what=f"a running server of {self._size >> 20:,} MiB",
+            prepare=lambda: self._server.start(self._size),
+            contenders=(
+                Contender(name=_BACKUP_BY_HAND, run=self._back_up_by_hand),
+                self._backing_up(plain, against=((_BACKUP_BY_HAND, 1.2),)),
+                self._backing_up("--type xtrabackup --no-compress", against=against),
+                self._backing_up("--type xtrabackup", against=against),
+            ),
+        )
+
+    def _backing_up(self, options: str, *, against: tuple[tuple[str, float | None], ...]) -> Contender:
+        return Contender(
+            name=options,
+            run=lambda: self._back_up(*options.split()),
+            against=tuple((other, limit if self._judged else None) for other, limit in against),
+        )
+
     @property
     def _tables(self) -> str:
         return f"a tree of {self._size >> 20:,} MiB like database tables"
@@ -169,6 +199,7 @@ class Bench:
 
     def clean(self) -> None:
         """Remove all data from the hosts, and have the machine's disk at rest."""
+        self._server.stop()
         for host in (self._source, self._target):
             host.run("find /srv -mindepth 1 -delete; sync", timeout=_SETUP_SECONDS)
 
@@ -187,17 +218,44 @@ class Bench:
                 raise BenchError(f"{name}: files and bytes are {there} on the source, but {here} on the target")
         return cost
 
+    def _back_up(self, *options: str) -> Cost:
+        self._make_room()
+        words = (f"{self._source.name}:{SOCKET}", f"{self._target.name}:/srv/copy")
+        cost = _timed(self._orchestrator, (PYTHON, "-m", "transferpy", *options, *words), 0)
+        self._check_backup()
+        return cost
+
+    def _check_backup(self) -> None:
+        """That about as much has arrived as the server has."""
+        arrived = int(self._target.sh("du -sb /srv/copy | cut -f1"))
+        if arrived < self._size:
+            raise BenchError(f"of the server, only {arrived:,} bytes arrived")
+
+    def _back_up_by_hand(self) -> Cost:
+        cost = self._by_hand(
+            sending=f"mariadb-backup --no-defaults --backup --stream=xbstream --socket={SOCKET} 2>/root/backup.log"
+            f" | socat -u STDIN TCP:{self._target.ipv4}:{_PORT}",
+            receiving=f"socat -u TCP-LISTEN:{_PORT},reuseaddr STDOUT | mbstream -x",
+        )
+        self._check_backup()
+        return cost
+
     def _copy_by_hand(self) -> Cost:
+        return self._by_hand(
+            sending=f"tar cf - tables | nc -N {self._target.ipv4} {_PORT}",
+            receiving=f"nc -4 -l {_PORT} | tar xf -",
+        )
+
+    def _by_hand(self, *, sending: str, receiving: str) -> Cost:
         """As an administrator would who has logged in on both hosts; the time starts when the target listens."""
         self._make_room()
         with self._open_port():
-            receiving = f"set -o pipefail; nc -4 -l {_PORT} | tar xf -"
-            receiver = self._target.popen(("bash", "-c", receiving), cwd="/srv/copy")
+            receiver = self._target.popen(("bash", "-c", f"set -o pipefail; {receiving}"), cwd="/srv/copy")
             try:
                 self._await_listener(receiver)
                 began = time.monotonic()
-                sending = f"set -o pipefail; tar cf - tables | nc -N {self._target.ipv4} {_PORT}"
-                statuses = self._source.popen(("bash", "-c", sending), cwd="/srv").wait(), receiver.wait()
+                sender = self._source.popen(("bash", "-c", f"set -o pipefail; {sending}"), cwd="/srv")
+                statuses = sender.wait(), receiver.wait()
                 seconds = time.monotonic() - began
             finally:
                 if receiver.poll() is None:

@@ -174,7 +174,7 @@ def test_a_stage_that_is_killed_leaves_the_directory_empty(ready: Lab, host: str
         ready["db1"].shape(None)
         result = run.end()
     assert result.status == 6, result.stderr
-    assert re.search(f"{host}: {command.split()[0]} was ended by signal 9", result.stderr), result.stderr
+    assert re.search(f"{host}: {command.split(maxsplit=1)[0]} was ended by signal 9", result.stderr), result.stderr
     assert_as_before(ready, before)
 
 
