@@ -47,7 +47,7 @@ class Server:
         self._execute("CREATE DATABASE bench")
         for number in range(_TABLES):
             self._execute(
-                f"CREATE TABLE bench.table{number} (id INT PRIMARY KEY, data BLOB)"
+                f"USE bench; CREATE TABLE table{number} (id INT PRIMARY KEY, data BLOB)"
                 f" SELECT seq AS id, HEX(RANDOM_BYTES(500)) AS data FROM seq_1_to_{rows}"
             )
         # Pages that are not on disk yet would make the first contender wait for them.
