@@ -11,6 +11,7 @@ BACKUP_TOOLS = ("mariadb-backup", "mariabackup", "xtrabackup")
 UNPACK_TOOLS = ("mbstream", "xbstream")
 CLIENTS = ("mariadb", "mysql")
 
+_BY_SOCKET = "--protocol=socket"
 _LEAST_MEMORY = 100 << 20
 """Bytes that mariadb-backup takes by itself to prepare."""
 
@@ -25,19 +26,24 @@ def login(socket: str, defaults_file: str) -> tuple[str, ...]:
     """
     # It has to be the first option.
     defaults = (f"--defaults-file={defaults_file}",) if defaults_file else ()
-    return (*defaults, f"--socket={socket}")
+    # Where an option file names a host, the socket alone would count for nothing, and another server be copied.
+    return (*defaults, "--host=localhost", _BY_SOCKET, f"--socket={socket}")
 
 
 def client(program: str, socket: str, defaults_file: str) -> tuple[str, ...]:
     """Return the words of the client, to which ``--execute`` and a statement are added."""
-    return (program, *login(socket, defaults_file), "--batch", "--skip-column-names")
+    # A server that hangs accepts connections all the same, and says nothing.
+    return (program, *login(socket, defaults_file), "--connect-timeout=30", "--batch", "--skip-column-names")
 
 
 def backup(program: str, socket: str, defaults_file: str, cores: int) -> Command:
     """Return the command that writes a hot copy of a server to its standard output, and its log to standard error."""
+    options = login(socket, defaults_file)
+    if program == "xtrabackup":  # which does not know it
+        options = tuple(option for option in options if option != _BY_SOCKET)
     return Command(
         (
-            *(program, *login(socket, defaults_file), "--backup", "--stream=xbstream"),
+            *(program, *options, "--backup", "--stream=xbstream"),
             *("--slave-info", "--close-files", f"--parallel={cores}"),
         )
     )

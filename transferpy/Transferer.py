@@ -199,6 +199,9 @@ class Transferer:
             logger.error("%s: failed: %s", target.location, error)  # noqa: TRY400 # not a bug, no traceback
             status = error.exit_status
         finally:
+            if last and self._source_session:
+                # What it holds, replication above all, must not wait for the target to remove half a copy.
+                self._conversation.stop(self._source_session)
             if copy:
                 self._conversation.end(copy.target_session)
         if copy and not last:
@@ -236,8 +239,7 @@ class _Copy:
             self.conversation.order(self.source_session, "resume")
         self._check()
         if last:
-            with suppress(RemoteExecutionError):  # it has said all that it had to say
-                self.conversation.order(self.source_session, "stop")
+            self.conversation.stop(self.source_session)  # it has said all that it had to say
         self.conversation.order(self.target_session, "publish")
         self._wait_for_checks("published", self.target_session)
         self._log_position()

@@ -13,6 +13,7 @@ import time
 import zlib
 from base64 import b64decode
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from transferpy.Exceptions import (
     FirewallError,
@@ -34,6 +35,8 @@ _CLEAN_UP_TIME = 600.0
 _PATIENCE = 0.5
 """Seconds between two looks at the deadlines while nobody says anything."""
 _LAST_WORDS_TIME = 10.0
+_DOUBTFUL_TIME = 5.0
+"""Seconds to clean a host where, most likely, there is nothing: nobody shall wait longer for one that is cut off."""
 _CHUNK = 1 << 16
 _UNKNOWN = "it is not known whether replication runs again; look there, and start it by hand if it does not"
 _STOPPED = "replication is stopped and does not start again, start it by hand: "
@@ -158,6 +161,8 @@ class Session:
 
     def _take_replication(self, event: Event) -> None:
         match event.name:
+            case "replication-stopping":
+                self.replication_error = _UNKNOWN
             case "replication-stopped":
                 # Only word that it runs takes this back: the session may die, or its host be cut off.
                 if event.fields["connections"] != "0":
@@ -228,6 +233,12 @@ class Conversation:
         """
         self._remote.write_job(session.host, self._jobs[session], f"order {' '.join(words)}\n")
         session.stopping = words == ("stop",)
+
+    def stop(self, session: Session) -> None:
+        """Tell a session to end, if it is not ending yet; do not wait for that."""
+        if session.alive and not session.ending:
+            with suppress(RemoteExecutionError):  # then it has ended
+                self.order(session, "stop")
 
     def wait(self, *sessions: Session, until: Callable[[], bool], deadline: float | None = None) -> bool:
         """Take in what the hosts say until a condition holds; return whether it does.
@@ -322,19 +333,24 @@ class Conversation:
             if session.ending:
                 deadline = time.monotonic() + _CLEAN_UP_TIME
                 self.wait(until=lambda: session.outcome is not None or not session.ending, deadline=deadline)
-            if session.outcome is None:
+            killed = session.outcome is None
+            if killed:
                 self._remote.kill_job(session.host, job, grace=_CLEAN_UP_TIME)
                 # What it said last is in the inbox by now, or comes as fast as its ssh ends.
                 self.wait(until=lambda: session.outcome is not None, deadline=time.monotonic() + _LAST_WORDS_TIME)
             if "hello" in session.seen and not session.undone:
-                self._finish(session)
+                self._finish(session, _CLEAN_UP_TIME)
+            elif killed and not session.undone:
+                # What it said at its very beginning may have been lost.
+                with suppress(RemoteExecutionError):
+                    self._finish(session, _DOUBTFUL_TIME)
         except RemoteExecutionError as error:
             logger.warning(
                 "%s: could not be cleaned up; the next run on this host will do it: %s (%s)",
                 *(session.host, error, session.directory),
             )
 
-    def _finish(self, session: Session) -> None:
+    def _finish(self, session: Session, timeout: float) -> None:
         """Undo on its host what a session left that was killed itself.
 
         Raises:
@@ -346,7 +362,7 @@ class Conversation:
                 session.take(event)
 
         script = finish_dead_runs_script(self._run_id)
-        result = self._remote.run(session.host, script, on_line=take, timeout=_CLEAN_UP_TIME)
+        result = self._remote.run(session.host, script, on_line=take, timeout=timeout)
         if result.returncode:
             raise RemoteExecutionError(f"{session.host}: the clean-up ended with status {result.returncode}")
 

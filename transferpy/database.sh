@@ -3,7 +3,7 @@
 # Replication on the host of a database server: what a session stops, its undo list starts again.
 #
 # Several runs may back up one server at once. Each has an undo entry for every connection that would run but for them,
-# and the last one to leave starts it. They look at each other's entries under a lock, the directory of all runs.
+# and the last one to leave starts it. They look at each other's entries under a lock, the data directory of the server.
 #
 # A CLIENT is the command of the database's client with all it needs to log in, as separate words. A SERVER is its data
 # directory, by which runs know that they mean the same one.
@@ -25,19 +25,20 @@ replication_statement() { # FLAVOUR START|STOP CONNECTION [THREADS]: sets REPLY 
 }
 
 look_at_replication() { # FLAVOUR CLIENT ...: sets arrays that have an entry for each connection: its name, in connections;
-  # threads (those that run), unsettled (yes while it looks for its primary), and troubles
-  local line state name='' running='' looking='' trouble='' first=yes query='SHOW ALL SLAVES STATUS'
+  # threads (those that run), unsettled (yes while it looks for its primary), ends (yes where it is to stop at some position
+  # by itself), and troubles
+  local line state name='' running='' looking='' until='' trouble='' first=yes query='SHOW ALL SLAVES STATUS'
   [ "$1" = mariadb ] || query='SHOW REPLICA STATUS'
   shift
-  connections=() threads=() unsettled=() troubles=()
+  connections=() threads=() unsettled=() ends=() troubles=()
   state=$("$@" --column-names --vertical --execute "$query") || return 1
   while IFS= read -r line; do
     line=${line#"${line%%[! ]*}"}
     case $line in
       '***'*'. row ***'*)
         [ "$first" = yes ] ||
-          connections+=("$name") threads+=("${running#, }") unsettled+=("$looking") troubles+=("$trouble")
-        first=no name='' running='' looking='' trouble=''
+          connections+=("$name") threads+=("${running#, }") unsettled+=("$looking") ends+=("$until") troubles+=("$trouble")
+        first=no name='' running='' looking='' until='' trouble=''
         ;;
       Connection_name:* | Channel_Name:*)
         name=${line#*:}
@@ -49,20 +50,25 @@ look_at_replication() { # FLAVOUR CLIENT ...: sets arrays that have an entry for
         [[ $line == *Yes ]] || looking=yes
         ;;
       Slave_SQL_Running:*[!o] | Replica_SQL_Running:*[!o]) running+=', SQL_THREAD' ;;
+      Until_Condition:' '*[!\ ]*) [[ $line == *' None' ]] || until=yes ;;
       Last_IO_Error:' '?* | Last_SQL_Error:' '?*) trouble+="; ${line#*: }" ;;
     esac
   done <<<"$state"$'\n*** last. row ***'
 }
 
 stop_replication() { # CLIENT ...: stops every connection that runs, for this session's time
-  local index server flavour connections threads unsettled troubles
-  exec {replication_lock}<"$run_root"
+  local index server flavour connections threads unsettled ends troubles told=no
+  # Each server has a lock of its own: one that takes long to stop makes nobody else wait.
+  { identify_server "$@" && exec {replication_lock}<"$server"; } 2>"$run_directory/ask.err" || fail_to_ask
   until flock -n "$replication_lock"; do watch 0.2; done
-  { identify_server "$@" && look_at_replication "$flavour" "$@"; } 2>"$run_directory/ask.err" ||
-    fail replication "cannot ask whether replication runs: $(grep -v "^-*$" -- "$run_directory/ask.err")"
+  look_at_replication "$flavour" "$@" 2>"$run_directory/ask.err" || fail_to_ask
   join_in "$@"
   for index in "${!connections[@]}"; do
     [ -n "${threads[index]}" ] || continue
+    [ -z "${ends[index]}" ] ||
+      fail replication "connection '${connections[index]}' is to stop by itself (START SLAVE UNTIL), which a start would forget"
+    [ "$told" = yes ] || emit replication-stopping
+    told=yes
     on_undo replication start_replication "$server" "$flavour" "${connections[index]}" "${threads[index]}" "$@"
     replication_statement "$flavour" STOP "${connections[index]}"
     # In a job, because the server may have to end a large transaction first.
@@ -72,6 +78,10 @@ stop_replication() { # CLIENT ...: stops every connection that runs, for this se
   exec {replication_lock}<&-
   replication_lock=
   emit replication-stopped connections="$(find "$run_directory" -name 'undo.*.replication' -printf x | wc -c)"
+}
+
+fail_to_ask() {
+  fail replication "cannot ask whether replication runs: $(grep -v "^-*$" -- "$run_directory/ask.err")"
 }
 
 others_entries() { # SERVER DIRECTORY: sets the array entries to those for that server of all runs but that one
@@ -108,11 +118,11 @@ is_needed_by_others() { # SERVER FLAVOUR CONNECTION THREADS: whether a run that 
 
 start_replication() { # SERVER FLAVOUR CONNECTION THREADS CLIENT ...: starts it, unless others need it stopped
   local lock tries=0
-  exec {lock}<"$run_root" || return 1
+  exec {lock}<"$1" || return 1
   until flock -w 10 "$lock"; do
     # A run that stops it has the lock for as long as that takes the server; starting it can wait for that.
     is_needed_by_others "${@:1:4}" || ((++tries < 6)) || {
-      echo "connection '$3': another transfer has kept the lock on $run_root for a minute"
+      echo "connection '$3': another transfer has kept the lock on $1 for a minute"
       return 1
     }
     emit progress
@@ -127,7 +137,7 @@ start_replication() { # SERVER FLAVOUR CONNECTION THREADS CLIENT ...: starts it,
 }
 
 start_connection() { # FLAVOUR CONNECTION THREADS CLIENT ...: starts it, and sees that it runs
-  local flavour=$1 name=$2 wanted=$3 index try seen=0 refused=no trouble='' connections threads unsettled troubles
+  local flavour=$1 name=$2 wanted=$3 index try seen=0 refused=no trouble='' connections threads unsettled ends troubles
   shift 3
   replication_statement "$flavour" START "$name" "$wanted"
   # Who may not start it may not have been allowed to stop it either. It is looked at only after that: a stop that is still

@@ -9,7 +9,7 @@ set +o posix
 set -u -o pipefail
 umask 077
 # Whatever the host's administrator likes for himself must not change what the tools do here.
-unset TAR_OPTIONS GZIP PIGZ ZSTD_CLEVEL ZSTD_NBTHREADS POSIXLY_CORRECT GREP_OPTIONS CDPATH TMPDIR BLOCKSIZE BLOCK_SIZE GLOBIGNORE
+unset PERL5OPT PERL5LIB TAR_OPTIONS GZIP PIGZ ZSTD_CLEVEL ZSTD_NBTHREADS POSIXLY_CORRECT GREP_OPTIONS CDPATH TMPDIR BLOCKSIZE BLOCK_SIZE GLOBIGNORE
 export LC_ALL=C PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$PATH"
 job=${1-transferpy-$$}
 export TRANSFERPY_JOB=$job
@@ -201,6 +201,7 @@ finish_dead_runs() { # undoes what sessions left that were killed before they co
     [ ! -e "$directory/job" ] || stop_processes "$(<"$directory/job")"
     # All of the copy had its place when the session was killed, and by now it may be a running server's.
     [ ! -e "$directory/complete" ] || rm -f -- "$directory"/undo.*.publish
+    rm -f -- "$directory/key.pem"
     if undo "$directory"; then
       remove_run_directory "$directory"
       emit finished-dead-run run="$name"

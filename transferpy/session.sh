@@ -49,6 +49,7 @@ finish() {
   cd /
   [ -z "${port_lock-}" ] || exec {port_lock}>&-
   [ -z "${replication_lock-}" ] || exec {replication_lock}<&-
+  rm -f -- "$run_directory/key.pem"
   # A source has nothing else to undo.
   resume_replication && undo "$run_directory" || undone=no
   [ "$undone" = no ] || remove_run_directory "$run_directory"
@@ -183,7 +184,7 @@ reason() { # FILE: prints the end of what a command wrote into that file of the 
 widen_pipe() { # has the pipe on standard input hold 1 MiB, the most that any kernel allows, instead of 64 KiB
   # Stages that wait less for each other copy in half the time. No shell can say it, but every Debian system has a perl
   # that can: F_SETPIPE_SZ, by its number. Without it the pipe stays as it is.
-  ! command -v perl >/dev/null || perl -e 'fcntl STDIN, 1031, 1 << 20'
+  ! command -v perl >/dev/null || perl -e 'fcntl STDIN, 1031, 1 << 20' 2>/dev/null
 }
 
 run_job() { # NAME FUNCTION [ARGUMENT ...]: launches a job, waits for it and reports a failure; fails as the job does
@@ -586,20 +587,35 @@ publish_entry() { # gives the checked copy its final name, and never takes that 
   local final=/proc/self/fd/$target/$final_name identity
   identity=$(stat -c %d:%i -- "./$source_name") || fail publish "the staged copy has vanished"
   [ ! -e "$final" ] && [ ! -L "$final" ] || fail publish "$target_directory/$final_name exists by now"
+  printf '%s %s\0' "$identity" "$final_name" >"$run_directory/published" ||
+    fail host "cannot write in $run_directory: is it full?"
+  take_back_on_failure
   # mv -n of coreutils before 9.2 says nothing when it does not move; so the outcome is looked at.
   mv -nT -- "./$source_name" "$final" 2>"$run_directory/mv.err"
   [ "$(stat -c %d:%i -- "$final" 2>/dev/null)" = "$identity" ] ||
     fail publish "cannot rename the copy to $target_directory/$final_name: $(<"$run_directory/mv.err")"
-  keep_names
+  mark_complete
+  keep_published
 }
 
-keep_names() { # gives the names in the target directory to the disk; the data is there already
+take_back_on_failure() { # has what the list "published" names removed again if the session fails from here on
+  local place
+  IFS= read -r -d '' place < <(readlink -z "/proc/self/fd/$target")
+  on_undo publish take_back "$place"
+}
+
+mark_complete() { # from here on the copy may be in use, even if this session is killed before it can say so
+  : >"$run_directory/complete" || fail host "cannot write in $run_directory: is it full?"
+}
+
+keep_published() { # gives the names in the target directory to the disk; the data is there already
   sync -- "/proc/self/fd/$target/." 2>"$run_directory/sync.err" ||
     fail publish "cannot write $target_directory to disk: $(<"$run_directory/sync.err")"
+  rm -f -- "$run_directory"/undo.*.publish
 }
 
 publish_content() { # moves what is in the working directory to the target itself: all of it, or nothing
-  local record name place last=('(' -name ibdata1 -o -name mysql -o -name '*_info' ')')
+  local record name last=('(' -name ibdata1 -o -name mysql -o -name '*_info' ')')
   target_is_empty || fail publish "$target_directory is not empty any more"
   # The target has its own; an empty one of the source's is nothing.
   [ ! -d "/proc/self/fd/$target/lost+found" ] || rmdir -- lost+found 2>/dev/null
@@ -608,18 +624,16 @@ publish_content() { # moves what is in the working directory to the target itsel
     find . -mindepth 1 -maxdepth 1 ! "${last[@]}" -printf '%D:%i %P\0' | sort -z -k 2 &&
       find . -mindepth 1 -maxdepth 1 "${last[@]}" -printf '%D:%i %P\0' | sort -z -k 2
   } >"$run_directory/published" || fail host "cannot write in $run_directory: is it full?"
-  IFS= read -r -d '' place < <(readlink -z "/proc/self/fd/$target")
-  on_undo publish take_back "$place"
+  take_back_on_failure
   while IFS= read -r -d '' record; do
+    ((EPOCHSECONDS == last_beat)) || watch 0.01 # so that nobody takes the session for dead
     name=${record#* }
     # As in publish_entry, the outcome is looked at.
     mv -nT -- "./$name" "/proc/self/fd/$target/$name" 2>"$run_directory/mv.err"
     [ "$(stat -c %d:%i -- "/proc/self/fd/$target/$name" 2>/dev/null)" = "${record%% *}" ] ||
       fail publish "cannot move $name to $target_directory: $(<"$run_directory/mv.err")"
   done <"$run_directory/published"
-  # From here on the copy may be in use, even if this session is killed before it can say so.
-  : >"$run_directory/complete" || fail host "cannot write in $run_directory: is it full?"
+  mark_complete
   [ -z "$owner" ] || chown -- "$owner" "/proc/self/fd/$target/." || fail publish "cannot set the owner of $target_directory"
-  keep_names
-  rm -f -- "$run_directory"/undo.*.publish
+  keep_published
 }

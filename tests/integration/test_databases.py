@@ -122,6 +122,28 @@ def test_the_data_directory_is_asked_of_the_server(fleet: Fleet) -> None:
     assert fleet["db3"].sh("ls /srv/copy/shop").split() == db1.sh("ls /srv/mysql/shop").split()
 
 
+def test_a_host_in_an_option_file_leads_to_no_other_server(fleet: Fleet) -> None:
+    db1 = fleet["db1"]
+    other = Server(db1, 5, "-other")
+    other.install()
+    accounts = "".join(
+        f"CREATE USER other@'{host}' IDENTIFIED BY '{SECRET}'; GRANT ALL ON *.* TO other@'{host}';"
+        for host in ("localhost", "127.0.0.1")
+    )
+    fleet.primary.execute(accounts)
+    try:
+        with other:
+            other.execute(accounts)
+            where = "host = 127.0.0.1\\nport = 3310\\nprotocol = tcp"
+            db1.run(f"printf '[client]\\nuser = other\\npassword = {SECRET}\\n{where}\\n' >/root/.my.cnf")
+            assert db1.sh("mariadb -BNe 'SELECT @@server_id'") == "5"
+            transfer(fleet.lab, *BACKUP, SOURCE, TARGET, check=True)
+    finally:
+        db1.run("rm -rf /root/.my.cnf /srv/mysql-other /run/mysqld/mysqld-other.sock*")
+        fleet.primary.execute("DROP USER other@localhost, other@127.0.0.1")
+    assert "blobs.frm" in fleet["db3"].sh("ls /srv/copy/shop")
+
+
 def test_position_and_gtid_are_those_of_the_servers(fleet: Fleet) -> None:
     assert fleet.replica.has_caught_up(fleet.primary)
     fleet.replica.execute("STOP SLAVE")

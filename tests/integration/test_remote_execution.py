@@ -234,6 +234,18 @@ def test_a_killed_job_cleans_up_and_nothing_of_it_stays_on_its_host(drive: Drive
     assert lab["db1"].run("test -e /tmp/jobs/clean")
 
 
+def test_a_job_whose_first_words_were_lost_cleans_up_all_the_same(drive: Driver) -> None:
+    def program(execution: CuminExecution, script: str) -> object:
+        ready = threading.Event()
+        job = execution.start_job("db1", script, on_line=lambda _line: ready.set())
+        ready.wait(20)
+        job.leader = None  # which its first line had said
+        execution.kill_job("db1", job)
+        return execution.run("db1", "ls /tmp/jobs").output
+
+    assert drive(program, f"(while :; do sleep 0.1; done) & {CLEANS_UP}") == "clean"
+
+
 def test_a_job_that_ignores_term_is_killed_when_its_grace_is_over(drive: Driver, lab: Lab) -> None:
     def program(execution: CuminExecution) -> object:
         jobs = [

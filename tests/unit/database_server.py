@@ -17,6 +17,7 @@ class Connection:
     io: str = "Yes"
     sql: str = "Yes"
     error: str = ""
+    until: str = "None"
 
 
 # A bash that a test runs has it in its argument lists, and its state in a file.
@@ -70,6 +71,8 @@ def mariadb_rows(connection):
     yield "Slave_IO_Running", connection["io"]
     yield "Slave_SQL_Running", connection["sql"]
     yield "Last_Error", connection["error"]
+    yield "Until_Condition", connection["until"]
+    yield "Until_Log_File", ""
     yield "Last_IO_Error", ""
     yield "Last_SQL_Error", connection["error"]
     yield "Slave_Heartbeat_Period", "30.000"
@@ -81,6 +84,7 @@ def mysql_rows(connection):
     yield "Replica_SQL_Running", connection["sql"]
     yield "Last_IO_Error", ""
     yield "Last_SQL_Error", connection["error"]
+    yield "Until_Condition", connection["until"]
     yield "Channel_Name", connection["name"]
     yield "Source_public_key_path", ""
 
@@ -134,6 +138,8 @@ class DatabaseServer:
     def __init__(self, directory: Path, *connections: Connection, version: str = MARIADB) -> None:
         place = directory / "it's $(the) \\server"
         place.mkdir()
+        datadir = place / "sql data"
+        datadir.mkdir()
         client = place / "client"
         client.write_text(_CLIENT)
         client.chmod(0o755)
@@ -141,7 +147,7 @@ class DatabaseServer:
         self._state = place / "state.json"
         self.change(
             version=version,
-            datadir="/srv/sql data/",
+            datadir=f"{datadir}/",
             connections=list(map(asdict, connections)),
             failures={},
             changes=[],

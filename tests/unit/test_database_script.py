@@ -45,7 +45,11 @@ class Backup:
     @property
     def names(self) -> list[str]:
         """What it said so far; what it always says is left out."""
-        return [event.name for event in self.said if event.name not in {"hello", "progress", "ending"}]
+        return [
+            event.name
+            for event in self.said
+            if event.name not in {"hello", "progress", "ending", "replication-stopping"}
+        ]
 
     def last(self, name: str) -> Event:
         return next(event for event in reversed(self.said) if event.name == name)
@@ -168,6 +172,30 @@ class TestStopping:
                 f"mariadb {change['name'] or chr(39) * 2}" in entry.replace("\\", "") for entry in change["entries"]
             )
 
+    def test_before_the_first_stop_it_is_said_that_it_comes(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, *SEVERAL)
+        server.change(slow=True)
+        with backup(tmp_path, server) as session:
+            session.until("replication-stopping")
+            eventually(lambda: server.state.get("waiting"))
+        assert [event.name for event in session.said].count("replication-stopping") == 1
+
+    @pytest.mark.parametrize("version", ["10.11.14-MariaDB-log", MYSQL], ids=["mariadb", "mysql"])
+    @pytest.mark.parametrize("until", ["Master", "Gtid"])
+    def test_one_that_is_to_stop_by_itself_is_left_alone(self, tmp_path: Path, until: str, version: str) -> None:
+        connections = (BOTH, Connection("two", until=until))
+        server = DatabaseServer(tmp_path, *connections, version=version)
+        with backup(tmp_path, server) as session:
+            session.until("error")
+        assert "connection 'two' is to stop by itself (START SLAVE UNTIL)" in session.last("error").text("text")
+        assert server.connections == [*connections]
+
+    def test_one_that_would_stop_by_itself_but_does_not_run_is_no_matter(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, BOTH, Connection("two", "No", "No", until="Master"))
+        with backup(tmp_path, server) as session:
+            session.until("replication-stopped")
+        assert session.names[-2:] == ["replication-runs", "end"]
+
     def test_a_server_that_does_not_stop_fails_the_session_and_the_others_run_again(self, tmp_path: Path) -> None:
         server = DatabaseServer(tmp_path, BOTH, Connection("b"), Connection("c"))
         server.change(failures={"STOP SLAVE 'b'": "ERROR 1227 (42000): Access denied"})
@@ -289,7 +317,7 @@ class TestStarting:
         server = DatabaseServer(tmp_path, Connection("b", "No", "Yes"))
         with backup(tmp_path, server) as session:
             session.until("replication-stopped")
-            server.change(connections=[{"name": "b", "io": "Yes", "sql": "No", "error": ""}])
+            server.change(connections=[asdict(Connection("b", "Yes", "No"))])
         assert session.names[-2:] == ["replication-runs", "end"]
         assert server.connections == [Connection("b")]
 
@@ -369,18 +397,32 @@ class TestSeveralSessions:
         assert "replication-runs" in {one.names[-2], two.names[-2]}
         assert server.connections == [Connection("a"), Connection("b")]
 
-    def test_the_lock_of_the_runs_ends_with_its_session_and_not_with_what_that_has_started(
+    def test_another_server_that_is_slow_to_stop_is_not_waited_for(self, tmp_path: Path) -> None:
+        directories = [tmp_path / name for name in ("one", "two")]
+        for directory in directories:
+            directory.mkdir()
+        one, two = (DatabaseServer(directory, BOTH) for directory in directories)
+        one.change(slow=True)
+        with backup(tmp_path, one) as first:
+            eventually(lambda: one.state.get("waiting"))
+            with backup(tmp_path, two, name="2") as second:
+                second.until("replication-stopped")
+            assert second.names == ["replication-stopped", "replication-runs", "end"]
+            assert two.connections == [BOTH]
+            assert first.names == []
+
+    def test_the_lock_of_a_server_ends_with_its_session_and_not_with_what_that_has_started(
         self, tmp_path: Path
     ) -> None:
         server = DatabaseServer(tmp_path, BOTH)
         server.change(slow=True)
         with backup(tmp_path, server) as session:
             eventually(lambda: server.state.get("waiting"))
-            assert not lock_is_free(tmp_path)
+            assert not lock_is_free(server)
             session.process.kill()
             session.process.wait(TIMEOUT)
             assert session.processes() != []
-            assert lock_is_free(tmp_path)
+            assert lock_is_free(server)
             on_host_with_database(tmp_path, "finish_dead_runs")
         assert server.connections == [BOTH]
 
@@ -389,7 +431,6 @@ class TestSeveralSessions:
         for directory in directories:
             directory.mkdir()
         one, two = (DatabaseServer(directory, BOTH) for directory in directories)
-        two.change(datadir="/srv/another")
         with backup(tmp_path, one) as first, backup(tmp_path, two, name="2") as second:
             for session in (first, second):
                 session.until("replication-stopped")
@@ -399,8 +440,8 @@ class TestSeveralSessions:
         assert two.connections == [BOTH]
 
 
-def lock_is_free(directory: Path) -> bool:
-    return subprocess.run(["flock", "--nonblock", directory / "run", "true"], check=False).returncode == 0
+def lock_is_free(server: DatabaseServer) -> bool:
+    return subprocess.run(["flock", "--nonblock", server.state["datadir"], "true"], check=False).returncode == 0
 
 
 def on_host_with_database(directory: Path, script: str) -> bytes:

@@ -7,12 +7,14 @@ from hypothesis import example, given
 from transferpy.MariaDB import backup, client, login, major_version, prepare, unpack
 
 SOCKET = "/run/mysqld/mysqld.sock"
+BY_SOCKET = ("--host=localhost", "--protocol=socket", f"--socket={SOCKET}")
+"""With no more than the last of them, a host in an option file would count instead."""
 DEFAULTS = "/root/backup's my.cnf"
 
 
 class TestLogin:
     def test_without_a_file_it_is_roots_by_the_socket(self) -> None:
-        assert login(SOCKET, "") == (f"--socket={SOCKET}",)
+        assert login(SOCKET, "") == BY_SOCKET
 
     def test_the_file_is_the_first_option_or_the_tools_do_not_take_it(self) -> None:
         assert login(SOCKET, DEFAULTS)[0] == f"--defaults-file={DEFAULTS}"
@@ -20,7 +22,7 @@ class TestLogin:
             client("mariadb", SOCKET, DEFAULTS),
             backup("mariadb-backup", SOCKET, DEFAULTS, 4).argv,
         ):
-            assert words[1:3] == (f"--defaults-file={DEFAULTS}", f"--socket={SOCKET}")
+            assert words[1:5] == (f"--defaults-file={DEFAULTS}", *BY_SOCKET)
 
     @pytest.mark.parametrize("defaults_file", ["", DEFAULTS])
     def test_no_option_is_one_that_takes_a_secret(self, defaults_file: str) -> None:
@@ -35,13 +37,17 @@ class TestLogin:
 
 class TestCommands:
     def test_the_client_prints_values_and_nothing_else(self) -> None:
-        assert client("mysql", SOCKET, "") == ("mysql", f"--socket={SOCKET}", "--batch", "--skip-column-names")
+        options = ("--connect-timeout=30", "--batch", "--skip-column-names")
+        assert client("mysql", SOCKET, "") == ("mysql", *BY_SOCKET, *options)
 
     def test_a_backup_goes_to_standard_output_with_what_a_replica_needs(self) -> None:
         assert backup("mariabackup", SOCKET, "", 16).argv == (
-            *("mariabackup", f"--socket={SOCKET}", "--backup", "--stream=xbstream"),
+            *("mariabackup", *BY_SOCKET, "--backup", "--stream=xbstream"),
             *("--slave-info", "--close-files", "--parallel=16"),
         )
+
+    def test_percona_s_tool_gets_no_option_that_it_does_not_know(self) -> None:
+        assert backup("xtrabackup", SOCKET, "", 1).argv[1:3] == ("--host=localhost", f"--socket={SOCKET}")
 
     def test_a_stream_is_unpacked_where_the_session_stands(self) -> None:
         assert unpack("mbstream").argv == ("mbstream", "--extract", "--directory=.")

@@ -33,6 +33,7 @@ def in_target(target: Path, script: str, *, owner: str = "") -> str:
     start = [
         *(render_assignment(name, value) for name, value in variables.items()),
         'cd -- "$target_directory" && exec {target}<. && cd -- "$staging_name"',
+        "watch() { :; }",  # nobody listens
         "trap 'undo \"$run_directory\"' EXIT",
     ]
     return session_script(target.parent, "\n".join([*start, script]))
@@ -138,6 +139,38 @@ class TestPublishing:
         (target / STAGING / "a").touch()
         script = f"source_name=a final_name=final; sync() {{ echo broken >&2; return 1; }}; {publish}"
         assert failure(target, script) == ("publish", f"cannot write {target} to disk: broken")
+        assert names(target) == {STAGING}
+
+    @pytest.mark.parametrize("publish", ["publish_content", "publish_entry"])
+    def test_a_session_that_is_ended_before_the_names_are_on_disk_takes_them_back(
+        self, target: Path, publish: str
+    ) -> None:
+        (target / STAGING / "a").touch()
+        script = f"source_name=a final_name=final; sync() {{ ls -A .. >../../there; exit 143; }}; {publish}"
+        assert run_bash(in_target(target, script)).returncode == 143
+        assert names(target) == {STAGING}
+        assert set((target.parent / "there").read_text().split()) == {STAGING, "a" if "content" in publish else "final"}
+
+    def test_an_entry_that_others_put_there_meanwhile_stays(self, target: Path) -> None:
+        (target / STAGING / "a").write_text("of the run")
+        script = """
+            source_name=a final_name=final
+            sync() { echo of others >../other; command mv -f ../other ../final; exit 143; }
+            publish_entry
+        """
+        assert run_bash(in_target(target, script)).returncode == 143
+        assert (target / "final").read_text() == "of others\n"
+
+    def test_who_moves_a_lot_gives_signs_of_life(self, target: Path) -> None:
+        for number in range(4):
+            (target / STAGING / str(number)).touch()
+        script = """
+            watch() { printf x >>../../alive; last_beat=$EPOCHSECONDS; }
+            mv() { [ "$1" != -nT ] || sleep 1.1; command mv "$@"; }
+            publish_content
+        """
+        assert said(target, script) == []
+        assert (target.parent / "alive").read_text() >= "xxxx"
 
     def test_nothing_to_move_is_fine(self, target: Path) -> None:
         assert said(target, "publish_content") == []

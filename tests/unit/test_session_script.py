@@ -148,3 +148,20 @@ def test_a_fault_of_the_disk_that_shows_early_is_not_forgotten(tmp_path: Path) -
     """
     *_, stages, status = run_in_session(tmp_path, script).splitlines()
     assert (stages, status) == ("@transferpy x stages job=sync statuses=1", "status 1")
+
+
+def test_a_pipe_is_made_wide_and_a_perl_that_cannot_do_it_says_nothing(tmp_path: Path) -> None:
+    capacity = "import fcntl; print(fcntl.fcntl(0, fcntl.F_GETPIPE_SZ))"
+    script = f"""
+        sleep 0.1 | {{ widen_pipe; python3 -c '{capacity}'; }}
+        perl() {{ echo "cannot" >&2; return 2; }}
+        sleep 0.1 | {{ widen_pipe; python3 -c '{capacity}'; }} 2>&1
+    """
+    assert run_in_session(tmp_path, script) == f"{1 << 20}\n{1 << 16}\n"
+
+
+def test_no_key_stays_where_something_could_not_be_undone(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").touch()
+    script = "orders= port_lock= replication_lock=; on_undo x false; finish"
+    assert "end status=0 undone=no" in run_in_session(tmp_path, script)
+    assert {path.name for path in tmp_path.iterdir()} == {"control", "undo.10000.x"}

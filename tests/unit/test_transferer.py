@@ -359,7 +359,7 @@ class TestSource:
         source = source_session()
         source.orders = {**source.orders, "stop": [RemoteExecutionError("db1: lost")]}
         assert transferer(fleet(source, target_session())).run() == [0]
-        assert source.told == ["send 0 198.18.0.2 4400 c2", "stop", "kill"]
+        assert source.told == ["send 0 198.18.0.2 4400 c2", "stop", "stop", "kill"]
 
 
 class TestHotCopy:

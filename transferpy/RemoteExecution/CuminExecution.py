@@ -48,6 +48,13 @@ look() {
 }
 now() { echo "${EPOCHREALTIME/[.,]/}"; }
 look
+if ((! leader)); then
+  # It had no time to say which one it is; its subshells are younger.
+  for pid in "${!births[@]}"; do
+    grep -sqzxF -f - "/proc/$pid/cmdline" <<<"$identifier" || continue
+    ((leader)) && ((births[$pid] >= births[$leader])) || leader=$pid
+  done
+fi
 end=$(($(now) + microseconds))
 if lives "$leader"; then
   kill -TERM "$leader"
@@ -130,7 +137,7 @@ class CuminExecution(ThreadedExecution):
             job.abort()
         words = (
             f"identifier={job.identifier} variable={ENVIRONMENT_VARIABLE}"
-            f" leader={job.leader or 0} microseconds={round(grace * 1e6)}"
+            f" leader={job.leader or 0} microseconds={round((grace if job.leader else min(grace, 2.0)) * 1e6)}"
         )
         killer = self.start_job(job.target, words + _KILLER)
         try:

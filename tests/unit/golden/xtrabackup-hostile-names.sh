@@ -14,7 +14,7 @@ run_id=0123456789abcdef
 finish_dead_runs
 host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
 database_facts '/it'"'"'s $(touch gone)
--x *ÿ.sock' '--defaults-file=/root/it'"'"'s $(touch gone) -x *' '--socket=/it'"'"'s $(touch gone)
+-x *ÿ.sock' '--defaults-file=/root/it'"'"'s $(touch gone) -x *' --host=localhost --protocol=socket '--socket=/it'"'"'s $(touch gone)
 -x *ÿ.sock'
 backup_facts mariadb-backup mariabackup xtrabackup
 route_facts 0 db2 203.0.113.9
@@ -56,13 +56,13 @@ checksum=no
 
 # ... session.sh ...
 
-client=(mysql '--defaults-file=/root/it'"'"'s $(touch gone) -x *' '--socket=/it'"'"'s $(touch gone)
--x *ÿ.sock' --batch --skip-column-names)
+client=(mysql '--defaults-file=/root/it'"'"'s $(touch gone) -x *' --host=localhost --protocol=socket '--socket=/it'"'"'s $(touch gone)
+-x *ÿ.sock' --connect-timeout=30 --batch --skip-column-names)
 send_0() {
   rm -f -- "$run_directory"/send_0.2.fifo && mkfifo -- "$run_directory"/send_0.2.fifo || return
   { widen_pipe; exec wc -c; } <"$run_directory"/send_0.2.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.2.err &
   local branch_2=$!
-  mariabackup '--defaults-file=/root/it'"'"'s $(touch gone) -x *' '--socket=/it'"'"'s $(touch gone)
+  mariabackup '--defaults-file=/root/it'"'"'s $(touch gone) -x *' --host=localhost --protocol=socket '--socket=/it'"'"'s $(touch gone)
 -x *ÿ.sock' --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec pigz --stdout --processes 4; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec tee -- "$run_directory"/send_0.2.fifo; } 2>>"$run_directory"/send_0.2.err |

@@ -14,7 +14,7 @@ run_id=0123456789abcdef
 finish_dead_runs
 host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
 netcat_facts nc nc.openbsd ncat nc.traditional netcat
-database_facts /run/mysqld/mysqld.sock --socket=/run/mysqld/mysqld.sock
+database_facts /run/mysqld/mysqld.sock --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock
 backup_facts mariadb-backup mariabackup xtrabackup
 route_facts 0 db2 203.0.113.9
 emit asked
@@ -53,12 +53,12 @@ checksum=no
 
 # ... session.sh ...
 
-client=(mariadb --socket=/run/mysqld/mysqld.sock --batch --skip-column-names)
+client=(mariadb --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --connect-timeout=30 --batch --skip-column-names)
 send_0() {
   rm -f -- "$run_directory"/send_0.1.fifo && mkfifo -- "$run_directory"/send_0.1.fifo || return
   { widen_pipe; exec md5sum --binary; } <"$run_directory"/send_0.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.1.err &
   local branch_1=$!
-  mariadb-backup --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=16 2>"$run_directory"/send_0.0.err |
+  mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=16 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec tee -- "$run_directory"/send_0.1.fifo; } 2>>"$run_directory"/send_0.1.err |
     { widen_pipe; exec socat -u -b 262144 STDIN TCP:"${peer_address}":"${port}"; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")

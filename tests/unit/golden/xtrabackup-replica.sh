@@ -13,7 +13,7 @@ run_id=0123456789abcdef
 
 finish_dead_runs
 host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
-database_facts /run/mysqld/mysqld.sock --socket=/run/mysqld/mysqld.sock
+database_facts /run/mysqld/mysqld.sock --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock
 backup_facts mariadb-backup mariabackup xtrabackup
 route_facts 0 db2 203.0.113.9
 route_facts 1 db3 203.0.113.9
@@ -69,12 +69,12 @@ checksum=no
 
 # ... session.sh ...
 
-client=(mariadb --socket=/run/mysqld/mysqld.sock --batch --skip-column-names)
+client=(mariadb --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --connect-timeout=30 --batch --skip-column-names)
 send_0() {
   rm -f -- "$run_directory"/send_0.2.fifo && mkfifo -- "$run_directory"/send_0.2.fifo || return
   { widen_pipe; exec wc -c; } <"$run_directory"/send_0.2.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.2.err &
   local branch_2=$!
-  mariadb-backup --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
+  mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec pigz --stdout --processes 4; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec tee -- "$run_directory"/send_0.2.fifo; } 2>>"$run_directory"/send_0.2.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
@@ -85,7 +85,7 @@ send_1() {
   rm -f -- "$run_directory"/send_1.2.fifo && mkfifo -- "$run_directory"/send_1.2.fifo || return
   { widen_pipe; exec wc -c; } <"$run_directory"/send_1.2.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_1.2.err &
   local branch_2=$!
-  mariadb-backup --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_1.0.err |
+  mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_1.0.err |
     { widen_pipe; exec pigz --stdout --processes 4; } 2>"$run_directory"/send_1.1.err |
     { widen_pipe; exec tee -- "$run_directory"/send_1.2.fifo; } 2>>"$run_directory"/send_1.2.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.3.err
