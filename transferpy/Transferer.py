@@ -1,6 +1,7 @@
 """The six steps of a transfer: ask, decide, do, check, publish, tell."""
 
 import logging
+import re
 import secrets
 import socket
 import time
@@ -46,6 +47,8 @@ _LATE_ERRORS: dict[str, type[TransferpyError]] = {
 }
 """Jobs of a target that come after its checks; the first that fails is the last that runs."""
 _SIGNALLED = 128
+_PROGRESS_LINE = re.compile(r"\[\d\d\] \d{4}-\d\d-\d\d [\d:]+ .*(Copying|Streaming|copied|Connecting|\.\.\.done)")
+"""What a backup tool says of each file that went well."""
 _LOST_PEER = ("Broken pipe", "Connection reset", "unexpected eof", "Connection refused")
 
 
@@ -103,11 +106,13 @@ class Transferer:
             broken = self._conversation.broken_replication()
             if broken:
                 logger.error("%s", broken)
+        logger.info(
+            "%d of %d target(s) succeeded in %.1f s%s",
+            *(statuses.count(0), len(statuses), time.monotonic() - began),
+            ", but replication is not known to run again" if broken else "",
+        )
         if broken:
             statuses[-1] = statuses[-1] or ReplicationError.exit_status
-        logger.info(
-            "%d of %d target(s) succeeded in %.1f s", *(statuses.count(0), len(statuses), time.monotonic() - began)
-        )
         return statuses
 
     # --- ask and decide
@@ -179,8 +184,8 @@ class Transferer:
                     with suppress(RemoteExecutionError):
                         self._remote.kill_job(host, job)
         for answers in facts.values():
-            for run in answers.finished:
-                log_finished(answers.host, run)
+            for run, replication in answers.finished:
+                log_finished(answers.host, run, replication=replication)
             for entry, text in answers.not_undone:
                 log_not_undone(answers.host, entry, text)
         return facts, silent
@@ -238,6 +243,8 @@ class _Copy:
         if last and self.plan.options.stop_slave:
             self.conversation.order(self.source_session, "resume")
         self._check()
+        if self.plan.options.prepare:
+            logger.info("%s: preparing the copy", self.target.final)
         if last:
             self.conversation.stop(self.source_session)  # it has said all that it had to say
         self.conversation.order(self.target_session, "publish")
@@ -333,8 +340,18 @@ class _Copy:
             )
         self._raise_stream_failure()
         took = max(time.monotonic() - began, 0.001)
-        rate = size(self.plan.facts.bytes / took)
-        logger.info("%s: received %s in %.1f s (%s/s)", self.target_session.host, _amount(self.plan), took, rate)
+        what, count = self._received()
+        rate = f" ({size(count / took)}/s)" if count else ""
+        logger.info("%s: received %s in %.1f s%s", self.target_session.host, what, took, rate)
+
+    def _received(self) -> tuple[str, int]:
+        """Return what has arrived, in words, and how many bytes that is, or 0 if nobody has counted them."""
+        if self.plan.options.transfer_type is TransferType.FILE:
+            return size(self.plan.facts.bytes), self.plan.facts.bytes
+        # Of a server's files only an estimate is known, of a tarball's none: what counts is what passed the network.
+        counted = self.target_session.seen.get("stream-digest")
+        digest = counted.fields["digest"] if counted else ""
+        return (f"a stream of {size(int(digest))}", int(digest)) if digest.isdecimal() else ("the stream", 0)
 
     def _has_ended(self) -> bool:
         return all(job in session.statuses for session, job, _ in self._jobs)
@@ -426,6 +443,9 @@ class _Copy:
             entries = self.target_session.seen["manifest"].fields["entries"]
             agreed = "checksums" if options.checksum else "names, kinds, owners and sizes"
             logger.info("%s: %s of %s entries agree with the source", self.target_session.host, agreed, entries)
+        if options.parallel_checksum or not is_file:
+            agreed = "checksum" if options.parallel_checksum else "size"
+            logger.info("%s: the %s of the stream agrees with the source", self.target_session.host, agreed)
 
     def _wait_for_checks(self, event: str, *sessions: Session) -> None:
         """Wait until each of ``sessions`` has sent that event, or the source says that it changed.
@@ -473,7 +493,7 @@ def _failed_checks(session: Session) -> Iterator[tuple[str, str]]:
 
 def _amount(plan: TransferPlan) -> str:
     is_server = plan.options.transfer_type is TransferType.XTRABACKUP
-    return ("a server of " if is_server else "") + size(plan.facts.bytes)
+    return ("a server of about " if is_server else "") + size(plan.facts.bytes)
 
 
 def size(number: float) -> str:
@@ -490,7 +510,7 @@ def _stage_failure(session: Session, job: str, stage: int | str, name: str, stat
     said = session.errors.get((job, str(stage)), "") or session.errors.get((job, "-"), "")
     # Behind what matters, the log of a backup tool has lines that do not.
     count = 8 if job in {"prepare", "backup"} or name in BACKUP_TOOLS else 3
-    lines = [line for line in said.splitlines() if line.strip()][-count:]
+    lines = [line for line in said.splitlines() if line.strip() and not _PROGRESS_LINE.match(line)][-count:]
     return f"{session.host}: {name} {end}" + (f": {'; '.join(lines)}" if lines else "")
 
 

@@ -41,6 +41,8 @@ _CHUNK = 1 << 16
 _UNKNOWN = "it is not known whether replication runs again; look there, and start it by hand if it does not"
 _STOPPED = "replication is stopped and does not start again, start it by hand: "
 _SIGNALLED = 128
+_START = "start_replication "
+"""How those entries of an undo list begin that start replication."""
 
 _ERRORS: dict[str, type[TransferpyError]] = {
     "port": FirewallError,
@@ -157,7 +159,7 @@ class Session:
                 entry, text = event.text("entry"), one_line(event.text("text"))
                 log_not_undone(self.host, entry, text)
             case "finished-dead-run":
-                log_finished(self.host, event.fields["run"])
+                log_finished(self.host, event.fields["run"], replication="replication" in event.fields)
 
     def _take_replication(self, event: Event) -> None:
         match event.name:
@@ -170,7 +172,7 @@ class Session:
                     logger.info("%s: replication stopped: %s connection(s)", self.host, event.fields["connections"])
                 else:
                     logger.info("%s: replication does not run, so there is nothing to stop", self.host)
-            case "undo-failed" if event.text("entry").startswith("start_replication"):
+            case "undo-failed" if event.text("entry").startswith(_START):
                 self.replication_error = _STOPPED + one_line(event.text("text"))
             case "finished-dead-run" if f"/run.{event.fields['run']}." in self.directory:
                 self.replication_error = ""
@@ -182,13 +184,19 @@ class Session:
                 logger.info("%s: another transfer needs replication stopped, and will start it again", self.host)
 
 
-def log_finished(host: str, run: str) -> None:
-    """Log that a host was cleaned of what a killed run had left there."""
-    logger.info("%s: undid what the run %s, which was killed, had left there", host, run)
+def log_finished(host: str, run: str, *, replication: bool) -> None:
+    """Log that a host was cleaned of what a run had left there; ``replication`` if that was stopped, too."""
+    logger.info("%s: undid what the run %s had left there", host, run)
+    if replication:
+        # Somebody may have stopped it on purpose since.
+        logger.warning("%s: replication, which that run had stopped, was started", host)
 
 
 def log_not_undone(host: str, entry: str, text: str) -> None:
     """Log that a host could not undo what an entry of an undo list says, and why."""
+    if entry.startswith(_START):
+        logger.warning("%s: replication does not start, the next run tries again: %s", host, text)
+        return
     logger.warning("%s: not undone, the next run tries again: %s: %s", host, entry, text)
 
 

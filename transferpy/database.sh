@@ -77,11 +77,21 @@ stop_replication() { # CLIENT ...: stops every connection that runs, for this se
   done
   exec {replication_lock}<&-
   replication_lock=
-  emit replication-stopped connections="$(find "$run_directory" -name 'undo.*.replication' -printf x | wc -c)"
+  # Of a connection that others had stopped, and that somebody has started since, there are two entries.
+  emit replication-stopped connections="$(distinct_connections)"
 }
 
 fail_to_ask() {
   fail replication "cannot ask whether replication runs: $(grep -v "^-*$" -- "$run_directory/ask.err")"
+}
+
+distinct_connections() { # how many connections this session is going to start
+  local file words
+  for file in "$run_directory"/undo.*.replication; do
+    [ -e "$file" ] || continue
+    eval "words=($(cat -- "$file"))"
+    printf '%s\0' "${words[3]}"
+  done | sort -zu | grep -zc ''
 }
 
 others_entries() { # SERVER DIRECTORY: sets the array entries to those for that server of all runs but that one

@@ -184,7 +184,7 @@ run_lives() { # DIRECTORY: whether the process that the run with that run direct
 }
 
 finish_dead_runs() { # undoes what sessions left that were killed before they could
-  local directory name mine
+  local directory name mine stopped
   process_start $$ || return 0
   mine=$$.$REPLY
   for directory in "$run_root"/run.*; do
@@ -202,9 +202,11 @@ finish_dead_runs() { # undoes what sessions left that were killed before they co
     # All of the copy had its place when the session was killed, and by now it may be a running server's.
     [ ! -e "$directory/complete" ] || rm -f -- "$directory"/undo.*.publish
     rm -f -- "$directory/key.pem"
+    stopped=''
+    ! compgen -G "$directory/undo.*.replication" >/dev/null || stopped=' replication=started'
     if undo "$directory"; then
       remove_run_directory "$directory"
-      emit finished-dead-run run="$name"
+      emit finished-dead-run run="$name$stopped"
     fi
   done
 }

@@ -209,6 +209,8 @@ def split_word(word: str) -> Location:
     colon = stripped.find(":", brackets)
     if colon < 0:
         raise UsageError(f"{word!r} is no HOST:PATH: it has no colon between a host and a path")
+    if _is_ipv6(stripped.partition(":/")[0]):
+        raise UsageError(f"{word!r} is no HOST:PATH: an IPv6 address stands in brackets, as in [2001:db8::1]:/srv")
     try:
         return Location(host=stripped[:colon].strip(" \t"), path=stripped[colon + 1 :].strip(" \t"))
     except UsageError as error:

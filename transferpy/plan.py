@@ -150,10 +150,10 @@ class _Planner(Situation):
     def _stream(self) -> str:
         words = ["gzip" if self._compresses else "not compressed"]
         words.append("TLS 1.3" if self.options.encrypt else "not encrypted")
-        if self.options.checksum:
-            words.append("checksum of every file")
-        else:
-            words.append("checksum of the stream" if self.options.parallel_checksum else "no checksum of files")
+        if self.options.parallel_checksum:
+            words.append("checksum of the stream")
+        elif self.options.transfer_type is TransferType.FILE:
+            words.append("checksum of every file" if self.options.checksum else "no checksum of files")
         return ", ".join(words)
 
     def _notes(self) -> list[str]:

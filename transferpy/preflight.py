@@ -155,7 +155,7 @@ class HostFacts:
         backup_versions: what each backup tool says of its version.
         routes: by the target's index, how the source reaches it.
         targets: by the target's index, what stands at its path.
-        finished: the dead runs that the preflight cleaned up behind.
+        finished: the dead runs that the preflight cleaned up behind, and of each whether it had stopped replication.
         unknown_owner: the user or group of the owner asked for that the host does not know, else empty.
         not_undone: what it could not undo of dead runs: an entry of their undo lists each, and why.
     """
@@ -171,7 +171,7 @@ class HostFacts:
     source: SourceFacts | None = None
     routes: Mapping[int, RouteFacts] = field(default_factory=dict)
     targets: Mapping[int, TargetFacts] = field(default_factory=dict)
-    finished: tuple[str, ...] = ()
+    finished: tuple[tuple[str, bool], ...] = ()
     not_undone: tuple[tuple[str, str], ...] = ()
     unknown_owner: str = ""
     memory: int = 0
@@ -285,7 +285,9 @@ def _facts(host: str, by_name: Mapping[str, Sequence[Event]]) -> HostFacts:
         magic=_magic(by_name["magic"][0]) if "magic" in by_name else (b"", b""),
         database=_database(by_name["database"][0]) if "database" in by_name else None,
         backup_versions={event.fields["tool"]: event.text("version") for event in by_name.get("backup", ())},
-        finished=tuple(event.fields["run"] for event in by_name.get("finished-dead-run", ())),
+        finished=tuple(
+            (event.fields["run"], "replication" in event.fields) for event in by_name.get("finished-dead-run", ())
+        ),
         unknown_owner=by_name["owner"][0].fields["unknown"] if "owner" in by_name else "",
         not_undone=tuple(
             (event.text("entry"), one_line(event.text("text"))) for event in by_name.get("undo-failed", ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from contextlib import ExitStack, contextmanager
 from subprocess import DEVNULL
@@ -259,6 +260,20 @@ def test_a_stop_that_is_not_allowed_is_an_error_of_its_own(fleet: Fleet) -> None
     assert_unchanged(fleet, before)
 
 
+def test_the_privileges_that_the_readme_names_are_enough(fleet: Fleet) -> None:
+    named = re.search(r"GRANT (.+) ON \*\.\* TO", (CHECKOUT / "README.md").read_text())
+    assert named
+    fleet.primary.execute(
+        f"CREATE USER dumper@localhost IDENTIFIED BY 'dumping'; GRANT {named[1]} ON *.* TO dumper@localhost"
+    )
+    assert fleet.replica.has_caught_up(fleet.primary)
+    fleet["db2"].run("printf '[client]\\nuser = dumper\\npassword = dumping\\n' >/srv/dumper.cnf")
+    before = fleet.replica.counted("stop_slave")
+    transfer(fleet.lab, *BACKUP, "--defaults-file", "/srv/dumper.cnf", SOURCE, TARGET, check=True)
+    fleet.primary.execute("DROP USER dumper@localhost")
+    assert fleet.replica.counted("stop_slave") == before + 1
+
+
 def test_a_start_that_is_refused_is_an_error_of_its_own_and_made_up_for_by_the_next_run(fleet: Fleet) -> None:
     with wrapped(fleet["db2"], "mariadb-backup", backing_up("real \"$@\"; mariadb -e 'RESET SLAVE ALL'")):
         result = transfer(fleet.lab, *BACKUP, SOURCE, TARGET)
@@ -267,10 +282,10 @@ def test_a_start_that_is_refused_is_an_error_of_its_own_and_made_up_for_by_the_n
         "START SLAVE '' IO_THREAD, SQL_THREAD; ERROR 1200 (HY000) at line 1: Misconfigured slave: MASTER_HOST was not"
     )
     assert f"ERROR db2: replication is stopped and does not start again, start it by hand: {words}" in result.stderr
-    assert "not undone, the next run tries again: start_replication" in result.stderr
+    assert "db2: replication does not start, the next run tries again: START SLAVE" in result.stderr
     again = transfer(fleet.lab, "db2:/srv/none", "db3:/srv")
     assert again.status == 4
-    assert "WARNING db2: not undone, the next run tries again: start_replication" in again.stderr
+    assert "WARNING db2: replication does not start, the next run tries again: START SLAVE" in again.stderr
     assert fleet.replica.replication() == {}
     fleet.replica.follow(fleet.primary)
     fleet.replica.execute("STOP SLAVE")
@@ -378,6 +393,7 @@ def test_the_next_run_starts_replication_when_run_and_session_are_killed(fleet: 
         result = transfer(fleet.lab, "db2:/srv/none", "db3:/srv")
         assert result.status == 4
         assert "INFO  db2: undid what the run source." in result.stderr
+        assert "WARNING db2: replication, which that run had stopped, was started\n" in result.stderr
         assert fleet.replica.replication() == {"": RUNNING}
     # What is left on the target is finished in the same way.
     transfer(fleet.lab, "db3:/srv/none", "db3:/srv")

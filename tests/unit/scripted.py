@@ -162,7 +162,9 @@ def run_of(script: str) -> str:
 
 def answer(facts: HostFacts, *, owner: bool = False) -> list[str]:
     """Return the events that a preflight prints for ``facts``; ``owner`` if it was asked whether it knows one."""
-    lines = [f"finished-dead-run run={run}" for run in facts.finished]
+    lines = [
+        f"finished-dead-run run={run}{' replication=started' * replication}" for run, replication in facts.finished
+    ]
     lines += [f"undo-failed entry={encoded(entry)} text={encoded(text)}" for entry, text in facts.not_undone]
     lines.append(
         f"host uid={facts.uid} cores={facts.cores} memory={facts.memory} run={facts.run or 1 << 40} boot={facts.boot}"

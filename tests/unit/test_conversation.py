@@ -189,7 +189,7 @@ class TestEnding:
         )
         made.wait(until=lambda: session.outcome is not None)
         made.end(session)
-        assert caplog.messages == ["db1: undid what the run source.r1, which was killed, had left there"]
+        assert caplog.messages == ["db1: undid what the run source.r1 had left there"]
 
     def test_a_clean_up_that_fails_is_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
         runs = {("db1", "finish_dead_runs"): CommandResult(host="db1", returncode=141, output="")}

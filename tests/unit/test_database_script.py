@@ -279,7 +279,10 @@ class TestStarting:
             session.process.wait(TIMEOUT)
             assert {connection.sql for connection in server.connections} == {"No"}
             (finished,) = events(on_host_with_database(tmp_path, "finish_dead_runs"))
-        assert (finished.name, finished.fields) == ("finished-dead-run", {"run": f"source.{RUN}"})
+        assert (finished.name, finished.fields) == (
+            "finished-dead-run",
+            {"run": f"source.{RUN}", "replication": "started"},
+        )
         assert server.connections == [*SEVERAL]
         assert not (tmp_path / "run").exists()
 

@@ -80,7 +80,7 @@ FACTS = HostFacts(
         ),
         1: TargetFacts(state=TargetState.MISSING),
     },
-    finished=("target.fedcba",),
+    finished=(("target.fedcba", False),),
     memory=8_000_000_000,
     run=90_000_000,
 )

@@ -191,9 +191,9 @@ class TestBeforeTheFirstTarget:
 
     def test_what_dead_runs_left_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
         remote = fleet(source_session(), target_session())
-        remote.preflights = {**remote.preflights, "db2": answer(target_host(finished=("target.r7",)))}
+        remote.preflights = {**remote.preflights, "db2": answer(target_host(finished=(("target.r7", False),)))}
         assert transferer(remote).run() == [0]
-        assert "db2: undid what the run target.r7, which was killed, had left there" in caplog.messages
+        assert "db2: undid what the run target.r7 had left there" in caplog.messages
 
     def test_the_source_is_told_the_addresses_that_are_known_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def known(host: str, *_arguments: object, **_options: object) -> list[tuple[object, ...]]:
@@ -575,4 +575,4 @@ class TestEnd:
         target = target_session(peer=("listening port=4400", "stages job=receive statuses=0,0,2"), kill=killed)
         runs = {("db2", "\nfinish_dead_runs"): ["@transferpy RUN finished-dead-run run=target.r1"]}
         assert transferer(fleet(source_session(), target, runs=runs)).run() == [6]
-        assert "db2: undid what the run target.r1, which was killed, had left there" in caplog.messages
+        assert "db2: undid what the run target.r1 had left there" in caplog.messages

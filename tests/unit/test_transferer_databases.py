@@ -89,7 +89,7 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
 
 
-STREAM = "not compressed, TLS 1.3, no checksum of files"
+STREAM = "not compressed, TLS 1.3"
 SEND = "send {} 198.18.0.2 4400 c2"
 
 
@@ -99,10 +99,11 @@ class TestReplication:
         assert back_up(source, target, compress=False) == [0]
         assert (source.told, target.told) == ([SEND.format(0), "resume", "stop"], ["peer c1", "publish"])
         assert [message.partition(" in ")[0] for message in caplog.messages] == [
-            f"db1:/run/mysqld/mysqld.sock: a server of 5 MB, to db2:/srv/y ({STREAM})",
+            f"db1:/run/mysqld/mysqld.sock: a server of about 5 MB, to db2:/srv/y ({STREAM})",
             "db2: port 4400 listens for db1",
             "db1: replication stopped: 2 connection(s)",
-            "db2: received a server of 5 MB",
+            "db2: received a stream of 4.71 kB",
+            "db2: the size of the stream agrees with the source",
             "db1: replication runs as before",
             "db2:/srv/y: binary log file, position and GTID: db2-bin.000007 342 0-1-105",
             "db2:/srv/y: as its source replicates: CHANGE MASTER TO MASTER_LOG_POS=4471;",
@@ -200,7 +201,15 @@ class TestReplication:
     def test_what_an_earlier_run_could_not_start_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
         fleet = remote(database_host(not_undone=((ENTRY, "ERROR 1200"),)), source_session(), target_session())
         Transferer("db1", "/run/mysqld/mysqld.sock", ["db2"], ["/srv/y"], {"type": "xtrabackup"}, remote=fleet).run()
-        assert f"db1: not undone, the next run tries again: {ENTRY}: ERROR 1200" in caplog.messages
+        assert "db1: replication does not start, the next run tries again: ERROR 1200" in caplog.messages
+
+    def test_one_that_an_earlier_run_had_stopped_is_not_started_without_a_word(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        fleet = remote(database_host(finished=(("source.r7", True),)), source_session(), target_session())
+        Transferer("db1", "/run/mysqld/mysqld.sock", ["db2"], ["/srv/y"], {"type": "xtrabackup"}, remote=fleet).run()
+        warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        assert warnings[0] == "db1: replication, which that run had stopped, was started"
 
 
 class TestCopy:
@@ -291,7 +300,8 @@ class TestTarball:
         assert [message.partition(" in ")[0] for message in caplog.messages] == [
             f"db1:/srv/backups/sqldata.tar: 1 file(s), 4 MB, to db2:/srv/y ({STREAM})",
             "db2: port 4400 listens for db1",
-            "db2: received 4 MB",
+            "db2: received a stream of 4.71 kB",
+            "db2: the size of the stream agrees with the source",
             "db2:/srv/y: complete",
             "1 of 1 target(s) succeeded",
         ]
