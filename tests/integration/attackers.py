@@ -125,7 +125,10 @@ class Stranger:
 
     def end(self) -> str:
         """All that it has to say at its end: how it ended, and how many bytes it got."""
-        return str(self._process.communicate(timeout=60)[0].decode())
+        assert self._process.stdout
+        said: bytes = self._process.stdout.read()  # and not communicate: what follows the first line may be read by now
+        self._process.wait()
+        return said.decode()
 
 
 @contextmanager
