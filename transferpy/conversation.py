@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import queue
+import re
 import tempfile
 import time
 import zlib
@@ -24,7 +25,7 @@ from transferpy.Exceptions import (
     VerificationError,
 )
 from transferpy.RemoteExecution.interface import CommandResult, Job, Outcome, RemoteExecution
-from transferpy.session import Event, finish_dead_runs_script, list_script, one_line, parse_event
+from transferpy.session import Event, finish_dead_runs_script, list_script, one_line, parse_event, whole
 
 logger = logging.getLogger(__name__)
 
@@ -137,12 +138,11 @@ class Session:
             self.error = RemoteExecutionError(f"{self.host}: the session sent nonsense: {event.name} {words[:200]}")
 
     def _take(self, event: Event) -> None:
-        if not event.fields.keys() >= _FIELDS.get(event.name, set()):
-            raise ValueError(f"not all fields of {event.name}")
+        _check_fields(event)
         self._take_replication(event)
         match event.name:
             case "progress":
-                moved = int(event.fields.get("bytes", "0"))
+                moved = whole(event.fields.get("bytes", "0"))
                 if moved > self.bytes:
                     self.moved = self.heard
                 self.bytes = max(moved, self.bytes)
@@ -182,6 +182,14 @@ class Session:
             case "replication-left":
                 self.replication_error = ""
                 logger.info("%s: another transfer needs replication stopped, and will start it again", self.host)
+
+
+def _check_fields(event: Event) -> None:
+    if not event.fields.keys() >= _FIELDS.get(event.name, set()):
+        raise ValueError(f"not all fields of {event.name}")
+    # The port goes to the other host, into an address of socat, and that can name a command to run.
+    if event.name == "listening" and not re.fullmatch("[0-9]{1,5}", event.fields["port"]):
+        raise ValueError("no port")
 
 
 def log_finished(host: str, run: str, *, replication: bool) -> None:

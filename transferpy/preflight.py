@@ -9,7 +9,7 @@ from importlib import resources
 
 from transferpy.commands import Command, render_assignment, render_command
 from transferpy.MariaDB import BACKUP_TOOLS, CLIENTS, UNPACK_TOOLS
-from transferpy.session import Event, decode, one_line, parse_event
+from transferpy.session import Event, decode, one_line, parse_event, whole
 
 # Beside what every Debian system has (coreutils, findutils, gzip, util-linux, libc-bin).
 TOOLS = (
@@ -257,6 +257,7 @@ def parse_facts(host: str, run_id: str, questions: Questions, lines: Iterable[st
     complete = (
         "asked" in by_name
         and (facts.source is not None) == (questions.source_path is not None)
+        and (facts.source is None or _is_name(facts.source.name, questions))
         and (facts.database is not None) == bool(questions.database)
         and ("owner" in by_name) == bool(questions.owner)
         and facts.targets.keys() == {index for index, _, _ in questions.targets}
@@ -270,18 +271,18 @@ def _facts(host: str, by_name: Mapping[str, Sequence[Event]]) -> HostFacts:
     general = by_name["host"][0].fields
     return HostFacts(
         host=host,
-        uid=int(general["uid"]),
-        cores=int(general["cores"]),
+        uid=whole(general["uid"]),
+        cores=whole(general["cores"]),
         boot=general["boot"],
         tools=frozenset(_words(general["tools"])),
-        listening=frozenset(int(port) for port in _words(general["listening"])),
+        listening=frozenset(whole(port) for port in _words(general["listening"])),
         netcats={event.fields["name"]: decode(event.fields["help"]) for event in by_name.get("netcat", ())},
         firewalls={event.fields["tool"]: decode(event.fields["rules"]) for event in by_name.get("firewall", ())},
         source=_source(by_name["source"][0]) if "source" in by_name else None,
-        routes={int(event.fields["index"]): _route(event) for event in by_name.get("route", ())},
-        targets={int(event.fields["index"]): _target(event) for event in by_name.get("target", ())},
-        memory=int(general["memory"]),
-        run=int(general["run"]),
+        routes={whole(event.fields["index"]): _route(event) for event in by_name.get("route", ())},
+        targets={whole(event.fields["index"]): _target(event) for event in by_name.get("target", ())},
+        memory=whole(general["memory"]),
+        run=whole(general["run"]),
         magic=_magic(by_name["magic"][0]) if "magic" in by_name else (b"", b""),
         database=_database(by_name["database"][0]) if "database" in by_name else None,
         backup_versions={event.fields["tool"]: event.text("version") for event in by_name.get("backup", ())},
@@ -295,20 +296,29 @@ def _facts(host: str, by_name: Mapping[str, Sequence[Event]]) -> HostFacts:
     )
 
 
+def _is_name(name: str, questions: Questions) -> bool:
+    """Whether a copy called so cannot be anything but what arrives: targets move it, and give it to its owner."""
+    # Of a tarball they do not learn the name.
+    return "/" not in name and (name not in {".", ".."} or questions.magic)
+
+
 def _words(text: str) -> Sequence[str]:
     return text.split(",") if text else ()
 
 
 def _route(event: Event) -> RouteFacts:
     address, source = event.fields["address"], event.fields["source"]
-    ipaddress.ip_address(address)
-    ipaddress.ip_address(source)
+    for text in (address, source):
+        # What follows a percent sign in an IPv6 address may be anything, and this goes to the other host.
+        if "%" in text:
+            raise ValueError(f"{text} is an address of one link only")
+        ipaddress.ip_address(text)
     return RouteFacts(address=address, source=source)
 
 
 def _source(event: Event) -> SourceFacts:
     totals = ("disk", "inodes", "files", "bytes", "sockets") if event.fields["kind"] else ()
-    numbers = {name: int(event.fields[name]) for name in totals}
+    numbers = {name: whole(event.fields[name]) for name in totals}
     return SourceFacts(
         directory=decode(event.fields["directory"]),
         name=decode(event.fields["name"]),
@@ -331,8 +341,8 @@ def _database(event: Event) -> DatabaseFacts:
         state=state,
         version=decode(event.fields["version"]),
         datadir=decode(event.fields["datadir"]),
-        disk=int(event.fields["disk"]),
-        inodes=int(event.fields["inodes"]),
+        disk=whole(event.fields["disk"]),
+        inodes=whole(event.fields["inodes"]),
     )
 
 
@@ -348,8 +358,8 @@ def _target(event: Event) -> TargetFacts:
         ancestors=tuple(_words(fields["ancestors"])),
         taken=fields["final"] != "",
         final_identity=fields["final"],
-        free=int(fields["free"]),
+        free=whole(fields["free"]),
         empty=fields["content"] == "",
         leftovers=tuple(_words(fields["leftovers"])),
-        inodes=None if total == "0" else int(free_inodes),
+        inodes=None if total == "0" else whole(free_inodes),
     )

@@ -256,7 +256,7 @@ class Problems(Situation):
         for together in sharing.values():
             location, target = together[0]
             needed = (self.source.disk + _SLACK_BYTES) * len(together)
-            inodes = (self.source.inodes + 1) * len(together)
+            inodes = (self.source.inodes + 2) * len(together)
             if needed > target.free:
                 yield f"{location}: {needed:,} bytes are needed, but only {target.free:,} are free"
             if target.inodes is not None and inodes > target.inodes:

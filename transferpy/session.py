@@ -47,6 +47,14 @@ def decode(value: str) -> str:
         return ""
 
 
+def whole(text: str) -> int:
+    """Return the number that a script sent; a ValueError for what is none, or more than any host can count."""
+    number = int(text)
+    if not 0 <= number < 1 << 64:
+        raise ValueError(f"not a number of anything: {text[:20]}")
+    return number
+
+
 def one_line(text: str) -> str:
     """Return the lines of what a program said as one, without those that are blank or ruled."""
     return "; ".join(line.strip() for line in text.splitlines() if line.strip(" -"))

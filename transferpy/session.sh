@@ -133,7 +133,7 @@ beat() { # says how far the stream is; with nobody to hear it, the session ends 
     done <"/proc/$child/io"
   done 2>/dev/null
   # Each listener closes its port when it has accepted; the connection itself may be over again by now.
-  if [ "$connected" = no ] && ! is_listening; then
+  if [ "$connected" = no ] && ! is_listening_itself; then
     connected=yes
     emit connected
   fi
@@ -211,6 +211,13 @@ is_listening() { # whether something listens on the port
   [[ " ${ports[*]} " == *" $port "* ]]
 }
 
+is_listening_itself() { # whether something of this user's listens there: another user may have been faster
+  local hex
+  printf -v hex %04X "$port"
+  # Local address, remote address, state (listening), queues, timer, retransmissions, user.
+  grep -Eqs ": [0-9A-F]+:$hex [0-9A-F:]+ 0A [0-9A-F:]+ [0-9A-F:]+ [0-9A-F]+ +$EUID " /proc/net/tcp /proc/net/tcp6
+}
+
 take_port() { # PORT: locks it among the runs of this host; fails if another has it
   local file=$run_root/port.$1
   exec {port_lock}>>"$file" || return
@@ -255,7 +262,7 @@ reserve_port() { # WANTED: a port, or 0 for a free one; sets port
 }
 
 await_listening() { # JOB: waits until its listener can be seen
-  until is_listening; do
+  until is_listening_itself; do
     [ -z "${ended[$1]-}" ] || return 1
     watch 0.02
   done
@@ -484,7 +491,9 @@ make_staging() { # and enters it: the directory that was made, whatever has its 
   mkdir -m 700 -- "$staging_name" && cd -P -- "$staging_name" || return
   # Whoever may write in the target may have put a link in its place, which would lead all that follows elsewhere.
   [ .. -ef "/proc/self/fd/$target/." ] && [ -O . ] && [[ $(stat -c %a .) == *700 ]] &&
-    [ -z "$(find . -mindepth 1 -printf x -quit)" ]
+    [ -z "$(find . -mindepth 1 -printf x -quit)" ] &&
+    # One more, that nobody else can get at: what arrives may bring another owner and mode for the directory it lands in.
+    mkdir -m 700 content && cd content || return
 }
 
 receive_stream() {

@@ -97,6 +97,12 @@ class TestEvents:
         session = said("replication-stopped")
         assert str(session.error) == "db1: the session sent nonsense: replication-stopped "
 
+    @pytest.mark.parametrize("port", ["", "4400!!SYSTEM:reboot", "4400,verify=0", "-1", "444444", "x"])
+    def test_a_port_that_is_none_is_nonsense_and_never_gets_to_the_other_host(self, port: str) -> None:
+        session = said(f"listening port={port}")
+        assert str(session.error) == f"db1: the session sent nonsense: listening port={port}"
+        assert "listening" not in session.seen
+
     def test_only_ends_that_say_so_left_nothing(self) -> None:
         assert said("end status=0 undone=yes").undone
         assert not said("end status=0 undone=no").undone

@@ -14,7 +14,7 @@ import pytest
 from bash import run_bash
 from runbooks import Typed, runbooks
 
-from transferpy import transfer
+from transferpy import Transferer, conversation, transfer
 from transferpy.options import OPTION_NAMES, TransferOptions
 
 if TYPE_CHECKING:
@@ -228,6 +228,45 @@ def test_a_transfer_in_a_runbook_is_a_command_line_that_is_understood(
 
 def test_the_runbooks_have_transfers() -> None:
     assert len(TRANSFERS) == 3
+
+
+# --- security
+
+SECURITY = (ROOT / "docs/security.rst").read_text()
+TESTS = "".join(path.read_text() for path in sorted((ROOT / "tests").rglob("test_*.py")))
+
+
+@pytest.mark.parametrize("test", sorted(set(re.findall(r"``(test_\w+)``", SECURITY))))
+def test_a_test_that_the_page_on_security_names_exists(test: str) -> None:
+    assert re.search(rf"^ *def {test}\(", TESTS, re.MULTILINE)
+
+
+def rows_of_lists(text: str) -> list[str]:
+    """Return the rows of the list tables in a text, without their heads."""
+    tables = re.findall(r"^\.\. list-table::.*\n((?:   .*\n|\n)+)", text, re.MULTILINE)
+    return [row for table in tables for row in table.split("\n   * - ")[2:]]
+
+
+def test_every_attack_and_fault_on_the_page_names_a_test() -> None:
+    listed = rows_of_lists(SECURITY.partition("\nAttacks\n")[2])
+    assert len(listed) > 20
+    assert [row for row in listed if not re.search(r"``test_\w+``", row)] == []
+
+
+TIMES = {
+    "--connect-timeout": f"{TransferOptions.connect_timeout} seconds",
+    "--idle-timeout": f"{TransferOptions.idle_timeout} seconds",
+    "a sign of life": f"{conversation._SILENCE:.0f} seconds",
+    "is ready, or listens": f"{Transferer._READY_TIME:.0f} seconds",
+    "the other end's reason": f"{Transferer._OTHER_END_TIME:.0f} seconds",
+    "the end of a clean-up": f"{conversation._CLEAN_UP_TIME:.0f} seconds",
+}
+
+
+@pytest.mark.parametrize("what", TIMES)
+def test_the_table_of_time_outs_has_those_of_the_program(what: str) -> None:
+    (row,) = (row for row in rows_of_lists(SECURITY.partition("\nWho is trusted")[0]) if what in row)
+    assert TIMES[what] in row
 
 
 # --- architecture

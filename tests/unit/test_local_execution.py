@@ -181,6 +181,21 @@ def test_another_jobs_processes_stay_alive(execution: LocalExecution) -> None:
     execution.kill_job(HOST, other)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be another user")
+def test_another_users_process_with_the_name_of_a_job_stays_alive(execution: LocalExecution) -> None:
+    job = execution.start_job(HOST, "echo ready; sleep 1000")
+    wait_until(lambda: "ready" in job.result.output)
+    posing = subprocess.Popen(
+        ["/bin/sleep", "1000"], user="nobody", env={"TRANSFERPY_JOB": job.identifier}, start_new_session=True
+    )
+    try:
+        execution.kill_job(HOST, job)
+        assert posing.poll() is None
+    finally:
+        posing.kill()
+        posing.wait()
+
+
 def test_a_run_that_takes_too_long_is_ended(execution: LocalExecution, tmp_path: Path) -> None:
     with pytest.raises(RemoteExecutionError, match="did not end within"):
         execution.run(HOST, f"trap 'touch {tmp_path}/clean; exit' TERM; sleep 1000 & wait", timeout=0.3)

@@ -60,7 +60,7 @@ class TestRefusal:
                 "db1:/srv/x: cannot be read: find: '/srv/x/a': Input/output error",
             ),
             ({"disk": 8_951_425}, "db2:/srv/y: 10,000,001 bytes are needed, but only 10,000,000 are free"),
-            ({"inodes": 1000}, "db2:/srv/y: 1,001 inodes are needed, but only 1,000 are free"),
+            ({"inodes": 1000}, "db2:/srv/y: 1,002 inodes are needed, but only 1,000 are free"),
         ],
     )
     def test_a_source_that_cannot_be_copied(self, facts: dict[str, Any], expected: str) -> None:

@@ -69,7 +69,7 @@ class TestServer:
             ),
             # what the server holds, and not what the socket does
             ({"disk": 8_951_425}, ["db2:/srv/y: 10,000,001 bytes are needed, but only 10,000,000 are free"]),
-            ({"inodes": 1000}, ["db2:/srv/y: 1,001 inodes are needed, but only 1,000 are free"]),
+            ({"inodes": 1000}, ["db2:/srv/y: 1,002 inodes are needed, but only 1,000 are free"]),
         ],
     )
     def test_a_server_that_cannot_be_copied(self, changes: dict[str, Any], expected: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 from bash import run_bash
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 def run_in_session(directory: Path, script: str) -> str:
     """Return what ``script`` prints, with the functions of a session and its fifo, but no session begun."""
+    directory.mkdir(exist_ok=True)
     start = f"run_id=x job=y cores=2 watched=tar; run_directory={directory}; mkfifo {directory}/control"
     text = "\n".join(
         (
@@ -41,17 +43,34 @@ def test_a_line_that_a_time_out_cuts_in_two_is_put_together_again(tmp_path: Path
 def test_a_listener_that_takes_a_moment_is_waited_for(tmp_path: Path) -> None:
     script = """
         port=4400 looks=0
-        is_listening() { ((++looks == 3)); }
+        is_listening_itself() { ((++looks == 3)); }
         beat() { :; }
         await_listening receive; echo "status $? after $looks looks"
     """
     assert run_in_session(tmp_path, script) == "status 0 after 3 looks\n"
 
 
+def test_only_a_listener_of_this_user_on_that_port_is_a_listener(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as ours:
+        port = ours.getsockname()[1]
+        script = f"""
+            port={port}
+            is_listening_itself; echo "status $?"
+            EUID_OF_ANOTHER=$((EUID + 1))
+            eval "$(declare -f is_listening_itself | sed s/EUID/EUID_OF_ANOTHER/)"
+            is_listening_itself; echo "status $?"
+        """
+        assert run_in_session(tmp_path, script) == "status 0\nstatus 1\n"
+        with socket.create_connection(("127.0.0.1", port)):
+            ours.close()
+            # The connection is still there, and has the port.
+            assert run_in_session(tmp_path / "again", script).startswith("status 1\n")
+
+
 def test_a_listener_that_ended_is_not_waited_for(tmp_path: Path) -> None:
     script = """
         port=4400
-        is_listening() { false; }
+        is_listening_itself() { false; }
         ended[receive]=1
         await_listening receive; echo "status $?"
     """
@@ -96,7 +115,7 @@ def staging(directory: Path, meanwhile: str) -> str:
 
 
 def test_a_staging_directory_is_made_and_entered(tmp_path: Path) -> None:
-    assert staging(tmp_path, ":") == f"status 0 in {tmp_path}/target/.staging\n"
+    assert staging(tmp_path, ":") == f"status 0 in {tmp_path}/target/.staging/content\n"
 
 
 def test_a_link_that_takes_the_place_of_the_staging_directory_leads_nowhere(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ _SEARCH_TIME = 5.0
 """The same for a job that most likely never began: nobody shall wait longer for a host that cannot be reached."""
 
 # The killer finds the job's processes by the identifier in an argument list or environment, and their descendants. It
-# must not carry the identifier in either itself. A process ID counts only together with the start time of the process.
+# must not carry the identifier in either itself; other users, who can read it there, may have given it to their own
+# processes. A process ID counts only together with the start time of the process.
 _KILLER = r"""
 declare -A births=()
 birth_of() {
@@ -36,7 +37,7 @@ add() { birth_of "$1" && births[$1]=$birth; }
 look() {
   local pid parent found=1
   for pid in "${!births[@]}"; do lives "$pid" || unset "births[$pid]"; done
-  while IFS=/ read -r _ _ pid _; do add "$pid"; done < <(
+  while IFS=/ read -r _ _ pid _; do [[ ! -O /proc/$pid ]] || add "$pid"; done < <(
     grep -lszxF -f - /proc/[0-9]*/cmdline <<<"$identifier"
     grep -lszxF -f - /proc/[0-9]*/environ <<<"$variable=$identifier")
   while ((found)); do

@@ -1,0 +1,174 @@
+"""Who attacks a run: a listener on the wire, strangers on the network, and a user without rights on a host."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import re
+import subprocess
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+
+from helpers import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lab import Host, Lab
+
+_SNIFFER = """
+import select, socket, sys
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+wire.setsockopt(socket.SOL_SOCKET, 33, 256 << 20)  # SO_RCVBUFFORCE
+print("listening", flush=True)
+heard, marks = 0, 0
+while True:
+    ready = select.select([wire, sys.stdin], [], [])[0]
+    if wire in ready:
+        packet = wire.recv(1 << 17)
+        heard += len(packet)
+        marks += packet.count(sys.argv[1].encode())
+    elif ready:
+        break
+print(heard, marks)
+"""
+_STRANGER = """
+import socket, ssl, sys
+address, port, source, manner, *pair = sys.argv[1:]
+tar = sys.stdin.buffer.read()
+try:
+    link = socket.create_connection((address, int(port)), timeout=2)
+except OSError as error:
+    print("refused", error, flush=True)
+    sys.exit()
+print("connected", flush=True)
+got = b""
+try:
+    if manner == "tls":
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        if pair:
+            context.load_cert_chain(*pair)
+        link = context.wrap_socket(link)
+    if manner != "silent":
+        link.sendall(tar)
+        if manner == "tar":
+            link.shutdown(socket.SHUT_WR)
+    link.settimeout(20)
+    while data := link.recv(65536):
+        got += data
+except (OSError, ValueError) as error:  # the second where the connection was over before it began
+    print("ended", error, flush=True)
+print("got", len(got), flush=True)
+"""
+_LISTENER = """
+import socket, sys
+family = socket.AF_INET6 if sys.argv[2] == "6" else socket.AF_INET
+with socket.socket(family) as squatter:
+    if family == socket.AF_INET6:
+        squatter.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    squatter.bind(("", int(sys.argv[1])))
+    squatter.listen()
+    print("listening", flush=True)
+    squatter.settimeout(60)
+    link, _ = squatter.accept()
+    got = link.recv(1 << 16)
+    print("got", len(got), flush=True)
+"""
+NOBODY = ("setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "--")
+"""Runs a command as somebody who has no rights."""
+
+
+def as_nobody(host: Host, script: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a bash script as a user without rights."""
+    return host.run([*NOBODY, "bash", "-c", script], check=False)
+
+
+class Wire:
+    """Everything that passes the switch of a lab, while the context lasts.
+
+    Attributes:
+        heard: how many bytes that were.
+        marks: how often a text was seen in it.
+    """
+
+    heard = marks = 0
+
+    def __init__(self, lab: Lab, text: str) -> None:
+        self._argv = ["nsenter", "--target", str(lab.state.switch), "--net", "--", "python3", "-c", _SNIFFER, text]
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout
+        assert self._process.stdout.readline() == "listening\n"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        said = self._process.communicate(timeout=60)[0]
+        self.heard, self.marks = map(int, said.split())
+
+
+class Stranger:
+    """Connects to a port from a host: ``tls`` with or without a key pair, ``tar`` in the open, ``silent``."""
+
+    def __init__(self, host: Host, address: str, port: int, manner: str, *pair: str, payload: bytes = b"") -> None:
+        argv = ["python3", "-c", _STRANGER, address, str(port), host.ipv4, manner, *pair]
+        self._process = host.popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(payload)
+        self._process.stdin.close()
+        self._process.stdin = None
+        self.began = self._process.stdout.readline().decode().split()[0]
+        """Whether it was connected or refused."""
+
+    def end(self) -> str:
+        """All that it has to say at its end: how it ended, and how many bytes it got."""
+        assert self._process.stdout
+        said: bytes = self._process.stdout.read()  # and not communicate: what follows the first line may be read by now
+        self._process.wait()
+        return said.decode()
+
+
+@contextmanager
+def squatter(host: Host, port: int, version: int = 4) -> Iterator[subprocess.Popen[bytes]]:
+    """A user without rights listens on a port of a host; says how much it got, if anybody connects."""
+    argv = [*NOBODY, "python3", "-c", _LISTENER, str(port), str(version)]
+    with host.popen(argv, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"listening\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def port_of(target: Host) -> int:
+    """The port that a run has reserved on a target, as soon as it has."""
+    found: list[str] = []
+
+    def look() -> bool:
+        found[:] = re.findall(r"port\.(\d+)", target.sh("ls /run/transferpy; true"))
+        return bool(found)
+
+    assert eventually(look)
+    return int(found[0])
+
+
+def run_of(target: Host) -> str:
+    """The run that has a session on a target, as soon as one has."""
+    assert eventually(lambda: "run.target." in target.sh("ls /run/transferpy; true"))
+    return target.sh("cd /run/transferpy && ls -d run.target.*").split(".")[2]
+
+
+def processes(lab: Lab) -> str:
+    """Argument lists and environments of all processes on all hosts, and in them the scripts that are packed."""
+    everything = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'; true"
+    return unpacked("\n".join(host.sh(everything) for host in lab))
+
+
+def unpacked(text: str) -> str:
+    """A text, and behind it the scripts that are packed in it."""
+    packed = set(re.findall(r"<<<([A-Za-z0-9+/]+=*) \| gzip", text))
+    return "\n".join([text, *(gzip.decompress(base64.b64decode(script)).decode() for script in packed)])
