@@ -254,7 +254,8 @@ class TestPublishing:
         assert "published" in target.end()
         assert (host.directory / "moved" / "x" / "a" / "file").exists()
         assert list((host.directory / "target").iterdir()) == []
-        (host.directory / "moved" / ".transferpy-r1-0").rmdir()  # its name led elsewhere
+        (host.directory / "moved" / ".transferpy-r1-0" / "content").rmdir()  # its name led elsewhere
+        (host.directory / "moved" / ".transferpy-r1-0").rmdir()
 
 
 class TestPlaces:
