@@ -374,6 +374,10 @@ class _Copy:
         # The first to fail is often only the victim of the other end.
         deadline = time.monotonic() + _OTHER_END_TIME
         self.conversation.wait(until=self._has_ended, deadline=deadline)
+        if self.plan.options.transfer_type is TransferType.DECOMPRESS:
+            # A tarball that shrank was sent in good order: that it is not what it was, only its second look tells.
+            self.conversation.wait(until=lambda: self.source_is_free, deadline=deadline)
+            self._raise_if_changed()
         raise StreamError("; ".join(self._culprits()))
 
     def _culprits(self) -> list[str]:
@@ -413,9 +417,7 @@ class _Copy:
         """
         options = self.plan.options
         self._wait_for_checks("checked", *self._sessions)
-        if "changed" in self.source_session.seen:
-            paths = self.source_session.seen["changed"].text("paths").split("\0")
-            raise VerificationError(f"{self.plan.source}: changed during the copy: {name_some(filter(None, paths))}")
+        self._raise_if_changed()
         is_file = options.transfer_type is TransferType.FILE
         if (options.parallel_checksum or not is_file) and not self._agree("stream-digest"):
             raise VerificationError(f"{self.target.location}: the stream was damaged on its way")
@@ -426,6 +428,11 @@ class _Copy:
             entries = self.target_session.seen["manifest"].fields["entries"]
             agreed = "checksums" if options.checksum else "names, kinds, owners and sizes"
             logger.info("%s: %s of %s entries agree with the source", self.target_session.host, agreed, entries)
+
+    def _raise_if_changed(self) -> None:
+        if "changed" in self.source_session.seen:
+            paths = self.source_session.seen["changed"].text("paths").split("\0")
+            raise VerificationError(f"{self.plan.source}: changed during the copy: {name_some(filter(None, paths))}")
 
     def _wait_for_checks(self, event: str, *sessions: Session) -> None:
         """Wait until each of ``sessions`` has sent that event, or the source says that it changed.
