@@ -21,7 +21,7 @@ from transferpy.Exceptions import (
     UsageError,
     VerificationError,
 )
-from transferpy.MariaDB import BACKUP_TOOLS
+from transferpy.MariaDB import BACKUP_TOOLS, UNPACK_TOOLS
 from transferpy.options import Location, TransferRequest, TransferType, options_from_mapping
 from transferpy.plan import TargetPlan, TransferPlan, make_plan, questions
 from transferpy.preflight import HostFacts, parse_facts, preflight_script
@@ -234,7 +234,14 @@ class _Copy:
     def run(self, *, last: bool) -> None:
         """Copy, check and publish; ``last`` lets the source end while the target publishes."""
         self._meet()
-        self._stream()
+        try:
+            self._stream()
+        except VerificationError:
+            if self.target_session.error:
+                # What arrived is not whole; the source may be about to say why.
+                self.conversation.wait(until=self._has_ended, deadline=time.monotonic() + _OTHER_END_TIME)
+                self._raise_stream_failure()
+            raise
         if last and self.plan.options.stop_slave:
             self.conversation.order(self.source_session, "resume")
         self._check()
@@ -386,15 +393,18 @@ class _Copy:
         for session, job, names in self._jobs:
             transport = 0 if job == "receive" else len(names) - 1
             for number, status in enumerate(session.statuses.get(job, ())):
-                if status == 0:
-                    continue
                 name = names[number] if number < len(names) else job
+                # Where it cannot make a file, a tool that unpacks a hot copy says so and ends with status 0.
+                if status == 0 and not (name in UNPACK_TOOLS and (job, str(number)) in session.errors):
+                    continue
                 killed = status > _SIGNALLED
                 # A transport that lost its peer, or the stage behind it, is seldom the cause; one that says anything
                 # else is.
                 said = session.errors.get((job, str(number)), "")
                 lost = not said or any(words in said for words in _LOST_PEER)
-                rank = 2 if status == _BROKEN_PIPE else 1 if number == transport and not killed and lost else 0
+                # A backup tool lives on after SIGPIPE, and says at length that it could not write.
+                victim = lost if number == transport else name in BACKUP_TOOLS and "Broken pipe" in said
+                rank = 2 if status == _BROKEN_PIPE else 1 if victim and not killed else 0
                 found.append((rank, _stage_failure(session, job, number, name, status)))
         worst = min(rank for rank, _ in found)
         return [text for rank, text in found if rank == worst]

@@ -34,7 +34,7 @@ def test_a_lock_ends_with_its_holder_however_that_ends(tmp_path: Path) -> None:
 
 
 def test_a_session_that_ends_while_it_asks_for_the_lock_leaves_no_file(tmp_path: Path) -> None:
-    ends = 'flock() { exit 1; }; take_port 4400'
+    ends = "flock() { exit 1; }; take_port 4400"
     undone = 'unset -f flock; exec {port_lock}>&-; undo "$run_directory" && echo undone'
     assert in_session(tmp_path, f"trap '{undone}; exit 0' EXIT; {ends}") == b"undone\n"
     assert port_files(tmp_path) == []
