@@ -392,7 +392,8 @@ class _Copy:
         found: list[tuple[int, str]] = []
         for session, job, names in self._jobs:
             transport = 0 if job == "receive" else len(names) - 1
-            for number, status in enumerate(session.statuses.get(job, ())):
+            statuses = session.statuses.get(job, ())
+            for number, status in enumerate(statuses):
                 name = names[number] if number < len(names) else job
                 # Where it cannot make a file, a tool that unpacks a hot copy says so and ends with status 0.
                 if status == 0 and not (name in UNPACK_TOOLS and (job, str(number)) in session.errors):
@@ -403,7 +404,8 @@ class _Copy:
                 said = session.errors.get((job, str(number)), "")
                 lost = not said or any(words in said for words in _LOST_PEER)
                 # A backup tool lives on after SIGPIPE, and says at length that it could not write.
-                victim = lost if number == transport else name in BACKUP_TOOLS and "Broken pipe" in said
+                unread = name in BACKUP_TOOLS and "Broken pipe" in said and any(statuses[number + 1 : number + 2])
+                victim = lost if number == transport else unread
                 rank = 2 if status == _BROKEN_PIPE else 1 if victim and not killed else 0
                 found.append((rank, _stage_failure(session, job, number, name, status)))
         worst = min(rank for rank, _ in found)
