@@ -22,7 +22,7 @@ from transferpy.Exceptions import (
     UsageError,
     VerificationError,
 )
-from transferpy.MariaDB import BACKUP_TOOLS
+from transferpy.MariaDB import BACKUP_TOOLS, UNPACK_TOOLS
 from transferpy.options import Location, TransferRequest, TransferType, options_from_mapping
 from transferpy.plan import TargetPlan, TransferPlan, make_plan, questions
 from transferpy.preflight import HostFacts, parse_facts, preflight_script
@@ -239,7 +239,14 @@ class _Copy:
     def run(self, *, last: bool) -> None:
         """Copy, check and publish; ``last`` lets the source end while the target publishes."""
         self._meet()
-        self._stream()
+        try:
+            self._stream()
+        except VerificationError:
+            if self.target_session.error:
+                # What arrived is not whole; the source may be about to say why.
+                self.conversation.wait(until=self._has_ended, deadline=time.monotonic() + _OTHER_END_TIME)
+                self._raise_stream_failure()
+            raise
         if last and self.plan.options.stop_slave:
             self.conversation.order(self.source_session, "resume")
         self._check()
@@ -391,6 +398,10 @@ class _Copy:
         # The first to fail is often only the victim of the other end.
         deadline = time.monotonic() + _OTHER_END_TIME
         self.conversation.wait(until=self._has_ended, deadline=deadline)
+        if self.plan.options.transfer_type is TransferType.DECOMPRESS:
+            # A tarball that shrank was sent in good order: that it is not what it was, only its second look tells.
+            self.conversation.wait(until=lambda: self.source_is_free, deadline=deadline)
+            self._raise_if_changed()
         raise StreamError("; ".join(self._culprits()))
 
     def _culprits(self) -> list[str]:
@@ -398,16 +409,21 @@ class _Copy:
         found: list[tuple[int, str]] = []
         for session, job, names in self._jobs:
             transport = 0 if job == "receive" else len(names) - 1
-            for number, status in enumerate(session.statuses.get(job, ())):
-                if status == 0:
-                    continue
+            statuses = session.statuses.get(job, ())
+            for number, status in enumerate(statuses):
                 name = names[number] if number < len(names) else job
+                # Where it cannot make a file, a tool that unpacks a hot copy says so and ends with status 0.
+                if status == 0 and not (name in UNPACK_TOOLS and (job, str(number)) in session.errors):
+                    continue
                 killed = status > _SIGNALLED
                 # A transport that lost its peer, or the stage behind it, is seldom the cause; one that says anything
                 # else is.
                 said = session.errors.get((job, str(number)), "")
                 lost = not said or any(words in said for words in _LOST_PEER)
-                rank = 2 if status == _BROKEN_PIPE else 1 if number == transport and not killed and lost else 0
+                # A backup tool lives on after SIGPIPE, and says at length that it could not write.
+                unread = name in BACKUP_TOOLS and "Broken pipe" in said and any(statuses[number + 1 : number + 2])
+                victim = lost if number == transport else unread
+                rank = 2 if status == _BROKEN_PIPE else 1 if victim and not killed else 0
                 found.append((rank, _stage_failure(session, job, number, name, status)))
         worst = min(rank for rank, _ in found)
         return [text for rank, text in found if rank == worst]
@@ -430,9 +446,7 @@ class _Copy:
         """
         options = self.plan.options
         self._wait_for_checks("checked", *self._sessions)
-        if "changed" in self.source_session.seen:
-            paths = self.source_session.seen["changed"].text("paths").split("\0")
-            raise VerificationError(f"{self.plan.source}: changed during the copy: {name_some(filter(None, paths))}")
+        self._raise_if_changed()
         is_file = options.transfer_type is TransferType.FILE
         if (options.parallel_checksum or not is_file) and not self._agree("stream-digest"):
             raise VerificationError(f"{self.target.location}: the stream was damaged on its way")
@@ -446,6 +460,11 @@ class _Copy:
         if options.parallel_checksum or not is_file:
             agreed = "checksum" if options.parallel_checksum else "size"
             logger.info("%s: the %s of the stream agrees with the source", self.target_session.host, agreed)
+
+    def _raise_if_changed(self) -> None:
+        if "changed" in self.source_session.seen:
+            paths = self.source_session.seen["changed"].text("paths").split("\0")
+            raise VerificationError(f"{self.plan.source}: changed during the copy: {name_some(filter(None, paths))}")
 
     def _wait_for_checks(self, event: str, *sessions: Session) -> None:
         """Wait until each of ``sessions`` has sent that event, or the source says that it changed.

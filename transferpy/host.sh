@@ -134,7 +134,7 @@ nft_delete_commented() { # FAMILY TABLE CHAIN COMMENT: takes out the rules that 
   # By comment and not by a handle kept from before: after a reload of the rules a handle can be another rule's.
   local rule rules
   rules=$(nft -a list chain "$1" "$2" "$3" 2>&1) || {
-    [[ $rules != *'No such file or directory'* ]] || return 0 # the chain is gone, and the rule with it
+    [[ $rules != 'Error: No such file or directory'* ]] || return 0 # the chain is gone, and the rule with it
     printf '%s\n' "$rules"
     return 1
   }

@@ -220,15 +220,16 @@ is_listening_itself() { # whether something of this user's listens there: anothe
 
 take_port() { # PORT: locks it among the runs of this host; fails if another has it
   local file=$run_root/port.$1
+  on_undo port remove_port_file "$file"
   exec {port_lock}>>"$file" || return
   # A file that was removed between open and lock is nobody's lock.
   if flock -n "$port_lock" && [ "$file" -ef "/proc/self/fd/$port_lock" ]; then
     port=$1
-    on_undo port remove_port_file "$file"
     return 0
   fi
   exec {port_lock}>&-
   port_lock=
+  rm -f -- "$run_directory"/undo.*.port # the file is the other run's
   return 1
 }
 

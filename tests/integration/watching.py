@@ -86,10 +86,16 @@ class Hold:
     """Has a command on a host wait when it is called, until it is let go or the context ends.
 
     Nothing of it is in a snapshot but the processes that wait.
+
+    Args:
+        host: where.
+        command: which.
+        matching: of the command's words, the pattern (as in a shell's case) for which it waits.
     """
 
-    def __init__(self, host: Host, command: str) -> None:
+    def __init__(self, host: Host, command: str, matching: str = "*") -> None:
         self._host = host
+        self._matching = matching
         self._real = host.sh(f"command -v {command}")
         self._wrapper = f"/usr/local/bin/{command}"
         self._called = f"/var/lib/called-{command}"
@@ -97,8 +103,10 @@ class Hold:
 
     def __enter__(self) -> Self:
         script = f"""#!/bin/sh
-            touch {self._called}
-            while [ -e {self._shut} ]; do sleep 0.05; done
+            case "$*" in {self._matching})
+                touch {self._called}
+                while [ -e {self._shut} ]; do sleep 0.05; done
+            esac
             exec {self._real} "$@"
         """
         self._host.run(
@@ -107,11 +115,11 @@ class Hold:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.let_go()
+        self._host.run(["rm", "-f", self._wrapper, self._called, self._shut])
 
     def let_go(self) -> None:
-        """Let everybody go on."""
-        self._host.run(["rm", "-f", self._wrapper, self._called, self._shut])
+        """Let everybody go on; the command stays where shells know it to be until the context ends."""
+        self._host.run(["rm", "-f", self._shut])
 
     def wait_for_call(self) -> None:
         """Wait until somebody waits in the command."""

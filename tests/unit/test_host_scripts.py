@@ -233,6 +233,7 @@ class TestUndoCommands:
         [
             ("nft_delete_commented inet fw in c", "Error: No such file or directory", 0),
             ("nft_delete_commented inet fw in c", "Error: Operation not permitted", 1),
+            ("nft_delete_commented inet fw in c", "bash: line 1: nft: No such file or directory", 1),
             ("delete_while_present nft -s a", "iptables: Bad rule (does a matching rule exist in that chain?).", 0),
         ],
     )

@@ -33,6 +33,18 @@ def test_a_lock_ends_with_its_holder_however_that_ends(tmp_path: Path) -> None:
         assert heard(heir) == ["won"]
 
 
+def test_a_session_that_ends_while_it_asks_for_the_lock_leaves_no_file(tmp_path: Path) -> None:
+    ends = "flock() { exit 1; }; take_port 4400"
+    undone = 'unset -f flock; exec {port_lock}>&-; undo "$run_directory" && echo undone'
+    assert in_session(tmp_path, f"trap '{undone}; exit 0' EXIT; {ends}") == b"undone\n"
+    assert port_files(tmp_path) == []
+
+
+def test_a_port_that_another_has_is_no_entry_of_ours(tmp_path: Path) -> None:
+    script = 'flock() { return 1; }; take_port 4400; compgen -G "$run_directory/undo.*" || echo none\n'
+    assert in_session(tmp_path, script) == b"none\n"
+
+
 def test_a_released_port_leaves_no_file_and_can_be_taken_again(tmp_path: Path) -> None:
     script = 'take_port 4400 && release_port && ! compgen -G "$run_directory/undo.*" && echo released\n'
     assert in_session(tmp_path, script * 3) == b"released\n" * 3

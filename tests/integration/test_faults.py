@@ -1,0 +1,202 @@
+"""The signals that end a run: at every step, and at moments that nobody chose."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+from helpers import eventually
+from watching import SLOW, Hold, Run, assert_as_before, fill
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lab import Host, Lab
+
+TERM, INT, HUP, KILL = signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL
+TREE = ("db1:/srv/data", "db2:/srv/in")
+TARBALL = ("--type", "decompress", "db1:/srv/made/tarball", "db2:/srv/empty")
+ENDING = "-rf -- /run/transferpy/run.*"
+
+# The steps of a run, in their order: which command of which host is then about to run, and which words of it tell.
+STEPS = {
+    "preflight: the source is measured": ("db1", "awk", "*"),
+    "preflight: the way to the target": ("db1", "getent", "*"),
+    "preflight: the firewall": ("db2", "nft", "'-j list'*"),
+    "preflight: the target": ("db2", "realpath", "*"),
+    "the source begins": ("db1", "mkfifo", "*"),
+    "the target begins": ("db2", "mkfifo", "*"),
+    "the list of the source": ("db1", "sort", "*/manifest.*"),
+    "the key of the source": ("db1", "openssl", "req*"),
+    "the key of the target": ("db2", "openssl", "ca*"),
+    "a port is locked": ("db2", "flock", "*"),
+    "the firewall opens": ("db2", "nft", "insert*"),
+    "the staging directory": ("db2", "mkdir", "*.transferpy-*"),
+    "the target is going to listen": ("db2", "socat", "*"),
+    "the target listens": ("db1", "socat", "*"),
+    "the stream begins": ("db1", "tar", "*"),
+    "the stream flows": ("db1", "", ""),
+    "the stream is unpacked": ("db2", "tar", "*"),
+    "the source is looked at again": ("db1", "cmp", "*"),
+    "the checksums of the source": ("db1", "md5sum", "*"),
+    "the list of the target": ("db2", "sort", "*/manifest.*"),
+    "the checksums of the target": ("db2", "md5sum", "*"),
+    "the copy goes to disk": ("db2", "sync", "'-f .'"),
+    "the copy gets its name": ("db2", "mv", "-nT*/srv* | -nT*' /proc/self/fd/'*"),
+    "its name goes to disk": ("db2", "sync", "'-- /proc/'*"),
+    "the target ends": ("db2", "rm", f"'{ENDING[:-1]}'*"),
+    "the source ends": ("db1", "rm", f"'{ENDING[:-1]}'*"),
+}
+STEPS_OF_TARBALLS = {
+    "preflight: what it is": ("db1", "tail", "*"),
+    "the target is claimed": ("db2", "flock", "*"),
+    "the target listens": ("db1", "socat", "*"),
+    "the stream begins": ("db1", "cat", "*tarball*"),
+    "the stream flows": ("db1", "", ""),
+    "the stream is unpacked": ("db2", "tar", "*"),
+    "the source is looked at again": ("db1", "cmp", "*"),
+    "the copy goes to disk": ("db2", "sync", "'-f .'"),
+    "the copy is moved": ("db2", "mv", "-nT*"),
+    "its names go to disk": ("db2", "sync", "'-- /proc/'*"),
+    "the target ends": ("db2", "rm", f"'{ENDING[:-1]}'*"),
+}
+KEYS = {"the key of the source", "the key of the target"}
+STREAMS: list[tuple[str, ...]] = [(), ("--no-encrypt",), ("--no-compress",), ("--no-encrypt", "--no-compress")]
+
+
+def cases(steps: Sequence[str]) -> list[tuple[str, signal.Signals, tuple[str, ...]]]:
+    """Each step with KILL and with another signal, on streams that differ."""
+    found = []
+    for number, step in enumerate(steps):
+        for sent, stream in ((KILL, number), ((TERM, INT, HUP)[number % 3], number + 3)):
+            options = STREAMS[stream % 4]
+            found.append((step, sent, () if step in KEYS else options))
+    return found
+
+
+def case_name(value: object) -> str:
+    if isinstance(value, signal.Signals):
+        return value.name
+    return value if isinstance(value, str) else "".join(map(str, value)) or "default"  # type: ignore[call-overload]
+
+
+@pytest.fixture
+def ready(clean_lab: Lab) -> Lab:
+    """The clean lab, on db1 with a tree and a tarball of two megabytes each, and directories to copy them to."""
+    fill(clean_lab["db1"], "/srv/data/file", megabytes=2)
+    clean_lab["db1"].run(
+        "mkdir /srv/made /srv/data/sub; cd /srv; touch data/sub/another; tar --format=posix -czf made/tarball data"
+    )
+    for name in ("db2", "db3"):
+        clean_lab[name].run("mkdir /srv/in /srv/empty")
+    return clean_lab
+
+
+def end_at(lab: Lab, words: Sequence[str], moment: tuple[str, str, str], sent: signal.Signals) -> str:
+    """Run, send a signal at a moment, and return the log of the run, which has to have ended by it."""
+    host, command, matching = moment
+    with ExitStack() as stack:
+        hold = stack.enter_context(Hold(lab[host], command, matching)) if command else None
+        if hold is None:
+            lab[host].shape(SLOW)
+        run = stack.enter_context(Run(lab, *words))
+        if hold is None:
+            run.wait_for_stream(lab["db2"])
+        else:
+            hold.wait_for_call()
+        assert run.process.poll() is None, run.log
+        run.process.send_signal(sent)
+        if sent == KILL:
+            run.process.wait()
+        else:
+            run.wait_for(f"WARNING {sent.name}: stopping the run and cleaning up\n")
+        if hold is not None:
+            hold.let_go()
+        assert run.end().status == (-KILL if sent == KILL else 128 + sent), run.log
+        assert sent == KILL or run.log.endswith(f"ERROR ended by {sent.name}\n"), run.log
+        # Before the held command vanishes, whose place the shells there know by now.
+        wait_for_sessions(lab)
+        return run.log
+
+
+def wait_for_sessions(lab: Lab) -> None:
+    """Wait fifteen seconds for the end of what transfers do on the hosts."""
+    ended = eventually(lambda: not any(host.sh("ls -d /run/transferpy; true") for host in lab), seconds=15)
+    assert ended, "a session goes on"
+
+
+def copies(lab: Lab, words: Sequence[str]) -> int:
+    """How many copies have their final name; one that is not whole fails the test."""
+    target = words[-1].partition(":")[2]
+    listing = "cd {} && find . -mindepth 1 -printf '%p %m %s %T@\\n' | sort && find . -type f | sort | xargs md5sum"
+    copy = f"{target}/data" if "decompress" not in words else target
+    if not lab["db2"].sh(f"ls -A {target}"):
+        return 0
+    assert lab["db2"].sh(listing.format(copy)) == lab["db1"].sh(listing.format("/srv/data"))
+    return 1
+
+
+def remove_copies(host: Host) -> None:
+    host.run("find /srv/in /srv/empty -mindepth 1 -delete")
+
+
+def assert_all_or_nothing(lab: Lab, words: Sequence[str], before: dict[str, list[str]], *, most: int) -> None:
+    """Assert that each host is as before within fifteen seconds, but for a whole copy where one may be."""
+    wait_for_sessions(lab)
+    assert copies(lab, words) <= most
+    remove_copies(lab["db2"])
+    assert_as_before(lab, before)
+
+
+@pytest.mark.parametrize(("step", "sent", "options"), cases(list(STEPS)), ids=case_name)
+def test_a_signal_at_any_step_leaves_nothing_but_a_whole_copy(
+    ready: Lab, step: str, sent: signal.Signals, options: tuple[str, ...]
+) -> None:
+    before = ready.snapshot()
+    end_at(ready, (*options, *TREE), STEPS[step], sent)
+    steps = list(STEPS)
+    may_stay = steps.index(step) >= steps.index("the copy gets its name")
+    assert_all_or_nothing(ready, TREE, before, most=int(may_stay))
+
+
+@pytest.mark.parametrize(("step", "sent", "options"), cases(list(STEPS_OF_TARBALLS)), ids=case_name)
+def test_a_signal_at_any_step_of_a_tarball_leaves_nothing_but_a_whole_copy(
+    ready: Lab, step: str, sent: signal.Signals, options: tuple[str, ...]
+) -> None:
+    before = ready.snapshot()
+    end_at(ready, (*options, *TARBALL), STEPS_OF_TARBALLS[step], sent)
+    steps = list(STEPS_OF_TARBALLS)
+    may_stay = steps.index(step) >= steps.index("the copy goes to disk")
+    assert_all_or_nothing(ready, TARBALL, before, most=int(may_stay))
+
+
+def test_a_signal_at_a_moment_that_nobody_chose_leaves_nothing_but_a_whole_copy(ready: Lab) -> None:
+    seed = int(os.environ.get("FAULT_SEED") or random.randrange(1 << 32))
+    print(f"FAULT_SEED={seed} chooses these moments again")
+    chosen = random.Random(seed)
+    before = ready.snapshot()
+    began = time.monotonic()
+    with Run(ready, *TREE) as run:
+        assert run.end().status == 0, run.log
+    took = time.monotonic() - began
+    remove_copies(ready["db2"])
+    struck = 0
+    for _ in range(16):
+        words = (*chosen.choice(STREAMS), *chosen.choice((TREE, TARBALL)))
+        sent, moment = chosen.choice((TERM, INT, HUP, KILL)), chosen.uniform(0.1, 1) * took
+        with Run(ready, *words) as run:
+            try:
+                run.process.wait(moment)
+            except subprocess.TimeoutExpired:
+                struck += 1
+            run.process.send_signal(sent)
+            status = run.end().status
+        assert status in {0, -sent, 128 + sent}, (seed, moment, run.log)
+        assert_all_or_nothing(ready, words, before, most=1)
+    assert struck >= 8

@@ -1,0 +1,279 @@
+"""Faults during hot copies: replication runs again, the target is as empty as before, and the cause is named."""
+
+from __future__ import annotations
+
+import re
+import signal
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from databases import RUNNING, SOCKET, STOPPED, Fleet, assert_unchanged, running_fleet, watched
+from helpers import eventually, transfer
+from lab import difference
+from watching import SLOW, Hold, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lab import Host
+
+pytestmark = pytest.mark.lab
+
+TERM, INT, HUP, KILL = signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL
+BACKUP = ("--type", "xtrabackup", "--stop-slave")
+TARGET = "db3:/srv/copy"
+WORDS = (f"db2:{SOCKET}", TARGET)
+
+# As in test_faults.py; the source is the replica on db2, the target is on db3.
+STEPS = {
+    "preflight: the server is asked": ("db2", "mariadb", "*VERSION*log_bin*"),
+    "the key of the source": ("db2", "openssl", "req*"),
+    "the target is claimed": ("db3", "flock", "*"),
+    "the target is going to listen": ("db3", "socat", "*"),
+    "replication is looked at": ("db2", "mariadb", "*'SHOW ALL SLAVES'*"),
+    "replication is going to stop": ("db2", "mariadb", "*'STOP SLAVE'*"),
+    "the target listens": ("db2", "socat", "*"),
+    "the backup begins": ("db2", "mariadb-backup", "*--backup*"),
+    "the stream flows": ("db2", "", ""),
+    "the stream is unpacked": ("db3", "mbstream", "*"),
+    "replication is going to start": ("db2", "mariadb", "*'START SLAVE'*"),
+    "the copy is prepared": ("db3", "mariadb-backup", "*--prepare*"),
+    "the copy goes to disk": ("db3", "sync", "'-f .'"),
+    "the copy is moved": ("db3", "mv", "-nT*"),
+    "the target ends": ("db3", "rm", "'-rf -- /run/transferpy/run.'*"),
+}
+STREAMS: list[tuple[str, ...]] = [(), ("--no-encrypt",), ("--no-compress",), ("--no-encrypt", "--no-compress")]
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Fleet]:
+    with running_fleet() as made:
+        yield made
+
+
+@pytest.fixture
+def fleet(servers: Fleet) -> Iterator[Fleet]:
+    """The fleet for one test, with an empty directory /srv/copy on db3; replication on db2 has to run at its end."""
+    with watched(servers):
+        servers["db3"].run("mkdir /srv/copy")
+        yield servers
+        runs = eventually(lambda: set(servers.replica.replication().values()) == {RUNNING}, seconds=15)
+        if not runs:  # for the other tests
+            servers.replica.execute("STOP ALL SLAVES; RESET SLAVE ALL")
+            servers.replica.follow(servers.primary)
+        assert runs, "the test has left replication stopped"
+
+
+@contextmanager
+def streaming(fleet: Fleet, *options: str) -> Iterator[Run]:
+    """A run in the middle of its stream, with replication stopped."""
+    fleet["db3"].shape(SLOW)
+    with Run(fleet.lab, *BACKUP, *options, *WORDS) as run:
+        run.wait_for_stream(fleet["db3"])
+        assert fleet.replica.replication() == {"": STOPPED}
+        yield run
+        fleet["db3"].shape(None)
+
+
+def assert_as_it_was(fleet: Fleet, before: dict[str, list[str]]) -> None:
+    """Assert that within fifteen seconds all hosts are as before, and replication runs."""
+    assert_unchanged(fleet, before, seconds=15)
+    assert fleet.replica.replication() == {"": RUNNING}
+
+
+def step_cases() -> list[tuple[str, signal.Signals, tuple[str, ...]]]:
+    """Each step with KILL or another signal, and the two that matter most with both."""
+    signals = [(KILL, TERM, INT, HUP)[number % 4] for number in range(len(STEPS))]
+    chosen = [
+        (step, sent, STREAMS[(number + number // 4) % 4])
+        for number, (step, sent) in enumerate(zip(STEPS, signals, strict=True))
+    ]
+    return [
+        *((step, sent, () if "key" in step else options) for step, sent, options in chosen),
+        ("replication is going to stop", KILL, ("--no-encrypt",)),
+        ("replication is going to start", KILL, ()),
+        ("the stream flows", TERM, ("--no-compress",)),
+        ("the copy is moved", KILL, ()),
+    ]
+
+
+def case_name(value: object) -> str:
+    if isinstance(value, signal.Signals):
+        return value.name
+    return value if isinstance(value, str) else "".join(map(str, value)) or "default"  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(("step", "sent", "options"), step_cases(), ids=case_name)
+def test_a_signal_at_any_step_leaves_replication_running_and_a_whole_copy_or_none(
+    fleet: Fleet, step: str, sent: signal.Signals, options: tuple[str, ...]
+) -> None:
+    host, command, matching = STEPS[step]
+    before = fleet.snapshot()
+    with ExitStack() as stack:
+        hold = stack.enter_context(Hold(fleet[host], command, matching)) if command else None
+        if hold is None:
+            fleet["db3"].shape(SLOW)
+        run = stack.enter_context(Run(fleet.lab, *BACKUP, "--prepare", *options, *WORDS))
+        if hold is None:
+            run.wait_for_stream(fleet["db3"])
+        else:
+            hold.wait_for_call()
+        assert run.process.poll() is None, run.log
+        run.process.send_signal(sent)
+        if sent == KILL:
+            run.process.wait()
+        else:
+            run.wait_for(f"WARNING {sent.name}: stopping the run and cleaning up\n")
+        if hold is not None:
+            hold.let_go()
+        assert run.end().status == (-KILL if sent == KILL else 128 + sent), run.log
+        # Before the held command vanishes, whose place the shells there know by now.
+        ended = eventually(lambda: not any(each.sh("ls -d /run/transferpy; true") for each in fleet.lab), seconds=15)
+        assert ended, "a session goes on"
+    db3 = fleet["db3"]
+    if list(STEPS).index(step) >= list(STEPS).index("the copy is moved") and db3.sh("ls -A /srv/copy"):
+        assert "xtrabackup_info" in db3.sh("ls /srv/copy").split()
+        assert db3.sh("ls /srv/copy/shop | grep -c '[.]ibd$'") == "3"
+        db3.run("find /srv/copy -mindepth 1 -delete")
+    assert_as_it_was(fleet, before)
+
+
+# --- every process of the stream
+
+
+@pytest.mark.parametrize(
+    ("host", "process", "option"),
+    [
+        *(("db2", process, "--encrypt") for process in ("mariadb-backup", "pigz", "tee", "wc", "socat")),
+        *(("db3", process, "--encrypt") for process in ("socat", "tee", "wc", "pigz", "mbstream")),
+        *((host, "md5sum", "--parallel-checksum") for host in ("db2", "db3")),
+        *(("db2", process, "--no-compress") for process in ("mariadb-backup", "tee")),
+        ("db3", "mbstream", "--no-compress"),
+    ],
+)
+def test_a_process_of_the_stream_that_is_killed_is_named(fleet: Fleet, host: str, process: str, option: str) -> None:
+    before = fleet.snapshot()
+    with streaming(fleet, option) as run:
+        fleet[host].run(["pkill", "-KILL", "-x", process])
+        run.assert_streaming()
+        fleet["db3"].shape(None)
+        result = run.end()
+    # The branch that counts is joined to its tee.
+    named = f"({'|'.join({'tee': ('tee', 'wc'), 'wc': ('tee', 'wc')}.get(process, (process,)))})"
+    assert result.status == 6, result.stderr
+    assert re.search(f"ERROR {TARGET}: failed: .*{host}: {named} was ended by signal 9", result.stderr), result.stderr
+    assert_as_it_was(fleet, before)
+
+
+def kill_session(host: Host) -> None:
+    (name,) = host.sh("ls -d /run/transferpy/run.*").split()
+    host.run(["kill", "-KILL", name.split(".")[-2]])
+
+
+def test_a_session_of_the_target_that_is_killed_is_cleaned_up_behind(fleet: Fleet) -> None:
+    before = fleet.snapshot()
+    with streaming(fleet) as run:
+        kill_session(fleet["db3"])
+        fleet["db3"].shape(None)
+        result = run.end()
+    assert result.status == 3, result.stderr
+    assert f"ERROR {TARGET}: failed: db3: the session ended early, with status 255" in result.stderr
+    assert "INFO  db3: undid what the run target." in result.stderr
+    assert_as_it_was(fleet, before)
+
+
+def test_the_next_run_finishes_what_a_killed_run_and_both_its_killed_sessions_left(fleet: Fleet) -> None:
+    before = fleet.snapshot()
+    with streaming(fleet) as run:
+        run.process.send_signal(signal.SIGSTOP)  # or it would clean up itself
+        kill_session(fleet["db2"])
+        kill_session(fleet["db3"])
+        run.process.kill()
+        run.process.wait()
+    left = difference(before, fleet.snapshot())
+    assert "/srv/copy/.transferpy-" in left
+    assert fleet.replica.replication() == {"": STOPPED}
+    result = transfer(fleet.lab, *BACKUP, *WORDS, check=True)
+    assert re.search(r"INFO  db2: undid what the run source\.\w+, which was killed, had left there\n", result.stderr)
+    assert re.search(r"INFO  db3: undid what the run target\.\w+, which was killed, had left there\n", result.stderr)
+    fleet["db3"].run("find /srv/copy -mindepth 1 -delete")
+    assert_as_it_was(fleet, before)
+
+
+# --- disks
+
+
+@pytest.mark.parametrize("runs_out", ["bytes", "inodes"])
+def test_a_disk_that_fills_in_mid_copy_is_named_and_the_copy_removed(fleet: Fleet, runs_out: str) -> None:
+    db3 = fleet["db3"]
+    db3.small_disk("/srv/small", "256m")
+    db3.run(["mount", "-o", "remount,nr_inodes=2000", "/srv/small"])
+    before = fleet.snapshot()
+    filling = (
+        "cat /dev/zero >/srv/small/other" if runs_out == "bytes" else "mkdir /srv/small.d; touch /srv/small/{1..2100}"
+    )
+    with Hold(db3, "mbstream") as unpacking, Run(fleet.lab, *BACKUP, WORDS[0], "db3:/srv/small") as run:
+        unpacking.wait_for_call()
+        assert b"No space left on device" in db3.run(filling, check=False).stderr
+        unpacking.let_go()
+        result = run.end()
+    assert result.status in {6, 7}, result.stderr
+    assert re.search(r"ERROR db3:/srv/small: failed: db3: .*(No space left|Errcode: 28|error 28)", result.stderr), (
+        result.stderr
+    )
+    assert db3.sh("ls -A /srv/small | grep -v '^[0-9]*$'; true") == ("other" if runs_out == "bytes" else "")
+    db3.run("rm -rf /srv/small/* /srv/small.d")
+    assert_as_it_was(fleet, before)
+
+
+def test_a_file_of_the_server_that_cannot_be_read_fails_the_copy_and_is_named(fleet: Fleet) -> None:
+    db2 = fleet["db2"]
+    before = fleet.snapshot()
+    # It opens, has a size, and cannot be read.
+    db2.run("mount --bind /sys/class/net/lo/speed /srv/mysql/shop/payments.frm")
+    try:
+        assert db2.run("cat /srv/mysql/shop/payments.frm", check=False).returncode == 1
+        result = transfer(fleet.lab, *BACKUP, *WORDS)
+    finally:
+        db2.run("umount /srv/mysql/shop/payments.frm")
+    assert result.status == 6, result.stderr
+    assert re.search(f"ERROR {TARGET}: failed: .*db2: mariadb-backup failed .*payments", result.stderr), result.stderr
+    assert_as_it_was(fleet, before)
+
+
+# --- the network
+
+
+def test_a_source_that_cannot_reach_the_target_is_named_in_time(fleet: Fleet) -> None:
+    before = fleet.snapshot()
+    with Hold(fleet["db2"], "socat") as connecting, Run(fleet.lab, *BACKUP, "--connect-timeout", "2", *WORDS) as run:
+        connecting.wait_for_call()
+        fleet["db2"].cut(fleet["db3"])
+        connecting.let_go()
+        result = run.end()
+    assert result.status == 6, result.stderr
+    assert "db2 to db3: no connection to " in result.stderr
+    assert "within 2 seconds; is there a firewall between the two? (--connect-timeout)" in result.stderr
+    assert_as_it_was(fleet, before)
+
+
+def test_a_replica_that_is_cut_off_replicates_again_when_tcp_has_given_up(fleet: Fleet) -> None:
+    """With the kernel's own net.ipv4.tcp_retries2, 15, that takes a quarter of an hour; here it is 3."""
+    orch, db2 = fleet["orch"], fleet["db2"]
+    config = orch.sh("cat /etc/cumin/config.yaml")
+    options = "".join(f"        - '-o {option}'\n" for option in ("ServerAliveInterval=1", "ConnectTimeout=2"))
+    orch.run(["tee", "/etc/cumin/config.yaml"], input=config.replace("options:\n", f"options:\n{options}").encode())
+    db2.run("sysctl -q net.ipv4.tcp_retries2=3")
+    before = fleet.snapshot()
+    try:
+        with streaming(fleet) as run:
+            orch.cut(db2)
+            result = run.end()
+        assert result.status in {3, 9}, result.stderr
+        assert "ERROR db2: it is not known whether replication runs again; look there" in result.stderr
+        assert_as_it_was(fleet, before)
+    finally:
+        orch.heal(db2)
+        db2.run("sysctl -q net.ipv4.tcp_retries2=15")
+        orch.run(["tee", "/etc/cumin/config.yaml"], input=f"{config}\n".encode())
