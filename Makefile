@@ -4,6 +4,8 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
+# Tests that need hosts mostly wait for them, so two files run at once, each in a lab of its own.
+AT_ONCE := $(if $(filter 0,$(shell id -u)),--numprocesses=2 --dist=loadfile)
 SCRIPTS = $(shell find .ci tests transferpy -name '*.sh' -o -path .ci/run)
 ARGS :=
 
@@ -17,7 +19,7 @@ demo: prepare  ## copy a real tree between three hosts made for it, and show wha
 	@$(PYTHON) tests/demo.py $(ARGS)
 
 test: prepare  ## run every test (without root: those that need none)
-	@$(PYTEST) $(ARGS)
+	@$(PYTEST) $(AT_ONCE) $(ARGS)
 
 unit: prepare  ## run the tests that need no hosts
 	@$(PYTEST) tests/unit $(ARGS)
