@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 TERM, INT, HUP, KILL = signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL
 TREE = ("db1:/srv/data", "db2:/srv/in")
 TARBALL = ("--type", "decompress", "db1:/srv/made/tarball", "db2:/srv/empty")
+PROMISED_SECONDS = 15.0
 ENDING = "-rf -- /run/transferpy/run.*"
 
 # The steps of a run, in their order: which command of which host is then about to run, and which words of it tell.
@@ -98,8 +99,8 @@ def ready(clean_lab: Lab) -> Lab:
     return clean_lab
 
 
-def end_at(lab: Lab, words: Sequence[str], moment: tuple[str, str, str], sent: signal.Signals) -> str:
-    """Run, send a signal at a moment, and return the log of the run, which has to have ended by it."""
+def end_at(lab: Lab, words: Sequence[str], moment: tuple[str, str, str], sent: signal.Signals) -> float:
+    """Run, and end that by a signal at a moment; return until when (monotonic seconds) all has to be as before."""
     host, command, matching = moment
     with ExitStack() as stack:
         hold = stack.enter_context(Hold(lab[host], command, matching)) if command else None
@@ -118,16 +119,18 @@ def end_at(lab: Lab, words: Sequence[str], moment: tuple[str, str, str], sent: s
             run.wait_for(f"WARNING {sent.name}: stopping the run and cleaning up\n")
         if hold is not None:
             hold.let_go()
+        deadline = time.monotonic() + PROMISED_SECONDS
         assert run.end().status == (-KILL if sent == KILL else 128 + sent), run.log
         assert sent == KILL or run.log.endswith(f"ERROR ended by {sent.name}\n"), run.log
         # Before the held command vanishes, whose place the shells there know by now.
-        wait_for_sessions(lab)
-        return run.log
+        wait_for_sessions(lab, deadline)
+        return deadline
 
 
-def wait_for_sessions(lab: Lab) -> None:
-    """Wait fifteen seconds for the end of what transfers do on the hosts."""
-    ended = eventually(lambda: not any(host.sh("ls -d /run/transferpy; true") for host in lab), seconds=15)
+def wait_for_sessions(lab: Lab, deadline: float) -> None:
+    """Wait until then (monotonic seconds) for the end of what transfers do on the hosts."""
+    seconds = deadline - time.monotonic()
+    ended = eventually(lambda: not any(host.sh("ls -d /run/transferpy; true") for host in lab), seconds=seconds)
     assert ended, "a session goes on"
 
 
@@ -146,12 +149,14 @@ def remove_copies(host: Host) -> None:
     host.run("find /srv/in /srv/empty -mindepth 1 -delete")
 
 
-def assert_all_or_nothing(lab: Lab, words: Sequence[str], before: dict[str, list[str]], *, most: int) -> None:
-    """Assert that each host is as before within fifteen seconds, but for a whole copy where one may be."""
-    wait_for_sessions(lab)
+def assert_all_or_nothing(
+    lab: Lab, words: Sequence[str], before: dict[str, list[str]], deadline: float, *, most: int
+) -> None:
+    """Assert that each host is as before by then (monotonic seconds), but for a whole copy where one may be."""
+    wait_for_sessions(lab, deadline)
     assert copies(lab, words) <= most
     remove_copies(lab["db2"])
-    assert_as_before(lab, before)
+    assert_as_before(lab, before, seconds=deadline - time.monotonic())
 
 
 @pytest.mark.parametrize(("step", "sent", "options"), cases(list(STEPS)), ids=case_name)
@@ -159,10 +164,10 @@ def test_a_signal_at_any_step_leaves_nothing_but_a_whole_copy(
     ready: Lab, step: str, sent: signal.Signals, options: tuple[str, ...]
 ) -> None:
     before = ready.snapshot()
-    end_at(ready, (*options, *TREE), STEPS[step], sent)
+    deadline = end_at(ready, (*options, *TREE), STEPS[step], sent)
     steps = list(STEPS)
     may_stay = steps.index(step) >= steps.index("the copy gets its name")
-    assert_all_or_nothing(ready, TREE, before, most=int(may_stay))
+    assert_all_or_nothing(ready, TREE, before, deadline, most=int(may_stay))
 
 
 @pytest.mark.parametrize(("step", "sent", "options"), cases(list(STEPS_OF_TARBALLS)), ids=case_name)
@@ -170,10 +175,10 @@ def test_a_signal_at_any_step_of_a_tarball_leaves_nothing_but_a_whole_copy(
     ready: Lab, step: str, sent: signal.Signals, options: tuple[str, ...]
 ) -> None:
     before = ready.snapshot()
-    end_at(ready, (*options, *TARBALL), STEPS_OF_TARBALLS[step], sent)
+    deadline = end_at(ready, (*options, *TARBALL), STEPS_OF_TARBALLS[step], sent)
     steps = list(STEPS_OF_TARBALLS)
     may_stay = steps.index(step) >= steps.index("the copy goes to disk")
-    assert_all_or_nothing(ready, TARBALL, before, most=int(may_stay))
+    assert_all_or_nothing(ready, TARBALL, before, deadline, most=int(may_stay))
 
 
 def test_a_signal_at_a_moment_that_nobody_chose_leaves_nothing_but_a_whole_copy(ready: Lab) -> None:
@@ -196,7 +201,8 @@ def test_a_signal_at_a_moment_that_nobody_chose_leaves_nothing_but_a_whole_copy(
             except subprocess.TimeoutExpired:
                 struck += 1
             run.process.send_signal(sent)
+            deadline = time.monotonic() + PROMISED_SECONDS
             status = run.end().status
         assert status in {0, -sent, 128 + sent}, (seed, moment, run.log)
-        assert_all_or_nothing(ready, words, before, most=1)
+        assert_all_or_nothing(ready, words, before, deadline, most=1)
     assert struck >= 8

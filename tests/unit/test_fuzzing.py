@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import logging
 import os
 import re
 import subprocess
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from bash import HOSTILE_NAMES, SHELL_CHARACTERS, any_text
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
@@ -33,6 +35,7 @@ from transferpy.session import Event, TargetSession, parse_event, target_script
 from transferpy.Transferer import size
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 CASES = 10_000 if os.environ.get("CI", "").lower() == "true" else 1_000
@@ -40,6 +43,15 @@ BATCH = 500
 """Cases that one bash gets: to start one for each would take minutes."""
 FUZZ = settings(max_examples=CASES)
 FUZZ_A_LITTLE = settings(max_examples=CASES // 10)
+
+
+@pytest.fixture(autouse=True)
+def _no_log() -> Iterator[None]:
+    """Keep the log of thousands of cases, with characters that are none, out of the report of a test."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
 
 INJECTIONS = (
     *("$(touch owned)", "`touch owned`", "';touch owned;'", '";touch owned;"', "\n touch owned\n", "|touch owned"),
