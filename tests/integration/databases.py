@@ -226,6 +226,19 @@ def watched(fleet: Fleet) -> Iterator[Fleet]:
     assert_unchanged(fleet, before, seconds=5)
 
 
+@contextmanager
+def replicating(servers: Fleet) -> Iterator[Fleet]:
+    """The fleet for one test, with an empty directory /srv/copy on db3; replication on db2 has to run at its end."""
+    with watched(servers):
+        servers["db3"].run("mkdir /srv/copy")
+        yield servers
+        runs = eventually(lambda: set(servers.replica.replication().values()) == {RUNNING}, seconds=15)
+        if not runs:  # for the other tests
+            servers.replica.execute("STOP ALL SLAVES; RESET SLAVE ALL")
+            servers.replica.follow(servers.primary)
+        assert runs, "the test has left replication stopped"
+
+
 def assert_unchanged(fleet: Fleet, before: Snapshot, *, seconds: float = 30) -> None:
     """Assert that the fleet is, within some seconds, as a snapshot says."""
     eventually(lambda: not difference(before, fleet.snapshot()), seconds=seconds)

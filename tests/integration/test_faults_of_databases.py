@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from databases import RUNNING, SOCKET, STOPPED, Fleet, assert_unchanged, running_fleet, watched
+from databases import RUNNING, SOCKET, STOPPED, Fleet, assert_unchanged, replicating, running_fleet
 from helpers import eventually, transfer
 from lab import difference
 from watching import SLOW, Hold, Run
@@ -55,15 +55,9 @@ def servers() -> Iterator[Fleet]:
 
 @pytest.fixture
 def fleet(servers: Fleet) -> Iterator[Fleet]:
-    """The fleet for one test, with an empty directory /srv/copy on db3; replication on db2 has to run at its end."""
-    with watched(servers):
-        servers["db3"].run("mkdir /srv/copy")
-        yield servers
-        runs = eventually(lambda: set(servers.replica.replication().values()) == {RUNNING}, seconds=15)
-        if not runs:  # for the other tests
-            servers.replica.execute("STOP ALL SLAVES; RESET SLAVE ALL")
-            servers.replica.follow(servers.primary)
-        assert runs, "the test has left replication stopped"
+    """As :func:`replicating`."""
+    with replicating(servers) as fleet:
+        yield fleet
 
 
 @contextmanager

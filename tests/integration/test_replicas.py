@@ -19,8 +19,8 @@ from databases import (
     assert_unchanged,
     backing_up,
     quoted,
+    replicating,
     running_fleet,
-    watched,
     wrapped,
 )
 from helpers import SYSTEM_PYTHON, eventually, transfer
@@ -52,15 +52,9 @@ def servers() -> Iterator[Fleet]:
 
 @pytest.fixture
 def fleet(servers: Fleet) -> Iterator[Fleet]:
-    """The fleet for one test, with an empty directory /srv/copy on db3; replication on db2 has to run at its end."""
-    with watched(servers):
-        servers["db3"].run("mkdir /srv/copy")
-        yield servers
-        runs = eventually(lambda: set(servers.replica.replication().values()) == {RUNNING}, seconds=15)
-        if not runs:  # for the other tests
-            servers.replica.execute("STOP ALL SLAVES; RESET SLAVE ALL")
-            servers.replica.follow(servers.primary)
-        assert runs, "the test has left replication stopped"
+    """As :func:`replicating`."""
+    with replicating(servers) as fleet:
+        yield fleet
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +224,7 @@ FAILING_PREPARATION = 'case " $* " in *" --prepare "*) exit 5 ;; *) real "$@" ;;
         pytest.param("db2", "mariadb-backup", backing_up("exit 5"), 6, id="the backup"),
         pytest.param("db3", "mbstream", 'real "$@"; rm xtrabackup_info', 7, id="the check of the copy"),
         pytest.param("db3", "mariadb-backup", FAILING_PREPARATION, 10, id="preparing"),
-        pytest.param("db3", "mbstream", 'real "$@"; touch ../file', 8, id="publishing"),
+        pytest.param("db3", "mbstream", 'real "$@"; touch ../../file', 8, id="publishing"),
     ],
 )
 def test_replication_runs_again_when_a_step_fails(fleet: Fleet, host: str, tool: str, script: str, status: int) -> None:
