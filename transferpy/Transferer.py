@@ -28,7 +28,7 @@ from transferpy.plan import TargetPlan, TransferPlan, make_plan, questions
 from transferpy.preflight import HostFacts, parse_facts, preflight_script
 from transferpy.RemoteExecution.CuminExecution import CuminExecution
 from transferpy.RemoteExecution.interface import Job, RemoteExecution
-from transferpy.session import source_script, target_script
+from transferpy.session import source_script, target_script, whole
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ _LATE_ERRORS: dict[str, type[TransferpyError]] = {
 }
 """Jobs of a target that come after its checks; the first that fails is the last that runs."""
 _SIGNALLED = 128
-_PROGRESS_LINE = re.compile(r"\[\d\d\] \d{4}-\d\d-\d\d [\d:]+ .*(Copying|Streaming|copied|Connecting|\.\.\.done)")
+_PROGRESS_LINE = re.compile(r"\[\d\d\] [\d-]+ [\d:]+ ((Copying|Streaming) |.*(\.\.\.done|copied successfully\.)$)")
 """What a backup tool says of each file that went well."""
 _LOST_PEER = ("Broken pipe", "Connection reset", "unexpected eof", "Connection refused")
 
@@ -356,9 +356,15 @@ class _Copy:
         if self.plan.options.transfer_type is TransferType.FILE:
             return size(self.plan.facts.bytes), self.plan.facts.bytes
         # Of a server's files only an estimate is known, of a tarball's none: what counts is what passed the network.
+        # Its digest is its size, but for --parallel-checksum.
         counted = self.target_session.seen.get("stream-digest")
-        digest = counted.fields["digest"] if counted else ""
-        return (f"a stream of {size(int(digest))}", int(digest)) if digest.isdecimal() else ("the stream", 0)
+        if counted is None or self.plan.options.parallel_checksum:
+            return "the stream", 0
+        try:
+            count = whole(counted.fields["digest"])
+        except ValueError:
+            return "the stream", 0  # that it is no size, the comparison with the source's says
+        return f"a stream of {size(count)}", count
 
     def _has_ended(self) -> bool:
         return all(job in session.statuses for session, job, _ in self._jobs)

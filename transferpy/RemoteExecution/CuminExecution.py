@@ -21,6 +21,9 @@ _KILLER_TIME = 30.0
 _SEARCH_TIME = 5.0
 """The same for a job that most likely never began: nobody shall wait longer for a host that cannot be reached."""
 
+_UNTOLD_GRACE = 2.0
+"""The most seconds that a job gets to end by itself whose first words were lost: it has only just begun."""
+
 # The killer finds the job's processes by the identifier in an argument list or environment, and their descendants. It
 # must not carry the identifier in either itself; other users, who can read it there, may have given it to their own
 # processes. A process ID counts only together with the start time of the process.
@@ -136,9 +139,10 @@ class CuminExecution(ThreadedExecution):
             return
         if not job.started.wait(_START_TIME):
             job.abort()
+        seconds = grace if job.leader else min(grace, _UNTOLD_GRACE)
         words = (
             f"identifier={job.identifier} variable={ENVIRONMENT_VARIABLE}"
-            f" leader={job.leader or 0} microseconds={round((grace if job.leader else min(grace, 2.0)) * 1e6)}"
+            f" leader={job.leader or 0} microseconds={round(seconds * 1e6)}"
         )
         killer = self.start_job(job.target, words + _KILLER)
         try:
