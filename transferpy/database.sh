@@ -66,7 +66,7 @@ stop_replication() { # CLIENT ...: stops every connection that runs, for this se
   for index in "${!connections[@]}"; do
     [ -n "${threads[index]}" ] || continue
     [ -z "${ends[index]}" ] ||
-      fail replication "connection '${connections[index]}' is to stop by itself (START SLAVE UNTIL), which a start would forget"
+      fail replication "connection '${connections[index]}' is to stop by itself (START SLAVE UNTIL): wait until it has"
     [ "$told" = yes ] || emit replication-stopping
     told=yes
     on_undo replication start_replication "$server" "$flavour" "${connections[index]}" "${threads[index]}" "$@"
@@ -81,7 +81,7 @@ stop_replication() { # CLIENT ...: stops every connection that runs, for this se
   emit replication-stopped connections="$(distinct_connections)"
 }
 
-fail_to_ask() {
+fail_to_ask() { # in the words that the server, or the shell, left in ask.err
   fail replication "cannot ask whether replication runs: $(grep -v "^-*$" -- "$run_directory/ask.err")"
 }
 
