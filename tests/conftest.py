@@ -25,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "lab: needs the lab of namespaces, and so root")
+    config.addinivalue_line("markers", "lab: needs root, for the lab of namespaces or to be another user")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -21,7 +21,7 @@ from attackers import (
     unpacked,
 )
 from databases import Server
-from helpers import SYSTEM_PYTHON, eventually, transfer, transfers
+from helpers import SYSTEM_PYTHON, Result, eventually, transfer, transfers
 from lab import CHECKOUT
 from test_checks import replaced
 from trees import census_on
@@ -233,7 +233,7 @@ def test_a_firewall_keeps_strangers_away_where_there_is_only_netcat(ready: Lab) 
 
 
 @pytest.mark.parametrize("from_source", [True, False], ids=["source", "elsewhere"])
-def test_who_is_faster_in_plain_mode_costs_the_run_but_gets_no_name(ready: Lab, from_source: bool) -> None:  # noqa: FBT001
+def test_who_is_faster_in_plain_mode_costs_the_run_but_gets_no_name(ready: Lab, *, from_source: bool) -> None:
     target = ready["db3"]
     target.hide("socat")
     before = target.snapshot()
@@ -329,35 +329,30 @@ def test_what_is_planted_under_the_staging_name_is_not_used(ready: Lab, planted:
     assert_nothing_elsewhere(ready)
 
 
-def test_a_staging_directory_that_is_moved_away_leads_nowhere_else(ready: Lab) -> None:
+def run_while_nobody(ready: Lab, script: str) -> Result:
+    """Copy where everybody may write, have nobody run a script there in mid-stream, and return how the run ended."""
     source, target = ready["db1"], ready["db2"]
     fill(source, "/srv/tree/large", megabytes=2)
     target.run("chmod 777 /srv/in")
     source.shape(SLOW)
     with Run(ready, TREE, INTO) as run:
         run.wait_for_stream(target)
-        swap = "cd /srv/in && name=$(echo .transferpy-*) && mv $name away && ln -s /srv/outside $name"
-        assert as_nobody(target, swap).returncode == 0
+        assert as_nobody(target, script).returncode == 0
         run.assert_streaming()
         source.shape(None)
-        run.end()
+        return run.end()
+
+
+def test_a_staging_directory_that_is_moved_away_leads_nowhere_else(ready: Lab) -> None:
+    run_while_nobody(ready, "cd /srv/in && name=$(echo .transferpy-*) && mv $name away && ln -s /srv/outside $name")
     assert_nothing_elsewhere(ready)
 
 
 def test_a_link_under_the_final_name_is_not_followed(ready: Lab) -> None:
-    source, target = ready["db1"], ready["db2"]
-    fill(source, "/srv/tree/large", megabytes=2)
-    target.run("chmod 777 /srv/in")
-    source.shape(SLOW)
-    with Run(ready, TREE, INTO) as run:
-        run.wait_for_stream(target)
-        assert as_nobody(target, "ln -s /srv/outside /srv/in/tree").returncode == 0
-        run.assert_streaming()
-        source.shape(None)
-        result = run.end()
+    result = run_while_nobody(ready, "ln -s /srv/outside /srv/in/tree")
     assert result.status == 8, result.stderr
     assert "/srv/in/tree exists by now" in result.stderr
-    assert target.sh("ls -A /srv/in") == "tree"
+    assert ready["db2"].sh("ls -A /srv/in") == "tree"
     assert_nothing_elsewhere(ready)
 
 

@@ -11,8 +11,17 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import eventually
-from watching import SLOW, Hold, Run, assert_as_before, fill
+from watching import (
+    PROMISED_SECONDS,
+    SLOW,
+    Hold,
+    Run,
+    assert_as_before,
+    case_name,
+    end_by_signal,
+    fill,
+    wait_for_sessions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +31,6 @@ if TYPE_CHECKING:
 TERM, INT, HUP, KILL = signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL
 TREE = ("db1:/srv/data", "db2:/srv/in")
 TARBALL = ("--type", "decompress", "db1:/srv/made/tarball", "db2:/srv/empty")
-PROMISED_SECONDS = 15.0
 ENDING = "-rf -- /run/transferpy/run.*"
 
 # The steps of a run, in their order: which command of which host is then about to run, and which words of it tell.
@@ -81,12 +89,6 @@ def cases(steps: Sequence[str]) -> list[tuple[str, signal.Signals, tuple[str, ..
     return found
 
 
-def case_name(value: object) -> str:
-    if isinstance(value, signal.Signals):
-        return value.name
-    return value if isinstance(value, str) else "".join(map(str, value)) or "default"  # type: ignore[call-overload]
-
-
 @pytest.fixture
 def ready(clean_lab: Lab) -> Lab:
     """The clean lab, on db1 with a tree and a tarball of two megabytes each, and directories to copy them to."""
@@ -111,27 +113,10 @@ def end_at(lab: Lab, words: Sequence[str], moment: tuple[str, str, str], sent: s
             run.wait_for_stream(lab["db2"])
         else:
             hold.wait_for_call()
-        assert run.process.poll() is None, run.log
-        run.process.send_signal(sent)
-        if sent == KILL:
-            run.process.wait()
-        else:
-            run.wait_for(f"WARNING {sent.name}: stopping the run and cleaning up\n")
-        if hold is not None:
-            hold.let_go()
-        deadline = time.monotonic() + PROMISED_SECONDS
-        assert run.end().status == (-KILL if sent == KILL else 128 + sent), run.log
-        assert sent == KILL or run.log.endswith(f"ERROR ended by {sent.name}\n"), run.log
+        deadline = end_by_signal(run, sent, hold)
         # Before the held command vanishes, whose place the shells there know by now.
         wait_for_sessions(lab, deadline)
         return deadline
-
-
-def wait_for_sessions(lab: Lab, deadline: float) -> None:
-    """Wait until then (monotonic seconds) for the end of what transfers do on the hosts."""
-    seconds = deadline - time.monotonic()
-    ended = eventually(lambda: not any(host.sh("ls -d /run/transferpy; true") for host in lab), seconds=seconds)
-    assert ended, "a session goes on"
 
 
 def copies(lab: Lab, words: Sequence[str]) -> int:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from databases import RUNNING, SOCKET, STOPPED, Fleet, assert_unchanged, replicating, running_fleet
-from helpers import eventually, transfer
+from helpers import transfer
 from lab import difference
-from watching import SLOW, Hold, Run
+from watching import PROMISED_SECONDS, SLOW, Hold, Run, case_name, end_by_signal, wait_for_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +71,7 @@ def streaming(fleet: Fleet, *options: str) -> Iterator[Run]:
         fleet["db3"].shape(None)
 
 
-def assert_as_it_was(fleet: Fleet, before: dict[str, list[str]], *, seconds: float = 15) -> None:
+def assert_as_it_was(fleet: Fleet, before: dict[str, list[str]], *, seconds: float = PROMISED_SECONDS) -> None:
     """Assert that within some seconds all hosts are as before, and that replication runs then."""
     assert_unchanged(fleet, before, seconds=seconds)
     assert fleet.replica.replication() == {"": RUNNING}
@@ -93,12 +93,6 @@ def step_cases() -> list[tuple[str, signal.Signals, tuple[str, ...]]]:
     ]
 
 
-def case_name(value: object) -> str:
-    if isinstance(value, signal.Signals):
-        return value.name
-    return value if isinstance(value, str) else "".join(map(str, value)) or "default"  # type: ignore[call-overload]
-
-
 @pytest.mark.parametrize(("step", "sent", "options"), step_cases(), ids=case_name)
 def test_a_signal_at_any_step_leaves_replication_running_and_a_whole_copy_or_none(
     fleet: Fleet, step: str, sent: signal.Signals, options: tuple[str, ...]
@@ -114,19 +108,9 @@ def test_a_signal_at_any_step_leaves_replication_running_and_a_whole_copy_or_non
             run.wait_for_stream(fleet["db3"])
         else:
             hold.wait_for_call()
-        assert run.process.poll() is None, run.log
-        run.process.send_signal(sent)
-        if sent == KILL:
-            run.process.wait()
-        else:
-            run.wait_for(f"WARNING {sent.name}: stopping the run and cleaning up\n")
-        if hold is not None:
-            hold.let_go()
-        deadline = time.monotonic() + 15
-        assert run.end().status == (-KILL if sent == KILL else 128 + sent), run.log
+        deadline = end_by_signal(run, sent, hold)
         # Before the held command vanishes, whose place the shells there know by now.
-        ended = eventually(lambda: not any(each.sh("ls -d /run/transferpy; true") for each in fleet.lab), seconds=15)
-        assert ended, "a session goes on"
+        wait_for_sessions(fleet.lab, deadline)
     db3 = fleet["db3"]
     if list(STEPS).index(step) >= list(STEPS).index("the copy is moved") and db3.sh("ls -A /srv/copy"):
         assert "xtrabackup_info" in db3.sh("ls /srv/copy").split()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import tempfile
+import time
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
     from lab import Host, Lab, Snapshot
 
+PROMISED_SECONDS = 15.0
+"""Within which every host is as before, whatever has ended a run; docs/security.rst says so."""
 SLOW = "4mbit"
 """Keeps the ten megabytes of `fill` on the way for twenty seconds, while ssh still gets through."""
 
@@ -124,6 +128,39 @@ class Hold:
     def wait_for_call(self) -> None:
         """Wait until somebody waits in the command."""
         assert eventually(lambda: self._host.run(["test", "-e", self._called], check=False).returncode == 0)
+
+
+def end_by_signal(run: Run, sent: signal.Signals, hold: Hold | None = None) -> float:
+    """Send a run a signal, let those go that it waits for, and see it end by that.
+
+    Returns until when (monotonic seconds) every host has to be as before.
+    """
+    assert run.process.poll() is None, run.log
+    run.process.send_signal(sent)
+    if sent == signal.SIGKILL:
+        run.process.wait()
+    else:
+        run.wait_for(f"WARNING {sent.name}: stopping the run and cleaning up\n")
+    if hold is not None:
+        hold.let_go()
+    deadline = time.monotonic() + PROMISED_SECONDS
+    assert run.end().status == (-sent if sent == signal.SIGKILL else 128 + sent), run.log
+    assert sent == signal.SIGKILL or run.log.endswith(f"ERROR ended by {sent.name}\n"), run.log
+    return deadline
+
+
+def wait_for_sessions(lab: Lab, deadline: float) -> None:
+    """Wait until then (monotonic seconds) for the end of what transfers do on the hosts."""
+    seconds = deadline - time.monotonic()
+    ended = eventually(lambda: not any(host.sh("ls -d /run/transferpy; true") for host in lab), seconds=seconds)
+    assert ended, "a session goes on"
+
+
+def case_name(value: object) -> str:
+    """Name a parameter of a test that is a step, a signal, or a tuple of options."""
+    if isinstance(value, signal.Signals):
+        return value.name
+    return "".join(value) or "default" if isinstance(value, tuple) else str(value)
 
 
 def assert_as_before(lab: Lab | Host, before: Snapshot, *, seconds: float = 15) -> None:

@@ -181,7 +181,7 @@ def test_another_jobs_processes_stay_alive(execution: LocalExecution) -> None:
     execution.kill_job(HOST, other)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be another user")
+@pytest.mark.lab  # it needs no lab, but root: to be another user
 def test_another_users_process_with_the_name_of_a_job_stays_alive(execution: LocalExecution) -> None:
     job = execution.start_job(HOST, "echo ready; sleep 1000")
     wait_until(lambda: "ready" in job.result.output)
