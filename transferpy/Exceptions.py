@@ -80,6 +80,18 @@ class FinishError(TransferpyError):
     exit_status = 10
 
 
+class AftermathError(TransferpyError):
+    """The copies are as good as they are, but something that was to come after them failed."""
+
+    exit_status = 11
+
+
+class JobRunningError(TransferpyError):
+    """Another run of the same job is still at work."""
+
+    exit_status = 12
+
+
 class Interrupted(BaseException):
     """A signal asks the run to stop: clean up and let it pass.
 

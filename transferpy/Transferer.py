@@ -5,12 +5,14 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from transferpy.checksum import differing_paths, name_some
 from transferpy.conversation import Conversation, Session, log_finished, log_not_undone
+from transferpy.dryrun import describe
 from transferpy.Exceptions import (
     FinishError,
     PreflightError,
@@ -26,8 +28,10 @@ from transferpy.MariaDB import BACKUP_TOOLS, UNPACK_TOOLS
 from transferpy.options import Location, TransferRequest, TransferType, options_from_mapping
 from transferpy.plan import TargetPlan, TransferPlan, make_plan, questions
 from transferpy.preflight import HostFacts, parse_facts, preflight_script
+from transferpy.progress import Observer, Phase, Progress, ProgressLog
 from transferpy.RemoteExecution.CuminExecution import CuminExecution
 from transferpy.RemoteExecution.interface import Job, RemoteExecution
+from transferpy.report import Record, TargetReport, TransferReport, size, summary
 from transferpy.session import source_script, target_script, whole
 
 logger = logging.getLogger(__name__)
@@ -36,7 +40,6 @@ _READY_TIME = 120.0
 """Seconds for a session to begin, or to listen: it waits for the locks of firewalls and of nothing else."""
 _OTHER_END_TIME = 5.0
 """Seconds that the other end gets to say why, when a stream fails: the first to fail is often only the victim."""
-_PROGRESS_INTERVAL = 60.0
 _FLOWING = 1 << 16
 """Bytes that are more than what the two ends say to each other before the first of the data."""
 _BROKEN_PIPE = 141
@@ -62,6 +65,7 @@ class Transferer:
         target_paths: a directory on each of them.
         options: any of the options of ``transfer.py``, with ``_``; ``type`` and ``transfer_type`` mean the same.
         remote: how to run commands on the hosts; by default with cumin.
+        observer: is told how far each copy is; by default, the log is.
     """
 
     def __init__(  # noqa: PLR0913 # existing programs call it like this
@@ -73,14 +77,23 @@ class Transferer:
         options: Mapping[str, object] = {},  # never changed; existing programs look at the default
         *,
         remote: RemoteExecution | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self._source = (source_host, source_path)
         self._targets = (tuple(target_hosts), tuple(target_paths))
         self._options = dict(options)
         self._remote = remote or CuminExecution()
         self._run_id = secrets.token_hex(8)
-        self._conversation = Conversation(self._remote, self._run_id)
+        self._conversation = Conversation(self._remote, self._run_id, self._observe)
         self._source_session: Session | None = None
+        self._observer = observer or ProgressLog()
+        self._record = Record()
+        self._copying: _Copy | None = None
+
+    @property
+    def report(self) -> TransferReport:
+        """What became of the run; of one that a signal or a bug has ended, as far as it came."""
+        return self._record.report
 
     def run(self) -> list[int]:
         """Copy, and return one exit status for each target, or a single one if the run failed before any was tried.
@@ -88,17 +101,21 @@ class Transferer:
         No expected failure is raised, each is logged; what was changed on the hosts is undone also when a signal or a
         bug ends the run.
         """
-        began = time.monotonic()
+        self._record = Record()
         try:
             plan = self._prepare()
         except PreflightError as error:
             for problem in error.problems:
                 logger.error("%s", problem)  # noqa: TRY400 # not a bug, no traceback
             logger.error("refused: %d problem(s); nothing was changed", len(error.problems))  # noqa: TRY400 # as above
+            self._record.note(status=error.exit_status, errors=error.problems)
             return [error.exit_status]
         except TransferpyError as error:
             logger.error("%s", error)  # noqa: TRY400 # as above
+            self._record.note(status=error.exit_status, errors=(str(error),))
             return [error.exit_status]
+        if plan.options.dry_run:
+            return [0] * len(plan.targets)
         try:
             statuses = [self._copy(plan, target) for target in plan.targets]
         finally:
@@ -106,19 +123,23 @@ class Transferer:
             broken = self._conversation.broken_replication()
             if broken:
                 logger.error("%s", broken)
-        logger.info(
-            "%d of %d target(s) succeeded in %.1f s%s",
-            *(statuses.count(0), len(statuses), time.monotonic() - began),
-            ", but replication is not known to run again" if broken else "",
-        )
+                self._record.note(errors=(broken,))
         if broken:
             statuses[-1] = statuses[-1] or ReplicationError.exit_status
+        self._record.note(status=next(filter(None, statuses), 0))
+        for line in summary(self.report):
+            logger.info("%s", line)
         return statuses
+
+    def _observe(self) -> None:
+        if self._copying:
+            self._observer(self._copying.progress)
 
     # --- ask and decide
 
     def _prepare(self) -> TransferPlan:
         request = self._resolve(self._request())
+        self._note_request(request)
         hosts, silent = self._ask(request)
         try:
             plan = make_plan(request, hosts, self._run_id, silent)
@@ -126,6 +147,7 @@ class Transferer:
             if set(error.problems) == set(silent.values()):
                 raise RemoteExecutionError("; ".join(error.problems)) from error
             raise
+        self._record.note(codec=plan.codec, cipher=plan.cipher)
         is_server = plan.options.transfer_type is TransferType.XTRABACKUP
         what = _amount(plan) if is_server else f"{plan.facts.files} file(s), {_amount(plan)}"
         logger.info(
@@ -134,6 +156,8 @@ class Transferer:
         )
         for note in plan.notes:
             logger.warning("%s", note)
+        if plan.options.dry_run:
+            self._record.note(plan=tuple(describe(plan, hosts)))
         return plan
 
     def _request(self) -> TransferRequest:
@@ -146,13 +170,27 @@ class Transferer:
             options=options_from_mapping(self._options),
         )
 
-    def _resolve(self, request: TransferRequest) -> TransferRequest:
-        """Return the request with the one host that each of its words names."""
-        return replace(
-            request,
-            source=replace(request.source, host=self._remote.resolve(request.source.host)),
-            targets=tuple(replace(target, host=self._remote.resolve(target.host)) for target in request.targets),
+    def _note_request(self, request: TransferRequest) -> None:
+        self._record.note(
+            source=request.source,
+            transfer_type=str(request.options.transfer_type),
+            dry_run=request.options.dry_run,
+            targets=tuple(TargetReport(target=target, final=request.final(target)) for target in request.targets),
         )
+
+    def _resolve(self, request: TransferRequest) -> TransferRequest:
+        """Return the request with the one host that its source names, and all that its targets name, each once."""
+        source = replace(request.source, host=self._remote.resolve(request.source.host))
+        targets = [
+            replace(target, host=host) for target in request.targets for host in self._remote.resolve_all(target.host)
+        ]
+        if len(targets) > len(request.targets):
+            # Whoever names hosts in sets may have some in several of them; single words for one target are a mistake.
+            once: dict[tuple[str, str], Location] = {}
+            for target in targets:
+                once.setdefault((target.host, target.path.rstrip("/")), target)
+            targets = list(once.values())
+        return replace(request, source=source, targets=tuple(targets))
 
     def _ask(self, request: TransferRequest) -> tuple[dict[str, HostFacts], dict[str, str]]:
         """Return what the hosts answered, and why the others did not."""
@@ -163,7 +201,7 @@ class Transferer:
         jobs: dict[str, Job] = {}
         try:
             for host, what in asked.items():
-                script = preflight_script(self._run_id, what)
+                script = preflight_script(self._run_id, what, undo=not request.options.dry_run)
                 jobs[host] = self._remote.start_job(host, script, on_line=lines[host].append)
             for host, job in jobs.items():
                 try:
@@ -197,13 +235,20 @@ class Transferer:
         copy: _Copy | None = None
         status = 0
         last = target is plan.targets[-1]
+        note, began = partial(self._record.note_target, plan.targets.index(target)), self._record.seconds
         try:
-            copy = _Copy(self._conversation, plan, target, *self._start_sessions(plan, target))
+            copy = _Copy(self._conversation, plan, target, *self._start_sessions(plan, target), note=note)
+            self._copying = copy
             copy.run(last=last)
+            note(status=0)
         except TransferpyError as error:
             logger.error("%s: failed: %s", target.location, error)  # noqa: TRY400 # not a bug, no traceback
             status = error.exit_status
+            note(status=status, error=str(error))
         finally:
+            self._copying = None
+            self._observer(None)
+            note(seconds=self._record.seconds - began)
             if last and self._source_session:
                 # What it holds, replication above all, must not wait for the target to remove half a copy.
                 self._conversation.stop(self._source_session)
@@ -234,7 +279,10 @@ class _Copy:
     target: TargetPlan
     source_session: Session
     target_session: Session
+    note: Callable[..., None]
     sending: bool = field(default=False, init=False)
+    phase: Phase = field(default=Phase.WAITING, init=False)
+    phase_began: float = field(default_factory=time.monotonic, init=False)
 
     def run(self, *, last: bool) -> None:
         """Copy, check and publish; ``last`` lets the source end while the target publishes."""
@@ -247,6 +295,7 @@ class _Copy:
                 self.conversation.wait(until=self._has_ended, deadline=time.monotonic() + _OTHER_END_TIME)
                 self._raise_stream_failure()
             raise
+        self._enter(Phase.CHECKING)
         if last and self.plan.options.stop_slave:
             self.conversation.order(self.source_session, "resume")
         self._check()
@@ -254,10 +303,30 @@ class _Copy:
             logger.info("%s: preparing the copy", self.target.final)
         if last:
             self.conversation.stop(self.source_session)  # it has said all that it had to say
+        self._enter(Phase.PUBLISHING)
         self.conversation.order(self.target_session, "publish")
         self._wait_for_checks("published", self.target_session)
+        if "inode" in self.target_session.seen["published"].fields:
+            self.note(made_inode=whole(self.target_session.seen["published"].fields["inode"]))
         self._log_position()
         logger.info("%s: complete", self.target.final)
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is."""
+        return Progress(
+            target=self.target.location,
+            number=self.plan.targets.index(self.target) + 1,
+            of=len(self.plan.targets),
+            phase=self.phase,
+            bytes=self.source_session.bytes,
+            total=self.plan.facts.bytes,
+            wire_bytes=self.target_session.flowed,
+            seconds=time.monotonic() - self.phase_began,
+        )
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase, self.phase_began = phase, time.monotonic()
 
     @property
     def _sessions(self) -> tuple[Session, Session]:
@@ -330,24 +399,24 @@ class _Copy:
         Raises:
             StreamError: a stage failed, the two did not meet, or the stream stood still.
         """
-        began = reported = time.monotonic()
+        began = time.monotonic()
         sending = None
         while not self._has_ended() and not self._has_failed():
             now = time.monotonic()
             if sending is None and "sending" in self.source_session.seen:
                 # Until now the source has listed what there is, or waited for a server; that has no limit.
                 sending = self.source_session.moved = now
+                self._enter(Phase.COPYING)
             if sending is not None:
                 self._check_limits(now - sending, now - max(session.moved for session in self._sessions))
-            if now - reported > _PROGRESS_INTERVAL:
-                reported = now
-                self._log_progress(now - began)
             self.conversation.wait(
                 *self._sessions, until=lambda: self._has_ended() or self._has_failed(), deadline=now + 1
             )
         self._raise_stream_failure()
         took = max(time.monotonic() - began, 0.001)
         what, count = self._received()
+        facts = self.plan.facts
+        self.note(wire_bytes=self.target_session.flowed, stream_seconds=took, bytes=facts.bytes, files=facts.files)
         rate = f" ({size(count / took)}/s)" if count else ""
         logger.info("%s: received %s in %.1f s%s", self.target_session.host, what, took, rate)
 
@@ -391,11 +460,6 @@ class _Copy:
                 f" after {size(self.target_session.bytes)} (--idle-timeout)"
             )
 
-    def _log_progress(self, took: float) -> None:
-        done, total = self.source_session.bytes, self.plan.facts.bytes
-        share = f" of {size(total)} ({min(done / total, 1):.0%})" if total else ""
-        logger.info("%s: %s%s sent, %s/s", self.target.location, size(done), share, size(done / took))
-
     def _raise_stream_failure(self) -> None:
         if not self._has_failed():
             return
@@ -438,6 +502,7 @@ class _Copy:
         """Say where in the binary logs a hot copy stands: what the next command needs."""
         position = self.target_session.seen.get("position")
         if position and (binlog := position.text("binlog")):
+            self.note(position=" ".join(binlog.split()))
             logger.info("%s: binary log file, position and GTID: %s", self.target.final, " ".join(binlog.split()))
         if position and (replica := position.text("replica")):
             logger.info("%s: as its source replicates: %s", self.target.final, " ".join(replica.split()))
@@ -463,9 +528,14 @@ class _Copy:
             entries = self.target_session.seen["manifest"].fields["entries"]
             agreed = "checksums" if options.checksum else "names, kinds, owners and sizes"
             logger.info("%s: %s of %s entries agree with the source", self.target_session.host, agreed, entries)
+            self.note(checks=(f"{agreed} agree",))
         if options.parallel_checksum or not is_file:
             agreed = "checksum" if options.parallel_checksum else "size"
             logger.info("%s: the %s of the stream agrees with the source", self.target_session.host, agreed)
+            self.note(checks=(f"{agreed} of the stream agrees",))
+        if not is_file:
+            counted = self.target_session.seen["checked"].fields
+            self.note(**{name: whole(counted.get(name, "0")) for name in ("bytes", "files")})
 
     def _raise_if_changed(self) -> None:
         if "changed" in self.source_session.seen:
@@ -519,15 +589,6 @@ def _failed_checks(session: Session) -> Iterator[tuple[str, str]]:
 def _amount(plan: TransferPlan) -> str:
     is_server = plan.options.transfer_type is TransferType.XTRABACKUP
     return ("a server of about " if is_server else "") + size(plan.facts.bytes)
-
-
-def size(number: float) -> str:
-    """Return a number of bytes for people."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 999.5:  # noqa: PLR2004 # so that it never shows as 1000
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.3g} {unit}"
-        number /= 1000
-    return f"{number:.3g} TB"
 
 
 def _stage_failure(session: Session, job: str, stage: int | str, name: str, status: int) -> str:

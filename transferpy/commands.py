@@ -123,12 +123,26 @@ def render_function(name: str, commands: tuple[Command, ...]) -> str:
     return f"{name}() {{\n{lines}  return 0\n}}"
 
 
+def render_pipeline(pipeline: Pipeline) -> str:
+    """Return ``pipeline`` as people write one, to be read; what hosts run is :func:`render_pipeline_function`."""
+    words: list[str] = []
+    for stage in pipeline.stages:
+        match stage:
+            case Command():
+                words.append(render_command(stage))
+            case Drain(command=command):
+                words.append(render_command(command))
+            case Tee(branch=branch, output=output):
+                words.append(f"tee >({render_command(branch)} >{render_argument(output)})")
+    return " | ".join(words)
+
+
 def render_pipeline_function(name: str, pipeline: Pipeline) -> str:
     """Return a shell function that runs ``pipeline``.
 
     It leaves the exit status of every stage, in order, in the array ``statuses``, and what stage N wrote to its
-    standard error in ``$run_directory/NAME.N.err``. Each stage that reads a pipe calls ``widen_pipe`` first, a function
-    of the session.
+    standard error in ``$run_directory/NAME.N.err``. Functions of the session are at work in it: the first stage is
+    run by ``metered``, and each that reads a pipe calls ``widen_pipe`` first.
     """
     before: list[str] = []
     after: list[str] = []
@@ -136,8 +150,10 @@ def render_pipeline_function(name: str, pipeline: Pipeline) -> str:
     for number, stage in enumerate(pipeline.stages):
         errors = f'2>"$run_directory"/{name}.{number}.err'
         match stage:
+            case Command() if number == 0:
+                stages.append(f"metered {name} {render_command(stage)} {errors}")
             case Command():
-                stages.append(f"{_reading(render_command(stage)) if number else render_command(stage)} {errors}")
+                stages.append(f"{_reading(render_command(stage))} {errors}")
             case Drain(command=command):
                 stages.append(f"{{ widen_pipe; {render_command(command)} && cat >/dev/null; }} {errors}")
             case Tee(branch=branch, output=output):

@@ -150,6 +150,9 @@ class Session:
             case "stages":
                 words = event.fields["statuses"].split(",")
                 self.statuses[event.fields["job"]] = tuple(int(word) for word in words)
+            case "checked" | "published":
+                for number in event.fields.values():
+                    whole(number)
             case "stderr":
                 self.errors[event.fields["job"], event.fields["stage"]] = event.text("text").strip()
             case "error":
@@ -214,11 +217,13 @@ class Conversation:
     Args:
         remote: how to reach the hosts.
         run_id: the name of the run.
+        tick: called several times a second while it waits.
     """
 
-    def __init__(self, remote: RemoteExecution, run_id: str) -> None:
+    def __init__(self, remote: RemoteExecution, run_id: str, tick: Callable[[], None] = lambda: None) -> None:
         self._remote = remote
         self._run_id = run_id
+        self._tick = tick
         self._inbox: queue.SimpleQueue[tuple[Session, str | Outcome]] = queue.SimpleQueue()
         self._jobs: dict[Session, Job] = {}
         self._sessions: list[Session] = []
@@ -273,6 +278,7 @@ class Conversation:
             if deadline is not None and time.monotonic() >= deadline:
                 return False
             self._take_in()
+            self._tick()
         return True
 
     def _take_in(self) -> None:

@@ -150,6 +150,10 @@ remove_directory() { # PATH: removes a staging directory that this run made
   [ -L "$1" ] || [ ! -d "$1" ] || rm -rf --one-file-system -- "$1"
 }
 
+remove_empty_directory() { # PATH: removes a directory that this run made, unless it has become somebody's
+  rmdir -- "$1" 2>/dev/null || return 0
+}
+
 take_back() { # DIRECTORY: removes from it what a session that could not finish had published so far
   local record name
   # A session that is alive knows that it failed; what begins here is finished even if it is killed meanwhile.
@@ -201,7 +205,7 @@ finish_dead_runs() { # undoes what sessions left that were killed before they co
     [ -d "$directory" ] || continue
     [ ! -e "$directory/job" ] || stop_processes "$(<"$directory/job")"
     # All of the copy had its place when the session was killed, and by now it may be a running server's.
-    [ ! -e "$directory/complete" ] || rm -f -- "$directory"/undo.*.publish
+    [ ! -e "$directory/complete" ] || rm -f -- "$directory"/undo.*.publish "$directory"/undo.*.target
     rm -f -- "$directory/key.pem"
     stopped=''
     ! compgen -G "$directory/undo.*.replication" >/dev/null || stopped=' replication=started'

@@ -21,6 +21,7 @@ XTRABACKUP_OPTIONS = ("stop_slave", "prepare", "defaults_file")
 
 # Letters, digits, dot, dash, underscore, and what queries of cumin and node sets of ClusterShell are written with. A
 # host goes into command lines and messages: no blank, quote, slash or other character of a shell is let in.
+_QUOTED = re.compile(r"([\"'])([^\"'\x00-\x1f\x7f]+)\1")
 _NO_HOST_CHARACTER = re.compile(r"[^A-Za-z0-9._\-\[\],:{}!&^*~]")
 
 
@@ -44,6 +45,7 @@ class FirewallChoice(StrEnum):
 _CHOICES: dict[str, type[StrEnum]] = {"transfer_type": TransferType, "firewall": FirewallChoice}
 _TEXTS = {
     "defaults_file": ("an absolute path", re.compile(r"(/[^\0\n]*)?")),
+    **dict.fromkeys(("report", "metrics", "log_file"), ("the name of a file", re.compile(r"[^\0\n]*"))),
     "owner": ("USER or USER:GROUP", re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?)?")),
 }
 # Seconds up to one day: a host that was not met, or a stream that has not moved, for longer has failed.
@@ -71,6 +73,13 @@ class TransferOptions:
         defaults_file: on the source, a file with which the tools of the database log in; empty for root by the socket.
         prepare: whether the hot copy is made ready to start on each target.
         owner: USER or USER:GROUP, known on the target, to own all that arrives; empty to keep the owners.
+        create_target: whether a target directory that is missing is made.
+        dry_run: whether the hosts are only asked, and nothing is copied.
+        quiet: whether the console gets errors only. This and what follows is for ``transfer.py`` itself, as verbose is.
+        report: file that gets the report as JSON, ``-`` for standard output, empty for none.
+        metrics: file that gets metrics for Prometheus, empty for none.
+        log_file: file that gets the log lines too, empty for none.
+        syslog: whether the system's log gets the log lines too.
     """
 
     port: int = 0
@@ -87,6 +96,13 @@ class TransferOptions:
     defaults_file: str = ""
     prepare: bool = False
     owner: str = ""
+    create_target: bool = False
+    dry_run: bool = False
+    quiet: bool = False
+    report: str = ""
+    metrics: str = ""
+    log_file: str = ""
+    syslog: bool = False
 
     def __post_init__(self) -> None:
         for name in OPTION_NAMES:
@@ -108,7 +124,8 @@ class Location:
     """A path on a host; a UsageError says what is wrong with either.
 
     Attributes:
-        host: what cumin calls the host, or an IPv6 literal (brackets around it are dropped).
+        host: what cumin calls the host, or an IPv6 literal (brackets around it are dropped). A query of cumin with
+            blanks, colons and the like stands in quotes, which stay.
         path: any characters but NUL, bytes that are no UTF-8 as surrogate escapes; a slash at its end stays, because
             it means that a symbolic link is followed.
     """
@@ -143,14 +160,26 @@ class TransferRequest:
             if directory in seen:
                 raise UsageError(f"{target}: this target is given twice")
             seen.add(directory)
+            if self.options.create_target and ".." in target.path.split("/"):
+                raise UsageError(f"{target}: a directory that may have to be made has no .. in its path")
         if self.options.transfer_type is TransferType.XTRABACKUP and not self.source.path.startswith("/"):
             raise UsageError(f"{self.source}: the path of a socket has to be absolute")
-        name = self.source.path.rstrip("/").rpartition("/")[2]
-        if self.options.transfer_type is TransferType.FILE and name in {"", ".", ".."}:
+        if self.options.transfer_type is TransferType.FILE and self.final_name in {"", ".", ".."}:
             raise UsageError(
                 f"{self.source}: this source path has no name of its own that the copy could get;"
                 " end it with the name of a file or directory"
             )
+
+    @property
+    def final_name(self) -> str:
+        """The name that a copied file or tree gets in the target directory."""
+        return self.source.path.rstrip("/").rpartition("/")[2]
+
+    def final(self, target: Location) -> Location:
+        """Where the copy will stand on that target."""
+        if self.options.transfer_type is not TransferType.FILE:
+            return target
+        return Location(host=target.host, path=f"{target.path.rstrip('/')}/{self.final_name}")
 
 
 def typed_option(name: str, value: object) -> OptionValue:
@@ -201,11 +230,12 @@ def options_from_mapping(values: Mapping[str, object]) -> TransferOptions:
 def split_word(word: str) -> Location:
     """Return the location that a HOST:PATH of the command line means; UsageError if it means none.
 
-    The first colon outside leading brackets separates the two. Spaces and tabs around host and path are dropped, but no
-    other white space: a path may end with a newline.
+    The first colon outside leading brackets or quotes separates the two. Spaces and tabs around host and path are
+    dropped, but no other white space: a path may end with a newline.
     """
     stripped = word.strip(" \t")
-    brackets = stripped.find("]") + 1 if stripped.startswith("[") else 0
+    quoted = _QUOTED.match(stripped)
+    brackets = quoted.end() if quoted else stripped.find("]") + 1 if stripped.startswith("[") else 0
     colon = stripped.find(":", brackets)
     if colon < 0:
         raise UsageError(f"{word!r} is no HOST:PATH: it has no colon between a host and a path")
@@ -220,6 +250,8 @@ def split_word(word: str) -> Location:
 def _check_host(host: str) -> None:
     if not isinstance(host, str) or not host:
         raise UsageError(f"the host is empty or no text: {host!r}")
+    if _QUOTED.fullmatch(host):
+        return  # a query, of which only what it finds goes anywhere
     if host.startswith("-"):
         raise UsageError(f"the host {host!r} starts with a dash")
     if refused := _NO_HOST_CHARACTER.search(host):

@@ -29,7 +29,7 @@ from transferpy.pipelines import (
     tls,
 )
 from transferpy.preflight import NETCATS, HostFacts, Questions, Route, RouteFacts, SourceFacts
-from transferpy.problems import Problems, Situation, best_netcat, final_name, first_there, has_socat, is_ipv6
+from transferpy.problems import Problems, Situation, best_netcat, first_there, has_socat, is_ipv6
 from transferpy.session import SourceSession, TargetSession
 
 
@@ -76,6 +76,17 @@ class TransferPlan:
     stream: str
     notes: tuple[str, ...]
 
+    @property
+    def codec(self) -> str:
+        """What compresses the stream, in a word; empty if nothing does."""
+        word = self.stream.partition(", ")[0]
+        return "" if word == "not compressed" else word
+
+    @property
+    def cipher(self) -> str:
+        """What encrypts the stream, in a word; empty if nothing does."""
+        return "TLS 1.3" if self.options.encrypt else ""
+
 
 def questions(request: TransferRequest, addresses: Mapping[str, tuple[str, ...]]) -> dict[str, Questions]:
     """Return what to ask each host of the request.
@@ -84,7 +95,7 @@ def questions(request: TransferRequest, addresses: Mapping[str, tuple[str, ...]]
         request: with hosts that are resolved.
         addresses: what the orchestration host knows of each target's addresses; for sources that cannot resolve names.
     """
-    name = final_name(request.source)
+    name = request.final_name
     is_backup = request.options.transfer_type is TransferType.XTRABACKUP
     is_tarball = request.options.transfer_type is TransferType.DECOMPRESS
     routes = tuple(
@@ -202,7 +213,7 @@ class _Planner(Situation):
             directory=location.path,
             staging_name=f".transferpy-{self.run_id}-{index}",
             source_name=self.source.name,
-            final_name=final_name(self.request.source),
+            final_name=self.request.final_name,
             own_name=self._name("target"),
             cores=host.cores,
             encrypt=self.options.encrypt,
@@ -218,6 +229,7 @@ class _Planner(Situation):
             transfer_type=self.options.transfer_type,
             prepare=self._prepare(host),
             owner=self.options.owner,
+            create_target=self.options.create_target,
         )
         return TargetPlan(
             location=location,

@@ -112,9 +112,10 @@ class TargetFacts:
     """What stands at a target path.
 
     Attributes:
-        state: what the path is; the rest is known of directories.
-        path: the directory without symbolic links.
-        ancestors: device and inode of the directory and of those above it.
+        state: what the path is; the rest is known of directories, and of one that is missing as far as it can be.
+        path: the directory without symbolic links; of one that is missing the nearest that is there.
+        ancestors: device and inode of the directory and of those above it; for one that is missing, the device and what
+            is missing stand in the first place.
         taken: whether the final name exists there, as whatever.
         final_identity: device and inode of what has that name.
         free: bytes that are free.
@@ -221,9 +222,10 @@ class Questions:
     owner: str = ""
 
 
-def preflight_script(run_id: str, questions: Questions) -> str:
-    """Return the script that asks a host; it changes nothing there but what dead runs left behind."""
-    calls: list[tuple[str, ...]] = [("finish_dead_runs",), ("host_facts", *TOOLS)]
+def preflight_script(run_id: str, questions: Questions, *, undo: bool = True) -> str:
+    """Return the script that asks a host; it changes nothing there but, with ``undo``, what dead runs left behind."""
+    calls: list[tuple[str, ...]] = [("finish_dead_runs",)] if undo else []
+    calls.append(("host_facts", *TOOLS))
     if questions.netcat:
         calls.append(("netcat_facts", *NETCATS))
     if questions.source_path is not None:
@@ -349,7 +351,7 @@ def _database(event: Event) -> DatabaseFacts:
 def _target(event: Event) -> TargetFacts:
     fields = event.fields
     state = TargetState(fields["state"])
-    if state in {TargetState.MISSING, TargetState.OTHER}:
+    if state is TargetState.OTHER:
         return TargetFacts(state=state)
     total, free_inodes = fields["inodes"].split(":")
     return TargetFacts(

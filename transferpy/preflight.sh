@@ -178,13 +178,17 @@ owner_facts() { # USER[:GROUP]: whether this host knows both
 }
 
 target_facts() { # INDEX DIRECTORY FINAL-NAME
-  local path=$2 state=directory real='' ancestors above paths=() inodes final content name leftovers=()
+  local path=$2 state=directory real='' ancestors above paths=() inodes final content name leftovers=() missing=''
   [[ $path == /* ]] || path=./$path
-  if [ ! -d "$path" ]; then
-    [ -e "$path" ] || [ -L "$path" ] && state=other || state=missing
-    emit target index="$1" state="$state"
-    return
-  fi
+  # Of a directory that is missing, what counts is the first above it that is there: it may be going to be made.
+  until [ -d "$path" ]; do
+    if [ -e "$path" ] || [ -L "$path" ]; then
+      emit target index="$1" state=other
+      return
+    fi
+    state=missing missing=${path##*/}/$missing path=${path%/*}
+    path=${path:-/}
+  done
   IFS= read -r -d '' real < <(realpath -ez -- "$path")
   above=$real
   while :; do
@@ -193,9 +197,15 @@ target_facts() { # INDEX DIRECTORY FINAL-NAME
     above=${above%/*}
   done
   mapfile -t ancestors < <(stat -c %d:%i -- "${paths[@]}")
+  [ -z "$missing" ] || ancestors=("${ancestors[0]%%:*}:$(encode "$missing").${ancestors[0]#*:}" "${ancestors[@]}")
   join_words "${ancestors[@]}"
   above=$REPLY
-  [ -w "$path" ] || state=read-only
+  [ "$state" = missing ] || [ -w "$path" ] || state=read-only
+  if [ "$state" = missing ]; then
+    emit target index="$1" state=missing path="$(encode "$real")" ancestors="$above" final='' content='' leftovers='' \
+      free="$(free_bytes "$path")" inodes="$(stat -f -c %c:%d -- "$path")"
+    return
+  fi
   final=$(stat -c %d:%i -- "$path/$3" 2>/dev/null)
   for name in "$path"/.transferpy-*; do
     name=${name##*/}

@@ -75,14 +75,7 @@ class Situation:
 
     def final(self, target: Location) -> Location:
         """Where the copy will stand on that target."""
-        if self.options.transfer_type is not TransferType.FILE:
-            return target
-        return Location(host=target.host, path=f"{target.path.rstrip('/')}/{final_name(self.request.source)}")
-
-
-def final_name(source: Location) -> str:
-    """Return the name that a copied file or tree gets in the target directory."""
-    return source.path.rstrip("/").rpartition("/")[2]
+        return self.request.final(target)
 
 
 def best_netcat(facts: HostFacts) -> tuple[str, str] | None:
@@ -210,7 +203,7 @@ class Problems(Situation):
 
     def _directory_problems(self, location: Location, target: TargetFacts) -> Iterable[str]:
         match target.state:
-            case TargetState.MISSING:
+            case TargetState.MISSING if not self.options.create_target:
                 yield f"{location}: no such directory; make it first"
             case TargetState.OTHER:
                 yield f"{location}: is not a directory; a target is the directory that the copy goes into"

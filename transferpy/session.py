@@ -119,6 +119,7 @@ class TargetSession:
         transfer_type: what is copied.
         prepare: the command that makes a hot copy ready to start, or None to leave it as it is.
         owner: who owns all that arrived, or empty to keep the owners.
+        create_target: whether the directory is made if it is missing.
     """
 
     directory: str
@@ -135,6 +136,7 @@ class TargetSession:
     transfer_type: TransferType = TransferType.FILE
     prepare: Command | None = None
     owner: str = ""
+    create_target: bool = False
 
 
 def source_script(run_id: str, session: SourceSession) -> str:
@@ -171,6 +173,7 @@ def target_script(run_id: str, session: TargetSession) -> str:
         "final_name": session.final_name,
         "wanted_port": str(session.port),
         "owner": session.owner,
+        "create_target": _word(session.create_target),
         "prepare": _word(session.prepare is not None),
         **_common(session),
     }

@@ -123,8 +123,13 @@ watch() { # SECONDS: waits that long at most for somebody's word, and says once 
 }
 
 beat() { # says how far the stream is; with nobody to hear it, the session ends here
-  local child children=() name='' bytes='' line pid=${job_pid[${stream:-none}]-none}
+  local child children=() inner=() name='' bytes='' line pid=${job_pid[${stream:-none}]-none}
   { read -ra children <"/proc/$pid/task/$pid/children"; } 2>/dev/null
+  for child in "${children[@]}"; do
+    # The first stage is run by a shell of its own.
+    { read -ra inner <"/proc/$child/task/$child/children"; } 2>/dev/null
+    children+=("${inner[@]}")
+  done
   for child in "${children[@]}"; do
     { read -r name <"/proc/$child/comm"; } 2>/dev/null
     [ "$name" = "$watched" ] || continue
@@ -185,6 +190,17 @@ widen_pipe() { # has the pipe on standard input hold 1 MiB, the most that any ke
   # Stages that wait less for each other copy in half the time. No shell can say it, but every Debian system has a perl
   # that can: F_SETPIPE_SZ, by its number. Without it the pipe stays as it is.
   ! command -v perl >/dev/null || perl -e 'fcntl STDIN, 1031, 1 << 20' 2>/dev/null
+}
+
+metered() { # NAME COMMAND [ARGUMENT ...]: runs the first stage of that job, and leaves in NAME.read how much it has read
+  local line status
+  "${@:2}"
+  status=$?
+  # What a process has read is added to what its parent has when it ends.
+  while IFS= read -r line; do
+    [ "${line%%:*}" != rchar ] || printf %s "${line#*: }" >"$run_directory/$1.read"
+  done <"/proc/$BASHPID/io" 2>/dev/null
+  return "$status"
 }
 
 run_job() { # NAME FUNCTION [ARGUMENT ...]: launches a job, waits for it and reports a failure; fails as the job does
@@ -456,10 +472,12 @@ check_backup_log() { # FILE
 }
 
 target_session() {
-  # Variables: target_directory, staging_name, source_name, final_name, own_name, wanted_port, owner, prepare (yes or no).
+  # Variables: target_directory, staging_name, source_name, final_name, own_name, wanted_port, owner; prepare and
+  # create_target (yes or no).
   # Functions: open_firewall; receive, a pipeline that reads port; prepare_copy.
-  local certificate='' stream='' target
+  local certificate='' stream='' target made_target='' totals=''
   begin
+  [ "$create_target" = no ] || make_target "$target_directory"
   enter "$target_directory"
   # The target is held open: whoever may rename things on the way to it cannot make the run write elsewhere.
   exec {target}<.
@@ -477,14 +495,39 @@ target_session() {
   fi
   receive_stream
   "target_checks_$transfer_type"
-  emit checked
+  if [ "$transfer_type" != file ]; then
+    run_job totals count_content || exit 1
+    totals=$(<"$run_directory/totals")
+  fi
+  # shellcheck disable=SC2086 # the totals are words
+  emit checked $totals
   await_order publish
   [ "$prepare" = no ] || run_job prepare prepare_and_check || exit 1
   case $transfer_type in
     file) give_away "./$source_name" && publish_entry ;;
     *) give_away . && publish_content ;;
   esac
-  emit published
+  emit published ${made_target:+inode="$(stat -c %i "/proc/self/fd/$target/.")"}
+}
+
+make_target() { # DIRECTORY: makes it, and what is missing above it; all of that goes away again if the session fails
+  local path=$1 missing=()
+  [[ $path == /* ]] || path=$PWD/$path
+  while [ ! -e "$path" ] && [ ! -L "$path" ]; do
+    missing=("$path" "${missing[@]}")
+    path=${path%/*}
+    path=${path:-/}
+  done
+  for path in "${missing[@]}"; do
+    on_undo target remove_empty_directory "$path"
+    # Another run may need the same one, and have been faster.
+    mkdir -- "$path" 2>"$run_directory/mkdir.err" && made_target=yes || { [ -d "$path" ] && made_target=''; } ||
+      fail host "cannot make the directory $path: $(reason mkdir.err)"
+  done
+}
+
+count_content() { # writes how many regular files there are below the working directory, and how many bytes they have
+  find . -type f -printf '%s\n' | awk '{ bytes += $1 } END { printf "files=%d bytes=%.0f", NR, bytes }' >"$run_directory/totals"
 }
 
 make_staging() { # and enters it: the directory that was made, whatever has its name by then
@@ -507,6 +550,7 @@ receive_stream() {
   fi
   await_end receive
   stream=''
+  [ ! -s "$run_directory/receive.read" ] || emit progress bytes="$(<"$run_directory/receive.read")"
   # The hole is closed as soon as nothing needs it: checking may take hours.
   undo "$run_directory" firewall
   release_port
@@ -621,7 +665,7 @@ mark_complete() { # from here on the copy may be in use, even if this session is
 keep_published() { # gives the names in the target directory to the disk; the data is there already
   sync -- "/proc/self/fd/$target/." 2>"$run_directory/sync.err" ||
     fail publish "cannot write $target_directory to disk: $(<"$run_directory/sync.err")"
-  rm -f -- "$run_directory"/undo.*.publish
+  rm -f -- "$run_directory"/undo.*.publish "$run_directory"/undo.*.target
 }
 
 publish_content() { # moves what is in the working directory to the target itself: all of it, or nothing

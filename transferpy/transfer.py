@@ -15,14 +15,16 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from configparser import ConfigParser
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, NoReturn
 
 from transferpy import __version__
-from transferpy.Exceptions import Interrupted, TransferpyError, UsageError
+from transferpy.console import Console
+from transferpy.Exceptions import AftermathError, Interrupted, TransferpyError, UsageError
+from transferpy.metrics import of_report
 from transferpy.options import (
     OPTION_NAMES,
     XTRABACKUP_OPTIONS,
@@ -35,6 +37,8 @@ from transferpy.options import (
     split_word,
     typed_option,
 )
+from transferpy.progress import Observer
+from transferpy.tell import tell
 
 CONFIG_FILE = "/etc/transferpy/transferpy.conf"
 
@@ -50,6 +54,8 @@ EXIT_STATUSES = {
     "8": "the checked copy could not get its final name",
     "9": "replication on the source could not be stopped, or is not known to run again",
     "10": "the copy could not be prepared, or not be given to its owner",
+    "11": "all copies are good, but a report, metrics, a log, a hook or the removal of old copies failed",
+    "12": "another run of the same job is still at work",
     "129, 130, 143": "ended by SIGHUP, SIGINT, SIGTERM; everything was cleaned up",
 }
 
@@ -67,6 +73,8 @@ examples:
       transfer.py [2001:db8::1]:/srv/sqldata db2.example.org:/srv
 """
 
+_WORDS_HELP = "the source: a file or a directory, or what --type says; then the targets: existing directories"
+_JOB_HELP = "run the transfers that stand in this file: all of them, or those whose names follow"
 _TYPE_HELP = (
     "file: a file or a tree into TARGET/NAME; xtrabackup: SOURCE is the socket of a running MariaDB, a hot backup lands"
     " unpacked in the empty directory TARGET; decompress: SOURCE is a tarball with one top directory, its content lands"
@@ -145,18 +153,52 @@ def option_parse() -> tuple[str, str, list[str], list[str], dict[str, OptionValu
     2, and so do --help and --version with status 0.
     """
     try:
-        given = vars(argument_parser().parse_intermixed_args())
-        source, targets, config = (given.pop(name) for name in ("source", "targets", "config"))
-        configured = parse_configurations(CONFIG_FILE if config is None else config)
-        if config is not None and not Path(config).exists():
-            logger.warning("%s: there is no such configuration file: going on without one", config)
-        options = _merge(configured, given)
-        source_location, *target_locations = map(split_word, (source, *targets))
+        return _parse().arguments
     except UsageError as error:
         _exit_for_usage(error)
-    target_hosts = [target.host for target in target_locations]
-    target_paths = [target.path for target in target_locations]
-    return source_location.host, source_location.path, target_hosts, target_paths, options
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandLine:
+    """What ``sys.argv`` and the configuration file ask for.
+
+    Attributes:
+        words: source and targets, or the names of transfers of a job.
+        given: the options of the command line alone.
+        options: all options.
+        config: the configuration file that was given, or None.
+        job: the job file, or None.
+    """
+
+    words: Sequence[str]
+    given: Mapping[str, object]
+    options: dict[str, OptionValue]
+    config: str | None
+    job: str | None
+
+    @property
+    def arguments(self) -> tuple[str, str, list[str], list[str], dict[str, OptionValue]]:
+        """Those of a Transferer; a UsageError if there are none."""
+        if self.job is not None:
+            raise UsageError("--job has a source and targets of its own")
+        if len(self.words) <= 1:
+            raise UsageError("the following arguments are required: HOST:PATH (try transfer.py --help)")
+        source, *targets = map(split_word, self.words)
+        return source.host, source.path, [t.host for t in targets], [t.path for t in targets], self.options
+
+
+def _parse() -> CommandLine:
+    given = vars(argument_parser().parse_intermixed_args())
+    words, config, job = given.pop("words", []), given.pop("config"), given.pop("job")
+    configured = parse_configurations(CONFIG_FILE if config is None else config)
+    if config is not None and not Path(config).exists():
+        logger.warning("%s: there is no such configuration file: going on without one", config)
+    # The transfers of a job say themselves what goes together.
+    options = _merge(configured, given) if job is None else assign_default_options({**configured, **given})
+    command_line = CommandLine(words=words, given=given, options=options, config=config, job=job)
+    if job is None:
+        _ = command_line.arguments
+    return command_line
 
 
 def main() -> int:
@@ -165,10 +207,10 @@ def main() -> int:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # what the libraries under us warn their developers of
     try:
-        with _console_logging(), signals() as received:
+        with Console() as console, signals() as received:
             status = 1
             with suppress(Interrupted):
-                status = _transfer()
+                status = _transfer(console, received)
             if received:
                 logger.error("ended by %s", received[0].name)
                 status = 128 + received[0]
@@ -181,7 +223,7 @@ def argument_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line; its namespace holds only the options that were given, as text."""
     parser = _ArgumentParser(
         prog="transfer.py",
-        usage="%(prog)s [OPTIONS] HOST:PATH HOST:PATH [HOST:PATH ...]",
+        usage="%(prog)s [OPTIONS] HOST:PATH HOST:PATH [HOST:PATH ...]\n       %(prog)s [OPTIONS] --job FILE [NAME ...]",
         description="Copy a file, a tree or a running MariaDB from one host of the fleet directly to others, checked"
         " at the end. Nothing is ever overwritten.",
         epilog="\n".join((_EXAMPLES, *_exit_status_lines())),
@@ -191,8 +233,8 @@ def argument_parser() -> argparse.ArgumentParser:
         add_help=False,
     )
     hosts = parser.add_argument_group("what and where to")
-    hosts.add_argument("source", metavar="HOST:PATH", help="the source: a file or a directory, or what --type says")
-    hosts.add_argument("targets", metavar="HOST:PATH", nargs="+", help="the targets: existing directories")
+    hosts.add_argument("words", metavar="HOST:PATH", nargs="*", help=_WORDS_HELP)
+    hosts.add_argument("--job", metavar="FILE", default=None, help=_JOB_HELP)
     copy = parser.add_argument_group("how to copy")
     _add_option(copy, "transfer_type", _TYPE_HELP, choices=list(TransferType))
     _add_option(copy, "compress", "compress the stream")
@@ -203,6 +245,8 @@ def argument_parser() -> argparse.ArgumentParser:
     _add_option(copy, "prepare", "xtrabackup only: make the copy ready to start on each target")
     _add_option(copy, "defaults_file", _DEFAULTS_FILE_HELP, metavar="FILE")
     _add_option(copy, "owner", _OWNER_HELP, metavar="USER[:GROUP]")
+    _add_option(copy, "create_target", "make the target directory if it is missing, for root only")
+    _add_option(copy, "dry_run", "ask the hosts, say what would happen, and do nothing")
     network = parser.add_argument_group("ports, firewall and limits")
     _add_option(network, "port", "port on the target; 0 finds a free one in 4400-4499", metavar="N")
     _add_option(network, "firewall", "firewall of the target that the stream passes", choices=list(FirewallChoice))
@@ -210,6 +254,11 @@ def argument_parser() -> argparse.ArgumentParser:
     _add_option(network, "idle_timeout", "how long the stream may stand still", metavar="SECONDS")
     general = parser.add_argument_group("general")
     _add_option(general, "verbose", "log every remote command and its output too")
+    _add_option(general, "quiet", "show errors only, and no progress")
+    _add_option(general, "report", "write what became of the run as JSON; - is standard output", metavar="FILE")
+    _add_option(general, "metrics", "put metrics for Prometheus into that file, beside those there", metavar="FILE")
+    _add_option(general, "log_file", "append the log lines to that file too", metavar="FILE")
+    _add_option(general, "syslog", "send the log lines to the system's log too")
     config_help = f"configuration file, over which the command line wins (default: {CONFIG_FILE})"
     general.add_argument("--config", metavar="FILE", default=None, help=config_help)
     general.add_argument("--version", action="version", version=f"%(prog)s {__version__}", help="show the version")
@@ -266,17 +315,23 @@ def _exit_for_usage(error: UsageError) -> NoReturn:
     raise SystemExit(error.exit_status) from error
 
 
-def _transfer() -> int:
-    """Run the transfer that the command line asks for and return the exit status."""
+def _transfer(console: Console, received: Sequence[signal.Signals]) -> int:
+    """Do what the command line asks for and return the exit status."""
     try:
-        source_host, source_path, target_hosts, target_paths, options = option_parse()
-        if options["verbose"]:
-            logging.getLogger("transferpy").setLevel(logging.DEBUG)
-        from transferpy.Transferer import Transferer  # noqa: PLC0415  # loads cumin, which --help need not wait for
+        command_line = _parse()
+    except UsageError as error:
+        _exit_for_usage(error)
+    complete = console.apply(command_line.options)
+    try:
+        if command_line.job is None:
+            status = _copy(command_line, console.observer, received)
+        else:
+            from transferpy.jobs import run_job_file  # noqa: PLC0415  # what it needs, --help need not wait for
 
-        return _exit_status(Transferer(source_host, source_path, target_hosts, target_paths, options).run())
+            status = run_job_file(command_line.job, command_line.words, command_line, received)
     except TransferpyError as error:
-        logger.error("%s", error)  # noqa: TRY400  # an expected failure needs no traceback
+        for problem in getattr(error, "problems", (error,)):
+            logger.error("%s", problem)  # noqa: TRY400  # an expected failure needs no traceback
         return error.exit_status
     except Exception as error:  # the last line of defence: no user ever sees a bare traceback
         verbose = logger.isEnabledFor(logging.DEBUG)
@@ -284,6 +339,27 @@ def _transfer() -> int:
         reason = f"{type(error).__name__}: {error}"
         logger.exception("unexpected error: %s%s", reason, hint, exc_info=verbose)
         return 1
+    return status or (0 if complete else AftermathError.exit_status)
+
+
+def _copy(command_line: CommandLine, observer: Observer, received: Sequence[signal.Signals]) -> int:
+    """Run one transfer, tell what became of it to who asked for that, and return the exit status."""
+    from transferpy.Transferer import Transferer  # noqa: PLC0415  # loads cumin, which --help need not wait for
+
+    arguments, options = command_line.arguments, command_line.options
+    transferer = Transferer(*arguments, observer=observer)
+    status, told = 1, False
+    try:
+        status = _exit_status(transferer.run())
+    except TransferpyError as error:
+        status = error.exit_status
+        raise
+    finally:
+        report = replace(transferer.report, status=status)
+        if received:
+            report = replace(report, status=128 + received[0], interrupted=received[0].name)
+        told = tell(options, [report], of_report(report))
+    return status or (0 if told else AftermathError.exit_status)
 
 
 def _exit_status(statuses: Sequence[int]) -> int:
@@ -319,55 +395,6 @@ def signals() -> Iterator[list[signal.Signals]]:
     finally:
         for signum, handler in handled.items():
             signal.signal(signum, handler)
-
-
-@contextmanager
-def _console_logging() -> Iterator[None]:
-    """Send the log lines of transferpy to standard error, from INFO on, and keep those of cumin off the console."""
-    for name in ("cumin", "ClusterShell"):
-        library = logging.getLogger(name)
-        library.addHandler(logging.NullHandler())
-        library.propagate = False
-    package = logging.getLogger("transferpy")
-    level, propagate = package.level, package.propagate
-    handler = _ConsoleHandler(sys.stderr)
-    handler.setFormatter(_ConsoleFormatter("%(asctime)s %(levelname)-5s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    package.addHandler(handler)
-    package.setLevel(logging.INFO)
-    package.propagate = False
-    try:
-        yield
-    finally:
-        package.removeHandler(handler)
-        package.setLevel(level)
-        package.propagate = propagate
-
-
-class _ConsoleHandler(logging.StreamHandler):  # type: ignore[type-arg]  # not subscriptable at run time in Python 3.11
-    """A handler that loses a line rather than the run.
-
-    Nobody may read it, the disk behind it may be full, or a signal may come while one is written, when its handler
-    may not write another.
-    """
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the name that logging calls
-        pass
-
-
-class _ConsoleFormatter(logging.Formatter):
-    """One line for each message: what a name on a host holds can neither fake a line nor drive the terminal."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name that logging calls
-        return _printable(super().formatMessage(record))
-
-    def formatException(  # noqa: N802  # the name that logging calls
-        self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
-    ) -> str:
-        return "\n".join("    " + _printable(line) for line in super().formatException(ei).splitlines())
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _replace_closed_streams() -> None:

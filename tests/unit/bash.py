@@ -33,7 +33,7 @@ NASTIEST_NAMES = (
 )
 
 
-PIPES_AS_THEY_ARE = "widen_pipe() { :; }"
+PIPES_AS_THEY_ARE = 'widen_pipe() { :; }; metered() { "${@:2}"; }'
 """In place of the session's function, for pipelines that run without a session."""
 
 

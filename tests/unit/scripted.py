@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from transferpy.preflight import DatabaseFacts, HostFacts, SourceFacts, TargetFacts
+from transferpy.preflight import DatabaseFacts, HostFacts, SourceFacts, TargetFacts, TargetState
 from transferpy.RemoteExecution.interface import (
     Command,
     CommandResult,
@@ -202,7 +202,7 @@ def _database(facts: DatabaseFacts) -> str:
 
 
 def _target(index: int, facts: TargetFacts) -> str:
-    if not facts.path:
+    if facts.state is TargetState.OTHER:
         return f"target index={index} state={facts.state}"
     inodes = "0:0" if facts.inodes is None else f"9:{facts.inodes}"
     return (

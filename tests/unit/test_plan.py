@@ -20,10 +20,9 @@ from fleet import (
 )
 
 from transferpy.Exceptions import PreflightError
-from transferpy.options import FirewallChoice, Location, TransferRequest
+from transferpy.options import FirewallChoice, Location, TransferOptions, TransferRequest
 from transferpy.plan import TransferPlan, make_plan, questions
 from transferpy.preflight import TOOLS, HostFacts, Questions, Route, RouteFacts, TargetFacts, TargetState
-from transferpy.problems import final_name
 
 REQUEST = request("db1:/srv/x", "db2:/srv/y")
 PLAIN = request("db1:/srv/x", "db2:/srv/y", encrypt=False)
@@ -324,4 +323,11 @@ class TestQuestions:
         ("path", "name"), [("/srv/x", "x"), ("/srv/x/", "x"), ("/x//", "x"), ("x", "x"), ("/srv/x\n", "x\n")]
     )
     def test_the_copy_has_the_name_that_the_path_ends_with(self, path: str, name: str) -> None:
-        assert final_name(Location(host="db1", path=path)) == name
+        assert (
+            TransferRequest(
+                source=Location(host="db1", path=path),
+                targets=(Location(host="db2", path="/srv"),),
+                options=TransferOptions(),
+            ).final_name
+            == name
+        )

@@ -47,7 +47,7 @@ ANSWERS = {
         " leftovers=.transferpy-0123456789abcdef-0"
         " free=12345 inodes=100:50"
     ),
-    "target 2": "index=1 state=missing",
+    "target 2": "index=1 state=other",
     "asked": "",
 }
 FACTS = HostFacts(
@@ -78,7 +78,7 @@ FACTS = HostFacts(
             empty=False,
             leftovers=(".transferpy-0123456789abcdef-0",),
         ),
-        1: TargetFacts(state=TargetState.MISSING),
+        1: TargetFacts(state=TargetState.OTHER),
     },
     finished=(("target.fedcba", False),),
     memory=8_000_000_000,

@@ -10,6 +10,7 @@ import sys
 import time
 import types
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,15 @@ from hypothesis import strategies as st
 from transferpy import __version__, transfer
 from transferpy.Exceptions import RemoteExecutionError, TransferpyError, UsageError
 from transferpy.options import OPTION_NAMES, TransferOptions
+from transferpy.report import TransferReport
 from transferpy.transfer import assign_default_options, main, option_parse, parse_configurations, split_target
 
 ROOT = Path(__file__).parents[2]
 WORDS = ("db1:/srv/sqldata", "db2:/srv")
+LATER_DEFAULTS = {
+    **dict.fromkeys(("create_target", "dry_run", "quiet", "syslog"), False),
+    **dict.fromkeys(("report", "metrics", "log_file"), ""),
+}
 LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (DEBUG|INFO |WARNING|ERROR) [^\n]*\n")
 
 CommandLine = Callable[..., None]
@@ -49,8 +55,10 @@ class ScriptedTransferer:
     script: Callable[[], list[int]] | None = None
     made: tuple[Any, ...] = ()
 
-    def __init__(self, *arguments: object) -> None:
+    def __init__(self, *arguments: object, observer: object) -> None:
+        assert callable(observer)
         type(self).made = arguments
+        self.report = TransferReport(started=datetime.now(UTC))
 
     def run(self) -> list[int]:
         assert self.script is not None, "run was not expected"
@@ -241,6 +249,7 @@ class TestCommandLine:
                 "parallel_checksum": False,
                 "stop_slave": False,
                 "verbose": False,
+                **LATER_DEFAULTS,
                 "firewall": "auto",
                 "connect_timeout": 60,
                 "idle_timeout": 300,
@@ -254,7 +263,9 @@ class TestCommandLine:
         switches = ["--no-compress", "--no-encrypt", "--no-checksum", "--parallel-checksum", "--stop-slave"]
         limits = ["--port=4444", "--firewall", "iptables", "--connect-timeout", "5", "--idle-timeout=7"]
         after = ["--prepare", "--owner", "mysql:mysql", "--defaults-file=/root/my.cnf"]
-        command_line("--verbose", *switches, *limits, *after, "--type", "xtrabackup", *WORDS)
+        told = ["--report", "-", "--metrics=m.prom", "--log-file=/var/log/t.log", "--syslog", "--quiet"]
+        more = ["--create-target", "--dry-run", *told]
+        command_line("--verbose", *switches, *limits, *after, *more, "--type", "xtrabackup", *WORDS)
         assert parsed() == {
             "port": 4444,
             "type": "xtrabackup",
@@ -264,6 +275,13 @@ class TestCommandLine:
             "parallel_checksum": True,
             "stop_slave": True,
             "verbose": True,
+            "create_target": True,
+            "dry_run": True,
+            "quiet": True,
+            "report": "-",
+            "metrics": "m.prom",
+            "log_file": "/var/log/t.log",
+            "syslog": True,
             "firewall": "iptables",
             "connect_timeout": 5,
             "idle_timeout": 7,
@@ -689,12 +707,15 @@ class TestLogging:
 # run waits for a signal, cleans up until it is told to go on, and lets the signal pass; with "return" it returns then.
 DRIVER = """
 import logging, os, sys, threading, types, warnings
+from datetime import UTC, datetime
 from transferpy.Exceptions import Interrupted
+from transferpy.report import TransferReport
 script, report, *arguments = sys.argv[1:]
 sys.argv = ["transfer.py", *arguments]
 
 class Transferer:
-    def __init__(self, *arguments): pass
+    report = TransferReport(started=datetime.now(UTC))
+    def __init__(self, *arguments, observer): pass
     def run(self):
         logging.getLogger("transferpy.fake").info("caf\\udce9")
         descriptor = os.open(report, os.O_WRONLY | os.O_CREAT)

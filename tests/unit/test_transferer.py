@@ -12,7 +12,8 @@ from scripted import END, Said, ScriptedRemote, ScriptedSession, answer, encoded
 from transferpy.Exceptions import Interrupted, RemoteExecutionError
 from transferpy.preflight import TargetFacts, TargetState
 from transferpy.RemoteExecution.interface import CommandResult
-from transferpy.Transferer import Transferer, size
+from transferpy.report import size
+from transferpy.Transferer import Transferer
 
 LISTS = ("manifest digest=m1 entries=3", "digests digest=d1 entries=2", "checked")
 HELLO = f"hello directory={encoded('/run/transferpy/run.x')}"
@@ -502,6 +503,7 @@ class TestMessages:
             "db2: received 4 MB",
             "db2: checksums of 3 entries agree with the source",
             "db2:/srv/y/x: complete",
+            "db2:/srv/y/x: ok",
             "1 of 1 target(s) succeeded",
         ]
 
@@ -516,7 +518,7 @@ class TestMessages:
     def test_a_long_stream_says_how_far_it_is(
         self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("transferpy.Transferer._PROGRESS_INTERVAL", -1.0)
+        monkeypatch.setattr("transferpy.progress._PAUSE", -1.0)
         source = source_session(send_0=("sending", "progress bytes=1000000"))
         target = target_session(peer=("listening port=4400", "connected"))
         assert transferer(fleet(source, target), connect_timeout=1, idle_timeout=1).run() == [6]

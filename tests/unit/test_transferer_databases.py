@@ -108,6 +108,7 @@ class TestReplication:
             "db2:/srv/y: binary log file, position and GTID: db2-bin.000007 342 0-1-105",
             "db2:/srv/y: as its source replicates: CHANGE MASTER TO MASTER_LOG_POS=4471;",
             "db2:/srv/y: complete",
+            "db2:/srv/y: ok",
             "1 of 1 target(s) succeeded",
         ]
 
@@ -303,6 +304,7 @@ class TestTarball:
             "db2: received a stream of 4.71 kB",
             "db2: the size of the stream agrees with the source",
             "db2:/srv/y: complete",
+            "db2:/srv/y: ok",
             "1 of 1 target(s) succeeded",
         ]
 

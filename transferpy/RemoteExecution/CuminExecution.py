@@ -14,6 +14,7 @@ from transferpy.RemoteExecution.LocalExecution import LocalExecution
 
 _PAUSES = (0.3, 0.6, 1.2, 2.4)
 """Seconds, more or less, between the tries of a login that the host drops."""
+_HOSTS_IN_MESSAGE = 4
 _START_TIME = 1.0
 """Seconds that a job gets to show its first process before we cut its ssh off and look for it on the host."""
 _KILLER_TIME = 30.0
@@ -105,19 +106,33 @@ class CuminExecution(ThreadedExecution):
         """As RemoteExecution.resolve: a query of cumin, an IP address, or ``localhost``; asked only once."""
         with self._lock:
             if word not in self._resolved:
-                host = self._find(word)
-                self._resolved |= {word: host, host: host}
+                hosts = self._find(word)
+                if len(hosts) > 1:
+                    names = ", ".join(hosts[:_HOSTS_IN_MESSAGE]) + (", ..." if len(hosts) > _HOSTS_IN_MESSAGE else "")
+                    raise RemoteExecutionError(f"{word}: one host is needed, this names {len(hosts)}: {names}")
+                self._resolved |= {word: hosts[0], hosts[0]: hosts[0]}
             return self._resolved[word]
 
-    def _find(self, word: str) -> str:
+    def resolve_all(self, word: str) -> tuple[str, ...]:
+        """As RemoteExecution.resolve_all: in the order in which cumin has them."""
+        with self._lock:
+            if word in self._resolved:
+                return (self._resolved[word],)
+            hosts = self._find(word)
+            self._resolved |= {host: host for host in hosts}
+            return hosts
+
+    def _find(self, word: str) -> tuple[str, ...]:
         from transferpy.RemoteExecution import cumin_transport  # noqa: PLC0415 - as above
 
         config = self._config
         # No grammar of cumin's knows an address with colons.
-        host = word if _is_address(word) else cumin_transport.find_host(config, word)
-        if host.startswith("-"):
+        hosts = (word,) if _is_address(word) else cumin_transport.find_hosts(config, word.strip("\"'"))
+        if not hosts:
+            raise RemoteExecutionError(f"{word}: no such host")
+        if any(host.startswith("-") for host in hosts):
             raise RemoteExecutionError(f"{word}: ssh would take this host for an option")
-        return host
+        return hosts
 
     def carry_out(self, job: RunningJob) -> int:
         """As ThreadedExecution.carry_out."""

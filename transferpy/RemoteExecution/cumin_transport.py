@@ -30,7 +30,6 @@ _DEFAULT_CONFIG = {"transport": "clustershell", "default_backend": "direct"}
 _SSH_OPTIONS = ("-oServerAliveInterval=5", "-oServerAliveCountMax=3")
 # Ctrl-C at the terminal must not reach the ssh processes: with them gone nothing would be left to clean up with.
 _SSH_PATH = "setsid ssh"
-_HOSTS_IN_MESSAGE = 4
 
 
 def load_config(path: str) -> dict[str, Any]:
@@ -66,22 +65,16 @@ def with_ssh_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def find_host(config: Mapping[str, Any], word: str) -> str:
-    """Return the one host that cumin finds for ``word``.
+def find_hosts(config: Mapping[str, Any], word: str) -> tuple[str, ...]:
+    """Return the hosts that cumin finds for ``word``, in its order.
 
     Raises:
-        RemoteExecutionError: there is none, there are several, or cumin cannot tell.
+        RemoteExecutionError: cumin cannot tell.
     """
     try:
-        hosts = list(Query(config).execute(word))
+        return tuple(map(str, Query(config).execute(word)))
     except Exception as error:  # a back-end of cumin may raise anything, and a DBA may type anything
         raise RemoteExecutionError(f"{word}: cumin cannot find this host: {_first_line(error)}") from error
-    if not hosts:
-        raise RemoteExecutionError(f"{word}: no such host")
-    if len(hosts) > 1:
-        names = ", ".join(hosts[:_HOSTS_IN_MESSAGE]) + (", ..." if len(hosts) > _HOSTS_IN_MESSAGE else "")
-        raise RemoteExecutionError(f"{word}: one host is needed, this names {len(hosts)}: {names}")
-    return str(hosts[0])
 
 
 def carry_out(config: Mapping[str, Any], job: RunningJob) -> int:

@@ -62,6 +62,14 @@ class RemoteExecution(ABC):
             RemoteExecutionError: it names no host, or several.
         """
 
+    def resolve_all(self, word: str) -> tuple[str, ...]:
+        """Return the hosts that ``word`` names, each once; without a language for that, the one of ``resolve``.
+
+        Raises:
+            RemoteExecutionError: it names no host.
+        """
+        return (self.resolve(word),)
+
     @abstractmethod
     def run(
         self, host: str, command: Command, *, on_line: LineHandler | None = None, timeout: float | None = None

@@ -55,7 +55,7 @@ send_0() {
   rm -f -- "$run_directory"/send_0.1.fifo && mkfifo -- "$run_directory"/send_0.1.fifo || return
   { widen_pipe; exec wc -c; } <"$run_directory"/send_0.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.1.err &
   local branch_1=$!
-  cat -- ./sqldata.tar 2>"$run_directory"/send_0.0.err |
+  metered send_0 cat -- ./sqldata.tar 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec tee -- "$run_directory"/send_0.1.fifo; } 2>>"$run_directory"/send_0.1.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
@@ -73,6 +73,7 @@ source_name=sqldata.tar
 final_name=sqldata.tar
 wanted_port=0
 owner=''
+create_target=no
 prepare=no
 own_name=target.0123456789abcdef
 cores=4
@@ -92,7 +93,7 @@ receive() {
   rm -f -- "$run_directory"/receive.1.fifo && mkfifo -- "$run_directory"/receive.1.fifo || return
   { widen_pipe; exec wc -c; } <"$run_directory"/receive.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err &
   local branch_1=$!
-  socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+  metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec tee -- "$run_directory"/receive.1.fifo; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --ignore-zeros --block-number --index-file="${run_directory}"/tarball.marks -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
   statuses=("${PIPESTATUS[@]}")

@@ -56,7 +56,7 @@ send_0() {
   rm -f -- "$run_directory"/send_0.2.fifo && mkfifo -- "$run_directory"/send_0.2.fifo || return
   { widen_pipe; exec md5sum --binary; } <"$run_directory"/send_0.2.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.2.err &
   local branch_2=$!
-  tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+  metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec pigz --stdout --processes 4; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec tee -- "$run_directory"/send_0.2.fifo; } 2>>"$run_directory"/send_0.2.err |
     { widen_pipe; exec nc -6 --send-only "${peer_address}" "${port}"; } 2>"$run_directory"/send_0.3.err
@@ -75,6 +75,7 @@ source_name=x
 final_name=x
 wanted_port=0
 owner=''
+create_target=no
 prepare=no
 own_name=target.0123456789abcdef
 cores=4
@@ -94,7 +95,7 @@ receive() {
   rm -f -- "$run_directory"/receive.1.fifo && mkfifo -- "$run_directory"/receive.1.fifo || return
   { widen_pipe; exec md5sum --binary; } <"$run_directory"/receive.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err &
   local branch_1=$!
-  socat -u -b 262144 TCP-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128' STDOUT 2>"$run_directory"/receive.0.err |
+  metered receive socat -u -b 262144 TCP-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128' STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec tee -- "$run_directory"/receive.1.fifo; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec pigz --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.3.err

@@ -53,7 +53,7 @@ checksum=yes
 
 client=()
 send_0() {
-  tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+  metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec gzip --stdout; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec nc -q 0 "${peer_address}" "${port}"; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
@@ -70,6 +70,7 @@ source_name=x
 final_name=x
 wanted_port=4444
 owner=''
+create_target=no
 prepare=no
 own_name=target.0123456789abcdef
 cores=4
@@ -90,7 +91,7 @@ open_firewall() {
   return 0
 }
 receive() {
-  ncat -4 --recv-only --no-shutdown -l "${port}" 2>"$run_directory"/receive.0.err |
+  metered receive ncat -4 --recv-only --no-shutdown -l "${port}" 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec pigz --decompress --stdout; } 2>"$run_directory"/receive.1.err |
     { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
   statuses=("${PIPESTATUS[@]}")

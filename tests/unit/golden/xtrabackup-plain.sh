@@ -58,7 +58,7 @@ send_0() {
   rm -f -- "$run_directory"/send_0.1.fifo && mkfifo -- "$run_directory"/send_0.1.fifo || return
   { widen_pipe; exec md5sum --binary; } <"$run_directory"/send_0.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.1.err &
   local branch_1=$!
-  mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=16 2>"$run_directory"/send_0.0.err |
+  metered send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=16 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec tee -- "$run_directory"/send_0.1.fifo; } 2>>"$run_directory"/send_0.1.err |
     { widen_pipe; exec socat -u -b 262144 STDIN TCP:"${peer_address}":"${port}"; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
@@ -76,6 +76,7 @@ source_name=''
 final_name=mysqld.sock
 wanted_port=0
 owner=''
+create_target=no
 prepare=no
 own_name=target.0123456789abcdef
 cores=4
@@ -95,7 +96,7 @@ receive() {
   rm -f -- "$run_directory"/receive.1.fifo && mkfifo -- "$run_directory"/receive.1.fifo || return
   { widen_pipe; exec md5sum --binary; } <"$run_directory"/receive.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err &
   local branch_1=$!
-  socat -u -b 262144 TCP-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32 STDOUT 2>"$run_directory"/receive.0.err |
+  metered receive socat -u -b 262144 TCP-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32 STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec tee -- "$run_directory"/receive.1.fifo; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.2.err
   statuses=("${PIPESTATUS[@]}")

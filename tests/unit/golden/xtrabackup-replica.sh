@@ -74,7 +74,7 @@ send_0() {
   rm -f -- "$run_directory"/send_0.2.fifo && mkfifo -- "$run_directory"/send_0.2.fifo || return
   { widen_pipe; exec wc -c; } <"$run_directory"/send_0.2.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.2.err &
   local branch_2=$!
-  mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
+  metered send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec pigz --stdout --processes 4; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec tee -- "$run_directory"/send_0.2.fifo; } 2>>"$run_directory"/send_0.2.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
@@ -85,7 +85,7 @@ send_1() {
   rm -f -- "$run_directory"/send_1.2.fifo && mkfifo -- "$run_directory"/send_1.2.fifo || return
   { widen_pipe; exec wc -c; } <"$run_directory"/send_1.2.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_1.2.err &
   local branch_2=$!
-  mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_1.0.err |
+  metered send_1 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_1.0.err |
     { widen_pipe; exec pigz --stdout --processes 4; } 2>"$run_directory"/send_1.1.err |
     { widen_pipe; exec tee -- "$run_directory"/send_1.2.fifo; } 2>>"$run_directory"/send_1.2.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.3.err
@@ -104,6 +104,7 @@ source_name=''
 final_name=mysqld.sock
 wanted_port=0
 owner=mysql:mysql
+create_target=no
 prepare=yes
 own_name=target.0123456789abcdef
 cores=4
@@ -123,7 +124,7 @@ receive() {
   rm -f -- "$run_directory"/receive.1.fifo && mkfifo -- "$run_directory"/receive.1.fifo || return
   { widen_pipe; exec wc -c; } <"$run_directory"/receive.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err &
   local branch_1=$!
-  socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+  metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec tee -- "$run_directory"/receive.1.fifo; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec pigz --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.3.err
@@ -146,6 +147,7 @@ source_name=''
 final_name=mysqld.sock
 wanted_port=0
 owner=mysql:mysql
+create_target=no
 prepare=yes
 own_name=target.0123456789abcdef
 cores=4
@@ -165,7 +167,7 @@ receive() {
   rm -f -- "$run_directory"/receive.1.fifo && mkfifo -- "$run_directory"/receive.1.fifo || return
   { widen_pipe; exec wc -c; } <"$run_directory"/receive.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err &
   local branch_1=$!
-  socat -u -b 262144 OPENSSL-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128',cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+  metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128',cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec tee -- "$run_directory"/receive.1.fifo; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec pigz --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.3.err

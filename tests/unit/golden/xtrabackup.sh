@@ -56,7 +56,7 @@ send_0() {
   rm -f -- "$run_directory"/send_0.2.fifo && mkfifo -- "$run_directory"/send_0.2.fifo || return
   { widen_pipe; exec wc -c; } <"$run_directory"/send_0.2.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.2.err &
   local branch_2=$!
-  mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
+  metered send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec pigz --stdout --processes 4; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec tee -- "$run_directory"/send_0.2.fifo; } 2>>"$run_directory"/send_0.2.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
@@ -75,6 +75,7 @@ source_name=''
 final_name=mysqld.sock
 wanted_port=0
 owner=''
+create_target=no
 prepare=no
 own_name=target.0123456789abcdef
 cores=4
@@ -94,7 +95,7 @@ receive() {
   rm -f -- "$run_directory"/receive.1.fifo && mkfifo -- "$run_directory"/receive.1.fifo || return
   { widen_pipe; exec wc -c; } <"$run_directory"/receive.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err &
   local branch_1=$!
-  socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+  metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec tee -- "$run_directory"/receive.1.fifo; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec pigz --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.3.err
