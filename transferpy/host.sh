@@ -161,7 +161,7 @@ take_back() { # DIRECTORY: removes from it what a session that could not finish 
   done <"${entry%/*}/published"
 }
 
-remove_port_file() { # PATH: removes the lock file of a port, unless another run holds it by now
+remove_lock_file() { # PATH: removes the lock file of a port or a server, unless another run holds it by now
   local lock
   { exec {lock}<"$1"; } 2>/dev/null || return 0
   # A process that inherited the lock may take a moment to end.
@@ -172,7 +172,10 @@ remove_port_file() { # PATH: removes the lock file of a port, unless another run
 }
 
 remove_run_directory() { # PATH
+  local file
   rm -rf -- "$1"
+  # A run that lives may need the lock of its server again, on a disk that is full by then.
+  compgen -G "$run_root/run.*" >/dev/null || for file in "$run_root"/server.*; do remove_lock_file "$file"; done
   rmdir -- "$run_root" 2>/dev/null
   return 0
 }

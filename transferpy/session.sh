@@ -48,7 +48,7 @@ finish() {
   stop_processes "$job" || undone=no
   cd /
   [ -z "${port_lock-}" ] || exec {port_lock}>&-
-  [ -z "${replication_lock-}" ] || exec {replication_lock}<&-
+  [ -z "${replication_lock-}" ] || exec {replication_lock}>&-
   rm -f -- "$run_directory/key.pem"
   # A source has nothing else to undo.
   resume_replication && undo "$run_directory" || undone=no
@@ -75,7 +75,7 @@ launch() { # NAME FUNCTION [ARGUMENT ...]: runs it in the background, in a proce
     trap - EXIT HUP INT PIPE TERM
     exec {events}>&- # or the ssh connection would stay open as long as any of the job's processes
     [ -z "${port_lock-}" ] || exec {port_lock}>&-
-    [ -z "${replication_lock-}" ] || exec {replication_lock}<&-
+    [ -z "${replication_lock-}" ] || exec {replication_lock}>&-
     statuses=()
     "$@"
     # A pipeline leaves the status of each stage, anything else its own.
@@ -220,7 +220,7 @@ is_listening_itself() { # whether something of this user's listens there: anothe
 
 take_port() { # PORT: locks it among the runs of this host; fails if another has it
   local file=$run_root/port.$1
-  on_undo port remove_port_file "$file"
+  on_undo port remove_lock_file "$file"
   exec {port_lock}>>"$file" || return
   # A file that was removed between open and lock is nobody's lock.
   if flock -n "$port_lock" && [ "$file" -ef "/proc/self/fd/$port_lock" ]; then

@@ -1,5 +1,7 @@
 """Replication around a backup: what ran is stopped, and runs again however the session ends; what did not, stays."""
 
+import fcntl
+import os
 import signal
 import subprocess
 import time
@@ -421,13 +423,27 @@ class TestSeveralSessions:
         server.change(slow=True)
         with backup(tmp_path, server) as session:
             eventually(lambda: server.state.get("waiting"))
-            assert not lock_is_free(server)
+            assert not lock_is_free(tmp_path)
             session.process.kill()
             session.process.wait(TIMEOUT)
             assert session.processes() != []
-            assert lock_is_free(server)
+            assert lock_is_free(tmp_path)
             on_host_with_database(tmp_path, "finish_dead_runs")
         assert server.connections == [BOTH]
+
+    def test_who_locks_the_data_directory_keeps_nothing_stopped(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, BOTH)
+        stranger = os.open(server.state["datadir"], os.O_RDONLY)
+        try:
+            fcntl.flock(stranger, fcntl.LOCK_EX)
+            with backup(tmp_path, server) as session:
+                session.until("replication-stopped")
+                assert entries(tmp_path) != []
+            assert session.names == ["replication-stopped", "replication-runs", "end"]
+        finally:
+            os.close(stranger)
+        assert server.connections == [BOTH]
+        assert not (tmp_path / "run").exists()
 
     def test_another_server_on_the_host_is_no_reason_to_leave_it_stopped(self, tmp_path: Path) -> None:
         directories = [tmp_path / name for name in ("one", "two")]
@@ -443,8 +459,9 @@ class TestSeveralSessions:
         assert two.connections == [BOTH]
 
 
-def lock_is_free(server: DatabaseServer) -> bool:
-    return subprocess.run(["flock", "--nonblock", server.state["datadir"], "true"], check=False).returncode == 0
+def lock_is_free(directory: Path) -> bool:
+    (file,) = (directory / "run").glob("server.*")
+    return subprocess.run(["flock", "--nonblock", file, "true"], check=False).returncode == 0
 
 
 def on_host_with_database(directory: Path, script: str) -> bytes:
