@@ -473,7 +473,7 @@ class _Copy:
             raise VerificationError(f"{self.plan.source}: changed during the copy: {name_some(filter(None, paths))}")
 
     def _wait_for_checks(self, event: str, *sessions: Session) -> None:
-        """Wait until each of ``sessions`` has sent that event, or the source says that it changed.
+        """Wait until each of ``sessions`` has sent that event, or the source, if it is one of them, that it changed.
 
         Raises:
             VerificationError: a check could not be made.
@@ -483,7 +483,9 @@ class _Copy:
 
         def known() -> bool:
             come = all(event in session.seen for session in sessions)
-            return come or "changed" in self.source_session.seen or any(self._failed_checks())
+            # Once both have checked, a source has nothing more to say: only its target knows what is published.
+            changed = self.source_session in sessions and "changed" in self.source_session.seen
+            return come or changed or any(self._failed_checks())
 
         self.conversation.wait(*sessions, until=known)
         failed = dict(self._failed_checks())

@@ -361,6 +361,14 @@ class TestSource:
         assert transferer(fleet(source, target_session())).run() == [0]
         assert source.told == ["send 0 198.18.0.2 4400 c2", "stop", "stop", "kill"]
 
+    def test_nothing_that_a_source_says_makes_a_copy_complete(self, caplog: pytest.LogCaptureFixture) -> None:
+        source = source_session()
+        source.orders = {**source.orders, "stop": (f"changed job=send_0 paths={encoded('x/a')}", "published", *END)}
+        target = target_session(publish=(f"error kind=publish text={encoded('exists by now')}", *END))
+        assert transferer(fleet(source, target)).run() == [8]
+        assert "db2:/srv/y: failed: db2: exists by now" in caplog.text
+        assert "complete" not in caplog.text
+
 
 class TestHotCopy:
     @pytest.mark.parametrize(
