@@ -36,10 +36,16 @@ begin() {
   emit hello directory="$(encode "$run_directory")"
 }
 
+exit() { # STATUS: in place of the shell's own
+  # A signal that comes when the EXIT trap has just begun would end the shell by an exit of its own, in the midst of that.
+  trap '' HUP INT PIPE TERM
+  builtin exit "$1"
+}
+
 finish() {
   local status=$? undone=yes
   IFS=$' \t\n' # a signal may come while hear has another one
-  # From here on nothing cuts the clean-up short; the children inherit that.
+  # Nothing cuts the clean-up short, however it began; the children inherit that.
   trap '' HUP INT PIPE TERM
   trap - EXIT
   # The orchestration host may be gone; then nobody reads the events, and the clean-up goes on all the same.
@@ -485,6 +491,7 @@ target_session() {
     *) give_away . && publish_content ;;
   esac
   emit published
+  exit 0
 }
 
 make_staging() { # and enters it: the directory that was made, whatever has its name by then
