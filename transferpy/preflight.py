@@ -298,8 +298,8 @@ def _facts(host: str, by_name: Mapping[str, Sequence[Event]]) -> HostFacts:
 
 def _is_name(name: str, questions: Questions) -> bool:
     """Whether a copy called so cannot be anything but what arrives: targets move it, and give it to its owner."""
-    # Of a tarball they do not learn the name.
-    return "/" not in name and (name not in {".", ".."} or questions.magic)
+    # Of a tarball they do not learn the name. A shell drops a null byte, and with it goes what tells ".\0." from "..".
+    return "/" not in name and "\0" not in name and (name not in {".", ".."} or questions.magic)
 
 
 def _words(text: str) -> Sequence[str]:
