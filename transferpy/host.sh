@@ -43,6 +43,14 @@ process_start() { # PID: sets REPLY to its start time, which with the pid names 
   [ -n "$REPLY" ]
 }
 
+is_own() { # PID: whether this user started that process; the set-uid ones of others run as root, too
+  local line
+  while read -ra line; do
+    [ "${line[*]:0:2}" != "Uid: $UID" ] || return 0
+  done 2>/dev/null <"/proc/$1/status"
+  return 1
+}
+
 job_processes() { # JOB: sets the array pids to the processes of that job, this one excepted
   # A job's processes have its name in their command line (the script and its subshells) or in their environment (what
   # they started). The search itself has it in neither.
@@ -52,7 +60,7 @@ job_processes() { # JOB: sets the array pids to the processes of that job, this 
   while IFS= read -r file; do
     file=${file#/proc/} file=${file%/*}
     # Whoever sees the word in the list of processes can give it to his own.
-    [ "$file" = "$$" ] || [ ! -O "/proc/$file" ] || pids+=("$file")
+    [ "$file" = "$$" ] || ! is_own "$file" || pids+=("$file")
   done < <(TRANSFERPY_JOB='' exec grep -lzxF -f - -- /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null \
     <<<"$1"$'\n'"TRANSFERPY_JOB=$1")
 }
