@@ -457,7 +457,7 @@ check_backup_log() { # FILE
 
 target_session() {
   # Variables: target_directory, staging_name, source_name, final_name, own_name, wanted_port, owner, prepare (yes or no).
-  # Functions: open_firewall; receive, a pipeline that reads port; prepare_copy.
+  # Functions: note_doors, which has each door that open_firewall opens closed again; receive, a pipeline that reads port; prepare_copy.
   local certificate='' stream='' target
   begin
   enter "$target_directory"
@@ -466,8 +466,11 @@ target_session() {
   [ "$transfer_type" = file ] || claim_target
   reserve_port "$wanted_port"
   [ "$encrypt" = no ] || make_key "$own_name"
-  open_firewall 2>"$run_directory/firewall.err" ||
-    fail firewall "cannot open the firewall: $(reason firewall.err)"
+  note_doors
+  # A job, as make_key: iptables may have to wait for its lock.
+  launch firewall open_firewall
+  await_end firewall
+  [ "${ended[firewall]}" = 0 ] || fail firewall "cannot open the firewall: $(reason firewall.err)"
   on_undo staging remove_directory "$PWD/$staging_name"
   make_staging || fail host "cannot make a directory in $target_directory"
   emit ready port="$port" certificate="$certificate"
@@ -507,8 +510,9 @@ receive_stream() {
   fi
   await_end receive
   stream=''
-  # The hole is closed as soon as nothing needs it: checking may take hours.
-  undo "$run_directory" firewall
+  # The hole is closed as soon as nothing needs it: checking may take hours. A signal ends "wait", but not what it waits for.
+  undo "$run_directory" firewall &
+  wait "$!"
   release_port
   [ ! -e "$run_directory/stream.digest" ] || report_stream_digest receive
   report_end receive || exit 1

@@ -312,7 +312,24 @@ class TestFirewall:
         told = host.target(doors=tuple(doors)).end()
         assert (told["error"].fields["kind"], told["end"].fields) == ("firewall", {"status": "1", "undone": "yes"})
         assert told["error"].text("text") == "cannot open the firewall: no such table"
-        assert sorted(path.name for path in host.directory.glob("closed *")) == ["closed a", "closed b"]
+        assert sorted(path.name for path in host.directory.glob("closed *")) == ["closed a", "closed b", "closed c"]
+
+    @pytest.mark.parametrize("waits", ["opening", "closing"])
+    def test_a_door_that_waits_for_a_lock_keeps_no_signal_waiting(self, host: Host, waits: str) -> None:
+        host.make_source()
+        sent(host).says("digests")
+        once = host.directory / "once"
+        waiting = Command(("sh", "-c", f"[ -e {once} ] || {{ touch {once}; exec sleep 60; }}"))
+        opening, closing = (waiting, Command(("true",))) if waits == "opening" else (Command(("true",)), waiting)
+        target = host.target(doors=(Door(tool="a", opening=opening, closing=closing),))
+        target.says("hello")
+        deadline = time.monotonic() + TIMEOUT
+        while not once.exists():
+            assert time.monotonic() < deadline
+        began = time.monotonic()
+        target.process.terminate()
+        assert target.end()["end"].fields == {"status": "143", "undone": "yes"}
+        assert time.monotonic() - began < 5
 
 
 SLEEP = Command(("sleep", "60"))

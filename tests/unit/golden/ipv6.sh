@@ -80,10 +80,13 @@ checksum=yes
 
 # ... session.sh ...
 
-open_firewall() {
+note_doors() {
   on_undo firewall delete_while_present ip6tables -s 2001:db8::1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || return
-  ip6tables -w 30 -I INPUT 1 -s 2001:db8::1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || return
   on_undo firewall nft_delete_commented inet filter input transferpy-0123456789abcdef || return
+  return 0
+}
+open_firewall() {
+  ip6tables -w 30 -I INPUT 1 -s 2001:db8::1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || return
   nft insert rule inet filter input ip6 saddr 2001:db8::1 tcp dport "${port}" accept comment '"transferpy-0123456789abcdef"' || return
   return 0
 }

@@ -82,10 +82,13 @@ checksum=yes
 
 # ... session.sh ...
 
-open_firewall() {
+note_doors() {
   on_undo firewall nft_delete_commented inet filter input transferpy-0123456789abcdef || return
-  nft insert rule inet filter input ip saddr 198.18.0.1 tcp dport "${port}" accept comment '"transferpy-0123456789abcdef"' || return
   on_undo firewall nft_delete_commented ip filter INPUT transferpy-0123456789abcdef || return
+  return 0
+}
+open_firewall() {
+  nft insert rule inet filter input ip saddr 198.18.0.1 tcp dport "${port}" accept comment '"transferpy-0123456789abcdef"' || return
   nft insert rule ip filter INPUT ip saddr 198.18.0.1 tcp dport "${port}" accept comment '"transferpy-0123456789abcdef"' || return
   return 0
 }

@@ -101,12 +101,15 @@ checksum=yes
 
 # ... session.sh ...
 
-open_firewall() {
+note_doors() {
   on_undo firewall delete_while_present iptables -s 198.18.0.1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || return
-  iptables -w 30 -I INPUT 1 -s 198.18.0.1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || return
   on_undo firewall delete_while_present iptables-legacy -s 198.18.0.1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || return
-  iptables-legacy -w 30 -I INPUT 1 -s 198.18.0.1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || return
   on_undo firewall nft_delete_commented inet filter input transferpy-0123456789abcdef || return
+  return 0
+}
+open_firewall() {
+  iptables -w 30 -I INPUT 1 -s 198.18.0.1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || return
+  iptables-legacy -w 30 -I INPUT 1 -s 198.18.0.1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || return
   nft insert rule inet filter input ip saddr 198.18.0.1 tcp dport "${port}" accept comment '"transferpy-0123456789abcdef"' || return
   return 0
 }
@@ -143,6 +146,9 @@ checksum=yes
 
 # ... session.sh ...
 
+note_doors() {
+  return 0
+}
 open_firewall() {
   return 0
 }

@@ -116,6 +116,9 @@ checksum=no
 
 # ... session.sh ...
 
+note_doors() {
+  return 0
+}
 open_firewall() {
   return 0
 }
@@ -158,6 +161,9 @@ checksum=no
 
 # ... session.sh ...
 
+note_doors() {
+  return 0
+}
 open_firewall() {
   return 0
 }
