@@ -427,12 +427,24 @@ source_checks_file() { # NAME
   source_stood_still "$1" || return
   report_list manifest "$run_directory/manifest"
   [ "$checksum" = yes ] || return 0
-  await_end digest
+  await_digest "$1" || return
   if [ "${ended[digest]}" != 0 ]; then
     report_end digest
     return 1
   fi
   report_list digests "$run_directory/digests"
+}
+
+await_digest() { # NAME: waits for the end of that job, as long as the source stands still
+  # What reads a file for which somebody has put a named pipe, or to which he adds without end, never comes to its end. To
+  # look takes long where there are many files, so each time twice as much has passed.
+  local began=$EPOCHSECONDS patience=60
+  while [ -z "${ended[digest]-}" ]; do
+    watch 1
+    ((EPOCHSECONDS - began >= patience)) || continue
+    source_stood_still "$1" || return
+    patience=$((patience * 2))
+  done
 }
 
 source_checks_decompress() { # NAME

@@ -93,13 +93,13 @@ class Host:
 
     def source(self, **changes: object) -> Running:
         session = replace(SOURCE, **{"directory": str(self.directory / "source"), **changes})  # type: ignore[arg-type]  # the caller knows
-        return self._start(source_script(RUN, session))
+        return self.start(source_script(RUN, session))
 
     def target(self, **changes: object) -> Running:
         session = replace(TARGET, **{"directory": str(self.directory / "target"), **changes})  # type: ignore[arg-type]  # the caller knows
-        return self._start(target_script(RUN, session))
+        return self.start(target_script(RUN, session))
 
-    def _start(self, script: str) -> Running:
+    def start(self, script: str) -> Running:
         self.sessions.append(Running(self.directory, script))
         return self.sessions[-1]
 
@@ -192,6 +192,27 @@ class TestCopy:
         assert {*changed.text("paths").split("\0")} - {""} == paths
         source.order("stop")
         assert "manifest" not in source.end()
+
+    def test_a_file_that_becomes_a_pipe_keeps_the_checks_no_longer_than_the_next_look(self, host: Host) -> None:
+        host.make_source()
+        script = source_script(RUN, replace(SOURCE, directory=str(host.directory / "source")))
+        swapped, counting = host.directory / "swapped", "count_records() { # FILE\n"
+        # Between the list of the files and the first look into one.
+        waiting = f"  [[ $1 != */digests.names ]] || until [ -e {swapped} ]; do sleep 0.02; done\n"
+        for old, new in ((" patience=60\n", " patience=2\n"), (counting, counting + waiting)):
+            assert script.count(old) == 1
+            script = script.replace(old, new)
+        source = host.start(script)
+        source.says("hello", "ready")
+        source.order("send", "0", "nowhere", "4400")
+        source.says("stages", "manifest")
+        file = host.directory / "source" / "x" / "a" / "file"
+        file.unlink()
+        os.mkfifo(file)
+        swapped.touch()
+        assert source.says("changed")["changed"].text("paths").split("\0")[0] == "x/a/file"
+        source.order("stop")
+        assert source.end()["end"].fields["undone"] == "yes"
 
     def test_a_stage_that_fails_is_told_with_its_words(self, host: Host) -> None:
         host.make_source()
