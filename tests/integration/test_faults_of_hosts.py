@@ -9,8 +9,8 @@ from subprocess import DEVNULL
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import eventually, transfer
-from lab import difference
+from helpers import SYSTEM_PYTHON, eventually, transfer
+from lab import CHECKOUT, difference
 from lab.host import in_network
 from watching import SLOW, Hold, Run, arrived, assert_as_before, fill
 
@@ -166,6 +166,27 @@ def test_a_clock_that_is_ten_minutes_off_does_not_matter(
 
 
 # --- disks and files
+
+IMPATIENT = (
+    "from transferpy import Transferer, transfer; Transferer._ANSWER_TIME = 12.0; raise SystemExit(transfer.main())"
+)
+
+
+@pytest.mark.parametrize(("host", "tool", "path"), [("db1", "find", "/srv/data"), ("db2", "stat", "/srv/in")])
+def test_a_path_that_hangs_is_named_and_ends_the_run(ready: Lab, host: str, tool: str, path: str) -> None:
+    before = ready.snapshot()
+    # As one that waits for a file system that hangs: it uses no processor. For the test, 120 seconds are 12.
+    hanging = f'#!/bin/sh\ncase "$*" in *{path}*) exec sleep 300 ;; *) exec /usr/bin/{tool} "$@" ;; esac\n'
+    ready[host].run(f"cat >/usr/local/bin/{tool} && chmod 755 /usr/local/bin/{tool}", input=hanging.encode())
+    environment = {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        ended = ready["orch"].run([SYSTEM_PYTHON, "-c", IMPATIENT, *TREE], env=environment, check=False)
+    finally:
+        ready[host].run(f"rm /usr/local/bin/{tool}")
+    assert ended.returncode == 3, ended.stderr
+    said = f"ERROR {host}: no answer for 12 seconds while it looked at {path}: does a file system hang?\n"
+    assert ended.stderr.decode().endswith(said)
+    assert_as_before(ready, before)
 
 
 @pytest.mark.parametrize("runs_out", ["bytes", "inodes"])
