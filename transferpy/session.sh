@@ -30,7 +30,7 @@ begin() {
   {
     exec {events}>&-
     cat
-    echo 'order stop'
+    (($? > 128)) && echo 'orders lost' || echo 'order stop'
   } <&"$orders" 1>&"$control" &
   exec {orders}<&-
   emit hello directory="$(encode "$run_directory")"
@@ -92,6 +92,7 @@ take_in() { # LINE: what a job or the orchestration host says
       ended[${1%% *}]=${1#* }
       ;;
     'order stop') exit 0 ;;
+    'orders lost') fail host "the process that takes the session's orders was killed" ;;
     'order '*) pending+=("${1#order }") ;;
   esac
 }

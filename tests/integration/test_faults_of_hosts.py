@@ -66,6 +66,20 @@ def test_a_session_of_a_tarball_that_is_killed_is_cleaned_up_behind(ready: Lab, 
     assert_as_before(ready, before)
 
 
+@pytest.mark.parametrize("host", ["db1", "db2"])
+def test_who_kills_the_process_that_takes_orders_ends_the_run_which_names_that(ready: Lab, host: str) -> None:
+    before = ready.snapshot()
+    ready["db1"].shape(SLOW)
+    with Run(ready, *TREE) as run:
+        run.wait_for_stream(ready["db2"])
+        ready[host].run(["kill", "-KILL", ready[host].sh("pgrep -x cat")])
+        result = run.end()
+    assert result.status == 3, result.stderr
+    said = f"ERROR {into(TREE)}: failed: {host}: the process that takes the session's orders was killed\n"
+    assert said in result.stderr
+    assert_as_before(ready, before)
+
+
 @BOTH
 def test_the_next_run_finishes_what_a_killed_run_and_both_its_killed_sessions_left(
     ready: Lab, words: Sequence[str]

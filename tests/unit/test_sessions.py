@@ -416,6 +416,20 @@ def test_whatever_ends_a_session_nothing_is_left(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("role", ["source", "target"])
+def test_a_session_whose_orders_are_cut_off_says_so(host: Host, role: str) -> None:
+    session = start_busy(host, role)
+    await_busy(session)
+    taking = psutil.Process(session.process.pid).children()[0]  # the first that it started
+    (cat,) = taking.children()
+    assert cat.cmdline() == ["cat"]
+    cat.kill()
+    told = session.end()
+    assert told["error"].fields["kind"] == "host"
+    assert told["error"].text("text") == "the process that takes the session's orders was killed"
+    assert told["end"].fields == {"status": "1", "undone": "yes"}
+
+
+@pytest.mark.parametrize("role", ["source", "target"])
 def test_what_a_killed_session_left_is_cleaned_up_by_the_next_script(host: Host, role: str) -> None:
     session = start_busy(host, role)
     left_over = await_busy(session)
