@@ -479,13 +479,14 @@ target_session() {
   [ "$transfer_type" = file ] || claim_target
   reserve_port "$wanted_port"
   [ "$encrypt" = no ] || make_key "$own_name"
+  # Before the firewall, which is so closed before a large half copy is removed: that takes a while.
+  on_undo staging remove_directory "$PWD/$staging_name"
+  make_staging || fail host "cannot make a directory in $target_directory"
   note_doors
   # A job, as make_key: iptables may have to wait for its lock.
   launch firewall open_firewall
   await_end firewall
   [ "${ended[firewall]}" = 0 ] || fail firewall "cannot open the firewall: $(reason firewall.err)"
-  on_undo staging remove_directory "$PWD/$staging_name"
-  make_staging || fail host "cannot make a directory in $target_directory"
   emit ready port="$port" certificate="$certificate"
   if [ "$encrypt" = yes ]; then
     await_order peer

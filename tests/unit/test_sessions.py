@@ -335,6 +335,16 @@ class TestFirewall:
         assert told["error"].text("text") == "cannot open the firewall: no such table"
         assert sorted(path.name for path in host.directory.glob("closed *")) == ["closed a", "closed b", "closed c"]
 
+    def test_a_door_is_closed_before_the_half_copy_is_removed(self, host: Host) -> None:
+        staging, closed = host.directory / "target" / ".transferpy-r1-0", host.directory / "closed first"
+        closing = Command(("sh", "-c", f"[ ! -e {staging} ] || touch '{closed}'"))
+        target = host.target(doors=(Door(tool="a", opening=Command(("true",)), closing=closing),), **BUSY_TARGET)
+        target.says("ready")
+        target.process.terminate()
+        assert target.end()["end"].fields == {"status": "143", "undone": "yes"}
+        assert closed.exists()
+        assert not staging.exists()
+
     @pytest.mark.parametrize("waits", ["opening", "closing"])
     def test_a_door_that_waits_for_a_lock_keeps_no_signal_waiting(self, host: Host, waits: str) -> None:
         host.make_source()
