@@ -30,7 +30,7 @@ begin() {
   {
     exec {events}>&-
     cat
-    echo 'order stop'
+    (($? > 128)) && echo 'orders lost' || echo 'order stop'
   } <&"$orders" 1>&"$control" &
   exec {orders}<&-
   emit hello directory="$(encode "$run_directory")"
@@ -98,6 +98,7 @@ take_in() { # LINE: what a job or the orchestration host says
       ended[${1%% *}]=${1#* }
       ;;
     'order stop') exit 0 ;;
+    'orders lost') fail host "the process that takes the session's orders was killed" ;;
     'order '*) pending+=("${1#order }") ;;
   esac
 }
@@ -433,12 +434,24 @@ source_checks_file() { # NAME
   source_stood_still "$1" || return
   report_list manifest "$run_directory/manifest"
   [ "$checksum" = yes ] || return 0
-  await_end digest
+  await_digest "$1" || return
   if [ "${ended[digest]}" != 0 ]; then
     report_end digest
     return 1
   fi
   report_list digests "$run_directory/digests"
+}
+
+await_digest() { # NAME: waits for the end of that job, as long as the source stands still
+  # What reads a file for which somebody has put a named pipe, or to which he adds without end, never comes to its end. To
+  # look takes long where there are many files, so each time twice as much has passed.
+  local began=$EPOCHSECONDS patience=60
+  while [ -z "${ended[digest]-}" ]; do
+    watch 1
+    ((EPOCHSECONDS - began >= patience)) || continue
+    source_stood_still "$1" || return
+    patience=$((patience * 2))
+  done
 }
 
 source_checks_decompress() { # NAME
@@ -463,7 +476,7 @@ check_backup_log() { # FILE
 
 target_session() {
   # Variables: target_directory, staging_name, source_name, final_name, own_name, wanted_port, owner, prepare (yes or no).
-  # Functions: open_firewall; receive, a pipeline that reads port; prepare_copy.
+  # Functions: note_doors, which has each door that open_firewall opens closed again; receive, a pipeline that reads port; prepare_copy.
   local certificate='' stream='' target
   begin
   enter "$target_directory"
@@ -472,10 +485,14 @@ target_session() {
   [ "$transfer_type" = file ] || claim_target
   reserve_port "$wanted_port"
   [ "$encrypt" = no ] || make_key "$own_name"
-  open_firewall 2>"$run_directory/firewall.err" ||
-    fail firewall "cannot open the firewall: $(reason firewall.err)"
+  # Before the firewall, which is so closed before a large half copy is removed: that takes a while.
   on_undo staging remove_directory "$PWD/$staging_name"
   make_staging || fail host "cannot make a directory in $target_directory"
+  note_doors
+  # A job, as make_key: iptables may have to wait for its lock.
+  launch firewall open_firewall
+  await_end firewall
+  [ "${ended[firewall]}" = 0 ] || fail firewall "cannot open the firewall: $(reason firewall.err)"
   emit ready port="$port" certificate="$certificate"
   if [ "$encrypt" = yes ]; then
     await_order peer
@@ -514,8 +531,9 @@ receive_stream() {
   fi
   await_end receive
   stream=''
-  # The hole is closed as soon as nothing needs it: checking may take hours.
-  undo "$run_directory" firewall
+  # The hole is closed as soon as nothing needs it: checking may take hours. A signal ends "wait", but not what it waits for.
+  undo "$run_directory" firewall &
+  wait "$!"
   release_port
   [ ! -e "$run_directory/stream.digest" ] || report_stream_digest receive
   report_end receive || exit 1

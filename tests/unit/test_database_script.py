@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -52,6 +53,11 @@ class Backup:
             for event in self.said
             if event.name not in {"hello", "progress", "ending", "replication-stopping"}
         ]
+
+    @property
+    def directory(self) -> Path:
+        """Its run directory."""
+        return Path(self.last("hello").text("directory"))
 
     def last(self, name: str) -> Event:
         return next(event for event in reversed(self.said) if event.name == name)
@@ -354,6 +360,20 @@ class TestSeveralSessions:
         assert server.connections == [*SEVERAL]
         assert len([change for change in server.changes if change.startswith("STOP")]) == 4
         assert not (tmp_path / "run").exists()
+
+    def test_a_connection_that_somebody_has_started_since_counts_once(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, BOTH, Connection("io", "Yes", "No"))
+        with backup(tmp_path, server) as one:
+            one.until("replication-stopped")
+            server.change(connections=[asdict(BOTH), asdict(Connection("io", "No", "No"))])
+            with backup(tmp_path, server, name="2") as two:
+                two.until("replication-stopped")
+                words = [
+                    shlex.split(path.read_text())[3] for path in entries(tmp_path) if two.directory in path.parents
+                ]
+                assert words == ["", "io", ""]
+                assert two.last("replication-stopped").fields == {"connections": "2"}
+        assert server.connections == [BOTH, Connection("io", "Yes", "No")]
 
     def test_a_session_that_was_killed_is_not_counted_on(self, tmp_path: Path) -> None:
         server = DatabaseServer(tmp_path, *SEVERAL)
