@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 _RESULTS = CHECKOUT / "bench-results"
 _FAILURE_LENGTH = 300
+_PREPARING = "preparing it"
+_FAILURES = (BenchError, OSError, subprocess.SubprocessError)
+"""What ends a run but not the benchmark."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,41 +81,50 @@ def _compete(bench: Bench, cell: Cell, amount: int, rounds: int, writer: Writer)
         if measured := bench.prepare(cell):
             writer.note(measured)
             _say(f"{cell}: {measured}")
-    except BenchError as error:
+    except _FAILURES as error:
         _say(f"{cell}: not measured: {error}")
-        writer.note(f"{cell}: not measured: {error}")
+        writer.write(_figure(cell, amount, _PREPARING, 1, failure=_in_one_line(error)))
         return
     failed: set[str] = set()
     for number in range(1, 1 + rounds):
         # Every other round runs backwards, so that not always the same one follows the same one.
         for contender in cell.contenders if number % 2 else reversed(cell.contenders):
             if contender.name not in failed and (number == 1 or not contender.once):
-                figure = _run(bench, cell, contender, (amount, number))
+                figure = _run(bench, cell, contender, _figure(cell, amount, contender.name, number))
                 writer.write(figure)
                 if figure.failure:
                     failed.add(contender.name)
 
 
-def _run(bench: Bench, cell: Cell, contender: Contender, amount_and_round: tuple[int, int]) -> Figure:
-    amount, number = amount_and_round
-    busy, cost, failure = load(), None, ""
-    try:
-        cost = bench.run(cell, contender)
-    except BenchError as error:
-        failure = " ".join(str(error).split())[:_FAILURE_LENGTH]
-    took = f"{cost.seconds:7.2f} s" if cost else "   FAILED"
-    _say(f"{cell}, round {number}: {took}  {contender.name}  (load {busy})  {failure}".rstrip())
+def _figure(cell: Cell, amount: int, contender: str, number: int, *, failure: str = "") -> Figure:
+    """A figure of which the cost is not known yet."""
     return Figure(
         contest=cell.contest,
         data=cell.data,
         amount=amount,
         link=cell.link,
-        contender=contender.name,
+        contender=contender,
         round=number,
-        cost=cost,
-        load=busy,
+        cost=None,
+        load=load(),
         failure=failure,
     )
+
+
+def _run(bench: Bench, cell: Cell, contender: Contender, figure: Figure) -> Figure:
+    """Complete a figure."""
+    try:
+        figure = replace(figure, cost=bench.run(cell, contender))
+    except _FAILURES as error:
+        figure = replace(figure, failure=_in_one_line(error))
+    took = f"{figure.cost.seconds:7.2f} s" if figure.cost else "   FAILED"
+    words = f"{took}  {contender.name}  (load {figure.load})  {figure.failure}"
+    _say(f"{cell}, round {figure.round}: {words}".rstrip())
+    return figure
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:_FAILURE_LENGTH]
 
 
 def _measure(args: argparse.Namespace, cells: list[Cell], path: Path) -> None:
@@ -155,7 +168,7 @@ def _measure_and_tell(args: argparse.Namespace) -> int:
     path = _RESULTS / time.strftime("%Y%m%d-%H%M%S.csv")
     try:
         _measure(args, cells, path)
-    except (KeyboardInterrupt, SystemExit):
+    except SystemExit:
         _say(f"bench: interrupted; what was measured until then is in {path}")
         raise
     _say(f"all runs: {path}")
@@ -168,7 +181,7 @@ def main() -> int:
     args = parser.parse_args()
     if args.quick:
         args.repeat = 1
-    for signum in (signal.SIGTERM, signal.SIGHUP):
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _stop)
     try:
         return _tell(args.report, args.plots) if args.report else _measure_and_tell(args)

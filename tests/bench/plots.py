@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from .verdict import Verdict
 
 _OURS, _OTHERS = "#2a6f97", "#b8b8b8"
-_PANEL_WIDTH, _LETTER_WIDTH = 3.0, 0.08  # inches
-_BAR_HEIGHT, _MARGINS_HEIGHT = 0.26, 1.2
+_PANEL_WIDTH, _LETTER_WIDTH = 3.0, 0.085  # inches
+_BAR_HEIGHT, _MARGINS_HEIGHT = 0.28, 1.3
 
 
 def draw(verdict: Verdict, directory: Path) -> list[Path]:
@@ -35,13 +35,13 @@ def _draw(verdict: Verdict, cells: list[Cell], path: Path) -> Path:
     """One panel for each link."""
     names = list(dict.fromkeys(name for cell in cells for name in verdict.contenders(cell)))
     # Text stays text: small, searchable, and drawn in the fonts of whoever looks at it.
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "transferpy", "font.size": 9}):
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "transferpy", "font.sans-serif": ["DejaVu Sans"]}):
         width = _LETTER_WIDTH * max(map(len, names)) + _PANEL_WIDTH * len(cells)
         picture = Picture(figsize=(width, _MARGINS_HEIGHT + _BAR_HEIGHT * len(names)), layout="constrained")
         panels = picture.subplots(1, len(cells), sharey=True, squeeze=False)[0]
         for cell, panel in zip(cells, panels, strict=True):
             _fill(verdict, cell, names, panel)
-        panels[0].invert_yaxis()  # shared by all of them
+        panels[0].set_ylim(len(names) - 0.5, -0.5)  # shared by all of them
         amounts = sorted({amount for cell in cells for amount in verdict.amounts(cell)})
         picture.suptitle(" or ".join(DATA[cells[0].data].words.format(amount) for amount in amounts))
         picture.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
@@ -59,7 +59,8 @@ def _fill(verdict: Verdict, cell: Cell, names: list[str], panel: Axes) -> None:
         colour = _OURS if name in ours else _OTHERS
         summary = verdict.summary(cell, name)
         if summary is None:
-            panel.text(0, position, " no figure", va="center", color=_OTHERS)
+            if name in verdict.contenders(cell):
+                panel.text(0, position, " failed", va="center", color=_OTHERS)
             continue
         spread = [[summary.median - summary.least], [summary.most - summary.median]]
         panel.barh(position, summary.median, color=colour, xerr=spread, error_kw={"lw": 0.8, "capsize": 2})
