@@ -137,7 +137,7 @@ def summary(report: TransferReport) -> Iterator[str]:
     for target in report.targets:
         yield f"{target.final}: {_outcome(report, target)}"
     good = sum(target.status == 0 for target in tried)
-    behind = "".join(f", but {error}" for error in report.errors)
+    behind = ", but replication is not known to run again" if report.errors else ""
     yield f"{good} of {len(report.targets)} target(s) succeeded in {report.seconds:.1f} s{behind}"
 
 

@@ -156,11 +156,11 @@ def source_script(run_id: str, session: SourceSession) -> str:
 
 def target_script(run_id: str, session: TargetSession) -> str:
     """Return the script of the session on a target."""
-    opening: list[Command] = []
-    for door in session.doors:
-        opening += [Command(("on_undo", "firewall", *door.closing.argv)), door.opening]
     functions = [
-        render_function("open_firewall", tuple(opening)),
+        render_function(
+            "note_doors", tuple(Command(("on_undo", "firewall", *door.closing.argv)) for door in session.doors)
+        ),
+        render_function("open_firewall", tuple(door.opening for door in session.doors)),
         render_pipeline_function("receive", session.receiver),
         render_function("prepare_copy", (session.prepare,) if session.prepare else ()),
     ]
