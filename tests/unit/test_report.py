@@ -111,7 +111,9 @@ def test_the_summary_has_a_line_for_each_target_and_one_for_the_run() -> None:
 
 def test_the_summary_says_what_is_not_known_to_run_again() -> None:
     report = replace(REPORT, targets=(GOOD,), errors=("db1: it is not known",))
-    assert list(summary(report))[-1] == "1 of 1 target(s) succeeded in 10.0 s, but replication is not known to run again"
+    assert (
+        list(summary(report))[-1] == "1 of 1 target(s) succeeded in 10.0 s, but replication is not known to run again"
+    )
 
 
 def test_a_name_that_is_no_text_is_a_document_all_the_same() -> None:

@@ -1,0 +1,186 @@
+"""What operators count on: reports, metrics, the line on a terminal, dry runs, sets of targets, and jobs."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import termios
+import time
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+from helpers import BOTH_CUMINS, collect, eventually, start_transfer, transfer
+from lab import CHECKOUT, difference
+
+if TYPE_CHECKING:
+    from lab import Lab
+
+SCHEMA = json.loads((CHECKOUT / "docs/report.schema.json").read_text())
+JOB = """\
+at_once: 2
+at_once_per_host: 2
+state_directory: /root/state
+on_success: tee /root/good.json
+on_failure: tee /root/bad.json
+defaults:
+  keep: 1
+  retries: 1
+  retry_pause: 1
+transfers:
+  a:
+    source: db1:/srv/x
+    targets: db[2-3]:/srv/backups/{name}/{date}-{time}
+"""
+
+
+def report_of(lab: Lab, path: str = "/root/r.json") -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(lab["orch"].sh(f"cat {path}; rm {path}"))
+    jsonschema.validate(document, SCHEMA)
+    return document
+
+
+def lay(lab: Lab, megabytes: int = 1) -> None:
+    lab["db1"].run(f"mkdir -p /srv/x && head -c {megabytes}000000 /dev/urandom >/srv/x/a && touch /srv/x/b")
+
+
+@BOTH_CUMINS
+def test_a_set_of_hosts_is_served_and_all_of_it_is_reported(clean_lab: Lab, python: str) -> None:
+    lay(clean_lab)
+    told = ("--report", "/root/r.json", "--metrics", "/root/m.prom")
+    words = ("db1:/srv/x", "db[2-3]:/srv", '"db3 or db2":/srv/')
+    result = transfer(clean_lab, *told, *words, python=python, check=True)
+    assert "2 of 2 target(s) succeeded" in result.stderr
+    (run,) = report_of(clean_lab)["transfers"]
+    assert [target["target"]["host"] for target in run["targets"]] == ["db2", "db3"]
+    for target in run["targets"]:
+        assert (target["status"], target["bytes"], target["files"]) == (0, 1_000_000, 2)
+        assert 1_000_000 <= target["wire_bytes"] < 1_020_000  # cannot be compressed
+    metrics = clean_lab["orch"].sh("cat /root/m.prom; stat -c %a /root/m.prom; rm /root/m.prom")
+    assert metrics.endswith("\n644")
+    assert metrics.count("\ntransferpy_last_status{") == 2
+
+
+def test_a_dry_run_says_what_would_happen_and_changes_nothing(clean_lab: Lab) -> None:
+    lay(clean_lab)
+    clean_lab["db2"].run("mkdir -p /run/transferpy/run.target.0123456789abcdef.1.1")  # of a dead run
+    before = clean_lab.snapshot()
+    run = start_transfer(clean_lab, "--dry-run", "--create-target", "db1:/srv/x", "db2:/srv/new/y", "db3:/srv")
+    result = collect(run)
+    assert result.status == 0
+    assert "db2:/srv/new/y/x:\n  directory: /srv/new/y is missing, and would be made\n" in result.stdout
+    assert re.search(r"firewall: nft insert rule .*\n  receives: socat .* \| tar --extract", result.stdout)
+    assert "estimate: " in result.stdout
+    refused = collect(start_transfer(clean_lab, "--dry-run", "db1:/srv/none", "db2:/srv"))
+    assert (refused.status, refused.stdout) == (4, "")
+    assert eventually(lambda: not difference(before, clean_lab.snapshot()), seconds=5)
+    clean_lab["db2"].run("rm -r /run/transferpy")
+
+
+def test_a_run_that_a_signal_ends_reports_that_and_takes_back_what_it_made(clean_lab: Lab) -> None:
+    lay(clean_lab, 30)
+    clean_lab["db2"].shape("20mbit")
+    words = ("--create-target", "--report", "/root/r.json", "--metrics", "/root/m.prom", "db1:/srv/x", "db2:/srv/n/y")
+    run = start_transfer(clean_lab, *words)
+    assert eventually(lambda: clean_lab["db2"].sh("find /srv -name a"))
+    run.send_signal(signal.SIGTERM)
+    assert collect(run).status == 143
+    (report,) = report_of(clean_lab)["transfers"]
+    assert (report["status"], report["interrupted"]) == (143, "SIGTERM")
+    assert "transferpy_last_status" in clean_lab["orch"].sh("grep 143 /root/m.prom; rm /root/m.prom")
+    assert clean_lab["db2"].sh("ls -A /srv") == ""
+
+
+def test_what_cannot_be_told_leaves_the_copy_what_it_is(clean_lab: Lab) -> None:
+    lay(clean_lab)
+    result = transfer(clean_lab, "--metrics", "/nowhere/m.prom", "--log-file=/nowhere/log", "db1:/srv/x", "db2:/srv")
+    assert result.status == 11
+    assert "ERROR /nowhere/m.prom: the metrics cannot be written: " in result.stderr
+    assert "ERROR /nowhere/log: cannot log there: " in result.stderr
+    assert clean_lab["db2"].sh("ls /srv/x") == "a\nb"
+    again = transfer(clean_lab, "--metrics", "/nowhere/m.prom", "db1:/srv/x", "db2:/srv")
+    assert again.status == 4
+
+
+def at_a_terminal(lab: Lab, *words: str, env: dict[str, str]) -> tuple[int, str]:
+    """Run the command at a pseudo-terminal and return its status and all that it shows."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    run = start_transfer(lab, *words, env={"TERM": "xterm", **env}, stdout=slave, stderr=slave)
+    os.close(slave)
+    shown = b""
+    try:
+        while chunk := os.read(master, 65536):
+            shown += chunk
+    except OSError:  # nobody has it open any more
+        pass
+    os.close(master)
+    return run.wait(), shown.decode()
+
+
+@pytest.mark.parametrize("colours", [True, False])
+def test_a_terminal_shows_how_far_the_copy_is(clean_lab: Lab, *, colours: bool) -> None:
+    lay(clean_lab, 8)
+    clean_lab["db2"].shape("20mbit")
+    env = {} if colours else {"NO_COLOR": "1"}
+    status, shown = at_a_terminal(clean_lab, "db1:/srv/x", "db2:/srv", env=env)
+    assert status == 0
+    assert re.search(r"1/1 db2:/srv \|.*\| +\d+% of 8 MB, [\d.]+ [kM]B/s, [\d.]+ s left, [\d.]+:1", shown)
+    assert "waiting for the first byte" in shown
+    assert ("\x1b[32m" in shown) == colours
+    assert shown.rstrip().endswith("s")
+    assert re.search(r"\r?\n[-\d]+ [:\d]+ INFO  1 of 1 target\(s\) succeeded in [\d.]+ s\r\n$", shown)
+    _, quiet = at_a_terminal(clean_lab, "--quiet", "db1:/srv/x", "db2:/srv", env=env)
+    assert quiet.count("\n") == 2  # exists already, refused
+    assert "INFO" not in quiet
+
+
+def test_a_job_makes_copies_keeps_some_and_touches_nothing_else(clean_lab: Lab) -> None:
+    lay(clean_lab)
+    clean_lab["orch"].run("cat >/root/j.yaml", input=JOB.encode())
+    clean_lab["db2"].run("mkdir -p /srv/backups/a/2026-01-01-000000")
+    for _ in range(2):
+        result = transfer(clean_lab, "--job", "/root/j.yaml", "--report", "/root/r.json")
+        assert result.status == 0, result.stderr
+        time.sleep(1.1)  # the time is in the name
+    assert "[a] db2:/srv/backups/a/" in result.stderr
+    assert "removed, it was old" in result.stderr
+    for host, count in (("db2", 2), ("db3", 1)):
+        assert len(clean_lab[host].sh("ls -A /srv/backups/a").split()) == count
+    document = report_of(clean_lab)
+    assert (document["job"], document["status"], document["transfers"][0]["name"]) == ("j", 0, "a")
+    assert document == report_of(clean_lab, "/root/good.json")
+    clean_lab["orch"].run("rm -r /root/j.yaml /root/state")
+
+
+def test_a_job_tries_again_only_what_failed_and_runs_once_at_a_time(clean_lab: Lab) -> None:
+    lay(clean_lab)
+    clean_lab["orch"].run("cat >/root/j.yaml", input=JOB.replace("retry_pause: 1", "retry_pause: 4").encode())
+    clean_lab["db3"].run("touch /srv/backups")  # in the way
+    run = start_transfer(clean_lab, "--job", "/root/j.yaml", "--report", "/root/r.json")
+    assert eventually(lambda: clean_lab["orch"].sh("ls /root/state 2>/dev/null || true"))
+    second = transfer(clean_lab, "--job", "/root/j.yaml")
+    assert (second.status, "another run of this job is still at work" in second.stderr) == (12, True)
+    first = collect(run)
+    assert first.status == 4
+    assert "[a] failed with status 4; trying again in 4.0 s" in first.stderr
+    (report,) = report_of(clean_lab)["transfers"]
+    assert report["attempts"] == 2
+    assert report_of(clean_lab, "/root/bad.json")["status"] == 4
+    clean_lab["orch"].run("rm -r /root/j.yaml /root/state")
+
+
+def test_a_job_that_makes_no_sense_is_refused_with_its_lines(clean_lab: Lab) -> None:
+    clean_lab["orch"].run(
+        "cat >/root/j.yaml", input=JOB.replace("keep: 1", "kep: 1").replace("/srv/b", "/../b").encode()
+    )
+    result = transfer(clean_lab, "--job", "/root/j.yaml")
+    clean_lab["orch"].run("rm /root/j.yaml")
+    assert result.status == 2
+    assert "/root/j.yaml: line 7: unknown key 'kep' in defaults" in result.stderr
+    assert "/root/j.yaml: line 13: " in result.stderr
