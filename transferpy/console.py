@@ -231,6 +231,8 @@ def _file_handler(path: str) -> logging.Handler:
 
 
 def _syslog_handler(path: str) -> logging.Handler:
+    if not Path(path).is_socket():  # otherwise the handler waits for it in silence
+        raise OSError("there is no such socket")
     handler = _SyslogHandler(path)
     handler.ident = f"transfer.py[{os.getpid()}]: "
     handler.append_nul = False

@@ -9,8 +9,8 @@ from enum import StrEnum
 from transferpy.options import Location
 from transferpy.report import duration, size
 
-_SHARE, _PAUSE = 0.1, 60.0
-"""Of the whole, and in seconds: both have to have passed before the log has the next line."""
+_PARTS, _PAUSE = 10, 60.0
+"""Of the whole, and in seconds: one of each has to have passed before the log has the next line."""
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class ProgressLog:
         if self._told is None:
             self._told = (0.0, now)
         told_share, told_at = self._told
-        if now - told_at < _PAUSE or (share is not None and share - told_share < _SHARE):
+        if now - told_at < _PAUSE or (share is not None and int(share * _PARTS) <= int(told_share * _PARTS)):
             return
         self._told = (share or 0.0, now)
         logger.info("%s: %s", progress.target, describe(progress))

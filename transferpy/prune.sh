@@ -14,7 +14,9 @@ prune() { # [DIRECTORY INODE] ...: an event for each, in that order
         if ((kept++ < keep)); then
           what=kept
         else
-          mv -nT -- "$1" "$doomed" && what=doomed || what=failed
+          what=failed
+          # mv -n of coreutils before 9.2 says nothing when it did not move.
+          mv -nT -- "$1" "$doomed" && [ ! -e "$1" ] && what=doomed
         fi
       fi
     fi

@@ -1,0 +1,160 @@
+"""The console: which lines go where, and the line that shows how far a copy is."""
+
+import io
+import logging
+import socket
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from transferpy import console
+from transferpy.console import Console, TerminalProgress, terminal_line
+from transferpy.options import Location, TransferOptions
+from transferpy.progress import Phase, Progress, ProgressLog, describe
+
+HALF = Progress(
+    target=Location(host="db2", path="/srv"),
+    number=1,
+    of=2,
+    phase=Phase.COPYING,
+    bytes=50_000_000,
+    total=100_000_000,
+    wire_bytes=25_000_000,
+    seconds=10,
+)
+LOGGER = logging.getLogger("transferpy.test")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def options(**changes: Any) -> dict[str, Any]:
+    return {**vars(TransferOptions()), **changes}
+
+
+@pytest.fixture(autouse=True)
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+def shown(stream: io.StringIO, **changes: Any) -> list[str]:
+    with Console(stream) as opened:
+        assert opened.apply(options(**changes))
+        for level in (logging.INFO, logging.WARNING, logging.ERROR):
+            LOGGER.log(level, "said")
+    return [line[20:] if line[0] == "2" else line for line in stream.getvalue().splitlines()]
+
+
+def test_without_a_terminal_no_line_has_a_colour() -> None:
+    assert shown(io.StringIO()) == ["INFO  said", "WARNING said", "ERROR said"]
+
+
+def test_at_a_terminal_warnings_and_errors_have_one() -> None:
+    info, warning, error = shown(Terminal())
+    assert info == "INFO  said"
+    assert warning.startswith("\x1b[33m")
+    assert error.startswith("\x1b[31m")
+    assert error.endswith("ERROR said\x1b[0m")
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_who_wants_no_colours_gets_none(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    assert shown(Terminal()) == ["INFO  said", "WARNING said", "ERROR said"]
+
+
+def test_quiet_leaves_errors_alone_and_the_log_file_has_all(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    assert shown(io.StringIO(), quiet=True, log_file=str(file)) == ["ERROR said"]
+    assert len(file.read_text().splitlines()) == 3
+
+
+def test_a_log_file_that_was_moved_away_is_made_anew(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    with Console(io.StringIO()) as opened:
+        opened.apply(options(log_file=str(file)))
+        LOGGER.info("before")
+        file.rename(tmp_path / "log.1")
+        LOGGER.info("after \udcff")
+    assert file.read_text().endswith("after \\udcff\n")
+
+
+def test_the_log_of_the_system_gets_lines_with_their_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        path = f"{directory}/log"
+        receiver.bind(path)
+        monkeypatch.setattr(console, "SYSLOG", path)
+        shown(io.StringIO(), syslog=True)
+        lines = [receiver.recv(1000).decode() for _ in range(3)]
+    assert [line.partition(">")[0] for line in lines] == ["<14", "<12", "<11"]
+    assert all("transfer.py[" in line and line.endswith("]: said") for line in lines)
+
+
+def test_a_log_that_cannot_be_opened_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "SYSLOG", "/nowhere/log")
+    stream = io.StringIO()
+    with Console(stream) as opened:
+        assert not opened.apply(options(syslog=True))
+        assert not opened.apply(options(log_file="/nowhere/x"))
+    assert stream.getvalue().count(": cannot log there: ") == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "right"),
+    [
+        ({}, " 50% of 100 MB, 7 MB/s, 10.0 s left, 2.00:1"),
+        ({"total": 0}, "50 MB, 7 MB/s, 2.00:1"),
+        ({"bytes": 0, "wire_bytes": 0}, "  0% of 100 MB, 7 MB/s"),
+        ({"bytes": 200_000_000}, "100% of 100 MB, 7 MB/s, 0.0 s left, 8.00:1"),
+        ({"phase": Phase.CHECKING}, "comparing with the source, 10.0 s"),
+    ],
+)
+def test_the_line_says(changes: dict[str, Any], right: str) -> None:
+    assert terminal_line(replace(HALF, **changes), 7e6) == ("1/2 db2:/srv", right)
+
+
+def test_a_hostile_name_neither_drives_the_terminal_nor_breaks_the_line() -> None:
+    stream = Terminal()
+    bar = TerminalProgress(stream, colours=False)
+    bar(replace(HALF, target=Location(host="db2", path="/{x}{bar}\x1b[2J")))
+    bar(None)
+    assert "/{x}{bar}\\x1b[2J" in stream.getvalue()
+    assert "\x1b[2J" not in stream.getvalue()
+
+
+def test_a_log_line_stands_alone_while_the_bar_is_there() -> None:
+    stream = Terminal()
+    with Console(stream) as opened:
+        opened.apply(options())
+        opened.observer(HALF)
+        LOGGER.info("said")
+        opened.observer(None)
+    lines = stream.getvalue().split("\n")
+    assert any(line.rpartition("\r")[2].endswith("INFO  said") for line in lines)
+
+
+def test_the_log_has_a_line_when_a_tenth_and_a_minute_have_passed(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    now = [0.0]
+    log = ProgressLog(lambda: now[0])
+    for second in range(0, 601, 10):
+        now[0] = second
+        log(replace(HALF, bytes=second * 1_000_000 // 10, total=100_000_000))
+    told = [message.partition("(")[2].partition("%")[0] for message in caplog.messages]
+    assert told == ["10", "20", "30", "40", "50", "60"]
+    caplog.clear()
+    log(None)
+    for second in (700, 705, 761):
+        now[0] = second
+        log(replace(HALF, total=0))
+    assert caplog.messages == ["db2:/srv: 50 MB sent, 5 MB/s, 2.00:1 so far"]
+
+
+def test_how_far_it_is_in_words() -> None:
+    assert describe(HALF) == "50 MB of 100 MB (50%) sent, 5 MB/s, 10.0 s left, 2.00:1 so far"
