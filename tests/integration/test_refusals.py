@@ -127,7 +127,7 @@ def test_a_target_that_is_no_directory_is_named(stage: Lab) -> None:
     paths = {
         "/srv/missing": missing,
         "missing": missing,
-        "/srv/file/below": missing,
+        "/srv/file/below": other,
         "/srv/file": other,
         "/srv/fifo": other,
         "/srv/link": other,
@@ -313,7 +313,7 @@ WRONG_COMMAND_LINES: dict[tuple[str, ...], str] = {
     ("db2|cat:/srv",): "holds '|'",
     ("db2\ndb3:/srv",): "which no host name has",
     ("root@db2:/srv",): "holds '@'",
-    ("'db2':/srv",): 'holds "\'"',
+    ("'db2:/srv",): 'holds "\'"',
     ("../db2:/srv",): "holds '/'",
     ("-oProxyCommand=x:/srv",): "-oProxyCommand=x:/srv",
     ("db2",): "'db2' is no HOST:PATH",
@@ -330,10 +330,10 @@ def test_a_wrong_command_line_is_a_usage_error_that_names_what_is_wrong(stage: L
 
 
 @BOTH_CUMINS
-def test_a_word_that_means_several_hosts_or_none_is_refused(stage: Lab, python: str) -> None:
+def test_a_source_that_means_several_hosts_or_none_is_refused(stage: Lab, python: str) -> None:
     hosts = ("db[1-2]", "db2,db3", "*", "db[2-", "&", "!")
     before = stage.snapshot()
-    results = transfers(stage, *(("db1:/srv/tree", f"{host}:/srv/target") for host in hosts), python=python)
+    results = transfers(stage, *((f"{host}:/srv/tree", "db1:/srv") for host in hosts), python=python)
     for host, result in zip(hosts, results, strict=True):
         assert result.status in {2, 3}
         assert host in result.stderr
