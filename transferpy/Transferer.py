@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from transferpy import compression
 from transferpy.checksum import differing_paths, name_some
 from transferpy.conversation import Conversation, Session, log_finished, log_not_undone
 from transferpy.Exceptions import (
@@ -235,6 +236,7 @@ class _Copy:
     source_session: Session
     target_session: Session
     sending: bool = field(default=False, init=False)
+    codec: str = field(default=compression.NOTHING, init=False)
 
     def run(self, *, last: bool) -> None:
         """Copy, check and publish; ``last`` lets the source end while the target publishes."""
@@ -267,8 +269,8 @@ class _Copy:
     def _jobs(self) -> tuple[tuple[Session, str, tuple[str, ...]], ...]:
         """The stream's job on each end: whose, its name, and its stages."""
         return (
-            (self.source_session, f"send_{self.target.label}", self.target.sender_names),
-            (self.target_session, "receive", self.target.session.receiver.names),
+            (self.source_session, f"send_{self.target.label}", self.target.sender_names[self.codec]),
+            (self.target_session, "receive", self.target.session.receivers[self.codec].names),
         )
 
     @property
@@ -297,20 +299,55 @@ class _Copy:
     def _meet(self) -> None:
         """Have the target listen and the source connect."""
         source, target = self._sessions
-        source.forget("manifest", "digests", "changed", "stream-digest", "checked", "sending")
+        source.forget("manifest", "digests", "changed", "stream-digest", "checked", "sending", "probed")
         source.statuses.clear()
         self._wait_for("ready", source, target)
         if self.target.session.encrypt:
             self.conversation.order(target, "peer", source.seen["ready"].fields["certificate"])
+        self.codec = self._choose_codec()
+        target.forget("listening")
+        self.conversation.order(target, "receive", self.codec)
         self._wait_for("listening", target)
         port = target.seen["listening"].fields["port"]
         opened = ", firewall opened" if self.target.session.doors else ""
         logger.info("%s: port %s listens for %s%s", target.host, port, source.host, opened)
         source.bytes = 0
         source.moved = target.moved = time.monotonic()
-        words = (self.target.label, self.target.address, port, target.seen["ready"].fields["certificate"])
         self.sending = True
-        self.conversation.order(source, "send", *words)
+        self.conversation.order(source, "send", self.target.label, self.codec, *self._address())
+
+    def _address(self) -> tuple[str, str, str]:
+        """Where the target listens, and what it proves who it is with."""
+        events = self.target_session.seen
+        return self.target.address, events["listening"].fields["port"], events["ready"].fields["certificate"]
+
+    def _choose_codec(self) -> str:
+        """Return the label of what compresses the stream, and log why, where there is a choice."""
+        labels = tuple(self.target.sender_names)
+        if len(labels) == 1:
+            return labels[0]
+        # The list of millions of files has to stand before a sample can be taken of them; that has no limit.
+        seen = self.source_session.seen
+        self.conversation.wait(*self._sessions, until=lambda: "sample" in seen)
+        sample = compression.sample_of(seen["sample"])
+        link: float | None = self.plan.options.bwlimit or None
+        if self.target.session.probe and compression.shrinks(sample):
+            link = self._probe_link()
+        codec = compression.choose(self.target.codecs, sample, link, self.plan.cores)
+        logger.info("%s: compression: %s", self.target.location, compression.reason(codec, sample, link))
+        return codec.label if codec else compression.NOTHING
+
+    def _probe_link(self) -> float | None:
+        """Return how many bytes pass from the source to the target in a second, or None if that is not to be known."""
+        source, target = self._sessions
+        self.conversation.order(target, "probe")
+        self._wait_for("listening", target)
+        self.conversation.order(source, "probe", self.target.label, *self._address())
+        deadline = time.monotonic() + self.plan.options.connect_timeout
+        if not self.conversation.wait(*self._sessions, until=lambda: "link" in target.seen, deadline=deadline):
+            raise self._not_met()
+        self._wait_for("probed", source)
+        return compression.link_of(target.seen["link"])
 
     def _wait_for(self, event: str, *sessions: Session) -> None:
         """Wait until each of ``sessions`` has sent an event of that name."""
@@ -374,22 +411,26 @@ class _Copy:
 
     def _check_limits(self, since_start: float, since_moved: float) -> None:
         options = self.plan.options
-        names = f"{self.source_session.host} to {self.target_session.host}"
-        port = self.target_session.seen["listening"].fields["port"]
         if "connected" not in self.target_session.seen and since_start > options.connect_timeout:
-            raise StreamError(
-                f"{names}: no connection to {self.target.address} port {port} within {options.connect_timeout} seconds;"
-                " is there a firewall between the two? (--connect-timeout)"
-            )
+            raise self._not_met()
         # A backup may take its time until its first byte; a tree is read at once. What has left the source may all be
         # in the buffers between the two.
         moved = max(self.source_session.bytes, self.target_session.flowed)
         flows = options.transfer_type is not TransferType.XTRABACKUP or moved > _FLOWING
         if flows and since_moved > options.idle_timeout:
+            names = f"{self.source_session.host} to {self.target_session.host}"
             raise StreamError(
                 f"{names}: the stream stood still for {options.idle_timeout} seconds,"
                 f" after {size(self.target_session.bytes)} (--idle-timeout)"
             )
+
+    def _not_met(self) -> StreamError:
+        port = self.target_session.seen["listening"].fields["port"]
+        return StreamError(
+            f"{self.source_session.host} to {self.target_session.host}: no connection to {self.target.address}"
+            f" port {port} within {self.plan.options.connect_timeout} seconds;"
+            " is there a firewall between the two? (--connect-timeout)"
+        )
 
     def _log_progress(self, took: float) -> None:
         done, total = self.source_session.bytes, self.plan.facts.bytes

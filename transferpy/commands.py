@@ -8,6 +8,7 @@ import base64
 import gzip
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -117,31 +118,36 @@ def render_array(name: str, values: tuple[str, ...]) -> str:
     return f"{name}=({' '.join(map(shlex.quote, values))})"
 
 
+def render_mapping(name: str, values: Mapping[str, str]) -> str:
+    """Return the line that sets the associative array ``name`` to ``values``; its keys are plain words."""
+    return f"declare -A {name}=({' '.join(f'[{key}]={shlex.quote(value)}' for key, value in values.items())})"
+
+
 def render_function(name: str, commands: tuple[Command, ...]) -> str:
     """Return a shell function that runs ``commands`` in turn and stops at the first that fails."""
     lines = "".join(f"  {render_command(command)} || return\n" for command in commands)
     return f"{name}() {{\n{lines}  return 0\n}}"
 
 
-def render_pipeline_function(name: str, pipeline: Pipeline) -> str:
+def render_pipeline_function(name: str, pipeline: Pipeline, job: str) -> str:
     """Return a shell function that runs ``pipeline``.
 
     It leaves the exit status of every stage, in order, in the array ``statuses``, and what stage N wrote to its
-    standard error in ``$run_directory/NAME.N.err``. Each stage that reads a pipe calls ``widen_pipe`` first, a function
+    standard error in ``$run_directory/JOB.N.err``. Each stage that reads a pipe calls ``widen_pipe`` first, a function
     of the session.
     """
     before: list[str] = []
     after: list[str] = []
     stages: list[str] = []
     for number, stage in enumerate(pipeline.stages):
-        errors = f'2>"$run_directory"/{name}.{number}.err'
+        errors = f'2>"$run_directory"/{job}.{number}.err'
         match stage:
             case Command():
                 stages.append(f"{_reading(render_command(stage)) if number else render_command(stage)} {errors}")
             case Drain(command=command):
                 stages.append(f"{{ widen_pipe; {render_command(command)} && cat >/dev/null; }} {errors}")
             case Tee(branch=branch, output=output):
-                fifo = f'"$run_directory"/{name}.{number}.fifo'
+                fifo = f'"$run_directory"/{job}.{number}.fifo'
                 before.append(f"rm -f -- {fifo} && mkfifo -- {fifo} || return")
                 before.append(f"{_reading(render_command(branch))} <{fifo} >{render_argument(output)} {errors} &")
                 before.append(f"local branch_{number}=$!")
