@@ -5,9 +5,11 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
+from queue import Empty, SimpleQueue
 
 from transferpy import compression
 from transferpy.checksum import differing_paths, name_some
@@ -28,11 +30,15 @@ from transferpy.options import Location, TransferRequest, TransferType, options_
 from transferpy.plan import TargetPlan, TransferPlan, make_plan, questions
 from transferpy.preflight import HostFacts, parse_facts, preflight_script
 from transferpy.RemoteExecution.CuminExecution import CuminExecution
-from transferpy.RemoteExecution.interface import Job, RemoteExecution
-from transferpy.session import source_script, target_script, whole
+from transferpy.RemoteExecution.interface import Job, Outcome, RemoteExecution
+from transferpy.session import parse_event, source_script, target_script, whole
 
 logger = logging.getLogger(__name__)
 
+_ANSWER_TIME = 120.0
+"""Seconds without a word from a host that is asked: it gives one with each answer, and while its tools get on."""
+_PATIENCE = 0.5
+"""Seconds between two looks at that."""
 _READY_TIME = 120.0
 """Seconds for a session to begin, or to listen: it waits for the locks of firewalls and of nothing else."""
 _OTHER_END_TIME = 5.0
@@ -158,21 +164,25 @@ class Transferer:
     def _ask(self, request: TransferRequest) -> tuple[dict[str, HostFacts], dict[str, str]]:
         """Return what the hosts answered, and why the others did not."""
         asked = questions(request, {target.host: _addresses(target.host) for target in request.targets})
-        lines: dict[str, list[str]] = {host: [] for host in asked}
+        interviews = {host: _Interview(host, self._run_id) for host in asked}
         facts: dict[str, HostFacts] = {}
         silent: dict[str, str] = {}
         jobs: dict[str, Job] = {}
+        ended: SimpleQueue[str] = SimpleQueue()
         try:
             for host, what in asked.items():
                 script = preflight_script(self._run_id, what)
-                jobs[host] = self._remote.start_job(host, script, on_line=lines[host].append)
-            for host, job in jobs.items():
+                jobs[host] = self._remote.start_job(
+                    host, script, on_line=interviews[host].take, on_end=partial(_note_end, ended, host)
+                )
+            for host in _answering(interviews, ended):
                 try:
-                    result = self._remote.wait_job(host, job)
+                    interviews[host].check()
+                    result = self._remote.wait_job(host, jobs[host])
                 except RemoteExecutionError as error:
                     silent[host] = str(error)
                     continue
-                found = parse_facts(host, self._run_id, asked[host], lines[host])
+                found = parse_facts(host, self._run_id, asked[host], interviews[host].lines)
                 if found:
                     facts[host] = found
                 else:
@@ -180,15 +190,11 @@ class Transferer:
                     silent[host] = f"{host}: the preflight ended with status {result.returncode} and said: {said}"
         finally:
             for host, job in jobs.items():
-                if host not in facts and host not in silent:
+                if host not in facts and not (host in silent and interviews[host].ended):
                     # What ended the questions must not be hidden; there is nothing to undo.
                     with suppress(RemoteExecutionError):
                         self._remote.kill_job(host, job)
-        for answers in facts.values():
-            for run, replication in answers.finished:
-                log_finished(answers.host, run, replication=replication)
-            for entry, text in answers.not_undone:
-                log_not_undone(answers.host, entry, text)
+        _log_dead_runs(facts.values())
         return facts, silent
 
     # --- do, check, publish
@@ -224,6 +230,69 @@ class Transferer:
             self._source_session = self._conversation.start(plan.source.host, script)
         script = target_script(self._run_id, target.session)
         return self._source_session, self._conversation.start(target.location.host, script)
+
+
+def _log_dead_runs(facts: Iterable[HostFacts]) -> None:
+    for answers in facts:
+        for run, replication in answers.finished:
+            log_finished(answers.host, run, replication=replication)
+        for entry, text in answers.not_undone:
+            log_not_undone(answers.host, entry, text)
+
+
+class _Interview:
+    """What a host has said to the questions of the preflight.
+
+    Attributes:
+        lines: all of it.
+        heard: when that last grew (monotonic seconds).
+        ended: whether it will say no more.
+    """
+
+    def __init__(self, host: str, run_id: str) -> None:
+        self.lines: list[str] = []
+        self.heard = time.monotonic()
+        self.ended = False
+        self._host, self._run_id = host, run_id
+
+    def take(self, line: str) -> None:
+        """Take in a line; called by the thread of the job."""
+        self.heard = time.monotonic()
+        self.lines.append(line)
+
+    @property
+    def silent(self) -> bool:
+        return time.monotonic() - self.heard > _ANSWER_TIME
+
+    def check(self) -> None:
+        """Raise a RemoteExecutionError unless the host has come to an end with its answers."""
+        if self.ended:
+            return
+        told = (parse_event(line, self._run_id) for line in self.lines)
+        about = ["", *(event.text("about") for event in told if event and event.name == "asking")][-1]
+        where = f" while it looked at {about}: does a file system hang?" if about else ""
+        raise RemoteExecutionError(f"{self._host}: no answer for {_ANSWER_TIME:.0f} seconds{where}")
+
+
+def _note_end(ended: "SimpleQueue[str]", host: str, _outcome: Outcome) -> None:
+    ended.put(host)
+
+
+def _answering(interviews: Mapping[str, _Interview], ended: "SimpleQueue[str]") -> Iterator[str]:
+    """Yield each host as soon as it has ended its answers, or has been silent for too long."""
+    waiting = set(interviews)
+    while waiting:
+        began = time.monotonic()
+        with suppress(Empty):
+            host = ended.get(timeout=_PATIENCE)
+            interviews[host].ended = True
+        late = time.monotonic() - began - _PATIENCE
+        for host in sorted(waiting):
+            if late > _PATIENCE:
+                interviews[host].heard += late  # this process was stopped, by Ctrl-Z for instance
+            if interviews[host].ended or interviews[host].silent:
+                waiting.remove(host)
+                yield host
 
 
 @dataclass
@@ -514,7 +583,7 @@ class _Copy:
             raise VerificationError(f"{self.plan.source}: changed during the copy: {name_some(filter(None, paths))}")
 
     def _wait_for_checks(self, event: str, *sessions: Session) -> None:
-        """Wait until each of ``sessions`` has sent that event, or the source says that it changed.
+        """Wait until each of ``sessions`` has sent that event, or the source, if it is one of them, that it changed.
 
         Raises:
             VerificationError: a check could not be made.
@@ -524,7 +593,9 @@ class _Copy:
 
         def known() -> bool:
             come = all(event in session.seen for session in sessions)
-            return come or "changed" in self.source_session.seen or any(self._failed_checks())
+            # Once both have checked, a source has nothing more to say: only its target knows what is published.
+            changed = self.source_session in sessions and "changed" in self.source_session.seen
+            return come or changed or any(self._failed_checks())
 
         self.conversation.wait(*sessions, until=known)
         failed = dict(self._failed_checks())

@@ -26,6 +26,22 @@ class Join:
     parts: tuple[str | Variable, ...]
 
 
+# Writes all that it reads twice, in larger pieces than tee does. Where one of its readers is gone, so is it: or it
+# would go on to the end of the data.
+_TEE = r"""
+use strict; use warnings;
+open my $branch, ">&=", shift or die "no branch: $!\n";
+my ($count, $buffer);
+while ($count = sysread STDIN, $buffer, 1 << 18) {
+    for my $to (\*STDOUT, $branch) {
+        for (my $done = 0; $done < $count;) {
+            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
+        }
+    }
+}
+defined $count or die "cannot read the stream: $!\n";
+"""
+
 Argument = str | Variable | Join
 
 
@@ -147,14 +163,15 @@ def render_pipeline_function(name: str, pipeline: Pipeline, job: str) -> str:
             case Drain(command=command):
                 stages.append(f"{{ widen_pipe; {render_command(command)} && cat >/dev/null; }} {errors}")
             case Tee(branch=branch, output=output):
-                fifo = f'"$run_directory"/{job}.{number}.fifo'
-                before.append(f"rm -f -- {fifo} && mkfifo -- {fifo} || return")
-                before.append(f"{_reading(render_command(branch))} <{fifo} >{render_argument(output)} {errors} &")
-                before.append(f"local branch_{number}=$!")
-                # Not -p: it would go on, to the end of the data, when the other stages or the branch are gone.
-                stages.append(f"{_reading(f'tee -- {fifo}')} {errors.replace('2>', '2>>')}")
-                # The branch reads the fifo until tee closes it; without this join its output could be half written.
-                after.append(f'wait "$branch_{number}" || statuses[{number}]=$?')
+                # A pipe without a name: nobody waits for another one to open it, whoever of them is killed before that.
+                reading = f">({_reading(render_command(branch))} >{render_argument(output)} {errors})"
+                before.append(f"exec {{branch_{number}}}> {reading}")
+                before.append(f"local process_{number}=$!")
+                tee = render_command(Command(("perl", "-e", _TEE, Variable(f"branch_{number}"))))
+                stages.append(f"{_reading(tee)} {errors.replace('2>', '2>>')}")
+                # The branch reads until nobody has its pipe; without this join its output could be half written.
+                after.append(f"exec {{branch_{number}}}>&-")
+                after.append(f'wait "$process_{number}" || statuses[{number}]=$?')
     body = [*before, " |\n    ".join(stages), 'statuses=("${PIPESTATUS[@]}")', *after]
     return f"{name}() {{\n" + "".join(f"  {line}\n" for line in body) + "}"
 

@@ -3,7 +3,8 @@
 # Replication on the host of a database server: what a session stops, its undo list starts again.
 #
 # Several runs may back up one server at once. Each has an undo entry for every connection that would run but for them,
-# and the last one to leave starts it. They look at each other's entries under a lock, the data directory of the server.
+# and the last one to leave starts it. They look at each other's entries under a lock, of which each server has its own: one
+# that takes long to stop makes nobody else wait.
 #
 # A CLIENT is the command of the database's client with all it needs to log in, as separate words. A SERVER is its data
 # directory, by which runs know that they mean the same one.
@@ -13,6 +14,19 @@ identify_server() { # CLIENT ...: sets server; and flavour to mariadb, or to mys
   answer=$("$@" --execute "SELECT CONCAT(VERSION(), ' ', @@datadir)") || return 1
   server=${answer#* }
   [[ ${answer%% *} == *MariaDB* ]] && flavour=mariadb || flavour=mysql
+}
+
+lock_server() { # SERVER FLOCK-OPTION ...: sets replication_lock; fails if another run has the lock, with 2 if it cannot be had
+  # In the directory of the runs: who may read a server's data directory, often everybody, could hold a lock on that.
+  local file
+  read -r file _ < <(md5sum <<<"$1")
+  file=$run_root/server.$file
+  exec {replication_lock}>>"$file" || return 2
+  # A file that was removed between open and lock is nobody's lock.
+  ! flock "${@:2}" "$replication_lock" || [ ! "$file" -ef "/proc/self/fd/$replication_lock" ] || return 0
+  exec {replication_lock}>&-
+  replication_lock=
+  return 1
 }
 
 replication_statement() { # FLAVOUR START|STOP CONNECTION [THREADS]: sets REPLY to it
@@ -58,9 +72,11 @@ look_at_replication() { # FLAVOUR CLIENT ...: sets arrays that have an entry for
 
 stop_replication() { # CLIENT ...: stops every connection that runs, for this session's time
   local index server flavour connections threads unsettled ends troubles told=no
-  # Each server has a lock of its own: one that takes long to stop makes nobody else wait.
-  { identify_server "$@" && exec {replication_lock}<"$server"; } 2>"$run_directory/ask.err" || fail_to_ask
-  until flock -n "$replication_lock"; do watch 0.2; done
+  identify_server "$@" 2>"$run_directory/ask.err" || fail_to_ask
+  until lock_server "$server" -n; do
+    [ $? -ne 2 ] || fail host "cannot write in $run_root: is it full?"
+    watch 0.2
+  done
   look_at_replication "$flavour" "$@" 2>"$run_directory/ask.err" || fail_to_ask
   join_in "$@"
   for index in "${!connections[@]}"; do
@@ -75,13 +91,13 @@ stop_replication() { # CLIENT ...: stops every connection that runs, for this se
     run_job stop "$@" --execute "$REPLY" ||
       fail replication "cannot stop replication: $(grep -v "^-*$" -- "$run_directory/stop.err")"
   done
-  exec {replication_lock}<&-
+  exec {replication_lock}>&-
   replication_lock=
   # Of a connection that others had stopped, and that somebody has started since, there are two entries.
   emit replication-stopped connections="$(distinct_connections)"
 }
 
-fail_to_ask() { # in the words that the server, or the shell, left in ask.err
+fail_to_ask() { # in the words that the client left in ask.err
   fail replication "cannot ask whether replication runs: $(grep -v "^-*$" -- "$run_directory/ask.err")"
 }
 
@@ -127,12 +143,12 @@ is_needed_by_others() { # SERVER FLAVOUR CONNECTION THREADS: whether a run that 
 }
 
 start_replication() { # SERVER FLAVOUR CONNECTION THREADS CLIENT ...: starts it, unless others need it stopped
-  local lock tries=0
-  exec {lock}<"$1" || return 1
-  until flock -w 10 "$lock"; do
+  local replication_lock='' tries=0
+  until lock_server "$1" -w 10; do
+    [ $? -ne 2 ] || return 1
     # A run that stops it has the lock for as long as that takes the server; starting it can wait for that.
     is_needed_by_others "${@:1:4}" || ((++tries < 6)) || {
-      echo "connection '$3': another transfer has kept the lock on $1 for a minute"
+      echo "connection '$3': another transfer has kept the lock of $1 for a minute"
       return 1
     }
     emit progress

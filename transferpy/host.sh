@@ -43,6 +43,14 @@ process_start() { # PID: sets REPLY to its start time, which with the pid names 
   [ -n "$REPLY" ]
 }
 
+is_own() { # PID: whether this user started that process; the set-uid ones of others run as root, too
+  local line
+  while read -ra line; do
+    [ "${line[*]:0:2}" != "Uid: $UID" ] || return 0
+  done 2>/dev/null <"/proc/$1/status"
+  return 1
+}
+
 job_processes() { # JOB: sets the array pids to the processes of that job, this one excepted
   # A job's processes have its name in their command line (the script and its subshells) or in their environment (what
   # they started). The search itself has it in neither.
@@ -52,7 +60,7 @@ job_processes() { # JOB: sets the array pids to the processes of that job, this 
   while IFS= read -r file; do
     file=${file#/proc/} file=${file%/*}
     # Whoever sees the word in the list of processes can give it to his own.
-    [ "$file" = "$$" ] || [ ! -O "/proc/$file" ] || pids+=("$file")
+    [ "$file" = "$$" ] || ! is_own "$file" || pids+=("$file")
   done < <(TRANSFERPY_JOB='' exec grep -lzxF -f - -- /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null \
     <<<"$1"$'\n'"TRANSFERPY_JOB=$1")
 }
@@ -115,12 +123,13 @@ undo() { # DIRECTORY [GROUP]: runs its entries, newest first; an entry that fail
 }
 
 delete_while_present() { # TOOL SPECIFICATION ...: takes an iptables rule out of INPUT, as often as it stands there
+  # A clean-up has 15 seconds; where somebody holds the lock of iptables for longer, the entry is for the next run.
   local tool=$1 message
   shift
   while :; do
-    message=$("$tool" -w 30 -C INPUT "$@" 2>&1)
+    message=$("$tool" -w 5 -C INPUT "$@" 2>&1)
     case $? in
-      0) "$tool" -w 30 -D INPUT "$@" || return 1 ;;
+      0) "$tool" -w 5 -D INPUT "$@" || return 1 ;;
       1) return 0 ;; # the rule is not there
       *) # a lock that is held, for instance: that says nothing of the rule
         printf '%s\n' "$message"
@@ -161,7 +170,7 @@ take_back() { # DIRECTORY: removes from it what a session that could not finish 
   done <"${entry%/*}/published"
 }
 
-remove_port_file() { # PATH: removes the lock file of a port, unless another run holds it by now
+remove_lock_file() { # PATH: removes the lock file of a port or a server, unless another run holds it by now
   local lock
   { exec {lock}<"$1"; } 2>/dev/null || return 0
   # A process that inherited the lock may take a moment to end.
@@ -172,7 +181,10 @@ remove_port_file() { # PATH: removes the lock file of a port, unless another run
 }
 
 remove_run_directory() { # PATH
+  local file
   rm -rf -- "$1"
+  # A run that lives may need the lock of its server again, on a disk that is full by then.
+  compgen -G "$run_root/run.*" >/dev/null || for file in "$run_root"/server.*; do remove_lock_file "$file"; done
   rmdir -- "$run_root" 2>/dev/null
   return 0
 }

@@ -227,22 +227,24 @@ class Questions:
 
 def preflight_script(run_id: str, questions: Questions) -> str:
     """Return the script that asks a host; it changes nothing there but what dead runs left behind."""
-    calls: list[tuple[str, ...]] = [("finish_dead_runs",), ("host_facts", *TOOLS)]
+    calls: list[tuple[str, ...]] = [("begin_watch",), ("finish_dead_runs",), ("host_facts", *TOOLS)]
     if questions.netcat:
         calls.append(("netcat_facts", *NETCATS))
     if questions.source_path is not None:
-        calls.append(("source_facts", questions.source_path))
+        calls += [("about", questions.source_path), ("source_facts", questions.source_path)]
         calls += [("magic_facts", questions.source_path.rstrip("/"))] if questions.magic else []
     if questions.database:
         calls.append(("database_facts", *questions.database))
     if questions.backup:
         calls.append(("backup_facts", *BACKUP_TOOLS))
+    calls.append(("about", ""))
     calls += [("route_facts", str(route.index), route.host, *route.addresses) for route in questions.routes]
     if questions.targets:
         calls.append(("firewall_facts",))
-    calls += [("target_facts", str(index), directory, name) for index, directory, name in questions.targets]
+    for index, directory, name in questions.targets:
+        calls += [("about", directory), ("target_facts", str(index), directory, name)]
     calls += [("owner_facts", questions.owner)] if questions.owner else []
-    calls.append(("emit", "asked"))
+    calls += [("emit", "asked"), ("end_watch",)]
     package = resources.files("transferpy")
     texts = [(package / name).read_text(encoding="utf-8") for name in ("host.sh", "database.sh", "preflight.sh")]
     return "\n".join([render_assignment("run_id", run_id), *texts, *(render_command(Command(call)) for call in calls)])
@@ -302,8 +304,8 @@ def _facts(host: str, by_name: Mapping[str, Sequence[Event]]) -> HostFacts:
 
 def _is_name(name: str, questions: Questions) -> bool:
     """Whether a copy called so cannot be anything but what arrives: targets move it, and give it to its owner."""
-    # Of a tarball they do not learn the name.
-    return "/" not in name and (name not in {".", ".."} or questions.magic)
+    # Of a tarball they do not learn the name. A shell drops a null byte, and with it goes what tells ".\0." from "..".
+    return "/" not in name and "\0" not in name and (name not in {".", ".."} or questions.magic)
 
 
 def _words(text: str) -> Sequence[str]:

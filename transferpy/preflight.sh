@@ -2,6 +2,38 @@
 # (SC2015: "a && b || c" is meant as it reads. SC2154: run_id comes from the lines before this text.)
 # The preflight: asks one host everything that the plan needs, as events. It changes nothing but what dead runs left.
 
+about() { # PATH: what the next question is about; should no answer come, that is what is named
+  emit asking about="$(encode "$1")"
+}
+
+begin_watch() { # from here on the host says every five seconds that its tools get on, as long as they do
+  # To measure a large tree takes long, and nothing comes of it before its end. What waits for a file system that hangs
+  # uses no processor.
+  exec {watch}<> <(:)
+  watch_over "$$" &
+}
+
+end_watch() {
+  echo >&"$watch"
+}
+
+watch_over() { # PID: until end_watch, or as long as that process lives
+  local pids pid stat before='' now
+  while ! read -r -t 5 -u "$watch" && kill -0 "$1" 2>/dev/null; do
+    job_processes "$job"
+    now=''
+    for pid in "${pids[@]}"; do
+      [ "$pid" != "$BASHPID" ] || continue
+      stat=''
+      { IFS= read -r -d '' stat <"/proc/$pid/stat"; } 2>/dev/null
+      read -ra stat <<<"${stat##*) }"
+      now+=" $pid:${stat[11]-}:${stat[12]-}" # in the program, and for it in the kernel
+    done
+    [ "$now" = "$before" ] || emit progress
+    before=$now
+  done
+}
+
 join_words() { # WORD ...: sets REPLY to them with commas between
   local IFS=,
   REPLY=$*

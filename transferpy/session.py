@@ -174,13 +174,13 @@ def source_script(run_id: str, session: SourceSession) -> str:
 
 def target_script(run_id: str, session: TargetSession) -> str:
     """Return the script of the session on a target."""
-    opening: list[Command] = []
-    for door in session.doors:
-        opening += [Command(("on_undo", "firewall", *door.closing.argv)), door.opening]
     listener = next(iter(session.receivers.values())).names[0]
     functions = [
         render_mapping("watched_by", dict.fromkeys(session.receivers, listener)),
-        render_function("open_firewall", tuple(opening)),
+        render_function(
+            "note_doors", tuple(Command(("on_undo", "firewall", *door.closing.argv)) for door in session.doors)
+        ),
+        render_function("open_firewall", tuple(door.opening for door in session.doors)),
         *(
             render_pipeline_function(f"receive_{label}", receiver, "receive")
             for label, receiver in session.receivers.items()

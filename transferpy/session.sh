@@ -32,16 +32,22 @@ begin() {
   {
     exec {events}>&-
     cat
-    echo 'order stop'
+    (($? > 128)) && echo 'orders lost' || echo 'order stop'
   } <&"$orders" 1>&"$control" &
   exec {orders}<&-
   emit hello directory="$(encode "$run_directory")"
 }
 
+exit() { # STATUS: in place of the shell's own
+  # A signal that comes when the EXIT trap has just begun would end the shell by an exit of its own, in the midst of that.
+  trap '' HUP INT PIPE TERM
+  builtin exit "$1"
+}
+
 finish() {
   local status=$? undone=yes
   IFS=$' \t\n' # a signal may come while hear has another one
-  # From here on nothing cuts the clean-up short; the children inherit that.
+  # Nothing cuts the clean-up short, however it began; the children inherit that.
   trap '' HUP INT PIPE TERM
   trap - EXIT
   # The orchestration host may be gone; then nobody reads the events, and the clean-up goes on all the same.
@@ -51,7 +57,7 @@ finish() {
   stop_processes "$job" || undone=no
   cd /
   [ -z "${port_lock-}" ] || exec {port_lock}>&-
-  [ -z "${replication_lock-}" ] || exec {replication_lock}<&-
+  [ -z "${replication_lock-}" ] || exec {replication_lock}>&-
   rm -f -- "$run_directory/key.pem"
   # A source has nothing else to undo.
   resume_replication && undo "$run_directory" || undone=no
@@ -84,7 +90,7 @@ launch() { # NAME FUNCTION [ARGUMENT ...]: runs it in the background, in a proce
     trap - EXIT HUP INT PIPE TERM
     exec {events}>&- # or the ssh connection would stay open as long as any of the job's processes
     [ -z "${port_lock-}" ] || exec {port_lock}>&-
-    [ -z "${replication_lock-}" ] || exec {replication_lock}<&-
+    [ -z "${replication_lock-}" ] || exec {replication_lock}>&-
     statuses=()
     "$@"
     # A pipeline leaves the status of each stage, anything else its own.
@@ -101,6 +107,7 @@ take_in() { # LINE: what a job or the orchestration host says
       ended[${1%% *}]=${1#* }
       ;;
     'order stop') exit 0 ;;
+    'orders lost') fail host "the process that takes the session's orders was killed" ;;
     'order '*) pending+=("${1#order }") ;;
   esac
 }
@@ -230,7 +237,7 @@ is_listening_itself() { # whether something of this user's listens there: anothe
 
 take_port() { # PORT: locks it among the runs of this host; fails if another has it
   local file=$run_root/port.$1
-  on_undo port remove_port_file "$file"
+  on_undo port remove_lock_file "$file"
   exec {port_lock}>>"$file" || return
   # A file that was removed between open and lock is nobody's lock.
   if flock -n "$port_lock" && [ "$file" -ef "/proc/self/fd/$port_lock" ]; then
@@ -478,7 +485,19 @@ source_stood_still() { # NAME: whether what was sent is what was there before
 source_checks_file() { # NAME
   source_stood_still "$1" || return
   report_list manifest "$run_directory/manifest"
-  [ "$checksum" = no ] || report_digests
+  [ "$checksum" = no ] || { await_digest "$1" && report_digests; }
+}
+
+await_digest() { # NAME: waits for the end of that job, as long as the source stands still
+  # What reads a file to which somebody adds without end never comes to its end. To look takes long where there are many
+  # files, so each time twice as much has passed.
+  local began=$EPOCHSECONDS patience=60
+  while [ -z "${ended[digest]-}" ]; do
+    watch 1
+    ((EPOCHSECONDS - began >= patience)) || continue
+    source_stood_still "$1" || return
+    patience=$((patience * 2))
+  done
 }
 
 source_checks_decompress() { # NAME
@@ -503,7 +522,8 @@ check_backup_log() { # FILE
 
 target_session() {
   # Variables: target_directory, staging_name, source_name, final_name, own_name, wanted_port, owner, prepare (yes or no).
-  # Functions: open_firewall; receive_CODEC and probe, pipelines that read port; prepare_copy.
+  # Functions: note_doors, which has each door that open_firewall opens closed again; receive_CODEC and probe, pipelines
+  # that read port; prepare_copy.
   local certificate='' stream='' target watched=''
   begin
   enter "$target_directory"
@@ -512,10 +532,14 @@ target_session() {
   [ "$transfer_type" = file ] || claim_target
   reserve_port "$wanted_port"
   [ "$encrypt" = no ] || make_key "$own_name"
-  open_firewall 2>"$run_directory/firewall.err" ||
-    fail firewall "cannot open the firewall: $(reason firewall.err)"
+  # Before the firewall, which is so closed before a large half copy is removed: that takes a while.
   on_undo staging remove_directory "$PWD/$staging_name"
   make_staging || fail host "cannot make a directory in $target_directory"
+  note_doors
+  # A job, as make_key: iptables may have to wait for its lock.
+  launch firewall open_firewall
+  await_end firewall
+  [ "${ended[firewall]}" = 0 ] || fail firewall "cannot open the firewall: $(reason firewall.err)"
   emit ready port="$port" certificate="$certificate"
   if [ "$encrypt" = yes ]; then
     await_order peer
@@ -536,6 +560,7 @@ target_session() {
     *) give_away . && publish_content ;;
   esac
   emit published
+  exit 0
 }
 
 make_staging() { # and enters it: the directory that was made, whatever has its name by then
@@ -567,8 +592,9 @@ receive_stream() { # CODEC
   await_end receive
   stream=''
   : >"$run_directory/members.end"
-  # The hole is closed as soon as nothing needs it: checking may take hours.
-  undo "$run_directory" firewall
+  # The hole is closed as soon as nothing needs it: checking may take hours. A signal ends "wait", but not what it waits for.
+  undo "$run_directory" firewall &
+  wait "$!"
   release_port
   [ ! -e "$run_directory/stream.digest" ] || report_stream_digest receive
   report_end receive || exit 1

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+import sys
+from itertools import accumulate
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 _ROW = 128
 _RANDOM = 58
@@ -14,10 +17,28 @@ _CHUNK = 1 << 20
 _LARGE_FILES = 4
 _SMALL_FILE = 256 << 10
 _FILES_PER_DIRECTORY = 1000
+_TEXT_FILE = 1 << 10
+_WORDS = 5000
+_WORDS_OF_A_FILE = 250
+_HUGE_CHUNKS = 64  # farther apart than any codec that we use remembers
+_SPARSE_CHUNKS = 10
 
 
-def make_tables(directory: Path, size: int) -> None:
-    """Make files like those of database tables: four hold 7/8 of the bytes, the rest are small; gzip halves them."""
+def make(name: str, place: Path, amount: int) -> None:
+    """Make the data set of that name, as a file or a directory, in that amount (see ``contests.DATA``)."""
+    makers: dict[str, Callable[[Path, int], None]] = {
+        "tables": lambda path, mebibytes: _make_tree(path, mebibytes << 20, _rows),
+        "noise": lambda path, mebibytes: _make_tree(path, mebibytes << 20, _noise),
+        "files": make_files,
+        "huge": _make_huge,
+        "sparse": _make_sparse,
+        "three": _make_small,
+    }
+    makers[name](place, amount)
+
+
+def _make_tree(directory: Path, size: int, chunk: Callable[[random.Random, int], bytes]) -> None:
+    """Make files like those of database tables: four hold 7/8 of the bytes, the rest are small."""
     directory.mkdir(parents=True)
     source = random.Random(directory.name)
     small_files = size // 8 // _SMALL_FILE
@@ -27,7 +48,7 @@ def make_tables(directory: Path, size: int) -> None:
     for name, length in sizes.items():
         with (directory / name).open("wb") as file:
             for start in range(0, length, _CHUNK):
-                file.write(_rows(source, start // _ROW)[: length - start])
+                file.write(chunk(source, start // _ROW)[: length - start])
 
 
 def _rows(source: random.Random, key: int) -> bytes:
@@ -40,10 +61,48 @@ def _rows(source: random.Random, key: int) -> bytes:
     )
 
 
+def _noise(source: random.Random, _key: int) -> bytes:
+    return source.randbytes(_CHUNK)
+
+
 def make_files(directory: Path, count: int) -> None:
-    """Make ``count`` files of a few bytes."""
+    """Make ``count`` files of 1 KiB, of words that are the rarer the later they come in the dictionary."""
+    source = random.Random(directory.name)
+    words = list(_words(source))
+    weights = list(accumulate(1 / rank for rank in range(1, _WORDS + 1)))
     for number in range(count):
         inside = directory / f"{number // _FILES_PER_DIRECTORY:04}"
         if number % _FILES_PER_DIRECTORY == 0:
             inside.mkdir(parents=True)
-        (inside / f"page {number:07}").write_bytes(b"%d\n" % number)
+        text = b" ".join(source.choices(words, cum_weights=weights, k=_WORDS_OF_A_FILE))
+        (inside / f"page {number:07}").write_bytes(text.ljust(_TEXT_FILE)[:_TEXT_FILE])
+
+
+def _words(source: random.Random) -> Iterator[bytes]:
+    for _ in range(_WORDS):
+        yield bytes(source.choices(b"etaoinshrdlucmfwypvbgk", k=source.randint(2, 10)))
+
+
+def _make_huge(path: Path, mebibytes: int) -> None:
+    source = random.Random(path.name)
+    chunks = [_rows(source, number * _CHUNK // _ROW) for number in range(_HUGE_CHUNKS)]
+    with path.open("wb") as file:
+        for number in range(mebibytes):
+            file.write(chunks[number % _HUGE_CHUNKS])
+
+
+def _make_sparse(path: Path, mebibytes: int) -> None:
+    """Make a file of holes with some chunks in it, as far from each other as can be, the last one at its end."""
+    source = random.Random(path.name)
+    with path.open("wb") as file:
+        for number in range(1, 1 + _SPARSE_CHUNKS):
+            file.seek((mebibytes * number // _SPARSE_CHUNKS << 20) - _CHUNK)
+            file.write(_rows(source, 0))
+
+
+def _make_small(path: Path, size: int) -> None:
+    path.write_bytes(b"abc"[:size])
+
+
+if __name__ == "__main__":
+    make(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

@@ -1,35 +1,72 @@
-"""The figures: kept in a CSV file, shown as a table, and held against their bounds."""
+"""The figures: one row of a CSV file for each run, written as soon as it has ended."""
 
 from __future__ import annotations
 
 import csv
 import platform
-import statistics
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from typing import TextIO
 
-    from .contest import Contest, Cost
+_COLUMNS = (
+    "contest",
+    "data",
+    "amount",
+    "link",
+    "contender",
+    "round",
+    "seconds",
+    "memory_bytes",
+    "hosts_memory_bytes",
+    "load",
+    "failure",
+)
 
-MEMORY_BOUND = 100 << 20
-"""Bytes that transfer.py may have at most, whatever it copies."""
 
-_COLUMNS = ("contest", "contender", "round", "seconds", "memory_bytes", "load")
-_WIDTH = 50
+class FiguresError(Exception):
+    """A file has no figures that can be read."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one run took.
+
+    Attributes:
+        seconds: from its start to its end.
+        memory: of transfer.py, the most that it had, in bytes.
+        hosts_memory: of all that ran on the source or all on the target, the most of both, in bytes.
+    """
+
+    seconds: float
+    memory: int | None = None
+    hosts_memory: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One run of one contender, and how busy the machine was when it began (see /proc/loadavg)."""
+    """One run of one contender.
+
+    Attributes:
+        amount: of data, in the unit of that data set.
+        cost: None if the run failed.
+        load: how busy the machine was when it began (see /proc/loadavg).
+        failure: why it failed, in one line.
+    """
 
     contest: str
+    data: str
+    amount: int
+    link: str
     contender: str
     round: int
-    cost: Cost
+    cost: Cost | None
     load: float
+    failure: str = ""
 
 
 def load() -> float:
@@ -55,67 +92,73 @@ def _field(path: str, name: str, separator: str = ":") -> str:
     return next((value.strip() for key, _, value in pairs if key.strip() == name), "")
 
 
-def save(path: Path, figures: list[Figure], header: list[str]) -> None:
-    """Write a CSV file that begins with ``header``, as comments."""
-    path.parent.mkdir(exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        file.writelines(f"# {line}\n" for line in header)
-        writer = csv.writer(file)
-        writer.writerow(_COLUMNS)
-        for figure in figures:
-            cost = figure.cost
-            row = (figure.contest, figure.contender, figure.round, f"{cost.seconds:.3f}", cost.memory, figure.load)
-            writer.writerow(row)
+class Writer:
+    """Writes a CSV file; each line is in the file when the method returns, so that whatever ends us, it is kept."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._writer = csv.writer(file, lineterminator="\n")
+        self._writer.writerow(_COLUMNS)
+
+    @classmethod
+    @contextmanager
+    def opened(cls, path: Path) -> Iterator[Writer]:
+        """Write to a new file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8", newline="") as file:
+            yield cls(file)
+
+    def note(self, line: str) -> None:
+        """Write a comment: how, where and with what the figures below it were measured."""
+        self._file.write(f"# {line}\n")
+        self._file.flush()
+
+    def write(self, figure: Figure) -> None:
+        """Write a figure."""
+        seconds = memory = hosts_memory = None
+        if figure.cost:
+            seconds, memory, hosts_memory = f"{figure.cost.seconds:.3f}", figure.cost.memory, figure.cost.hosts_memory
+        cell = figure.contest, figure.data, figure.amount, figure.link
+        run = figure.contender, figure.round, seconds, memory, hosts_memory, figure.load, figure.failure
+        self._writer.writerow((*cell, *run))
+        self._file.flush()
 
 
-class Verdict:
-    """The figures of some contests, and whether each bound holds."""
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What some files hold: the figures, and the comments above and between them."""
 
-    def __init__(self, contests: list[Contest], figures: list[Figure]) -> None:
-        self._contests = contests
-        self._figures = figures
-        self.broken: list[str] = []
+    runs: tuple[Figure, ...]
+    notes: tuple[str, ...]
 
-    def _costs(self, contest: str, contender: str) -> list[Cost]:
-        chosen = (figure for figure in self._figures if (figure.contest, figure.contender) == (contest, contender))
-        return [figure.cost for figure in chosen]
+    @classmethod
+    def read(cls, paths: Iterable[Path]) -> Figures:
+        """Read the files into one; raises FiguresError, with the file's name, when one cannot be understood."""
+        runs: list[Figure] = []
+        notes: list[str] = []
+        for path in paths:
+            try:
+                lines = path.read_text(encoding="utf-8").splitlines()
+                notes += [line.removeprefix("# ") for line in lines if line.startswith("# ")]
+                rows = csv.DictReader(line for line in lines if not line.startswith("# "))
+                if tuple(rows.fieldnames or ()) != _COLUMNS:
+                    raise FiguresError(f"{path}: the columns are not {','.join(_COLUMNS)}")
+                runs += map(_figure, rows)
+            except (OSError, TypeError, ValueError) as error:
+                raise FiguresError(f"{path}: cannot be read: {error}") from error
+        return cls(runs=tuple(runs), notes=tuple(dict.fromkeys(notes)))
 
-    def _median(self, contest: str, contender: str) -> float:
-        return statistics.median(cost.seconds for cost in self._costs(contest, contender))
 
-    def table(self) -> Iterator[str]:
-        """The lines of the table; those bounds that do not hold are in ``broken`` afterwards."""
-        self.broken = []
-        for contest in self._contests:
-            rounds = max(len(self._costs(contest.name, contender.name)) for contender in contest.contenders)
-            yield f"{contest.name}: {contest.what}, {rounds} round(s)"
-            yield f"  {'':{_WIDTH}} {'median':>8} {'min - max':>15} {'memory':>8}"
-            for contender in contest.contenders:
-                yield self._line(contest.name, contender.name)
-                for other, limit in contender.against:
-                    yield self._comparison(contest.name, contender.name, other, limit)
-            yield ""
-        if memories := [figure.cost.memory for figure in self._figures if figure.cost.memory]:
-            what = f"memory of transfer.py: {max(memories) / (1 << 20):.0f} MiB"
-            yield f"{what}, {self._judge(what, max(memories), MEMORY_BOUND, f'{MEMORY_BOUND >> 20} MiB')}"
-
-    def _line(self, contest: str, contender: str) -> str:
-        costs = self._costs(contest, contender)
-        seconds = [cost.seconds for cost in costs]
-        span = f"{min(seconds):.2f} - {max(seconds):.2f}"
-        memories = [cost.memory for cost in costs if cost.memory]
-        memory = f"{max(memories) / (1 << 20):.0f} MiB" if memories else ""
-        return f"  {contender:{_WIDTH}} {statistics.median(seconds):6.2f} s {span:>15} {memory:>8}".rstrip()
-
-    def _comparison(self, contest: str, contender: str, other: str, limit: float | None) -> str:
-        ratio = self._median(contest, contender) / self._median(contest, other)
-        text = f"    {ratio:.2f} times {other}"
-        if limit is None:
-            return text
-        return f"{text}, {self._judge(f'{contest}: {contender}: {text.strip()}', ratio, limit, f'{limit:g}')}"
-
-    def _judge(self, what: str, value: float, limit: float, words: str) -> str:
-        if value <= limit:
-            return f"bound {words}: holds"
-        self.broken.append(f"{what}, but the bound is {words}")
-        return f"bound {words}: DOES NOT HOLD"
+def _figure(row: dict[str, str]) -> Figure:
+    memories = (int(row[name]) if row[name] else None for name in ("memory_bytes", "hosts_memory_bytes"))
+    return Figure(
+        contest=row["contest"],
+        data=row["data"],
+        amount=int(row["amount"]),
+        link=row["link"],
+        contender=row["contender"],
+        round=int(row["round"]),
+        cost=Cost(float(row["seconds"]), *memories) if row["seconds"] else None,
+        load=float(row["load"]),
+        failure=row["failure"],
+    )

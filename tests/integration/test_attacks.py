@@ -6,6 +6,7 @@ import io
 import re
 import tarfile
 import time
+from subprocess import DEVNULL, PIPE
 from typing import TYPE_CHECKING
 
 import pytest
@@ -356,14 +357,18 @@ def test_a_link_under_the_final_name_is_not_followed(ready: Lab) -> None:
     assert_nothing_elsewhere(ready)
 
 
-def test_a_user_who_gives_his_processes_the_name_of_a_job_neither_loses_them_nor_holds_up_the_run(ready: Lab) -> None:
+@pytest.mark.parametrize("program", ["sleep 60", "su -c true"], ids=["his own", "set-uid"])
+def test_a_user_who_gives_his_processes_the_name_of_a_job_neither_loses_them_nor_holds_up_the_run(
+    ready: Lab, program: str
+) -> None:
     target = ready["db2"]
     fill(ready["db1"], "/srv/tree/large", megabytes=2)
     ready["db1"].shape(SLOW)
     with Run(ready, TREE, INTO) as run:
         run.wait_for_stream(target)
         job = target.sh("cat /run/transferpy/run.target.*/job")
-        posing = target.popen([*NOBODY, "env", f"TRANSFERPY_JOB={job}", "sleep", "60"])
+        argv = [*NOBODY, "env", f"TRANSFERPY_JOB={job}", *program.split()]
+        posing = target.popen(argv, stdin=PIPE, stdout=DEVNULL, start_new_session=True)
         run.assert_streaming()
         ready["db1"].shape(None)
         assert run.end().status == 0, run.log

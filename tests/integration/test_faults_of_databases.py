@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import random
 import re
 import signal
+import subprocess
 import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
@@ -111,12 +114,50 @@ def test_a_signal_at_any_step_leaves_replication_running_and_a_whole_copy_or_non
         deadline = end_by_signal(run, sent, hold)
         # Before the held command vanishes, whose place the shells there know by now.
         wait_for_sessions(fleet.lab, deadline)
-    db3 = fleet["db3"]
-    if list(STEPS).index(step) >= list(STEPS).index("the copy is moved") and db3.sh("ls -A /srv/copy"):
-        assert "xtrabackup_info" in db3.sh("ls /srv/copy").split()
-        assert db3.sh("ls /srv/copy/shop | grep -c '[.]ibd$'") == "3"
-        db3.run("find /srv/copy -mindepth 1 -delete")
+    if list(STEPS).index(step) >= list(STEPS).index("the copy is moved"):
+        remove_whole_copy(fleet["db3"])
     assert_as_it_was(fleet, before, seconds=deadline - time.monotonic())
+
+
+def remove_whole_copy(host: Host) -> None:
+    """Remove the copy, if there is one; one that is not whole fails the test."""
+    if host.sh("ls -A /srv/copy"):
+        assert {"ibdata1", "xtrabackup_info", "mysql"} <= set(host.sh("ls /srv/copy").split())
+        assert host.sh("ls /srv/copy/shop | grep -c '[.]ibd$'") == "3"
+        host.run("find /srv/copy -mindepth 1 -delete")
+
+
+def test_a_signal_at_a_moment_that_nobody_chose_leaves_replication_running_and_a_whole_copy_or_none(
+    fleet: Fleet,
+) -> None:
+    seed = int(os.environ.get("FAULT_SEED") or random.randrange(1 << 32))
+    print(f"FAULT_SEED={seed} chooses these moments again")
+    chosen = random.Random(seed)
+    before = fleet.snapshot()
+    began = time.monotonic()
+    with Run(fleet.lab, *BACKUP, *WORDS) as run:
+        assert run.end().status == 0, run.log
+    took = time.monotonic() - began
+    remove_whole_copy(fleet["db3"])
+    struck = stopped = 0
+    for _ in range(14):
+        prepare = chosen.choice(((), ("--prepare",)))
+        sent, moment = chosen.choice((TERM, INT, HUP, KILL)), chosen.uniform(0.1, 1) * took
+        with Run(fleet.lab, *BACKUP, *prepare, *chosen.choice(STREAMS), *WORDS) as run:
+            try:
+                run.process.wait(moment)
+            except subprocess.TimeoutExpired:
+                struck += 1
+                stopped += fleet.replica.replication() != {"": RUNNING}
+            run.process.send_signal(sent)
+            deadline = time.monotonic() + PROMISED_SECONDS
+            status = run.end().status
+        assert status in {0, -sent, 128 + sent}, (seed, moment, run.log)
+        wait_for_sessions(fleet.lab, deadline)
+        remove_whole_copy(fleet["db3"])
+        assert_as_it_was(fleet, before, seconds=deadline - time.monotonic())
+    assert struck >= 7
+    assert stopped >= 1
 
 
 # --- every process of the stream

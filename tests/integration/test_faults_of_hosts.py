@@ -9,8 +9,8 @@ from subprocess import DEVNULL
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import eventually, transfer
-from lab import difference
+from helpers import SYSTEM_PYTHON, eventually, transfer
+from lab import CHECKOUT, difference
 from lab.host import in_network
 from watching import SLOW, Hold, Run, arrived, assert_as_before, fill
 
@@ -63,6 +63,20 @@ def test_a_session_of_a_tarball_that_is_killed_is_cleaned_up_behind(ready: Lab, 
     assert result.status == 3, result.stderr
     assert f"ERROR {into(TARBALL)}: failed: {killed}: the session ended early, with status 255" in result.stderr
     assert re.search(rf"INFO  {killed}: undid what the run \w+\.\w+ had left there", result.stderr), result.stderr
+    assert_as_before(ready, before)
+
+
+@pytest.mark.parametrize("host", ["db1", "db2"])
+def test_who_kills_the_process_that_takes_orders_ends_the_run_which_names_that(ready: Lab, host: str) -> None:
+    before = ready.snapshot()
+    ready["db1"].shape(SLOW)
+    with Run(ready, *TREE) as run:
+        run.wait_for_stream(ready["db2"])
+        ready[host].run(["kill", "-KILL", ready[host].sh("pgrep -x cat")])
+        result = run.end()
+    assert result.status == 3, result.stderr
+    said = f"ERROR {into(TREE)}: failed: {host}: the process that takes the session's orders was killed\n"
+    assert said in result.stderr
     assert_as_before(ready, before)
 
 
@@ -166,6 +180,27 @@ def test_a_clock_that_is_ten_minutes_off_does_not_matter(
 
 
 # --- disks and files
+
+IMPATIENT = (
+    "from transferpy import Transferer, transfer; Transferer._ANSWER_TIME = 12.0; raise SystemExit(transfer.main())"
+)
+
+
+@pytest.mark.parametrize(("host", "tool", "path"), [("db1", "find", "/srv/data"), ("db2", "stat", "/srv/in")])
+def test_a_path_that_hangs_is_named_and_ends_the_run(ready: Lab, host: str, tool: str, path: str) -> None:
+    before = ready.snapshot()
+    # As one that waits for a file system that hangs: it uses no processor. For the test, 120 seconds are 12.
+    hanging = f'#!/bin/sh\ncase "$*" in *{path}*) exec sleep 300 ;; *) exec /usr/bin/{tool} "$@" ;; esac\n'
+    ready[host].run(f"cat >/usr/local/bin/{tool} && chmod 755 /usr/local/bin/{tool}", input=hanging.encode())
+    environment = {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        ended = ready["orch"].run([SYSTEM_PYTHON, "-c", IMPATIENT, *TREE], env=environment, check=False)
+    finally:
+        ready[host].run(f"rm /usr/local/bin/{tool}")
+    assert ended.returncode == 3, ended.stderr
+    said = f"ERROR {host}: no answer for 12 seconds while it looked at {path}: does a file system hang?\n"
+    assert ended.stderr.decode().endswith(said)
+    assert_as_before(ready, before)
 
 
 @pytest.mark.parametrize("runs_out", ["bytes", "inodes"])

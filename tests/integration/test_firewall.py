@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import signal
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from helpers import eventually, transfer
 from lab import Firewall, Host, HostSpec, Lab, difference
-from watching import SLOW, Hold, Run, assert_as_before, fill
+from watching import PROMISED_SECONDS, SLOW, Hold, Run, assert_as_before, end_by_signal, fill
 
 if TYPE_CHECKING:
     import subprocess
@@ -226,3 +229,83 @@ def test_a_rule_that_got_the_doors_handle_in_a_reload_stays(walls: Lab) -> None:
     assert target.snapshot()["firewall"] == reloaded
     target.run(LOAD["nftables"])
     assert target.snapshot()["firewall"] == before["firewall"]
+
+
+# --- a lock of iptables that somebody else holds for long
+
+TO_LEGACY = ("source:/srv/data", "legacy:/srv/in")
+NOT_UNDONE = "WARNING legacy: not undone, the next run tries again: delete_while_present ip6tables-legacy "
+
+
+@contextmanager
+def locked(host: Host) -> Iterator[None]:
+    """Hold the lock of iptables, which iptables on top of nftables does not need."""
+    holder = host.popen(["flock", "/run/xtables.lock", "sleep", "300"])
+    assert eventually(lambda: host.run("flock -n /run/xtables.lock true", check=False).returncode == 1)
+    try:
+        yield
+    finally:
+        host.run("pkill -x sleep")  # which has inherited the lock
+        holder.wait()
+
+
+def assert_session_ends(host: Host, deadline: float) -> None:
+    """Assert that no process of a transfer is on a host by then (monotonic seconds)."""
+    ended = eventually(lambda: not host.sh("pgrep -f [t]ransferpy; true"), seconds=deadline - time.monotonic())
+    assert ended, host.sh("ps -ef")
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_while_the_lock_of_iptables_is_waited_for_ends_the_run_in_time(
+    walls: Lab, sent: signal.Signals
+) -> None:
+    target = walls["legacy"]
+    before, target_before = walls.snapshot(), target.snapshot()
+    with Hold(target, "openssl") as key, Run(walls, *TO_LEGACY) as run:
+        key.wait_for_call()
+        with locked(target):
+            key.let_go()
+            assert eventually(lambda: "-I INPUT" in target.sh("pgrep -a ip6tables; true"))
+            deadline = end_by_signal(run, sent)
+            assert_session_ends(target, deadline)
+        assert sent == signal.SIGKILL or NOT_UNDONE in run.log
+    # Nothing but word of a rule that may be there, which it is not.
+    assert new_rules(target, target_before) == []
+    result = transfer(walls, *TO_LEGACY, check=True)
+    assert re.search(r"INFO  legacy: undid what the run target\.\w+ had left there\n", result.stderr)
+    target.run("rm -r /srv/in/data")
+    assert_as_before(walls, before)
+
+
+def test_a_rule_that_cannot_be_removed_for_a_lock_is_left_to_the_next_run_which_removes_it(walls: Lab) -> None:
+    target = walls["legacy"]
+    before, target_before = walls.snapshot(), target.snapshot()
+    walls["source"].shape(SLOW)
+    with Run(walls, *TO_LEGACY) as run:
+        run.wait_for_stream(target)
+        with locked(target):
+            deadline = end_by_signal(run, signal.SIGTERM)
+            assert_session_ends(target, deadline)
+        assert NOT_UNDONE in run.log
+        assert "Another app is currently holding the xtables lock" in run.log
+    walls["source"].shape(None)
+    assert len(new_rules(target, target_before)) == LISTED[Firewall.LEGACY]
+    assert target.sh("ls -A /srv/in") == ""  # all else is undone
+    transfer(walls, *TO_LEGACY, check=True)
+    target.run("rm -r /srv/in/data")
+    assert_as_before(walls, before)
+
+
+def test_a_lock_of_iptables_that_is_free_in_time_only_costs_time(walls: Lab) -> None:
+    target = walls["legacy"]
+    before = walls.snapshot()
+    with Hold(target, "openssl") as key, Run(walls, *TO_LEGACY) as run:
+        key.wait_for_call()
+        with locked(target):
+            key.let_go()
+            began = time.monotonic()
+            assert eventually(lambda: "-I INPUT" in target.sh("pgrep -a ip6tables; true"))
+            assert eventually(lambda: time.monotonic() - began > PROMISED_SECONDS / 3)
+        assert run.end().status == 0, run.log
+    target.run("rm -r /srv/in/data")
+    assert_as_before(walls, before)

@@ -234,6 +234,28 @@ def test_a_killed_job_cleans_up_and_nothing_of_it_stays_on_its_host(drive: Drive
     assert lab["db1"].run("test -e /tmp/jobs/clean")
 
 
+def test_another_users_process_with_the_name_of_a_job_stays_alive(drive: Driver) -> None:
+    def program(execution: CuminExecution, _unused: str) -> object:
+        pids: list[str] = []
+        ready = threading.Event()
+
+        def take(line: str) -> None:
+            pids.append(line)
+            ready.set()
+
+        job = execution.start_job("db1", "sleep 1000")
+        script = f"echo $$; exec setpriv --reuid nobody env TRANSFERPY_JOB={job.identifier} sleep 1000"
+        posing = execution.start_job("db1", script, on_line=take)
+        ready.wait(20)
+        execution.run("db1", f"until grep -qx Uid:.65534.* /proc/{pids[0]}/status; do sleep 0.01; done")
+        execution.kill_job("db1", job)
+        found = execution.run("db1", f"ps -o user=,comm= -p {pids[0]}; kill -KILL {pids[0]}").output.split()
+        execution.wait_job("db1", posing, 20)
+        return found
+
+    assert drive(program, "") == ["nobody", "sleep"]
+
+
 def test_a_job_whose_first_words_were_lost_cleans_up_all_the_same(drive: Driver) -> None:
     def program(execution: CuminExecution, script: str) -> object:
         ready = threading.Event()

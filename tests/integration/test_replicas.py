@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import signal
 from contextlib import ExitStack, contextmanager
-from subprocess import DEVNULL
+from subprocess import DEVNULL, PIPE
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
+from attackers import NOBODY
 from databases import (
     REPLICATION_USER,
     RUNNING,
@@ -311,7 +312,7 @@ def test_a_start_that_fails_a_moment_later_has_failed(fleet: Fleet) -> None:
 
 def kill_session(fleet: Fleet) -> None:
     """Kill the session on db2, and nothing else."""
-    (name,) = fleet["db2"].sh("ls /run/transferpy").split()
+    (name,) = fleet["db2"].sh("cd /run/transferpy && ls -d run.*").split()
     fleet["db2"].run(["kill", "-KILL", name.split(".")[-2]])
 
 
@@ -452,7 +453,7 @@ def test_a_run_that_was_killed_is_not_waited_for(fleet: Fleet, killed: int) -> N
         for number in (1, 2):
             runs.append(stack.enter_context(Run(fleet.lab, *BACKUP, SOURCE, f"{TARGET}/{number}")))
             gate.wait_for(number)
-            sessions += set(fleet["db2"].sh("ls /run/transferpy").split()) - set(sessions)
+            sessions += set(fleet["db2"].sh("cd /run/transferpy && ls -d run.*").split()) - set(sessions)
         runs[killed].process.send_signal(signal.SIGSTOP)
         fleet["db2"].run(["kill", "-KILL", sessions[killed].split(".")[-2]])
         runs[killed].process.kill()
@@ -463,3 +464,22 @@ def test_a_run_that_was_killed_is_not_waited_for(fleet: Fleet, killed: int) -> N
         assert fleet.replica.replication() == {"": RUNNING}
     transfer(fleet.lab, "db2:/srv/none", "db3:/srv")
     assert fleet.replica.replication() == {"": RUNNING}
+
+
+def test_a_user_who_may_read_the_data_directory_cannot_lock_replication(fleet: Fleet) -> None:
+    directory = fleet.replica.datadir
+    # As Debian makes it.
+    fleet["db2"].run(f"chmod 755 {directory}")
+    with streaming(fleet) as run:
+        script = f"exec 9<{directory} && flock -n 9 && echo locked && exec sleep 600"
+        with fleet["db2"].popen([*NOBODY, "bash", "-c", script], stdout=PIPE) as locker:
+            try:
+                assert locker.stdout
+                assert locker.stdout.readline() == b"locked\n"
+                fleet["db3"].shape(None)
+                assert run.end().status == 0, run.log
+                assert set(fleet.replica.replication().values()) == {RUNNING}
+                fleet["db3"].run("rm -r /srv/copy && mkdir /srv/copy")
+                assert transfer(fleet.lab, *BACKUP, SOURCE, TARGET).status == 0
+            finally:
+                locker.kill()

@@ -48,6 +48,8 @@ PrintLastLog no
 MaxStartups 100:30:200
 MaxSessions 100
 AcceptEnv LANG LC_*
+# As in Debian; scp needs it
+Subsystem sftp /usr/lib/openssh/sftp-server
 """
 
 _CUMIN = """\

@@ -21,6 +21,8 @@ from transferpy.RemoteExecution.interface import (
 Said = str | CommandResult | BaseException
 """What a session does when it is told something: say an event, end, or raise where it was told."""
 
+HANGS = "(hangs)"
+"""The last line of a preflight that never ends."""
 END = ("ending", "end status=0 undone=yes", CommandResult(host="", returncode=0, output=""))
 
 
@@ -93,13 +95,15 @@ class ScriptedRemote(RemoteExecution):
     ) -> Job:
         assert isinstance(command, str)
         assert on_line
+        assert on_end
         self.scripts.append((host, command))
         if not takes_input:
             said = self.preflights[host]
-            session = ScriptedSession(start=[] if isinstance(said, BaseException) else said)
-            on_end = lambda _outcome: None  # noqa: E731 # short
+            lines: Sequence[Said] = [] if isinstance(said, BaseException) else said
+            end = CommandResult(host=host, returncode=0, output="")
+            # One that hangs says so, and then nothing more.
+            session = ScriptedSession([*lines, end] if HANGS not in lines else lines[:-1], {"kill": [end]})
         else:
-            assert on_end
             waiting = self.sessions[host].pop(0)
             if isinstance(waiting, BaseException):
                 raise waiting

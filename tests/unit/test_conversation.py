@@ -2,6 +2,7 @@
 
 import logging
 import time
+from typing import Any
 
 import pytest
 from bash import HOSTILE_NAMES, any_text
@@ -12,7 +13,7 @@ from scripted import END, Said, ScriptedRemote, ScriptedSession, encoded, packed
 from transferpy import conversation
 from transferpy.conversation import Conversation, Session
 from transferpy.Exceptions import FirewallError, Interrupted, PublishError, RemoteExecutionError, TransferpyError
-from transferpy.RemoteExecution.interface import CommandResult
+from transferpy.RemoteExecution.interface import Command, CommandResult
 from transferpy.session import Event
 
 RUN = "r1"
@@ -78,6 +79,8 @@ class TestEvents:
         [
             ((), ""),
             (("replication-stopped connections=0",), ""),
+            (("replication-stopping",), conversation._UNKNOWN),
+            (("replication-stopping", "replication-runs"), ""),
             (("replication-stopped connections=2",), conversation._UNKNOWN),
             (("replication-stopped connections=2", "replication-runs"), ""),
             (("replication-stopped connections=2", "replication-left"), ""),
@@ -186,6 +189,32 @@ class TestEnding:
         made.wait(until=lambda: session.outcome is not None)
         made.end(session)
         assert not session.undone
+
+    @pytest.mark.parametrize(
+        ("clean_up", "told"),
+        [
+            (["@transferpy RUN finished-dead-run run=source.r1"], ["db1: undid what the run source.r1 had left there"]),
+            ([], []),
+            (RemoteExecutionError("db1: cannot be reached"), []),
+        ],
+    )
+    def test_one_that_was_killed_before_it_said_anything_may_have_left_something(
+        self, clean_up: list[str] | RemoteExecutionError, told: list[str], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        asked: list[float | None] = []
+
+        class Asked(ScriptedRemote):
+            def run(self, host: str, command: Command, **more: Any) -> CommandResult:
+                asked.append(more["timeout"])
+                return super().run(host, command, **more)
+
+        caplog.set_level(logging.INFO)
+        mute = ScriptedSession([], {"kill": [CommandResult(host="db1", returncode=143, output="")]})
+        made = Conversation(Asked(sessions={"db1": [mute]}, runs={("db1", "finish_dead_runs"): clean_up}), RUN)
+        made.end(made.start("db1", SCRIPT))
+        assert (mute.told, asked) == (["kill"], [conversation._DOUBTFUL_TIME])
+        # That it could not be done is not told: most likely there was nothing to do.
+        assert caplog.messages == told
 
     def test_what_it_left_is_finished_for_it(self, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO)

@@ -1,5 +1,8 @@
 """Replication around a backup: what ran is stopped, and runs again however the session ends; what did not, stays."""
 
+import fcntl
+import os
+import shlex
 import signal
 import subprocess
 import time
@@ -50,6 +53,11 @@ class Backup:
             for event in self.said
             if event.name not in {"hello", "progress", "ending", "replication-stopping"}
         ]
+
+    @property
+    def directory(self) -> Path:
+        """Its run directory."""
+        return Path(self.last("hello").text("directory"))
 
     def last(self, name: str) -> Event:
         return next(event for event in reversed(self.said) if event.name == name)
@@ -353,6 +361,20 @@ class TestSeveralSessions:
         assert len([change for change in server.changes if change.startswith("STOP")]) == 4
         assert not (tmp_path / "run").exists()
 
+    def test_a_connection_that_somebody_has_started_since_counts_once(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, BOTH, Connection("io", "Yes", "No"))
+        with backup(tmp_path, server) as one:
+            one.until("replication-stopped")
+            server.change(connections=[asdict(BOTH), asdict(Connection("io", "No", "No"))])
+            with backup(tmp_path, server, name="2") as two:
+                two.until("replication-stopped")
+                words = [
+                    shlex.split(path.read_text())[3] for path in entries(tmp_path) if two.directory in path.parents
+                ]
+                assert words == ["", "io", ""]
+                assert two.last("replication-stopped").fields == {"connections": "2"}
+        assert server.connections == [BOTH, Connection("io", "Yes", "No")]
+
     def test_a_session_that_was_killed_is_not_counted_on(self, tmp_path: Path) -> None:
         server = DatabaseServer(tmp_path, *SEVERAL)
         with backup(tmp_path, server) as one, backup(tmp_path, server, name="2") as two:
@@ -421,13 +443,27 @@ class TestSeveralSessions:
         server.change(slow=True)
         with backup(tmp_path, server) as session:
             eventually(lambda: server.state.get("waiting"))
-            assert not lock_is_free(server)
+            assert not lock_is_free(tmp_path)
             session.process.kill()
             session.process.wait(TIMEOUT)
             assert session.processes() != []
-            assert lock_is_free(server)
+            assert lock_is_free(tmp_path)
             on_host_with_database(tmp_path, "finish_dead_runs")
         assert server.connections == [BOTH]
+
+    def test_who_locks_the_data_directory_keeps_nothing_stopped(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, BOTH)
+        stranger = os.open(server.state["datadir"], os.O_RDONLY)
+        try:
+            fcntl.flock(stranger, fcntl.LOCK_EX)
+            with backup(tmp_path, server) as session:
+                session.until("replication-stopped")
+                assert entries(tmp_path) != []
+            assert session.names == ["replication-stopped", "replication-runs", "end"]
+        finally:
+            os.close(stranger)
+        assert server.connections == [BOTH]
+        assert not (tmp_path / "run").exists()
 
     def test_another_server_on_the_host_is_no_reason_to_leave_it_stopped(self, tmp_path: Path) -> None:
         directories = [tmp_path / name for name in ("one", "two")]
@@ -443,8 +479,9 @@ class TestSeveralSessions:
         assert two.connections == [BOTH]
 
 
-def lock_is_free(server: DatabaseServer) -> bool:
-    return subprocess.run(["flock", "--nonblock", server.state["datadir"], "true"], check=False).returncode == 0
+def lock_is_free(directory: Path) -> bool:
+    (file,) = (directory / "run").glob("server.*")
+    return subprocess.run(["flock", "--nonblock", file, "true"], check=False).returncode == 0
 
 
 def on_host_with_database(directory: Path, script: str) -> bytes:

@@ -256,6 +256,7 @@ def test_every_attack_and_fault_on_the_page_names_a_test() -> None:
 TIMES = {
     "--connect-timeout": f"{TransferOptions.connect_timeout} seconds",
     "--idle-timeout": f"{TransferOptions.idle_timeout} seconds",
+    "the questions of the preflight": f"{Transferer._ANSWER_TIME:.0f} seconds",
     "a sign of life": f"{conversation._SILENCE:.0f} seconds",
     "is ready, or listens": f"{Transferer._READY_TIME:.0f} seconds",
     "the other end's reason": f"{Transferer._OTHER_END_TIME:.0f} seconds",

@@ -208,7 +208,7 @@ class TestUndoCommands:
     def test_a_rule_is_deleted_as_often_as_it_stands_there(self, tmp_path: Path) -> None:
         fake = 'tool() { case "$3" in -C) [ -s rules ] ;; -D) echo "$@"; sed -i 1d rules ;; esac }\n'
         (tmp_path / "rules").write_text("1\n2\n3\n")
-        assert on_host(tmp_path, f"{fake} delete_while_present tool -s a") == b"-w 30 -D INPUT -s a\n" * 3
+        assert on_host(tmp_path, f"{fake} delete_while_present tool -s a") == b"-w 5 -D INPUT -s a\n" * 3
         assert on_host(tmp_path, f"{fake} delete_while_present tool -s a") == b""
 
     def test_a_rule_that_cannot_be_deleted_is_a_failure_and_no_loop(self, tmp_path: Path) -> None:

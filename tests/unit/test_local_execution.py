@@ -182,11 +182,20 @@ def test_another_jobs_processes_stay_alive(execution: LocalExecution) -> None:
 
 
 @pytest.mark.lab  # it needs no lab, but root: to be another user
-def test_another_users_process_with_the_name_of_a_job_stays_alive(execution: LocalExecution) -> None:
+@pytest.mark.parametrize("program", [["/bin/sleep", "1000"], ["/bin/su", "-c", "true"]], ids=["his own", "set-uid"])
+def test_another_users_process_with_the_name_of_a_job_stays_alive(
+    execution: LocalExecution, program: list[str]
+) -> None:
     job = execution.start_job(HOST, "echo ready; sleep 1000")
     wait_until(lambda: "ready" in job.result.output)
+    environment = {"TRANSFERPY_JOB": job.identifier}
     posing = subprocess.Popen(
-        ["/bin/sleep", "1000"], user="nobody", env={"TRANSFERPY_JOB": job.identifier}, start_new_session=True
+        program,
+        user="nobody",
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         execution.kill_job(HOST, job)

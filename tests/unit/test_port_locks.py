@@ -75,11 +75,11 @@ def test_the_clean_up_behind_a_dead_run_leaves_the_lock_of_its_heir(tmp_path: Pa
     with running(session_script(tmp_path, TAKE)) as heir:
         tell(heir)
         assert heard(heir) == ["won"]
-        assert in_session(tmp_path, 'remove_port_file "$run_root/port.4400"; echo $?') == b"0\n"
+        assert in_session(tmp_path, 'remove_lock_file "$run_root/port.4400"; echo $?') == b"0\n"
         assert port_files(tmp_path) == ["port.4400"]
-    assert in_session(tmp_path, 'remove_port_file "$run_root/port.4400"; echo $?') == b"0\n"
+    assert in_session(tmp_path, 'remove_lock_file "$run_root/port.4400"; echo $?') == b"0\n"
     assert port_files(tmp_path) == []
-    assert in_session(tmp_path, 'remove_port_file "$run_root/port.4400"; echo $?') == b"0\n"
+    assert in_session(tmp_path, 'remove_lock_file "$run_root/port.4400"; echo $?') == b"0\n"
 
 
 def test_a_child_that_takes_a_moment_to_end_keeps_no_file(tmp_path: Path) -> None:

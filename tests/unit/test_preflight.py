@@ -144,6 +144,7 @@ def test_an_answer_that_lacks_a_field_is_none(name: str, field: str) -> None:
         ("route", "index=0 address=fe80::1%eth0 source=fe80::2"),
         ("source", ANSWERS["source"].replace(encoded("x"), encoded("../../etc"))),
         ("source", ANSWERS["source"].replace(encoded("x"), encoded(".."))),
+        ("source", ANSWERS["source"].replace(encoded("x"), encoded(".\0."))),
         ("source", ANSWERS["source"].replace("bytes=4711", f"bytes={'9' * 400}")),
         ("route", "index=7 address=198.18.0.2 source=198.18.0.1"),
         ("source", ANSWERS["source"].replace("disk=4096", "disk=much")),

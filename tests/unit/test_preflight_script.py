@@ -26,13 +26,13 @@ from transferpy.preflight import (
     parse_facts,
     preflight_script,
 )
-from transferpy.session import Event
+from transferpy.session import Event, parse_event
 
 
 def ask(directory: Path, questions: Questions) -> HostFacts:
     """Return what this machine answers to a preflight; its own dead runs and firewalls are left alone."""
     script = preflight_script(RUN, questions)
-    calls = script.rindex("\nfinish_dead_runs\n")
+    calls = script.rindex("\nbegin_watch\n")
     script = script[:calls] + "\nfinish_dead_runs() { :; }; firewall_facts() { :; }" + script[calls:]
     facts = parse_facts("db1", RUN, questions, output_of(script, cwd=directory).decode().splitlines())
     assert facts is not None
@@ -462,3 +462,29 @@ class TestLeftovers:
         script = host_script(tmp_path, f"target_facts 0 {tmp_path}/in x", "preflight.sh")
         script = script.replace("run_root=/run/transferpy", f"run_root={tmp_path}/run")
         assert [event.fields["leftovers"] for event in events(output_of(script))] == [dead]
+
+
+class TestWatch:
+    """What a host says while nothing comes of a question."""
+
+    def watched(self, directory: Path, question: str) -> list[str]:
+        """Return the names of the events while a host deals with a question; it looks every 0.2 seconds."""
+        script = preflight_script(RUN, Questions(targets=((0, "/srv", "x"),)))
+        calls = script.rindex("\nbegin_watch\n")
+        script = (
+            script[:calls].replace(" -t 5 ", " -t 0.2 ") + f"\nbegin_watch; about /srv; {question}; end_watch; wait"
+        )
+        events = (parse_event(line, RUN) for line in output_of(script, cwd=directory).decode().splitlines())
+        return [event.name for event in events if event]
+
+    def test_a_tool_that_gets_on_is_told_of_again_and_again(self, tmp_path: Path) -> None:
+        busy = "timeout 2 sh -c 'while :; do :; done'"
+        assert self.watched(tmp_path, busy).count("progress") >= 4
+
+    def test_a_tool_that_waits_for_something_is_told_of_once(self, tmp_path: Path) -> None:
+        assert self.watched(tmp_path, "sleep 2").count("progress") <= 2
+
+    def test_the_path_is_told_before_it_is_looked_at(self) -> None:
+        lines = preflight_script(RUN, Questions(source_path="/srv/x", targets=((0, "/srv/y", "x"),))).splitlines()
+        for path, question in (("/srv/x", "source_facts /srv/x"), ("/srv/y", "target_facts 0 /srv/y x")):
+            assert lines.index(f"about {path}") == lines.index(question) - 1

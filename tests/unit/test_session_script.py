@@ -5,7 +5,9 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
+import pytest
 from bash import run_bash
+from host_text import host_script
 
 from transferpy.session import _text
 
@@ -184,3 +186,21 @@ def test_no_key_stays_where_something_could_not_be_undone(tmp_path: Path) -> Non
     script = "orders= port_lock= replication_lock=; on_undo x false; finish"
     assert "end status=0 undone=no" in run_in_session(tmp_path, script)
     assert {path.name for path in tmp_path.iterdir()} == {"control", "undo.10000.x"}
+
+
+@pytest.mark.parametrize("end", ["take_in 'order stop'", "fail host 'no more'", "kill -HUP $$"])
+def test_a_signal_at_any_statement_of_the_end_leaves_nothing_behind(tmp_path: Path, end: str) -> None:
+    for number in range(1, 25):
+        script = f"""
+            role=source statements=0
+            strike() {{ [ "$BASHPID" != $$ ] || ((++statements != {number})) || kill -TERM $$; }}
+            begin
+            on_undo x eval ': >{tmp_path}/undone'
+            set -T
+            trap strike DEBUG
+            {end}
+        """
+        said = run_bash(host_script(tmp_path, script, "database.sh", "session.sh"), f"job-{tmp_path}").stdout
+        (tmp_path / "undone").unlink()
+        assert said.endswith(b" undone=yes\n"), number
+        assert not (tmp_path / "run").exists(), number

@@ -93,13 +93,13 @@ class Host:
 
     def source(self, **changes: object) -> Running:
         session = replace(SOURCE, **{"directory": str(self.directory / "source"), **changes})  # type: ignore[arg-type]  # the caller knows
-        return self._start(source_script(RUN, session))
+        return self.start(source_script(RUN, session))
 
     def target(self, **changes: object) -> Running:
         session = replace(TARGET, **{"directory": str(self.directory / "target"), **changes})  # type: ignore[arg-type]  # the caller knows
-        return self._start(target_script(RUN, session))
+        return self.start(target_script(RUN, session))
 
-    def _start(self, script: str) -> Running:
+    def start(self, script: str) -> Running:
         self.sessions.append(Running(self.directory, script))
         return self.sessions[-1]
 
@@ -192,6 +192,27 @@ class TestCopy:
         assert {*changed.text("paths").split("\0")} - {""} == paths
         source.order("stop")
         assert "manifest" not in source.end()
+
+    def test_a_file_that_becomes_a_pipe_keeps_the_checks_no_longer_than_the_next_look(self, host: Host) -> None:
+        host.make_source()
+        script = source_script(RUN, replace(SOURCE, directory=str(host.directory / "source")))
+        swapped, counting = host.directory / "swapped", "count_records() { # FILE\n"
+        # Between the list of the files and the first look into one.
+        waiting = f"  [[ $1 != */digests.names ]] || until [ -e {swapped} ]; do sleep 0.02; done\n"
+        for old, new in ((" patience=60\n", " patience=2\n"), (counting, counting + waiting)):
+            assert script.count(old) == 1
+            script = script.replace(old, new)
+        source = host.start(script)
+        source.says("hello", "ready")
+        source.order("send", "0", "nowhere", "4400")
+        source.says("stages", "manifest")
+        file = host.directory / "source" / "x" / "a" / "file"
+        file.unlink()
+        os.mkfifo(file)
+        swapped.touch()
+        assert source.says("changed")["changed"].text("paths").split("\0")[0] == "x/a/file"
+        source.order("stop")
+        assert source.end()["end"].fields["undone"] == "yes"
 
     def test_a_stage_that_fails_is_told_with_its_words(self, host: Host) -> None:
         host.make_source()
@@ -312,7 +333,34 @@ class TestFirewall:
         told = host.target(doors=tuple(doors)).end()
         assert (told["error"].fields["kind"], told["end"].fields) == ("firewall", {"status": "1", "undone": "yes"})
         assert told["error"].text("text") == "cannot open the firewall: no such table"
-        assert sorted(path.name for path in host.directory.glob("closed *")) == ["closed a", "closed b"]
+        assert sorted(path.name for path in host.directory.glob("closed *")) == ["closed a", "closed b", "closed c"]
+
+    def test_a_door_is_closed_before_the_half_copy_is_removed(self, host: Host) -> None:
+        staging, closed = host.directory / "target" / ".transferpy-r1-0", host.directory / "closed first"
+        closing = Command(("sh", "-c", f"[ ! -e {staging} ] || touch '{closed}'"))
+        target = host.target(doors=(Door(tool="a", opening=Command(("true",)), closing=closing),), **BUSY_TARGET)
+        target.says("ready")
+        target.process.terminate()
+        assert target.end()["end"].fields == {"status": "143", "undone": "yes"}
+        assert closed.exists()
+        assert not staging.exists()
+
+    @pytest.mark.parametrize("waits", ["opening", "closing"])
+    def test_a_door_that_waits_for_a_lock_keeps_no_signal_waiting(self, host: Host, waits: str) -> None:
+        host.make_source()
+        sent(host).says("digests")
+        once = host.directory / "once"
+        waiting = Command(("sh", "-c", f"[ -e {once} ] || {{ touch {once}; exec sleep 60; }}"))
+        opening, closing = (waiting, Command(("true",))) if waits == "opening" else (Command(("true",)), waiting)
+        target = host.target(doors=(Door(tool="a", opening=opening, closing=closing),))
+        target.says("hello")
+        deadline = time.monotonic() + TIMEOUT
+        while not once.exists():
+            assert time.monotonic() < deadline
+        began = time.monotonic()
+        target.process.terminate()
+        assert target.end()["end"].fields == {"status": "143", "undone": "yes"}
+        assert time.monotonic() - began < 5
 
 
 SLEEP = Command(("sleep", "60"))
@@ -375,6 +423,20 @@ def test_whatever_ends_a_session_nothing_is_left(tmp_path: Path) -> None:
         assert session.process.wait(TIMEOUT) == ENDINGS[key[0]][1], key
         assert psutil.wait_procs(processes[key], TIMEOUT)[1] == [], key
         assert host.left() == [], key
+
+
+@pytest.mark.parametrize("role", ["source", "target"])
+def test_a_session_whose_orders_are_cut_off_says_so(host: Host, role: str) -> None:
+    session = start_busy(host, role)
+    await_busy(session)
+    taking = psutil.Process(session.process.pid).children()[0]  # the first that it started
+    (cat,) = taking.children()
+    assert cat.cmdline() == ["cat"]
+    cat.kill()
+    told = session.end()
+    assert told["error"].fields["kind"] == "host"
+    assert told["error"].text("text") == "the process that takes the session's orders was killed"
+    assert told["end"].fields == {"status": "1", "undone": "yes"}
 
 
 @pytest.mark.parametrize("role", ["source", "target"])

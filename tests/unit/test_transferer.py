@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fleet import V4_ROUTE, database_host, source_facts, source_host, target_facts, target_host
-from scripted import END, Said, ScriptedRemote, ScriptedSession, answer, encoded, packed
+from scripted import END, HANGS, Said, ScriptedRemote, ScriptedSession, answer, encoded, packed
 
 from transferpy.Exceptions import Interrupted, RemoteExecutionError
 from transferpy.preflight import TargetFacts, TargetState
@@ -189,6 +189,29 @@ class TestBeforeTheFirstTarget:
         assert message.startswith("db2: the preflight ended with status 0 and said: ")
         assert message.endswith(said[-1] if said else "nothing")
 
+    @pytest.mark.parametrize(
+        ("said", "where"),
+        [
+            ([], ""),
+            ([f"asking about={encoded('/srv/y')}"], " while it looked at /srv/y: does a file system hang?"),
+            ([f"asking about={encoded('/srv/y')}", "progress", "asking about="], ""),
+        ],
+    )
+    def test_a_host_that_falls_silent_is_given_up_and_what_it_looked_at_is_named(
+        self, said: list[str], where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Ending(ScriptedRemote):
+            def kill_job(self, host: str, *_arguments: object, **_options: object) -> CommandResult:
+                killed.append(host)
+                raise RemoteExecutionError(f"{host}: a command could not be ended")
+
+        killed: list[str] = []
+        monkeypatch.setattr("transferpy.Transferer._ANSWER_TIME", 0.1)
+        remote = Ending({"db1": answer(source_host()), "db2": [*said, HANGS]})
+        assert transferer(remote).run() == [3]
+        assert caplog.messages == [f"db2: no answer for 0 seconds{where}"]
+        assert killed == ["db2"]
+
     def test_what_dead_runs_left_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
         remote = fleet(source_session(), target_session())
         remote.preflights = {**remote.preflights, "db2": answer(target_host(finished=(("target.r7", False),)))}
@@ -202,7 +225,7 @@ class TestBeforeTheFirstTarget:
         monkeypatch.setattr(socket, "getaddrinfo", known)
         remote = fleet(source_session(), target_session())
         assert transferer(remote).run() == [0]
-        assert remote.scripts[0][1].splitlines()[-2] == "route_facts 0 db2 2001:db8::2 198.18.0.2"
+        assert remote.scripts[0][1].splitlines()[-3] == "route_facts 0 db2 2001:db8::2 198.18.0.2"
 
     def test_a_signal_ends_the_questions_and_goes_on(self) -> None:
         class Ended(ScriptedRemote):
@@ -360,6 +383,14 @@ class TestSource:
         source.orders = {**source.orders, "stop": [RemoteExecutionError("db1: lost")]}
         assert transferer(fleet(source, target_session())).run() == [0]
         assert source.told == ["send 0 198.18.0.2 4400 c2", "stop", "stop", "kill"]
+
+    def test_nothing_that_a_source_says_makes_a_copy_complete(self, caplog: pytest.LogCaptureFixture) -> None:
+        source = source_session()
+        source.orders = {**source.orders, "stop": (f"changed job=send_0 paths={encoded('x/a')}", "published", *END)}
+        target = target_session(publish=(f"error kind=publish text={encoded('exists by now')}", *END))
+        assert transferer(fleet(source, target)).run() == [8]
+        assert "db2:/srv/y: failed: db2: exists by now" in caplog.text
+        assert "complete" not in caplog.text
 
 
 class TestHotCopy:

@@ -1,6 +1,7 @@
 """Runs for databases as their caller sees them: what is said of replication, of the copy, and of what fails late."""
 
 import logging
+import re
 import socket
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,7 @@ from scripted import END, Said, ScriptedRemote, ScriptedSession, answer, encoded
 from transferpy.Exceptions import RemoteExecutionError
 from transferpy.preflight import HostFacts
 from transferpy.RemoteExecution.interface import CommandResult
-from transferpy.Transferer import Transferer
+from transferpy.Transferer import _PROGRESS_LINE, Transferer
 
 RUN_DIRECTORY = "/run/transferpy/run.{}.r1.100.200"
 STOPPED, RUNS = "replication-stopped connections=2", "replication-runs"
@@ -111,6 +112,32 @@ class TestReplication:
             "1 of 1 target(s) succeeded",
         ]
 
+    def test_the_preparing_of_the_copy_is_told_before_it_begins(self, caplog: pytest.LogCaptureFixture) -> None:
+        published = target_session().orders["publish"]
+        target = target_session(publish=(f"error kind=host text={encoded('the end')}", *published[1:]))
+        assert back_up(source_session(), target, prepare=True) == [3]
+        told = caplog.messages
+        assert told.index("db2:/srv/y: preparing the copy") < told.index("db2:/srv/y: failed: db2: the end")
+
+    @pytest.mark.parametrize(
+        ("digest", "options", "status"),
+        [
+            ("0cc175b9c0f1b6a831c399e269772661", {"checksum": False, "parallel_checksum": True}, 0),
+            # Looks like a size, and is none.
+            ("11111111111111111111111111111111", {"checksum": False, "parallel_checksum": True}, 0),
+            ("nonsense", {}, 7),
+            ("-1", {}, 7),
+            ("9" * 5000, {}, 7),
+        ],
+    )
+    def test_only_a_size_is_told_as_one(
+        self, digest: str, options: dict[str, Any], status: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        sent = digest if status == 0 else "4711"
+        assert back_up(source_session(sent=sent), target_session(received=digest), **options) == [status]
+        (told,) = (message for message in caplog.messages if "received" in message)
+        assert re.fullmatch(r"db2: received the stream in \d+\.\d s", told)
+
     def test_it_is_left_alone_unless_asked_for(self) -> None:
         sent = (*size("4711"), "stages job=send_0 statuses=0,0,0,0", "checked")
         source = source_session(send_0=sent)
@@ -139,6 +166,8 @@ class TestReplication:
         runs = {("db1", "\nfinish_dead_runs"): [f"@transferpy RUN {NOT_STARTED}"]}
         assert back_up(source, *sessions, runs=runs) == [0] * (targets - 1) + [9]
         assert errors(caplog) == [f"{BROKEN}ERROR 1200 (HY000): Misconfigured replica"]
+        assert caplog.messages[-1].startswith(f"{targets} of {targets} target(s) succeeded in ")
+        assert caplog.messages[-1].endswith(" s, but replication is not known to run again")
 
     def test_a_target_that_failed_keeps_its_status_and_both_are_told(self, caplog: pytest.LogCaptureFixture) -> None:
         failing = target_session(peer=("listening port=4400", "stages job=receive statuses=0,0,0,1"))
@@ -326,3 +355,38 @@ def test_a_server_that_does_not_answer_is_refused_before_anything_begins(caplog:
         "db1:/run/mysqld/mysqld.sock: the server does not answer as it should: ERROR 1045 (28000): Access denied",
         "refused: 1 problem(s); nothing was changed",
     ]
+
+
+# What mariadb-backup 10.11 wrote when it failed to copy a table's definition, and around that.
+SAID = """\
+[00] 2026-11-22 21:06:48 Streaming /srv/mysql//aria_log_control to <STDOUT>
+[00] 2026-11-22 21:06:48         ...done
+[00] 2026-11-22 21:06:48 aria table file ./mysql/proc.MAI is copied successfully.
+[00] 2026-11-22 21:06:48 Streaming ./mysql/gtid_slave_pos.ibd
+[01] 2026-11-22 21:06:51         ...done
+[01] 2026-11-22 21:06:51 Streaming ./shop/payments.frm to <STDOUT>
+2026-11-22 21:06:51 0 [Warning] InnoDB: Retry attempts for reading partial data failed.
+[01] 2026-11-22 21:06:51 Error: copy_file() failed.
+[00] 2026-11-22 21:06:51 Failed to copy file ./shop/payments.frm
+[00] 2026-11-22 21:06:51 Backup files error
+[00] 2026-11-22 21:06:48 Connecting to MariaDB server host: localhost, user: root, password: not set, port: not set
+[00] 2026-11-22 21:06:49 Acquiring BACKUP LOCKS...
+[00] 2026-11-22 21:06:49 Stop copying aria log file tail: /srv/mysql//aria_log.00000001, copied 0 bytes
+[00] 2026-11-22 21:06:50 Redo log (from LSN 44894 to 8478268) was copied.
+[00] 2026-11-22 21:06:50 completed OK!
+mariabackup: Stopping log copying thread.
+"""
+
+
+def test_what_a_backup_tool_says_of_files_that_went_well_is_told_from_the_rest() -> None:
+    lines = SAID.splitlines()
+    assert [line for line in lines if not _PROGRESS_LINE.match(line)] == lines[6:]
+
+
+def test_a_backup_that_fails_is_told_without_what_went_well(caplog: pytest.LogCaptureFixture) -> None:
+    log = "\n".join([*SAID.splitlines()[:10], *SAID.splitlines()[:5] * 3])
+    failing = (STOPPED, f"stderr job=send_0 stage=0 text={encoded(log)}", "stages job=send_0 statuses=1,0,0,0")
+    target = target_session(peer=("listening port=4400", "stages job=receive statuses=0,0,0,0"))
+    assert back_up(source_session(send_0=failing, stop=END_THAT_STARTS), target) == [6]
+    said = "; ".join(SAID.splitlines()[6:10])
+    assert errors(caplog) == [f"db2:/srv/y: failed: db1: mariadb-backup failed with status 1: {said}"]

@@ -25,8 +25,8 @@ _UNTOLD_GRACE = 2.0
 """The most seconds that a job gets to end by itself whose first words were lost: it has only just begun."""
 
 # The killer finds the job's processes by the identifier in an argument list or environment, and their descendants. It
-# must not carry the identifier in either itself; other users, who can read it there, may have given it to their own
-# processes. A process ID counts only together with the start time of the process.
+# must not carry the identifier in either itself; other users, who can read it there, may have given it to what they
+# started, set-uid programs among that. A process ID counts only together with the start time of the process.
 _KILLER = r"""
 declare -A births=()
 birth_of() {
@@ -36,11 +36,12 @@ birth_of() {
   [[ $1 != Z ]] && birth=${20}
 }
 lives() { birth_of "$1" && [[ $birth == "${births[$1]-}" ]]; }
+own() { grep -qs "^Uid:[[:blank:]]*$UID[[:blank:]]" "/proc/$1/status"; }
 add() { birth_of "$1" && births[$1]=$birth; }
 look() {
   local pid parent found=1
   for pid in "${!births[@]}"; do lives "$pid" || unset "births[$pid]"; done
-  while IFS=/ read -r _ _ pid _; do [[ ! -O /proc/$pid ]] || add "$pid"; done < <(
+  while IFS=/ read -r _ _ pid _; do ! own "$pid" || add "$pid"; done < <(
     grep -lszxF -f - /proc/[0-9]*/cmdline <<<"$identifier"
     grep -lszxF -f - /proc/[0-9]*/environ <<<"$variable=$identifier")
   while ((found)); do

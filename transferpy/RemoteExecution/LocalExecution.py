@@ -87,8 +87,8 @@ def _processes(job: RunningJob) -> "set[psutil.Process]":
     found: set[psutil.Process] = set()
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.uids().effective != os.geteuid():
-                continue  # other users may have read the identifier, and have it in theirs
+            if process.uids().real != os.getuid():
+                continue  # other users may have read the identifier, and have it in theirs, set-uid ones among them
             if job.identifier in process.cmdline() or process.environ().get(ENVIRONMENT_VARIABLE) == job.identifier:
                 found |= {process, *process.children(recursive=True)}
     return found

@@ -11,12 +11,16 @@ run_id=0123456789abcdef
 
 # ... preflight.sh ...
 
+begin_watch
 finish_dead_runs
 host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+about /srv/backups/sqldata.tar/
 source_facts /srv/backups/sqldata.tar/
 magic_facts /srv/backups/sqldata.tar
+about ''
 route_facts 0 db2 203.0.113.9
 emit asked
+end_watch
 
 # === preflight on db2
 run_id=0123456789abcdef
@@ -26,11 +30,15 @@ run_id=0123456789abcdef
 
 # ... preflight.sh ...
 
+begin_watch
 finish_dead_runs
 host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+about ''
 firewall_facts
+about /srv/y
 target_facts 0 /srv/y sqldata.tar
 emit asked
+end_watch
 
 # === session on db1
 run_id=0123456789abcdef
@@ -85,6 +93,9 @@ checksum=no
 
 # ... session.sh ...
 
+note_doors() {
+  return 0
+}
 open_firewall() {
   return 0
 }

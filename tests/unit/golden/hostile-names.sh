@@ -11,13 +11,19 @@ run_id=0123456789abcdef
 
 # ... preflight.sh ...
 
+begin_watch
 finish_dead_runs
 host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+about '/it'"'"'s $(touch gone)
+-x *ÿ/it'"'"'s $(touch gone)
+-x *ÿ'
 source_facts '/it'"'"'s $(touch gone)
 -x *ÿ/it'"'"'s $(touch gone)
 -x *ÿ'
+about ''
 route_facts 0 db2 203.0.113.9
 emit asked
+end_watch
 
 # === preflight on db2
 run_id=0123456789abcdef
@@ -27,13 +33,18 @@ run_id=0123456789abcdef
 
 # ... preflight.sh ...
 
+begin_watch
 finish_dead_runs
 host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+about ''
 firewall_facts
+about '/srv/it'"'"'s $(touch gone)
+-x *ÿ'
 target_facts 0 '/srv/it'"'"'s $(touch gone)
 -x *ÿ' 'it'"'"'s $(touch gone)
 -x *ÿ'
 emit asked
+end_watch
 
 # === session on db1
 run_id=0123456789abcdef
@@ -90,6 +101,9 @@ checksum=yes
 
 # ... session.sh ...
 
+note_doors() {
+  return 0
+}
 open_firewall() {
   return 0
 }

@@ -11,12 +11,16 @@ run_id=0123456789abcdef
 
 # ... preflight.sh ...
 
+begin_watch
 finish_dead_runs
 host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
 netcat_facts nc nc.openbsd ncat nc.traditional netcat
+about /srv/x
 source_facts /srv/x
+about ''
 route_facts 0 db2 203.0.113.9
 emit asked
+end_watch
 
 # === preflight on db2
 run_id=0123456789abcdef
@@ -26,12 +30,16 @@ run_id=0123456789abcdef
 
 # ... preflight.sh ...
 
+begin_watch
 finish_dead_runs
 host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
 netcat_facts nc nc.openbsd ncat nc.traditional netcat
+about ''
 firewall_facts
+about /srv/y
 target_facts 0 /srv/y x
 emit asked
+end_watch
 
 # === session on db1
 run_id=0123456789abcdef
@@ -87,6 +95,9 @@ checksum=no
 
 # ... session.sh ...
 
+note_doors() {
+  return 0
+}
 open_firewall() {
   return 0
 }

@@ -11,11 +11,15 @@ run_id=0123456789abcdef
 
 # ... preflight.sh ...
 
+begin_watch
 finish_dead_runs
 host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+about /srv/x
 source_facts /srv/x
+about ''
 route_facts 0 db2 203.0.113.9
 emit asked
+end_watch
 
 # === preflight on db2
 run_id=0123456789abcdef
@@ -25,11 +29,15 @@ run_id=0123456789abcdef
 
 # ... preflight.sh ...
 
+begin_watch
 finish_dead_runs
 host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+about ''
 firewall_facts
+about /srv/y
 target_facts 0 /srv/y x
 emit asked
+end_watch
 
 # === session on db1
 run_id=0123456789abcdef
@@ -80,10 +88,13 @@ checksum=yes
 
 # ... session.sh ...
 
-open_firewall() {
+note_doors() {
   on_undo firewall delete_while_present ip6tables -s 2001:db8::1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || return
-  ip6tables -w 30 -I INPUT 1 -s 2001:db8::1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || return
   on_undo firewall nft_delete_commented inet filter input transferpy-0123456789abcdef || return
+  return 0
+}
+open_firewall() {
+  ip6tables -w 30 -I INPUT 1 -s 2001:db8::1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || return
   nft insert rule inet filter input ip6 saddr 2001:db8::1 tcp dport "${port}" accept comment '"transferpy-0123456789abcdef"' || return
   return 0
 }

@@ -11,14 +11,17 @@ run_id=0123456789abcdef
 
 # ... preflight.sh ...
 
+begin_watch
 finish_dead_runs
 host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
 database_facts '/it'"'"'s $(touch gone)
 -x *ÿ.sock' '--defaults-file=/root/it'"'"'s $(touch gone) -x *' --host=localhost --protocol=socket '--socket=/it'"'"'s $(touch gone)
 -x *ÿ.sock'
 backup_facts mariadb-backup mariabackup xtrabackup
+about ''
 route_facts 0 db2 203.0.113.9
 emit asked
+end_watch
 
 # === preflight on db2
 run_id=0123456789abcdef
@@ -28,14 +31,19 @@ run_id=0123456789abcdef
 
 # ... preflight.sh ...
 
+begin_watch
 finish_dead_runs
 host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
 backup_facts mariadb-backup mariabackup xtrabackup
+about ''
 firewall_facts
+about '/srv/it'"'"'s $(touch gone)
+-x *ÿ'
 target_facts 0 '/srv/it'"'"'s $(touch gone)
 -x *ÿ' 'it'"'"'s $(touch gone)
 -x *ÿ.sock'
 emit asked
+end_watch
 
 # === session on db1
 run_id=0123456789abcdef
@@ -96,6 +104,9 @@ checksum=no
 
 # ... session.sh ...
 
+note_doors() {
+  return 0
+}
 open_firewall() {
   return 0
 }

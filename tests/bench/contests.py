@@ -1,0 +1,273 @@
+"""What competes with what: the contests as data, with nothing in it that needs a host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What is copied.
+
+    Attributes:
+        words: what it is, with a place for the amount.
+        full: the amount that bounds are for, in MiB or, of small files, their number.
+        quick: the amount that shows whether the benchmark works.
+    """
+
+    words: str
+    full: int
+    quick: int
+
+
+DATA = {
+    "tables": Data(words="{:,} MiB like database tables, which gzip halves", full=1024, quick=64),
+    "noise": Data(words="{:,} MiB in files that nothing compresses", full=1024, quick=64),
+    "files": Data(words="{:,} files of 1 KiB of text", full=200_000, quick=5_000),
+    "huge": Data(words="one file of {:,} MiB like a database table", full=8192, quick=128),
+    "sparse": Data(words="a sparse file of {:,} MiB with 10 MiB in it", full=102_400, quick=1024),
+    "three": Data(words="a file of {} bytes", full=3, quick=3),
+    "server": Data(words="a running server of {:,} MiB, which gzip halves", full=1024, quick=64),
+}
+
+LINKS = {"unshaped": 0, "1gbit": 1_000_000_000, "200mbit": 200_000_000}
+"""The rate of the source's link, in bits a second, by the name that it has for tc too; 0 where nothing limits it."""
+
+LINK_WORDS = {"unshaped": "unshaped", "1gbit": "1 Gbit/s", "200mbit": "200 Mbit/s"}
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """transfer.py with these options; ``damaged``: to a target whose tar changes every file that it has written."""
+
+    options: str = ""
+    damaged: bool = False
+
+
+@dataclass(frozen=True)
+class OnSource:
+    """A command that is typed on the source and reaches the target by itself, over ssh; {name} and {target} are set."""
+
+    command: str
+
+
+@dataclass(frozen=True)
+class OnBoth:
+    """Two commands, typed on the source and before that on the target; {name}, {address} and {port} are set."""
+
+    sending: str
+    receiving: str
+
+
+@dataclass(frozen=True)
+class OnOrchestrator:
+    """A command that is typed where transfer.py is."""
+
+    command: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """With the fastest of some other contenders, by name; the ratio may be ``limit`` at most, or anything if None."""
+
+    others: tuple[str, ...]
+    limit: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One of those that take turns; ``once`` where more rounds would tell nothing new."""
+
+    name: str
+    way: Transfer | OnSource | OnBoth | OnOrchestrator
+    against: tuple[Comparison, ...] = ()
+    once: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One data set on one link, and who competes there.
+
+    Attributes:
+        watched: whether the memory of what runs on the hosts is measured too, which costs a little time.
+    """
+
+    contest: str
+    data: str
+    link: str
+    contenders: tuple[Contender, ...]
+    watched: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.contest}, {self.data}, {self.link}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contest:
+    """Contenders for each of some data sets on each of some links."""
+
+    name: str
+    contenders: Callable[[str, str], tuple[Contender, ...]]
+    data: tuple[str, ...] = ("tables",)
+    links: tuple[str, ...] = ("unshaped",)
+    watched: bool = field(default=False)
+
+    def cells(self) -> Iterator[Cell]:
+        """Data set by data set, as making one takes longer than changing the link."""
+        for data in self.data:
+            for link in self.links:
+                contenders = self.contenders(data, link)
+                yield Cell(contest=self.name, data=data, link=link, contenders=contenders, watched=self.watched)
+
+
+ALL_DEFAULTS = "all defaults"
+_RSYNC = "rsync -a"
+_BY_HAND = "tar | nc"
+_BACKUP_BY_HAND = "mariadb-backup | socat"
+_PLAIN = "--no-encrypt --no-compress --no-checksum"
+_PLAIN_BACKUP = "--type xtrabackup --no-encrypt --no-compress"
+_CUMIN = "cumin --force db1,db2 true"
+
+FIXED = ("--compressor zstd", "--compressor lz4", "--compressor pigz", "--no-compress")
+"""What a user could have chosen instead of having the compression choose itself."""
+ALGORITHMS = ("md5", "sha256", "xxh128", "b3")
+
+_AUTO_LIMIT = 1.15
+_SMALL_FILES_LIMIT = 0.8
+_RSYNC_LIMITS = {
+    ("tables", "unshaped"): 1.0,
+    ("tables", "1gbit"): 0.7,
+    ("tables", "200mbit"): 0.6,
+    ("files", "unshaped"): _SMALL_FILES_LIMIT,
+}
+_CHECKSUM_LIMITS = {"unshaped": 1.3, "1gbit": 1.1}
+_PARALLEL_CHECKSUM_LIMIT = 1.1
+
+# Each as it is typed by who has logged in on the source, and where it takes two on the target too.
+_TAR_TO_NC = OnBoth("tar cf - {name} | nc -N {address} {port}", "nc -4 -l {port} | tar xf -")
+_HANDMADE = (
+    Contender(name=_RSYNC, way=OnSource("rsync -a {name} {target}:/srv/copy/")),
+    Contender(name=_BY_HAND, way=_TAR_TO_NC),
+    Contender(
+        name="tar | zstd | nc",
+        way=OnBoth("tar cf - {name} | zstd -q -T0 | nc -N {address} {port}", "nc -4 -l {port} | zstd -q -d | tar xf -"),
+    ),
+    Contender(name="tar | ssh", way=OnSource("tar cf - {name} | ssh {target} 'tar xf - -C /srv/copy'")),
+    Contender(
+        name="tar | zstd | ssh",
+        way=OnSource("tar cf - {name} | zstd -q -T0 | ssh {target} 'zstd -q -d | tar xf - -C /srv/copy'"),
+    ),
+    Contender(name="scp -r", way=OnSource("scp -q -r {name} {target}:/srv/copy/")),
+)
+
+
+def _ours(options: str = "", *against: Comparison) -> Contender:
+    return Contender(name=options or ALL_DEFAULTS, way=Transfer(options), against=against)
+
+
+def _peers(data: str, link: str) -> tuple[Contender, ...]:
+    against = Comparison((_RSYNC,), _RSYNC_LIMITS.get((data, link))), Comparison(FIXED, _AUTO_LIMIT)
+    return (_ours("", *against), *map(_ours, FIXED), *_HANDMADE)
+
+
+def _checksums(_data: str, link: str) -> tuple[Contender, ...]:
+    none = ("--no-checksum",)
+    return (
+        _ours(*none),
+        _ours("--parallel-checksum", Comparison(none, _PARALLEL_CHECKSUM_LIMIT)),
+        _ours("", Comparison(none, _CHECKSUM_LIMITS[link])),
+        *(_ours(f"--checksum-algorithm {algorithm}", Comparison(none)) for algorithm in ALGORITHMS),
+    )
+
+
+def _shapes(data: str, _link: str) -> tuple[Contender, ...]:
+    rsync = _HANDMADE[0]
+    if data == "sparse":  # rsync would send all the holes
+        by_hand = Contender(
+            name="tar -S | nc", way=OnBoth(_TAR_TO_NC.sending.replace("cf", "cSf"), _TAR_TO_NC.receiving)
+        )
+        return _ours("", Comparison((by_hand.name,))), by_hand
+    if data == "huge":
+        return _ours("", Comparison((rsync.name,))), rsync
+    damaged = Contender(name=f"{ALL_DEFAULTS}, but each file differs", way=Transfer(damaged=True), once=True)
+    return _ours("", Comparison((rsync.name,), _SMALL_FILES_LIMIT)), rsync, damaged
+
+
+def _stream(_data: str, _link: str) -> tuple[Contender, ...]:
+    return (
+        Contender(name=_BY_HAND, way=_TAR_TO_NC),
+        _ours(_PLAIN, Comparison((_BY_HAND,), 1.3)),
+        _ours("--no-compress --no-checksum", Comparison((_PLAIN,), 1.5), Comparison((_BY_HAND,))),
+    )
+
+
+def _small(_data: str, _link: str) -> tuple[Contender, ...]:
+    return Contender(name=_CUMIN, way=OnOrchestrator(_CUMIN)), _ours("", Comparison((_CUMIN,), 3.0))
+
+
+def _backup(_data: str, _link: str) -> tuple[Contender, ...]:
+    by_hand = OnBoth(
+        "mariadb-backup --no-defaults --backup --stream=xbstream --socket={name} 2>/root/backup.log"
+        " | socat -u STDIN TCP:{address}:{port}",
+        "socat -u TCP-LISTEN:{port},reuseaddr STDOUT | mbstream -x",
+    )
+    return (
+        Contender(name=_BACKUP_BY_HAND, way=by_hand),
+        _ours(_PLAIN_BACKUP, Comparison((_BACKUP_BY_HAND,), 1.2)),
+        _ours("--type xtrabackup --no-compress", Comparison((_BACKUP_BY_HAND,))),
+        _ours("--type xtrabackup", Comparison((_BACKUP_BY_HAND,))),
+    )
+
+
+CONTESTS = {
+    contest.name: contest
+    for contest in (
+        Contest(name="stream", contenders=_stream),
+        Contest(name="checksums", contenders=_checksums, links=("unshaped", "1gbit")),
+        Contest(name="peers", contenders=_peers, data=("tables", "noise", "files"), links=tuple(LINKS)),
+        Contest(name="shapes", contenders=_shapes, data=("files", "huge", "sparse"), watched=True),
+        Contest(name="small", contenders=_small, data=("three",)),
+        Contest(name="backup", contenders=_backup, data=("server",)),
+    )
+}
+
+
+class SelectionError(Exception):
+    """What the command line selects is not there."""
+
+
+def select(
+    *, contests: Iterable[str] = (), data: Iterable[str] = (), links: Iterable[str] = (), contenders: Iterable[str] = ()
+) -> list[Cell]:
+    """The cells of these contests, data sets and links, of all where none is named.
+
+    ``contenders`` are parts of the names of those that are to compete. Raises SelectionError for a name that there is
+    not, and where nothing is left.
+    """
+    for kind, names, known in (
+        ("contest", contests, list(CONTESTS)),
+        ("data set", data, list(DATA)),
+        ("link", links, list(LINKS)),
+    ):
+        if wrong := sorted(set(names) - set(known)):
+            raise SelectionError(f"there is no {kind} {', '.join(wrong)}, only {', '.join(known)}")
+    cells = [
+        cell
+        for contest in CONTESTS.values()
+        if contest.name in (contests or CONTESTS)
+        for cell in contest.cells()
+        if cell.data in (data or DATA) and cell.link in (links or LINKS)
+    ]
+    cells = [chosen for cell in cells if (chosen := _only(cell, tuple(contenders))).contenders]
+    if not cells:
+        raise SelectionError("no contest has all of what was asked for")
+    return cells
+
+
+def _only(cell: Cell, parts: tuple[str, ...]) -> Cell:
+    chosen = (one for one in cell.contenders if not parts or any(part in one.name for part in parts))
+    return Cell(contest=cell.contest, data=cell.data, link=cell.link, contenders=tuple(chosen), watched=cell.watched)

@@ -1,0 +1,110 @@
+"""The tables, in reStructuredText that is as easy to read on a console, so that nobody types figures by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .contests import DATA, LINK_WORDS
+from .verdict import MEMORY_BOUND
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .contests import Cell
+    from .figures import Figures
+    from .verdict import Ratio, Summary, Verdict
+
+
+def report(verdict: Verdict, figures: Figures) -> str:
+    """All that the figures say."""
+    return "\n".join(_paragraphs(verdict, figures))
+
+
+def _paragraphs(verdict: Verdict, figures: Figures) -> Iterator[str]:
+    yield from (f"| {note}" for note in figures.notes)
+    yield ""
+    for cells in _rows_of_links(verdict.cells):
+        yield from _contest(verdict, cells)
+    if ratios := verdict.ratios():
+        yield "**How they compare** (ratio of the medians)"
+        yield ""
+        yield from simple_table(("where", "what", "ratio", "at most", "bound"), list(map(_comparison, ratios)))
+        yield ""
+    if memory := verdict.memory():
+        words = "holds" if memory <= MEMORY_BOUND else "DOES NOT HOLD"
+        bound = f"at most {MEMORY_BOUND >> 20} MiB: {words}"
+        yield f"Memory of ``transfer.py``, whatever it copied: {_mebibytes(memory)} ({bound})."
+        yield ""
+    if missing := (*verdict.failures(), *verdict.unjudged()):
+        yield "**What is missing**"
+        yield ""
+        yield from (f"* {line}" for line in missing)
+        yield ""
+
+
+def _rows_of_links(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """The cells of one contest and one data set stand together: they are one table, with a column for each link."""
+    tables: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        tables.setdefault((cell.contest, cell.data), []).append(cell)
+    return list(tables.values())
+
+
+def _contest(verdict: Verdict, cells: list[Cell]) -> Iterator[str]:
+    amounts = sorted({amount for cell in cells for amount in verdict.amounts(cell)})
+    data = DATA[cells[0].data]
+    words = " or ".join(data.words.format(amount) for amount in amounts)
+    yield f"**{cells[0].contest}**: {words}"
+    if any(amount < data.full for amount in amounts):
+        yield "(too little to judge a bound)"
+    yield ""
+    names = list(dict.fromkeys(contender.name for cell in cells for contender in cell.contenders))
+    rows = {name: [verdict.summary(cell, name) for cell in cells] for name in names}
+    seen = {name: found for name, summaries in rows.items() if (found := [one for one in summaries if one])}
+    head = ["seconds: median (min to max)", *(LINK_WORDS[cell.link] for cell in cells), "rounds"]
+    body = [[f"``{name}``", *map(_seconds, rows[name]), _rounds(found)] for name, found in seen.items()]
+    for title, attribute in (("transfer.py", "memory"), ("hosts", "hosts_memory")):
+        memories = [
+            max((memory for one in found if (memory := getattr(one, attribute))), default=0) for found in seen.values()
+        ]
+        if any(memories):
+            head.append(f"memory, {title}")
+            for row, memory in zip(body, memories, strict=True):
+                row.append(_mebibytes(memory) if memory else "")
+    yield from simple_table(head, body)
+    yield ""
+
+
+def _seconds(summary: Summary | None) -> str:
+    return f"{summary.median:.2f} ({summary.least:.2f} to {summary.most:.2f})" if summary else ""
+
+
+def _rounds(summaries: list[Summary]) -> str:
+    return "/".join(map(str, dict.fromkeys(summary.rounds for summary in summaries)))
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / (1 << 20):.0f} MiB"
+
+
+def _comparison(ratio: Ratio) -> tuple[str, ...]:
+    other = f"the best fixed choice, ``{ratio.other}``" if ratio.of_several else f"``{ratio.other}``"
+    limit = "" if ratio.limit is None else f"{ratio.limit:g}"
+    words = "" if ratio.limit is None else "holds" if ratio.holds else "DOES NOT HOLD"
+    return str(ratio.cell), f"``{ratio.contender}`` to {other}", f"{ratio.value:.2f}", limit, words
+
+
+def simple_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A table with columns as wide as they have to be; no first cell may be empty, it would continue the row above."""
+    widths = [max(map(len, column)) or 1 for column in zip(head, *rows, strict=True)]
+    ruler = "  ".join("=" * width for width in widths)
+    yield ruler
+    yield _line(head, widths)
+    yield ruler
+    for row in rows:
+        yield _line(row, widths)
+    yield ruler
+
+
+def _line(cells: Sequence[str], widths: list[int]) -> str:
+    return "  ".join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
