@@ -145,13 +145,14 @@ def render_function(name: str, commands: tuple[Command, ...]) -> str:
     return f"{name}() {{\n{lines}  return 0\n}}"
 
 
-def render_pipeline_function(name: str, pipeline: Pipeline, job: str) -> str:
+def render_pipeline_function(name: str, pipeline: Pipeline, job: str = "") -> str:
     """Return a shell function that runs ``pipeline``.
 
     It leaves the exit status of every stage, in order, in the array ``statuses``, and what stage N wrote to its
-    standard error in ``$run_directory/JOB.N.err``. Each stage that reads a pipe calls ``widen_pipe`` first, a function
-    of the session.
+    standard error in ``$run_directory/JOB.N.err``, where JOB is the name if it is not given. Each stage that reads a
+    pipe calls ``widen_pipe`` first, a function of the session.
     """
+    job = job or name
     before: list[str] = []
     after: list[str] = []
     stages: list[str] = []

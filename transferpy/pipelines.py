@@ -130,7 +130,7 @@ def decompressors(first: bytes, tar_mark: bytes) -> tuple[str, ...] | None:
     return () if tar_mark == _TAR_MARK else None
 
 
-def archive(name: str, *, indexed: bool) -> Command:
+def archive(name: str, *, indexed: bool = False) -> Command:
     """Return the command that writes ``name``, in the working directory, as an archive.
 
     Args:
@@ -141,7 +141,7 @@ def archive(name: str, *, indexed: bool) -> Command:
     return Command(("tar", "--create", *_ARCHIVE, *index, "-b", _TAR_BLOCKS, "--file=-", "--", f"./{name}"))
 
 
-def extract(*, indexed: bool) -> Drain:
+def extract(*, indexed: bool = False) -> Drain:
     """Return the stage that unpacks such an archive into the working directory; ``indexed`` as for :func:`archive`."""
     index = _INDEX if indexed else ()
     return Drain(Command(("tar", "--extract", *_EXTRACT, *index, "--keep-old-files", "-b", _TAR_BLOCKS, "--file=-")))
@@ -213,7 +213,7 @@ def probe_receiver(transport: Transport) -> Pipeline:
 
 
 def sender(
-    first: Command, codec: Codec | None, transport: Transport, digest: Command | None, bytes_per_second: int
+    first: Command, codec: Codec | None, transport: Transport, digest: Command | None, bytes_per_second: int = 0
 ) -> Pipeline:
     """Return what runs on the source.
 
