@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from queue import Empty, SimpleQueue
 
+from transferpy import compression
 from transferpy.checksum import differing_paths, name_some
 from transferpy.conversation import Conversation, Session, log_finished, log_not_undone
 from transferpy.dryrun import describe
@@ -152,7 +153,7 @@ class Transferer:
             if set(error.problems) == set(silent.values()):
                 raise RemoteExecutionError("; ".join(error.problems)) from error
             raise
-        self._record.note(codec=plan.codec, cipher=plan.cipher)
+        self._record.note(cipher=plan.cipher, checksum=plan.algorithm)
         is_server = plan.options.transfer_type is TransferType.XTRABACKUP
         what = _amount(plan) if is_server else f"{plan.facts.files} file(s), {_amount(plan)}"
         logger.info(
@@ -351,6 +352,10 @@ class _Copy:
     sending: bool = field(default=False, init=False)
     phase: Phase = field(default=Phase.WAITING, init=False)
     phase_began: float = field(default_factory=time.monotonic, init=False)
+    codec: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.codec = next(iter(self.target.sender_names))  # until one is chosen
 
     def run(self, *, last: bool) -> None:
         """Copy, check and publish; ``last`` lets the source end while the target publishes."""
@@ -404,8 +409,8 @@ class _Copy:
     def _jobs(self) -> tuple[tuple[Session, str, tuple[str, ...]], ...]:
         """The stream's job on each end: whose, its name, and its stages."""
         return (
-            (self.source_session, f"send_{self.target.label}", self.target.sender_names),
-            (self.target_session, "receive", self.target.session.receiver.names),
+            (self.source_session, f"send_{self.target.label}", self.target.sender_names[self.codec]),
+            (self.target_session, "receive", self.target.session.receivers[self.codec].names),
         )
 
     @property
@@ -434,20 +439,57 @@ class _Copy:
     def _meet(self) -> None:
         """Have the target listen and the source connect."""
         source, target = self._sessions
-        source.forget("manifest", "digests", "changed", "stream-digest", "checked", "sending")
+        source.forget("manifest", "digests", "changed", "stream-digest", "checked", "sending", "probed")
         source.statuses.clear()
         self._wait_for("ready", source, target)
         if self.target.session.encrypt:
             self.conversation.order(target, "peer", source.seen["ready"].fields["certificate"])
+        self.codec = self._choose_codec()
+        words = {codec.label: codec.words for codec in self.target.codecs}
+        self.note(codec=words.get(self.codec, compression.NOTHING))
+        target.forget("listening")
+        self.conversation.order(target, "receive", self.codec)
         self._wait_for("listening", target)
         port = target.seen["listening"].fields["port"]
         opened = ", firewall opened" if self.target.session.doors else ""
         logger.info("%s: port %s listens for %s%s", target.host, port, source.host, opened)
         source.bytes = 0
         source.moved = target.moved = time.monotonic()
-        words = (self.target.label, self.target.address, port, target.seen["ready"].fields["certificate"])
         self.sending = True
-        self.conversation.order(source, "send", *words)
+        self.conversation.order(source, "send", self.target.label, self.codec, *self._address())
+
+    def _address(self) -> tuple[str, str, str]:
+        """Where the target listens, and what it proves who it is with."""
+        events = self.target_session.seen
+        return self.target.address, events["listening"].fields["port"], events["ready"].fields["certificate"]
+
+    def _choose_codec(self) -> str:
+        """Return the label of what compresses the stream, and log why, where there is a choice."""
+        labels = tuple(self.target.sender_names)
+        if len(labels) == 1:
+            return labels[0]
+        # The list of millions of files has to stand before a sample can be taken of them; that has no limit.
+        seen = self.source_session.seen
+        self.conversation.wait(*self._sessions, until=lambda: "sample" in seen)
+        sample = compression.sample_of(seen["sample"])
+        link: float | None = self.plan.options.bwlimit or None
+        if self.target.session.probe and compression.shrinks(sample):
+            link = self._probe_link()
+        codec = compression.choose(self.target.codecs, sample, link, self.plan.cores)
+        logger.info("%s: compression: %s", self.target.location, compression.reason(codec, sample, link))
+        return codec.label if codec else compression.NOTHING
+
+    def _probe_link(self) -> float | None:
+        """Return how many bytes pass from the source to the target in a second, or None if that is not to be known."""
+        source, target = self._sessions
+        self.conversation.order(target, "probe")
+        self._wait_for("listening", target)
+        self.conversation.order(source, "probe", self.target.label, *self._address())
+        deadline = time.monotonic() + self.plan.options.connect_timeout
+        if not self.conversation.wait(*self._sessions, until=lambda: "link" in target.seen, deadline=deadline):
+            raise self._not_met()
+        self._wait_for("probed", source)
+        return compression.link_of(target.seen["link"])
 
     def _wait_for(self, event: str, *sessions: Session) -> None:
         """Wait until each of ``sessions`` has sent an event of that name."""
@@ -511,22 +553,26 @@ class _Copy:
 
     def _check_limits(self, since_start: float, since_moved: float) -> None:
         options = self.plan.options
-        names = f"{self.source_session.host} to {self.target_session.host}"
-        port = self.target_session.seen["listening"].fields["port"]
         if "connected" not in self.target_session.seen and since_start > options.connect_timeout:
-            raise StreamError(
-                f"{names}: no connection to {self.target.address} port {port} within {options.connect_timeout} seconds;"
-                " is there a firewall between the two? (--connect-timeout)"
-            )
+            raise self._not_met()
         # A backup may take its time until its first byte; a tree is read at once. What has left the source may all be
         # in the buffers between the two.
         moved = max(self.source_session.bytes, self.target_session.flowed)
         flows = options.transfer_type is not TransferType.XTRABACKUP or moved > _FLOWING
         if flows and since_moved > options.idle_timeout:
+            names = f"{self.source_session.host} to {self.target_session.host}"
             raise StreamError(
                 f"{names}: the stream stood still for {options.idle_timeout} seconds,"
                 f" after {size(self.target_session.bytes)} (--idle-timeout)"
             )
+
+    def _not_met(self) -> StreamError:
+        port = self.target_session.seen["listening"].fields["port"]
+        return StreamError(
+            f"{self.source_session.host} to {self.target_session.host}: no connection to {self.target.address}"
+            f" port {port} within {self.plan.options.connect_timeout} seconds;"
+            " is there a firewall between the two? (--connect-timeout)"
+        )
 
     def _raise_stream_failure(self) -> None:
         if not self._has_failed():
@@ -596,11 +642,11 @@ class _Copy:
             entries = self.target_session.seen["manifest"].fields["entries"]
             agreed = "checksums" if options.checksum else "names, kinds, owners and sizes"
             logger.info("%s: %s of %s entries agree with the source", self.target_session.host, agreed, entries)
-            self.note(checks=(f"{agreed} agree",))
+            self.note(checks=(f"{self.plan.algorithm} {agreed} agree".strip(),))
         if options.parallel_checksum or not is_file:
             agreed = "checksum" if options.parallel_checksum else "size"
             logger.info("%s: the %s of the stream agrees with the source", self.target_session.host, agreed)
-            self.note(checks=(f"{agreed} of the stream agrees",))
+            self.note(checks=(f"{self.plan.algorithm} {agreed} of the stream agrees".strip(),))
         if not is_file:
             counted = self.target_session.seen["checked"].fields
             self.note(**{name: whole(counted.get(name, "0")) for name in ("bytes", "files")})

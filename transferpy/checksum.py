@@ -5,17 +5,39 @@ digests differ are the lists fetched, record by record, to name what is wrong.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
 from transferpy.commands import Command
+from transferpy.options import ChecksumAlgorithm
 
-STREAM_DIGEST = Command(("md5sum", "--binary"))
+ALGORITHMS: Mapping[ChecksumAlgorithm, Command] = {
+    ChecksumAlgorithm.XXH128: Command(("xxh128sum",)),
+    # Files are digested side by side anyway.
+    ChecksumAlgorithm.B3: Command(("b3sum", "--num-threads", "1")),
+    ChecksumAlgorithm.MD5: Command(("md5sum",)),
+    ChecksumAlgorithm.SHA256: Command(("sha256sum",)),
+}
+"""What computes each digest, the fastest first (see docs/benchmarks.rst); every Debian system has the last two."""
+
 STREAM_SIZE = Command(("wc", "-c"))
 """The least that both ends of a stream have to agree on where nothing else would show that its end is missing."""
 
 _NAMED_DIFFERENCES = 5
 _COUNTED_DIFFERENCES = 1000
+
+
+def available_algorithm(wanted: ChecksumAlgorithm, tools: frozenset[str]) -> ChecksumAlgorithm:
+    """Return the algorithm asked for, or the fastest, if that is not to be had or was not asked for.
+
+    Args:
+        wanted: an algorithm, or AUTO.
+        tools: the programs that every host has.
+    """
+    if wanted in ALGORITHMS and ALGORITHMS[wanted].name in tools:
+        return wanted
+    there = (algorithm for algorithm, command in ALGORITHMS.items() if command.name in tools)
+    return next(there, ChecksumAlgorithm.MD5)
 
 
 def differing_paths(source: Iterable[str], target: Iterable[str]) -> Iterator[str]:

@@ -8,6 +8,7 @@ import base64
 import gzip
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -24,6 +25,22 @@ class Join:
 
     parts: tuple[str | Variable, ...]
 
+
+# Writes all that it reads twice, in larger pieces than tee does. Where one of its readers is gone, so is it: or it
+# would go on to the end of the data.
+_TEE = r"""
+use strict; use warnings;
+open my $branch, ">&=", shift or die "no branch: $!\n";
+my ($count, $buffer);
+while ($count = sysread STDIN, $buffer, 1 << 18) {
+    for my $to (\*STDOUT, $branch) {
+        for (my $done = 0; $done < $count;) {
+            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
+        }
+    }
+}
+defined $count or die "cannot read the stream: $!\n";
+"""
 
 Argument = str | Variable | Join
 
@@ -117,6 +134,11 @@ def render_array(name: str, values: tuple[str, ...]) -> str:
     return f"{name}=({' '.join(map(shlex.quote, values))})"
 
 
+def render_mapping(name: str, values: Mapping[str, str]) -> str:
+    """Return the line that sets the associative array ``name`` to ``values``; its keys are plain words."""
+    return f"declare -A {name}=({' '.join(f'[{key}]={shlex.quote(value)}' for key, value in values.items())})"
+
+
 def render_function(name: str, commands: tuple[Command, ...]) -> str:
     """Return a shell function that runs ``commands`` in turn and stops at the first that fails."""
     lines = "".join(f"  {render_command(command)} || return\n" for command in commands)
@@ -137,34 +159,36 @@ def render_pipeline(pipeline: Pipeline) -> str:
     return " | ".join(words)
 
 
-def render_pipeline_function(name: str, pipeline: Pipeline) -> str:
+def render_pipeline_function(name: str, pipeline: Pipeline, job: str = "") -> str:
     """Return a shell function that runs ``pipeline``.
 
     It leaves the exit status of every stage, in order, in the array ``statuses``, and what stage N wrote to its
-    standard error in ``$run_directory/NAME.N.err``. Functions of the session are at work in it: the first stage is
-    run by ``metered``, and each that reads a pipe calls ``widen_pipe`` first.
+    standard error in ``$run_directory/JOB.N.err``, where JOB is the name if it is not given. Functions of the session
+    are at work in it: the first stage is run by ``metered``, and each that reads a pipe calls ``widen_pipe`` first.
     """
+    job = job or name
     before: list[str] = []
     after: list[str] = []
     stages: list[str] = []
     for number, stage in enumerate(pipeline.stages):
-        errors = f'2>"$run_directory"/{name}.{number}.err'
+        errors = f'2>"$run_directory"/{job}.{number}.err'
         match stage:
             case Command() if number == 0:
-                stages.append(f"metered {name} {render_command(stage)} {errors}")
+                stages.append(f"metered {job} {render_command(stage)} {errors}")
             case Command():
                 stages.append(f"{_reading(render_command(stage))} {errors}")
             case Drain(command=command):
                 stages.append(f"{{ widen_pipe; {render_command(command)} && cat >/dev/null; }} {errors}")
             case Tee(branch=branch, output=output):
-                fifo = f'"$run_directory"/{name}.{number}.fifo'
-                before.append(f"rm -f -- {fifo} && mkfifo -- {fifo} || return")
-                before.append(f"{_reading(render_command(branch))} <{fifo} >{render_argument(output)} {errors} &")
-                before.append(f"local branch_{number}=$!")
-                # Not -p: it would go on, to the end of the data, when the other stages or the branch are gone.
-                stages.append(f"{_reading(f'tee -- {fifo}')} {errors.replace('2>', '2>>')}")
-                # The branch reads the fifo until tee closes it; without this join its output could be half written.
-                after.append(f'wait "$branch_{number}" || statuses[{number}]=$?')
+                # A pipe without a name: nobody waits for another one to open it, whoever of them is killed before that.
+                reading = f">({_reading(render_command(branch))} >{render_argument(output)} {errors})"
+                before.append(f"exec {{branch_{number}}}> {reading}")
+                before.append(f"local process_{number}=$!")
+                tee = render_command(Command(("perl", "-e", _TEE, Variable(f"branch_{number}"))))
+                stages.append(f"{_reading(tee)} {errors.replace('2>', '2>>')}")
+                # The branch reads until nobody has its pipe; without this join its output could be half written.
+                after.append(f"exec {{branch_{number}}}>&-")
+                after.append(f'wait "$process_{number}" || statuses[{number}]=$?')
     body = [*before, " |\n    ".join(stages), 'statuses=("${PIPESTATUS[@]}")', *after]
     return f"{name}() {{\n" + "".join(f"  {line}\n" for line in body) + "}"
 

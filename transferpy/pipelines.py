@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 
 from transferpy.commands import Argument, Command, Drain, Pipeline, Stage, Tee, Variable, join
+from transferpy.compression import Codec
 
 PORT = Variable("port")
 PEER_ADDRESS = Variable("peer_address")
@@ -23,18 +24,12 @@ _ARCHIVE = (
     *("--sparse", "--acls", "--xattrs", "--xattrs-include=*", "--numeric-owner", "--sort=name"),
     "--no-unquote",  # or a backslash in the name of the source would be taken for an escape sequence
 )
+_INDEX: tuple[Argument, ...] = ("-vv", join("--index-file=", RUN_DIRECTORY, "/members"))
+"""Twice as talkative: with the kind and the size of each member."""
 _EXTRACT = (
     *("--preserve-permissions", "--same-owner", "--numeric-owner"),
     *("--acls", "--xattrs", "--xattrs-include=*", "--delay-directory-restore"),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Codec:
-    """A compressor: its program on each side, and the package that has it."""
-
-    compress: Command
-    decompress: Command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,16 +38,6 @@ class Transport:
 
     listen: Command
     connect: Command
-
-
-def gzip_codec(source_tools: frozenset[str], target_tools: frozenset[str], cores: int) -> Codec:
-    """Return the codec for gzip streams: pigz where a host has it, else gzip, which every host has."""
-    return Codec(
-        compress=Command(
-            ("pigz", "--stdout", "--processes", str(cores)) if "pigz" in source_tools else ("gzip", "--stdout")
-        ),
-        decompress=Command(("pigz" if "pigz" in target_tools else "gzip", "--decompress", "--stdout")),
-    )
 
 
 # By flavour: to listen, to connect and end at the end of input, and whether it speaks IPv6. The option -w of openbsd's
@@ -145,14 +130,21 @@ def decompressors(first: bytes, tar_mark: bytes) -> tuple[str, ...] | None:
     return () if tar_mark == _TAR_MARK else None
 
 
-def archive(name: str) -> Command:
-    """Return the command that writes ``name``, in the working directory, as an archive."""
-    return Command(("tar", "--create", *_ARCHIVE, "-b", _TAR_BLOCKS, "--file=-", "--", f"./{name}"))
+def archive(name: str, *, indexed: bool = False) -> Command:
+    """Return the command that writes ``name``, in the working directory, as an archive.
+
+    Args:
+        name: of a file or directory.
+        indexed: whether the session's digester is to hear of each file.
+    """
+    index = _INDEX if indexed else ()
+    return Command(("tar", "--create", *_ARCHIVE, *index, "-b", _TAR_BLOCKS, "--file=-", "--", f"./{name}"))
 
 
-def extract() -> Drain:
-    """Return the stage that unpacks such an archive into the working directory."""
-    return Drain(Command(("tar", "--extract", *_EXTRACT, "--keep-old-files", "-b", _TAR_BLOCKS, "--file=-")))
+def extract(*, indexed: bool = False) -> Drain:
+    """Return the stage that unpacks such an archive into the working directory; ``indexed`` as for :func:`archive`."""
+    index = _INDEX if indexed else ()
+    return Drain(Command(("tar", "--extract", *_EXTRACT, *index, "--keep-old-files", "-b", _TAR_BLOCKS, "--file=-")))
 
 
 def extract_tarball() -> Drain:
@@ -176,7 +168,53 @@ def decompress(program: str) -> Command:
     return Command((program, "--decompress", "--stdout"))
 
 
-def sender(first: Command, codec: Codec | None, transport: Transport, digest: Command | None) -> Pipeline:
+# Passes on what it reads, and not more of it in a second than so many bytes; in a tenth of one it may catch up.
+_LIMITER = r"""
+use strict; use warnings; use POSIX ();
+my $rate = shift; my $tick = POSIX::sysconf(POSIX::_SC_CLK_TCK());
+my $size = int($rate / 20) || 1; $size = 65536 if $size > 65536;
+my ($began, $passed) = ((POSIX::times())[0], 0);
+my ($count, $buffer);
+while ($count = sysread STDIN, $buffer, $size) {
+    for (my $done = 0; $done < $count;) { $done += syswrite(STDOUT, $buffer, $count - $done, $done) // exit 1 }
+    $passed += $count;
+    my $early = $passed / $rate - ((POSIX::times())[0] - $began) / $tick;
+    if ($early > 0) { select undef, undef, undef, $early }
+    elsif ($early < -0.1) { ($began, $passed) = ((POSIX::times())[0], 0) }
+}
+exit(defined $count ? 0 : 1);
+"""
+
+# Counts what comes in a fifth of a second, and then what comes no longer.
+_COUNTER = r"""
+use strict; use warnings; use POSIX ();
+my $tick = POSIX::sysconf(POSIX::_SC_CLK_TCK());
+my ($began, $bytes, $now, $buffer) = (0, 0, 0, "");
+while (my $count = sysread STDIN, $buffer, 1 << 20) {
+    $now = (POSIX::times())[0];
+    $began ||= $now; $bytes += $count;
+    last if $now - $began >= $tick / 5;
+}
+open my $result, ">", shift or exit 1;
+printf $result "bytes=%d microseconds=%d\n", $bytes, ($now - $began) * 1e6 / $tick;
+close $result or exit 1;
+"""
+_PROBE_BYTES = str(1 << 30)
+
+
+def probe_sender(transport: Transport) -> Pipeline:
+    """Return what sends zeros until nobody takes them any more, to see how many of them pass."""
+    return Pipeline((Command(("head", "-c", _PROBE_BYTES, "/dev/zero")), transport.connect))
+
+
+def probe_receiver(transport: Transport) -> Pipeline:
+    """Return what receives them, and leaves their number and how long that took in the run directory."""
+    return Pipeline((transport.listen, Command(("perl", "-e", _COUNTER, join(RUN_DIRECTORY, "/link")))))
+
+
+def sender(
+    first: Command, codec: Codec | None, transport: Transport, digest: Command | None, bytes_per_second: int = 0
+) -> Pipeline:
     """Return what runs on the source.
 
     Args:
@@ -184,10 +222,12 @@ def sender(first: Command, codec: Codec | None, transport: Transport, digest: Co
         codec: the compressor, or None for none.
         transport: what carries the stream.
         digest: the command that digests the stream while it flows, or None.
+        bytes_per_second: what may leave the host, or 0 for no limit.
     """
     compress = (codec.compress,) if codec else ()
     tee = (Tee(digest, STREAM_DIGEST),) if digest else ()
-    return Pipeline((first, *compress, *tee, transport.connect))
+    limiter = (Command(("perl", "-e", _LIMITER, str(bytes_per_second))),) if bytes_per_second else ()
+    return Pipeline((first, *compress, *tee, *limiter, transport.connect))
 
 
 def receiver(last: tuple[Stage, ...], codec: Codec | None, transport: Transport, digest: Command | None) -> Pipeline:

@@ -3,34 +3,49 @@
 A pure function. It collects every problem that it finds and refuses with all of them at once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from transferpy import MariaDB
-from transferpy.checksum import STREAM_DIGEST, STREAM_SIZE
+from transferpy.checksum import ALGORITHMS, STREAM_SIZE, available_algorithm
 from transferpy.commands import Command, Pipeline, Stage
+from transferpy.compression import NOTHING, Codec, codecs
 from transferpy.Exceptions import PreflightError
 from transferpy.Firewall import Door, doors
-from transferpy.options import Location, TransferOptions, TransferRequest, TransferType
+from transferpy.options import (
+    ChecksumAlgorithm,
+    Compressor,
+    Location,
+    Priority,
+    TransferOptions,
+    TransferRequest,
+    TransferType,
+)
 from transferpy.pipelines import (
-    Codec,
     Transport,
     archive,
     decompress,
     decompressors,
     extract,
     extract_tarball,
-    gzip_codec,
     netcat,
     plain,
+    probe_receiver,
+    probe_sender,
     read,
     receiver,
     sender,
     tls,
 )
-from transferpy.preflight import NETCATS, HostFacts, Questions, Route, RouteFacts, SourceFacts
+from transferpy.preflight import NETCATS, PACKAGES, HostFacts, Questions, Route, RouteFacts, SourceFacts
 from transferpy.problems import Problems, Situation, best_netcat, first_there, has_socat, is_ipv6
 from transferpy.session import SourceSession, TargetSession
+
+_CHOICE_BYTES = 1 << 20
+"""Below it, whatever compresses takes longer to start than the data to send."""
+_PROBE_BYTES = 64 << 20
+"""Below it, a look at the link costs more than the best choice can spare."""
+_MEMBER_BYTES = 1536  # what tar adds to each file, half of it for the fractions of seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +58,8 @@ class TargetPlan:
         final: where the copy will stand.
         address: what the source connects to, as the stream's program wants it.
         session: what its session is told.
-        sender_names: the stages on the source, for messages.
+        codecs: what may compress the stream; none, or one, where there is nothing to choose.
+        sender_names: by codec, the stages on the source, for messages.
     """
 
     location: Location
@@ -51,7 +67,19 @@ class TargetPlan:
     final: Location
     address: str
     session: TargetSession
-    sender_names: tuple[str, ...]
+    codecs: tuple[Codec, ...]
+    sender_names: Mapping[str, tuple[str, ...]]
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the run finds out what compresses the stream best."""
+        return NOTHING in self.sender_names and bool(self.codecs)
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """What the stream may be compressed with, in words; that it is not may be one of them."""
+        nothing = (NOTHING,) if NOTHING in self.sender_names else ()
+        return (*(codec.words for codec in self.codecs), *nothing)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +92,9 @@ class TransferPlan:
         source_session: what the session on the source is told.
         facts: what stands at the source path.
         targets: in the order of the request.
+        cores: processors of the source.
         stream: in words, for the log: how the data travels.
+        algorithm: what the content of the data is compared by; empty if it is not compared.
         notes: what the user should know before it starts.
     """
 
@@ -73,14 +103,10 @@ class TransferPlan:
     source_session: SourceSession
     facts: SourceFacts
     targets: tuple[TargetPlan, ...]
+    cores: int
     stream: str
+    algorithm: str
     notes: tuple[str, ...]
-
-    @property
-    def codec(self) -> str:
-        """What compresses the stream, in a word; empty if nothing does."""
-        word = self.stream.partition(", ")[0]
-        return "" if word == "not compressed" else word
 
     @property
     def cipher(self) -> str:
@@ -154,17 +180,22 @@ class _Planner(Situation):
             source_session=self._source_session(),
             facts=self.source,
             targets=tuple(self._target(index, location) for index, location in enumerate(self.request.targets)),
+            cores=self.source_host.cores,
             stream=self._stream(),
+            algorithm=self._algorithm if self._digests else "",
             notes=tuple(self._notes()),
         )
 
     def _stream(self) -> str:
-        words = ["gzip" if self._compresses else "not compressed"]
-        words.append("TLS 1.3" if self.options.encrypt else "not encrypted")
+        words = ["TLS 1.3" if self.options.encrypt else "not encrypted"]
+        if not self._compresses:
+            words.insert(0, "not compressed")
         if self.options.parallel_checksum:
-            words.append("checksum of the stream")
+            words.append(f"{self._algorithm} of the stream")
         elif self.options.transfer_type is TransferType.FILE:
-            words.append("checksum of every file" if self.options.checksum else "no checksum of files")
+            words.append(f"{self._algorithm} of every file" if self.options.checksum else "no checksum of files")
+        if self.options.bwlimit:
+            words.append(f"at most {self.options.bwlimit:,} bytes per second")
         return ", ".join(words)
 
     def _notes(self) -> list[str]:
@@ -182,9 +213,25 @@ class _Planner(Situation):
                 for name in target.leftovers
             ]
         if self._compresses:
-            slow = [facts.host for facts in self.facts.values() if "pigz" not in facts.tools]
-            notes += [f"{host} has no pigz (Debian package pigz); gzip stands in, on one core" for host in slow]
+            notes += dict.fromkeys(self._compressor_notes())
+        wanted = self.options.checksum_algorithm
+        if self._digests and wanted not in {"auto", self._algorithm}:
+            tool = ALGORITHMS[wanted].name
+            lacking = ", ".join(facts.host for facts in self.facts.values() if tool not in facts.tools)
+            notes.append(f"no {tool} (Debian package {PACKAGES[tool]}) on {lacking}: {self._algorithm} stands in")
         return notes
+
+    def _compressor_notes(self) -> Iterator[str]:
+        wanted = self.options.compressor
+        tool = Compressor.ZSTD if wanted is Compressor.AUTO else wanted
+        for index in range(len(self.request.targets)):
+            if not any(codec.compressor is Compressor.PIGZ for codec in self._codecs(index)):
+                continue
+            for facts in (self.source_host, self._target_host(index)):
+                if tool not in facts.tools and tool is not Compressor.PIGZ:
+                    yield f"{facts.host} has no {tool} (Debian package {tool}); pigz stands in"
+                if "pigz" not in facts.tools:
+                    yield f"{facts.host} has no pigz (Debian package pigz); gzip stands in, on one core"
 
     def _source_session(self) -> SourceSession:
         return SourceSession(
@@ -193,8 +240,16 @@ class _Planner(Situation):
             own_name=self._name("source"),
             cores=self.source_host.cores,
             encrypt=self.options.encrypt,
-            checksum=self.options.checksum,
-            senders={str(index): self._sender(index) for index in range(len(self.request.targets))},
+            digest=ALGORITHMS[self._algorithm] if self.options.checksum else None,
+            senders={str(index): self._senders(index) for index in range(len(self.request.targets))},
+            probes={
+                str(index): probe_sender(self._transport(self.source_host, "target", self.route(index)))
+                for index in range(len(self.request.targets))
+                if self._probes(index)
+            },
+            trials=self._trials(),
+            sample_directory=self.source.directory if self.options.transfer_type is TransferType.XTRABACKUP else "",
+            low_priority=self.options.priority is Priority.LOW,
             transfer_type=self.options.transfer_type,
             client=self._client(),
             stop_slave=self.options.stop_slave,
@@ -209,6 +264,7 @@ class _Planner(Situation):
     def _target(self, index: int, location: Location) -> TargetPlan:
         host = self.facts[location.host]
         route = self.route(index)
+        transport = self._transport(host, "source", route)
         session = TargetSession(
             directory=location.path,
             staging_name=f".transferpy-{self.run_id}-{index}",
@@ -217,15 +273,15 @@ class _Planner(Situation):
             own_name=self._name("target"),
             cores=host.cores,
             encrypt=self.options.encrypt,
-            checksum=self.options.checksum,
+            digest=ALGORITHMS[self._algorithm] if self.options.checksum else None,
             port=self.options.port,
             doors=self._doors(host, route),
-            receiver=receiver(
-                self._unpack(host),
-                self._codec(host),
-                self._transport(host, "source", route),
-                self._digest,
-            ),
+            receivers={
+                label: receiver(self._unpack(host), codec, transport, self._digest)
+                for label, codec in self._by_label(index).items()
+            },
+            probe=probe_receiver(transport) if self._probes(index) else None,
+            low_priority=self.options.priority is Priority.LOW,
             transfer_type=self.options.transfer_type,
             prepare=self._prepare(host),
             owner=self.options.owner,
@@ -237,19 +293,55 @@ class _Planner(Situation):
             final=self.final(location),
             address=f"[{route.address}]" if is_ipv6(route.address) and has_socat(self.source_host) else route.address,
             session=session,
-            sender_names=self._sender(index).names,
+            codecs=self._codecs(index),
+            sender_names={label: sender.names for label, sender in self._senders(index).items()},
         )
 
-    def _sender(self, index: int) -> Pipeline:
-        target = self.facts[self.request.targets[index].host]
+    def _senders(self, index: int) -> dict[str, Pipeline]:
+        """Return the pipelines of the source to a target, by codec."""
         transport = self._transport(self.source_host, "target", self.route(index))
-        return sender(self._pack(), self._codec(target), transport, self._digest)
+        return {
+            label: sender(self._pack(), codec, transport, self._digest, self.options.bwlimit)
+            for label, codec in self._by_label(index).items()
+        }
+
+    def _trials(self) -> dict[str, Command]:
+        """Return by codec what to try on a sample of the data, where there is a choice."""
+        if self.options.compressor is not Compressor.AUTO:
+            return {}
+        found = (codec for index in range(len(self.request.targets)) for codec in self._codecs(index))
+        return {codec.label: codec.trial for codec in found}
+
+    def _target_host(self, index: int) -> HostFacts:
+        return self.facts[self.request.targets[index].host]
+
+    def _codecs(self, index: int) -> tuple[Codec, ...]:
+        """Return what may compress the stream to a target."""
+        is_small = self.options.compressor is Compressor.AUTO and self._amount < _CHOICE_BYTES
+        if not self._compresses or is_small:
+            return ()
+        return codecs(self.options, self.source_host.tools, self._target_host(index).tools, self.source_host.cores)
+
+    def _by_label(self, index: int) -> dict[str, Codec | None]:
+        """Return the codecs of a stream by label, and nothing among them where that may be chosen."""
+        found: dict[str, Codec | None] = {codec.label: codec for codec in self._codecs(index)}
+        return found if found and self.options.compressor is not Compressor.AUTO else {NOTHING: None, **found}
+
+    def _probes(self, index: int) -> bool:
+        """Whether the run looks how much the link carries: there is a choice, and enough to send for it to matter."""
+        is_choice = self.options.compressor is Compressor.AUTO and bool(self._codecs(index))
+        return is_choice and self._amount >= _PROBE_BYTES and not self.options.bwlimit
+
+    @property
+    def _amount(self) -> int:
+        """Roughly the bytes of the stream."""
+        return self.source.bytes + self.source.inodes * _MEMBER_BYTES
 
     def _pack(self) -> Command:
         """The stage that reads the source."""
         match self.options.transfer_type:
             case TransferType.FILE:
-                return archive(self.source.name)
+                return archive(self.source.name, indexed=self.options.checksum)
             case TransferType.DECOMPRESS:
                 return read(self.source.name)
             case TransferType.XTRABACKUP:
@@ -262,7 +354,7 @@ class _Planner(Situation):
         """The stages that unpack the stream on a target."""
         match self.options.transfer_type:
             case TransferType.FILE:
-                return (extract(),)
+                return (extract(indexed=self.options.checksum),)
             case TransferType.DECOMPRESS:
                 program = first_there(decompressors(*self.source_host.magic) or (), host)
                 return (decompress(program), extract_tarball()) if program else (extract_tarball(),)
@@ -281,15 +373,23 @@ class _Planner(Situation):
         return self.options.compress and self.options.transfer_type is not TransferType.DECOMPRESS
 
     @property
+    def _digests(self) -> bool:
+        """Whether the content of the data is compared."""
+        return self.options.checksum or self.options.parallel_checksum
+
+    @property
     def _digest(self) -> Command | None:
         """What both ends of the stream are compared by while it flows."""
         if self.options.parallel_checksum:
-            return STREAM_DIGEST
+            return ALGORITHMS[self._algorithm]
         # A manifest shows what is missing of a tree; of the others nothing would.
         return None if self.options.transfer_type is TransferType.FILE else STREAM_SIZE
 
-    def _codec(self, target: HostFacts) -> Codec | None:
-        return gzip_codec(self.source_host.tools, target.tools, self.source_host.cores) if self._compresses else None
+    @property
+    def _algorithm(self) -> ChecksumAlgorithm:
+        """What the data is compared by."""
+        tools = frozenset.intersection(*(facts.tools for facts in self.facts.values()))
+        return available_algorithm(self.options.checksum_algorithm, tools)
 
     def _transport(self, host: HostFacts, peer: str, route: RouteFacts) -> Transport:
         if self.options.encrypt:

@@ -16,10 +16,12 @@ TOOLS = (
     *BACKUP_TOOLS,
     *UNPACK_TOOLS,
     *CLIENTS,
-    *("gzip", "zstd", "lz4", "xz"),
-    *("tar", "pigz", "socat", "openssl", "ss", "netstat", "ip", "flock", "awk", "xargs", "cmp", "md5sum", "getent"),
+    *("gzip", "pigz", "zstd", "lz4", "xz"),
+    *("md5sum", "sha256sum", "xxh128sum", "b3sum"),
+    *("tar", "socat", "openssl", "ss", "netstat", "ip", "flock", "awk", "cmp", "getent", "perl"),
 )
 PACKAGES = {
+    "b3sum": "b3sum",
     "awk": "mawk",
     "cmp": "diffutils",
     "flock": "util-linux",
@@ -30,12 +32,14 @@ PACKAGES = {
     "md5sum": "coreutils",
     "nft": "nftables",
     "openssl": "openssl",
+    "perl": "perl-base",
+    "pigz": "pigz",
     "socat": "socat",
     "lz4": "lz4",
     "tar": "tar",
     "xz": "xz-utils",
     "zstd": "zstd",
-    "xargs": "findutils",
+    "xxh128sum": "xxhash",
 }
 NETCATS = ("nc", "nc.openbsd", "ncat", "nc.traditional", "netcat")
 

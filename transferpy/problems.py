@@ -9,7 +9,7 @@ from transferpy.options import FirewallChoice, Location, TransferOptions, Transf
 from transferpy.pipelines import decompressors, netcat_flavour, netcat_speaks_ipv6
 from transferpy.preflight import PACKAGES, DatabaseFacts, HostFacts, RouteFacts, SourceFacts, TargetFacts, TargetState
 
-_LIST_BYTES = 700  # for each entry: a path of 70 characters, in all the lists that are there at once
+_LIST_BYTES = 850  # for each entry: a path of 70 characters, in all the lists that are there at once
 _SLACK_BYTES = 1 << 20  # the target's directories and block sizes differ a little from the source's
 
 
@@ -143,7 +143,7 @@ class Problems(Situation):
             yield f"{facts.host}: {backend} is missing (Debian package {PACKAGES[backend]}), which --firewall asks for"
 
     def _needed_tools(self, facts: HostFacts) -> list[str]:
-        tools = ["tar", "flock", "awk", "xargs", "cmp", "md5sum", "getent"]
+        tools = ["tar", "flock", "awk", "cmp", "md5sum", "getent", "perl"]
         if self.options.encrypt:
             tools += ["socat", "openssl"]
         if facts.host == self.request.source.host:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from transferpy.compression import NOTHING
 from transferpy.options import Location
 
 VERSION = 1
@@ -25,6 +26,7 @@ class TargetReport:
         final: where the copy stands, or would.
         status: 0, or the exit status of its failure; None if it was not tried.
         error: why it failed, else empty.
+        codec: what the stream was compressed with, ``none`` for nothing; empty while that is not decided.
         bytes: sum of the sizes of the files that arrived; 0 while that is not known.
         files: how many regular files arrived; 0 while that is not known.
         wire_bytes: what came through the network, as it came.
@@ -39,6 +41,7 @@ class TargetReport:
     final: Location
     status: int | None = None
     error: str = ""
+    codec: str = ""
     bytes: int = 0
     files: int = 0
     wire_bytes: int = 0
@@ -62,8 +65,8 @@ class TransferReport:
         name: of the transfer in its job file, else empty.
         source: host and path as the user gave them.
         transfer_type: what was copied.
-        codec: what the stream was compressed with; empty if it was not, or nothing was planned.
-        cipher: what it was encrypted with; as codec.
+        cipher: what the streams were encrypted with; empty if they were not, or nothing was planned.
+        checksum: what the content of the data was compared by; as cipher.
         started: when, in UTC.
         seconds: wall time.
         status: what ``transfer.py`` exits with.
@@ -78,8 +81,8 @@ class TransferReport:
     name: str = ""
     source: Location | None = None
     transfer_type: str = ""
-    codec: str = ""
     cipher: str = ""
+    checksum: str = ""
     started: datetime
     seconds: float = 0.0
     status: int = 0
@@ -151,8 +154,10 @@ def _outcome(report: TransferReport, target: TargetReport) -> str:
         words.append(f"{size(target.bytes / target.stream_seconds)}/s on disk")
     if target.stream_seconds and target.wire_bytes:
         words.append(f"{size(target.wire_bytes / target.stream_seconds)}/s on the wire")
-    ratio = f" {target.ratio:.2f}:1" if report.codec and target.ratio else ""
-    words += [f"{report.codec or 'not compressed'}{ratio}", report.cipher or "not encrypted", *target.checks]
+    compressed = target.codec not in {"", NOTHING}
+    ratio = f" {target.ratio:.2f}:1" if target.ratio else ""
+    words.append(f"{target.codec}{ratio}" if compressed else "not compressed")
+    words += [report.cipher or "not encrypted", *target.checks]
     return f"ok in {duration(target.seconds)}: {', '.join(words)}"
 
 

@@ -7,7 +7,7 @@ of its text is ``host.sh`` and ``session.sh``; this module puts the variables an
 import base64
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 
 from transferpy.commands import (
@@ -16,6 +16,7 @@ from transferpy.commands import (
     render_array,
     render_assignment,
     render_function,
+    render_mapping,
     render_pipeline_function,
 )
 from transferpy.Firewall import Door
@@ -81,8 +82,12 @@ class SourceSession:
         own_name: common name of the certificate it makes.
         cores: how many processes may digest at once.
         encrypt: whether a key is made.
-        checksum: whether files are digested.
-        senders: a pipeline for each target, by the label that orders name it by.
+        digest: the command that digests files, or None where they are not digested.
+        senders: by target, as orders name it, a pipeline for each codec, by its label.
+        probes: by target, what finds out how much the link carries.
+        trials: by label of a codec, the command that compresses a sample.
+        sample_directory: holds what a sample is taken from, where that is not the source.
+        low_priority: whether the session steps back behind the host's other work.
         transfer_type: what is copied.
         client: the words of the database's client, for a backup.
         stop_slave: whether replication is stopped for a backup.
@@ -93,8 +98,12 @@ class SourceSession:
     own_name: str
     cores: int
     encrypt: bool
-    checksum: bool
-    senders: Mapping[str, Pipeline]
+    digest: Command | None
+    senders: Mapping[str, Mapping[str, Pipeline]]
+    probes: Mapping[str, Pipeline] = field(default_factory=dict)
+    trials: Mapping[str, Command] = field(default_factory=dict)
+    sample_directory: str = ""
+    low_priority: bool = False
     transfer_type: TransferType = TransferType.FILE
     client: tuple[str, ...] = ()
     stop_slave: bool = False
@@ -112,10 +121,12 @@ class TargetSession:
         own_name: common name of the certificate it makes.
         cores: how many processes may digest at once.
         encrypt: whether a key is made.
-        checksum: whether files are digested.
+        digest: the command that digests files, or None where they are not digested.
         port: the port wanted, or 0.
         doors: what to open in the firewalls.
-        receiver: the pipeline.
+        receivers: a pipeline for each codec, by its label.
+        probe: what finds out how much the link carries, or None.
+        low_priority: whether the session steps back behind the host's other work.
         transfer_type: what is copied.
         prepare: the command that makes a hot copy ready to start, or None to leave it as it is.
         owner: who owns all that arrived, or empty to keep the owners.
@@ -129,10 +140,12 @@ class TargetSession:
     own_name: str
     cores: int
     encrypt: bool
-    checksum: bool
+    digest: Command | None
     port: int
     doors: tuple[Door, ...]
-    receiver: Pipeline
+    receivers: Mapping[str, Pipeline]
+    probe: Pipeline | None = None
+    low_priority: bool = False
     transfer_type: TransferType = TransferType.FILE
     prepare: Command | None = None
     owner: str = ""
@@ -141,32 +154,45 @@ class TargetSession:
 
 def source_script(run_id: str, session: SourceSession) -> str:
     """Return the script of the session on the source."""
-    functions = [render_pipeline_function(f"send_{label}", sender) for label, sender in session.senders.items()]
+    functions = [render_array("client", session.client), render_array("tried", tuple(session.trials))]
+    for target, senders in session.senders.items():
+        job = f"send_{target}"
+        functions += [render_pipeline_function(f"{job}_{label}", sender, job) for label, sender in senders.items()]
+    functions += [render_pipeline_function(f"probe_{label}", probe, "probe") for label, probe in session.probes.items()]
+    functions += [render_function(f"try_{label}", (trial,)) for label, trial in session.trials.items()]
     variables = {
         "role": "source",
-        "watched": _watched(session),
         "source_directory": session.directory,
         "source_name": session.name,
         "stop_slave": _word(session.stop_slave),
+        "sample_directory": session.sample_directory,
         **_common(session),
     }
-    functions.insert(0, render_array("client", session.client))
-    return _script(run_id, variables, functions, "source_session")
+    if session.trials:
+        variables["sampler"] = _text("sample.pl")
+    functions.insert(0, render_mapping("watched_by", _watched(session)))
+    return _script(run_id, variables, [*_digest_tool(session), *functions], "source_session")
 
 
 def target_script(run_id: str, session: TargetSession) -> str:
     """Return the script of the session on a target."""
+    listener = next(iter(session.receivers.values())).names[0]
     functions = [
+        render_mapping("watched_by", dict.fromkeys(session.receivers, listener)),
         render_function(
             "note_doors", tuple(Command(("on_undo", "firewall", *door.closing.argv)) for door in session.doors)
         ),
         render_function("open_firewall", tuple(door.opening for door in session.doors)),
-        render_pipeline_function("receive", session.receiver),
+        *(
+            render_pipeline_function(f"receive_{label}", receiver, "receive")
+            for label, receiver in session.receivers.items()
+        ),
         render_function("prepare_copy", (session.prepare,) if session.prepare else ()),
     ]
+    if session.probe:
+        functions.append(render_pipeline_function("probe", session.probe, "probe"))
     variables = {
         "role": "target",
-        "watched": session.receiver.names[0],
         "target_directory": session.directory,
         "staging_name": session.staging_name,
         "source_name": session.source_name,
@@ -177,14 +203,14 @@ def target_script(run_id: str, session: TargetSession) -> str:
         "prepare": _word(session.prepare is not None),
         **_common(session),
     }
-    return _script(run_id, variables, functions, "target_session")
+    return _script(run_id, variables, [*_digest_tool(session), *functions], "target_session")
 
 
-def _watched(session: SourceSession) -> str:
-    """Return the stage whose reading shows how far the stream is."""
+def _watched(session: SourceSession) -> dict[str, str]:
+    """Return by codec the stage whose reading shows how far the stream is."""
     # A backup tool reads the server's log once a second for ever: what it has written is what the next stage reads.
     number = 1 if session.transfer_type is TransferType.XTRABACKUP else 0
-    return next(iter(session.senders.values())).names[number]
+    return {label: sender.names[number] for senders in session.senders.values() for label, sender in senders.items()}
 
 
 def list_script(directory: str, name: str) -> str:
@@ -198,13 +224,21 @@ def finish_dead_runs_script(run_id: str) -> str:
 
 
 def _common(session: SourceSession | TargetSession) -> dict[str, str]:
-    return {
+    variables = {
         "own_name": session.own_name,
         "cores": str(session.cores),
         "transfer_type": session.transfer_type,
         "encrypt": _word(session.encrypt),
-        "checksum": _word(session.checksum),
+        "checksum": _word(session.digest is not None),
+        "priority": "low" if session.low_priority else "normal",
     }
+    if session.digest:
+        variables["digester"] = _text("digest.pl")
+    return variables
+
+
+def _digest_tool(session: SourceSession | TargetSession) -> list[str]:
+    return [render_array("digest_tool", tuple(map(str, session.digest.argv)))] if session.digest else []
 
 
 def _word(value: bool) -> str:  # noqa: FBT001 - it is all that there is to say

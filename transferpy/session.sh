@@ -4,13 +4,15 @@
 #
 # Orders are lines on its standard input. With the end of that, or of whoever reads its events, the session ends.
 #
-# Set before this text, besides run_id: role, encrypt, checksum (yes or no), cores, watched (the stage whose reading is the
-# progress of the stream), and by role the variables and functions named at source_session and target_session.
+# Set before this text, besides run_id: role, encrypt, checksum (yes or no), cores, priority (low or normal), watched_by (the
+# stage whose reading is the progress of the stream, by codec), with checksums digester and digest_tool, and by role the
+# variables and functions named at source_session and target_session.
 
 # --- beginning and end ------------------------------------------------------------------------------------------------
 
 begin() {
   local tries=0
+  [ "$priority" = normal ] || step_back
   process_start $$ || fail host "cannot read /proc"
   run_directory=$run_root/run.$role.$run_id.$$.$REPLY
   trap finish EXIT
@@ -50,6 +52,7 @@ finish() {
   trap - EXIT
   # The orchestration host may be gone; then nobody reads the events, and the clean-up goes on all the same.
   emit() { printf '@transferpy %s %s\n' "$run_id" "$*" 1>&"$events" || return 0; }
+  [ "$priority" = normal ] || renice -n 0 -p $$ >/dev/null 2>&1 # nobody shall wait for the clean-up
   emit ending
   stop_processes "$job" || undone=no
   cd /
@@ -61,6 +64,12 @@ finish() {
   [ "$undone" = no ] || remove_run_directory "$run_directory"
   emit end status="$status" undone="$undone"
   exit "$status"
+}
+
+step_back() { # behind the host's other work; what this process starts does as it does
+  renice -n 19 -p $$ >/dev/null 2>&1
+  # The lowest of those that still get their turn: a stream that gets none while the disk is busy would look dead.
+  ! command -v ionice >/dev/null || ionice -c 2 -n 7 -p $$ 2>/dev/null
 }
 
 # --- jobs and orders --------------------------------------------------------------------------------------------------
@@ -154,6 +163,7 @@ beat() { # says how far the stream is; with nobody to hear it, the session ends 
 }
 
 write_behind() { # BYTES: what has arrived; the more of it goes to disk now, the less the end of the stream waits for
+  [ "$checksum" = no ] || return 0 # what is digested has to be on disk before that
   (($1 - on_disk >= 64 << 20)) || return 0
   # One that failed stays as it ended: the kernel tells each fault but once.
   [ -z "${job_pid[sync]-}" ] || [ "${ended[sync]-}" = 0 ] || return 0
@@ -335,36 +345,35 @@ list_tree() { # NAME MANIFEST [STAMPS]: lists what is below ./NAME, a record eac
     rm -f -- "${parts[@]:0:2}" "$2.devices"
 }
 
-digest_tree() { # NAME OUTPUT: the digest of every regular file below ./NAME, a record each, sorted
-  local batch parts
-  find "./$1" -type f -print0 | sort -z >"$2.names" || return
-  batch=$(($(count_records "$2.names") / (cores * 8) + 1))
-  # Each slot appends to a file of its own: what processes write to one pipe at once is torn apart at any byte.
-  # shellcheck disable=SC2016 # $slot, $0 and $@ are for the inner shell
-  xargs -0 -r -n "$((batch > 500 ? 500 : batch))" -P "$cores" --process-slot-var=slot \
-    sh -c 'exec md5sum -z -- "$@" >>"$0.part.$slot"' "$2" <"$2.names" || return
-  parts=("$2".part.*)
-  [ -e "${parts[0]}" ] || parts=(/dev/null)
-  sort -z -- "${parts[@]}" >"$2" && rm -f -- "$2.names" "$2".part.*
+digest_files() { # ROLE [PROCESS]: the digests of what tar reads or writes, right behind it; of whose children it is one
+  local list=$run_directory/digests
+  # shellcheck disable=SC2154 # the program, and its tool, come from the lines before
+  perl -e "$digester" -- "$run_directory/members" "$list" "$cores" "$1" "/proc/${2-self}/task/${2-self}/children" \
+    "${digest_tool[@]}" && sort -z -- "$list.raw" >"$list" && rm -f -- "$list.raw"
+}
+
+report_digests() { # once all files have been named: waits for the last of them, and tells; fails if there are none
+  await_end digest
+  if [ "${ended[digest]}" != 0 ]; then
+    report_end digest
+    return 1
+  fi
+  # What no list names, nobody compares.
+  [ "$(grep -azc '^f ' <"$run_directory/manifest")" = "$(<"$run_directory/digests.count")" ] ||
+    fail content 'not all files have been digested: tar named others than there are'
+  report_list digests "$run_directory/digests"
+}
+
+stop_job() { # NAME: ends all its processes, if it runs, and forgets it
+  [ -n "${job_pid[$1]-}" ] || return 0
+  kill -s TERM -- "-${job_pid[$1]}" 2>/dev/null
+  await_end "$1"
+  unset "job_pid[$1]" "ended[$1]"
 }
 
 count_records() { # FILE
   # Where there is none, grep says 0 and fails.
   grep -azc '' <"$1" || [ ! -s "$1" ]
-}
-
-forget_cached() { # NAME: has what is below ./NAME on disk and not in memory, so that to read it is to read the disk
-  local number
-  # Nothing in coreutils does that for many files in one process, but every Debian system has a perl that can call
-  # the kernel: posix_fadvise, by its number, with POSIX_FADV_DONTNEED.
-  case $(uname -m) in
-    x86_64) number=221 ;;
-    aarch64) number=223 ;;
-  esac
-  sync -f . || return
-  [ -z "${number-}" ] || ! command -v perl >/dev/null ||
-    find "./$1" -type f -print0 |
-    number=$number perl -0 -ne 'chomp; syscall($ENV{number} + 0, fileno $f, 0, 0, 4) if open $f, "<", $_'
 }
 
 report_list() { # EVENT FILE: the digest of a list of records, and how many there are
@@ -382,8 +391,9 @@ enter() { # DIRECTORY: makes it the working directory; PWD is then its path with
 
 source_session() {
   # Variables: source_directory, source_name, own_name; for a backup client, the words of the database's client, and
-  # stop_slave. Functions: send_LABEL, pipelines that read peer_address and port.
-  local certificate='' stream='' digest_started='' replication_seen=''
+  # stop_slave; tried, the codecs to try on a sample, and then sampler and sample_directory. Functions: pipelines that read
+  # peer_address and port, send_TARGET_CODEC and probe_TARGET; try_CODEC.
+  local certificate='' stream='' replication_seen='' watched=''
   begin
   if [ "$transfer_type" = xtrabackup ]; then
     enter "$run_directory"
@@ -393,19 +403,60 @@ source_session() {
   fi
   [ "$encrypt" = no ] || make_key "$own_name"
   emit ready certificate="$certificate"
+  [ ${#tried[@]} -eq 0 ] || report_sample
   while :; do
-    await_order send resume
+    await_order send probe resume
     case ${order[0]} in
       send) send_to "${order[@]:1}" ;;
+      probe) probe_link "${order[@]:1}" ;;
       resume) resume_replication ;;
     esac
   done
 }
 
+report_sample() { # tells how small each codec made a sample of the data, and how fast
+  local label size microseconds trials=''
+  # A manifest names all that is to be copied. That it failed, whoever waits for it says.
+  [ "$transfer_type" = xtrabackup ] || await_end manifest
+  launch sample take_sample
+  await_end sample
+  if [ "${ended[sample]}" = 0 ]; then
+    while read -r label size microseconds; do
+      trials+=${trials:+,}$label:$size:$microseconds
+    done <"$run_directory/trials"
+  fi
+  emit sample size="$(stat -c %s -- "$run_directory/sample" 2>/dev/null || echo 0)" trials="$trials"
+  rm -f -- "$run_directory/sample"
+}
+
+take_sample() { # in the job "sample": into the file "trials"
+  local list=$run_directory/manifest label size began
+  if [ -n "$sample_directory" ]; then
+    list=$run_directory/sampled
+    find "$sample_directory" -type f \( -name '*.ibd' -o -name 'ibdata*' -o -name '*.MYD' -o -name '*.MAD' \) \
+      -printf '%s %p\0' >"$list" || return
+  fi
+  perl -e "$sampler" -- "$list" >"$run_directory/sample" || return
+  for label in "${tried[@]}"; do
+    began=${EPOCHREALTIME//[!0-9]/}
+    size=$("try_$label" <"$run_directory/sample" | wc -c) || return
+    printf '%s %s %s\n' "$label" "$size" $((${EPOCHREALTIME//[!0-9]/} - began))
+  done >"$run_directory/trials"
+}
+
 # shellcheck disable=SC2034 # peer_address is read by the pipeline
-send_to() { # LABEL ADDRESS PORT [CERTIFICATE]: one stream to one target
-  local name=send_$1 peer_address=$2 port=$3
+probe_link() { # TARGET ADDRESS PORT [CERTIFICATE]: sends nothing of value, for the target to see how fast it comes
+  local peer_address=$2 port=$3
   [ "$encrypt" = no ] || accept_peer "$4"
+  launch probe "probe_$1"
+  await_end probe # never well: the target takes only so much
+  emit probed
+}
+
+# shellcheck disable=SC2034 # peer_address is read by the pipeline
+send_to() { # TARGET CODEC ADDRESS PORT [CERTIFICATE]: one stream to one target
+  local name=send_$1 codec=$2 peer_address=$3 port=$4
+  [ "$encrypt" = no ] || accept_peer "$5"
   if [ "$transfer_type" = xtrabackup ]; then
     [ "$stop_slave" = no ] || [ -n "$replication_seen" ] || stop_replication "${client[@]}"
     replication_seen=yes
@@ -417,15 +468,16 @@ send_to() { # LABEL ADDRESS PORT [CERTIFICATE]: one stream to one target
       return
     fi
   fi
+  # They are needed once, but of a stream that went through: those of another one end where it ended.
+  [ "${ended[digest]-}" = 0 ] || stop_job digest
+  rm -f -- "$run_directory/members" "$run_directory/members.end"
   emit sending
-  launch "$name" "$name"
-  stream=$name
-  if [ "$checksum" = yes ] && [ -z "$digest_started" ]; then
-    digest_started=yes
-    launch digest digest_tree "$source_name" "$run_directory/digests"
-  fi
+  launch "$name" "${name}_$codec"
+  stream=$name watched=${watched_by[$codec]}
+  [ "$checksum" = no ] || [ -n "${ended[digest]-}" ] || launch digest digest_files source "${job_pid[$name]}"
   await_end "$name"
   stream=''
+  : >"$run_directory/members.end"
   [ ! -e "$run_directory/stream.digest" ] || report_stream_digest "$name"
   report_end "$name" && "source_checks_$transfer_type" "$name" && emit checked
 }
@@ -449,18 +501,12 @@ source_stood_still() { # NAME: whether what was sent is what was there before
 source_checks_file() { # NAME
   source_stood_still "$1" || return
   report_list manifest "$run_directory/manifest"
-  [ "$checksum" = yes ] || return 0
-  await_digest "$1" || return
-  if [ "${ended[digest]}" != 0 ]; then
-    report_end digest
-    return 1
-  fi
-  report_list digests "$run_directory/digests"
+  [ "$checksum" = no ] || { await_digest "$1" && report_digests; }
 }
 
 await_digest() { # NAME: waits for the end of that job, as long as the source stands still
-  # What reads a file for which somebody has put a named pipe, or to which he adds without end, never comes to its end. To
-  # look takes long where there are many files, so each time twice as much has passed.
+  # What reads a file to which somebody adds without end never comes to its end. To look takes long where there are many
+  # files, so each time twice as much has passed.
   local began=$EPOCHSECONDS patience=60
   while [ -z "${ended[digest]-}" ]; do
     watch 1
@@ -493,8 +539,9 @@ check_backup_log() { # FILE
 target_session() {
   # Variables: target_directory, staging_name, source_name, final_name, own_name, wanted_port, owner; prepare and
   # create_target (yes or no).
-  # Functions: note_doors, which has each door that open_firewall opens closed again; receive, a pipeline that reads port; prepare_copy.
-  local certificate='' stream='' target made_target='' totals=''
+  # Functions: note_doors, which has each door that open_firewall opens closed again; receive_CODEC and probe, pipelines
+  # that read port; prepare_copy.
+  local certificate='' stream='' target made_target='' totals='' watched=''
   begin
   [ "$create_target" = no ] || make_target "$target_directory"
   enter "$target_directory"
@@ -516,7 +563,12 @@ target_session() {
     await_order peer
     accept_peer "${order[1]}"
   fi
-  receive_stream
+  await_order probe receive
+  if [ "${order[0]}" = probe ]; then
+    measure_link
+    await_order receive
+  fi
+  receive_stream "${order[1]}"
   "target_checks_$transfer_type"
   if [ "$transfer_type" != file ]; then
     run_job totals count_content || exit 1
@@ -564,9 +616,17 @@ make_staging() { # and enters it: the directory that was made, whatever has its 
     mkdir -m 700 content && cd content || return
 }
 
-receive_stream() {
-  launch receive receive
-  stream=receive
+measure_link() { # tells how much comes in how long, of a stream without value
+  launch probe probe
+  ! await_listening probe || emit listening port="$port"
+  await_end probe # never well: the counter does not read on
+  emit link "$(cat -- "$run_directory/link" 2>/dev/null)"
+}
+
+receive_stream() { # CODEC
+  launch receive "receive_$1"
+  stream=receive watched=${watched_by[$1]}
+  [ "$checksum" = no ] || launch digest digest_files target
   if await_listening receive; then
     beat # what its first stage has read by now are its own files
     connected=no
@@ -574,6 +634,7 @@ receive_stream() {
   fi
   await_end receive
   stream=''
+  : >"$run_directory/members.end"
   [ ! -s "$run_directory/receive.read" ] || emit progress bytes="$(<"$run_directory/receive.read")"
   # The hole is closed as soon as nothing needs it: checking may take hours. A signal ends "wait", but not what it waits for.
   undo "$run_directory" firewall &
@@ -605,10 +666,7 @@ target_is_empty() {
 target_checks_file() {
   run_job manifest list_tree "$source_name" "$run_directory/manifest" "$run_directory/stamps" || exit 1
   report_list manifest "$run_directory/manifest"
-  [ "$checksum" = yes ] || return 0
-  run_job sync forget_cached "$source_name" || exit 1
-  run_job digest digest_tree "$source_name" "$run_directory/digests" || exit 1
-  report_list digests "$run_directory/digests"
+  [ "$checksum" = no ] || report_digests || exit 1
 }
 
 target_checks_xtrabackup() { # that the copy is one, and where in the binary logs it stands

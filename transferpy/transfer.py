@@ -28,8 +28,11 @@ from transferpy.metrics import of_report
 from transferpy.options import (
     OPTION_NAMES,
     XTRABACKUP_OPTIONS,
+    ChecksumAlgorithm,
+    Compressor,
     FirewallChoice,
     OptionValue,
+    Priority,
     TransferOptions,
     TransferType,
     known_options,
@@ -88,6 +91,8 @@ _DEFAULTS_FILE_HELP = (
     "xtrabackup only: file on the source host with what its tools log in with; without it, they do so as root by the"
     " socket"
 )
+_ALGORITHM_HELP = "what data is compared by; auto takes the fastest that the hosts have"
+_BWLIMIT_HELP = "bytes that may leave the source in a second, with K, M or G; 0 for no limit"
 _OWNER_HELP = "who is to own all that arrives, as the target knows him; without it, the owners stay as they are"
 
 _SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
@@ -238,9 +243,13 @@ def argument_parser() -> argparse.ArgumentParser:
     copy = parser.add_argument_group("how to copy")
     _add_option(copy, "transfer_type", _TYPE_HELP, choices=list(TransferType))
     _add_option(copy, "compress", "compress the stream")
+    _add_option(copy, "compressor", "what compresses; auto takes what is fastest", choices=list(Compressor))
+    _add_option(copy, "compress_level", "of the compressor; 0 is its fastest sensible one", metavar="N")
+    _add_option(copy, "compress_threads", "for the compressor; 0 takes all processors", metavar="N")
     _add_option(copy, "encrypt", "encrypt the stream")
     _add_option(copy, "checksum", "compare every file with its source: finds faults of network and disks")
     _add_option(copy, "parallel_checksum", _PARALLEL_CHECKSUM_HELP)
+    _add_option(copy, "checksum_algorithm", _ALGORITHM_HELP, choices=list(ChecksumAlgorithm))
     _add_option(copy, "stop_slave", "xtrabackup only: stop replication around the backup")
     _add_option(copy, "prepare", "xtrabackup only: make the copy ready to start on each target")
     _add_option(copy, "defaults_file", _DEFAULTS_FILE_HELP, metavar="FILE")
@@ -250,9 +259,11 @@ def argument_parser() -> argparse.ArgumentParser:
     network = parser.add_argument_group("ports, firewall and limits")
     _add_option(network, "port", "port on the target; 0 finds a free one in 4400-4499", metavar="N")
     _add_option(network, "firewall", "firewall of the target that the stream passes", choices=list(FirewallChoice))
+    _add_option(network, "bwlimit", _BWLIMIT_HELP, metavar="RATE")
     _add_option(network, "connect_timeout", "how long source and target may take to meet", metavar="SECONDS")
     _add_option(network, "idle_timeout", "how long the stream may stand still", metavar="SECONDS")
     general = parser.add_argument_group("general")
+    _add_option(general, "priority", "low steps back behind the other work of the hosts", choices=list(Priority))
     _add_option(general, "verbose", "log every remote command and its output too")
     _add_option(general, "quiet", "show errors only, and no progress")
     _add_option(general, "report", "write what became of the run as JSON; - is standard output", metavar="FILE")

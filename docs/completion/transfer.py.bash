@@ -39,12 +39,15 @@ _transfer_py() {
   COMPREPLY=()
   case $previous in
     --type) mapfile -t COMPREPLY < <(compgen -W 'file xtrabackup decompress' -- "$current") ;;
+    --compressor) mapfile -t COMPREPLY < <(compgen -W 'auto zstd pigz lz4' -- "$current") ;;
+    --checksum-algorithm) mapfile -t COMPREPLY < <(compgen -W 'auto md5 sha256 xxh128 b3' -- "$current") ;;
+    --priority) mapfile -t COMPREPLY < <(compgen -W 'normal low' -- "$current") ;;
     --firewall) mapfile -t COMPREPLY < <(compgen -W 'auto iptables nftables none' -- "$current") ;;
     --config | --job | --report | --metrics | --log-file)
       compopt -o filenames 2>/dev/null
       mapfile -t COMPREPLY < <(compgen -f -- "$current")
       ;;
-    --defaults-file | --port | --connect-timeout | --idle-timeout) ;;
+    --defaults-file | --port | --connect-timeout | --idle-timeout | --compress-level | --compress-threads | --bwlimit) ;;
     --owner) mapfile -t COMPREPLY < <(compgen -u -- "$current") ;;
     :) ;; # a path on another host
     *)
@@ -61,11 +64,11 @@ _transfer_py() {
 }
 
 _transfer_py_options='
---job --type --compress --no-compress --encrypt --no-encrypt --checksum --no-checksum --parallel-checksum
---no-parallel-checksum --stop-slave --no-stop-slave --prepare --no-prepare --defaults-file --owner
---create-target --no-create-target --dry-run --no-dry-run --port --firewall --connect-timeout --idle-timeout
---verbose --no-verbose --quiet --no-quiet --report --metrics --log-file --syslog --no-syslog --config
---version -h --help
+--job --type --compress --no-compress --compressor --compress-level --compress-threads --encrypt --no-encrypt
+--checksum --no-checksum --parallel-checksum --no-parallel-checksum --checksum-algorithm --stop-slave
+--no-stop-slave --prepare --no-prepare --defaults-file --owner --create-target --no-create-target --dry-run
+--no-dry-run --port --firewall --bwlimit --connect-timeout --idle-timeout --priority --verbose --no-verbose
+--quiet --no-quiet --report --metrics --log-file --syslog --no-syslog --config --version -h --help
 '
 
 complete -F _transfer_py transfer.py

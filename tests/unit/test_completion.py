@@ -82,7 +82,7 @@ def home(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("--che",), ["--checksum"]),
+        (("--checksum",), ["--checksum", "--checksum-algorithm"]),
         (("--no-c",), ["--no-compress", "--no-checksum", "--no-create-target"]),
         (("--type", "x"), ["xtrabackup"]),
         (("--type", "=", "d"), ["decompress"]),

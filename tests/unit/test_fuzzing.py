@@ -158,10 +158,10 @@ class TestRenderer:
                     own_name="target.x",
                     cores=1,
                     encrypt=True,
-                    checksum=True,
+                    digest=None,
                     port=0,
                     doors=(),
-                    receiver=Pipeline((Command(("cat",)),)),
+                    receivers={"none": Pipeline((Command(("cat",)),))},
                     owner=owner,
                 )
                 assignments = target_script(RUN, session).partition("# shellcheck shell=bash")[0]

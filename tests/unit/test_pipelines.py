@@ -8,7 +8,7 @@ import pytest
 from bash import HOSTILE_NAMES, PIPES_AS_THEY_ARE, output_of
 from fleet import NC_OPENBSD, NC_TRADITIONAL, NCAT
 
-from transferpy.checksum import STREAM_DIGEST
+from transferpy.checksum import ALGORITHMS
 from transferpy.commands import (
     Command,
     Pipeline,
@@ -19,12 +19,12 @@ from transferpy.commands import (
     render_command,
     render_pipeline_function,
 )
+from transferpy.compression import Codec, codecs
+from transferpy.options import ChecksumAlgorithm, Compressor, TransferOptions
 from transferpy.pipelines import (
-    Codec,
     Transport,
     archive,
     extract,
-    gzip_codec,
     netcat,
     netcat_flavour,
     netcat_speaks_ipv6,
@@ -84,28 +84,39 @@ def listing(top: Path) -> bytes:
     return b"\n".join(sorted(found.split(b"\0"))) + digests
 
 
-@pytest.mark.parametrize("digest", [STREAM_DIGEST, None], ids=["digest", "no-digest"])
+def a_codec(compressor: str, source_tools: tuple[str, ...], target_tools: tuple[str, ...]) -> Codec:
+    options = TransferOptions(compressor=Compressor(compressor))
+    (codec,) = codecs(options, frozenset(source_tools), frozenset(target_tools), 2)
+    return codec
+
+
+@pytest.mark.parametrize("digest", [*ALGORITHMS, None])
 @pytest.mark.parametrize(
-    ("source_tools", "target_tools"),
-    [(None, None), ((), ()), (("pigz",), ()), ((), ("pigz",)), (("pigz",), ("pigz",))],
-    ids=["none", "gzip-gzip", "pigz-gzip", "gzip-pigz", "pigz-pigz"],
+    "codec",
+    [
+        None,
+        a_codec("pigz", (), ()),
+        a_codec("pigz", ("pigz",), ()),
+        a_codec("pigz", (), ("pigz",)),
+        a_codec("pigz", ("pigz",), ("pigz",)),
+        a_codec("zstd", ("zstd",), ("zstd",)),
+        a_codec("lz4", ("lz4",), ("lz4",)),
+        a_codec("zstd", ("zstd", "pigz"), ("pigz",)),
+    ],
+    ids=["none", "gzip-gzip", "pigz-gzip", "gzip-pigz", "pigz-pigz", "zstd", "lz4", "zstd-pigz"],
 )
-def test_a_tree_arrives_as_it_was(
-    tmp_path: Path, source_tools: tuple[str, ...] | None, target_tools: tuple[str, ...], digest: Command | None
-) -> None:
+def test_a_tree_arrives_as_it_was(tmp_path: Path, codec: Codec | None, digest: ChecksumAlgorithm | None) -> None:
     name = HOSTILE_NAMES[0] + "\n'$(x)"
     directories = [tmp_path / part for part in ("source", "target", "run")]
     for directory in directories:
         directory.mkdir()
     source, target, run_directory = directories
     make_tree(source / name)
-    codec = None
-    if source_tools is not None:
-        codec = gzip_codec(frozenset(source_tools), frozenset(target_tools), 2)
-    sending = sender(archive(name), codec=codec, transport=FILE, digest=digest)
+    command = ALGORITHMS[digest] if digest else None
+    sending = sender(archive(name), codec=codec, transport=FILE, digest=command)
     assert set(run(sending, run_directory, source)) == {0}
     digests = [(run_directory / "stream.digest").read_text() for _ in range(1) if digest]
-    receiving = receiver((extract(),), codec=codec, transport=FILE, digest=digest)
+    receiving = receiver((extract(),), codec=codec, transport=FILE, digest=command)
     assert set(run(receiving, run_directory, target)) == {0}
     digests += [(run_directory / "stream.digest").read_text() for _ in range(1) if digest]
     assert len(set(digests)) == (1 if digest else 0)
@@ -121,11 +132,12 @@ def statuses_on_target(codec: Codec | None, directory: Path) -> list[int]:
     return [int(word) for word in output_of(script, cwd=directory).split()]
 
 
+@pytest.mark.parametrize("compressor", ["pigz", "zstd", "lz4"])
 @pytest.mark.parametrize("kept", [0, 1, 100, 100_000, -1])
-def test_a_compressed_stream_that_is_cut_short_fails_on_the_target(tmp_path: Path, kept: int) -> None:
+def test_a_compressed_stream_that_is_cut_short_fails_on_the_target(tmp_path: Path, kept: int, compressor: str) -> None:
     content = os.urandom(200_000)
     (tmp_path / "x").write_bytes(content)
-    codec = gzip_codec(frozenset(), frozenset(), 1)
+    codec = a_codec(compressor, (compressor,), (compressor,))
     assert set(run(sender(archive("x"), codec=codec, transport=FILE, digest=None), tmp_path, tmp_path)) == {0}
     stream = (tmp_path / "stream").read_bytes()
     (tmp_path / "stream").write_bytes(stream[:kept])

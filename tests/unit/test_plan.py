@@ -268,14 +268,14 @@ class TestPlan:
     )
     def test_of_several_netcats_one_that_knows_ipv6_is_used(self, netcats: dict[str, str], used: str) -> None:
         made = plan(source_host(netcats=netcats, tools=without("socat")), target_host(), wanted=PLAIN)
-        assert made.targets[0].sender_names[-1] == used
+        assert made.targets[0].sender_names["none"][-1] == used
 
     def test_socat_carries_an_open_stream_where_a_host_has_it(self) -> None:
         netcats = {"nc": NC_OPENBSD}
         for tools, program in [(without(), "socat"), (without("socat"), "nc")]:
             made = plan(source_host(netcats=netcats, tools=tools), target_host(), wanted=PLAIN)
             (target,) = made.targets
-            assert (target.sender_names[-1], target.session.receiver.names[0]) == (program, "socat")
+            assert (target.sender_names["none"][-1], target.session.receivers["none"].names[0]) == (program, "socat")
 
     def test_an_ipv6_address_is_written_as_the_program_of_the_stream_wants_it(self) -> None:
         netcats = {"nc": NC_OPENBSD}

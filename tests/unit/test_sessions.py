@@ -17,18 +17,21 @@ from bash import output_of
 from host_text import TIMEOUT, on_host
 
 from transferpy.commands import Command, Pipeline, Variable, join, render_assignment
+from transferpy.compression import codecs
 from transferpy.Firewall import Door
-from transferpy.pipelines import Transport, archive, extract, gzip_codec, receiver, sender
+from transferpy.options import TransferOptions
+from transferpy.pipelines import Transport, archive, extract, receiver, sender
 from transferpy.session import Event, SourceSession, TargetSession, parse_event, source_script, target_script
 
 RUN = "r1"
 STREAM = join(Variable("run_directory"), "/../../stream")
 FILE = Transport(listen=Command(("cat", STREAM)), connect=Command(("dd", "status=none", join("of=", *STREAM.parts))))
-CODEC = gzip_codec(frozenset(), frozenset(), 1)
-SEND = sender(archive("x"), CODEC, FILE, None)
-RECEIVE = receiver((extract(),), CODEC, FILE, None)
+(CODEC,) = codecs(TransferOptions(), frozenset(), frozenset(), 1)
+MD5 = Command(("md5sum",))
+SEND = sender(archive("x", indexed=True), CODEC, FILE, None)
+RECEIVE = receiver((extract(indexed=True),), CODEC, FILE, None)
 SOURCE = SourceSession(
-    directory="", name="x", own_name="source.r1", cores=2, encrypt=False, checksum=True, senders={"0": SEND}
+    directory="", name="x", own_name="source.r1", cores=2, encrypt=False, digest=MD5, senders={"0": {"gzip": SEND}}
 )
 TARGET = TargetSession(
     directory="",
@@ -38,10 +41,10 @@ TARGET = TargetSession(
     own_name="target.r1",
     cores=2,
     encrypt=False,
-    checksum=True,
+    digest=MD5,
     port=0,
     doors=(),
-    receiver=RECEIVE,
+    receivers={"gzip": RECEIVE},
 )
 
 
@@ -142,8 +145,8 @@ class TestCopy:
     def test_a_tree_is_sent_received_checked_and_published(self, host: Host, name: str) -> None:
         host.make_source(name)
         (host.directory / "target" / name).mkdir()
-        sending = sender(archive(name), CODEC, FILE, None)
-        source = sent(host, name=name, senders={"0": sending})
+        sending = sender(archive(name, indexed=True), CODEC, FILE, None)
+        source = sent(host, name=name, senders={"0": {"gzip": sending}})
         there = source.says("stages", "manifest", "digests")
         assert there["stages"].fields == {"job": "send_0", "statuses": "0,0,0"}
         target = host.target(directory=str(host.directory / "target" / name), source_name=name, final_name=f"{name}2")

@@ -13,7 +13,7 @@ run_id=0123456789abcdef
 
 begin_watch
 finish_dead_runs
-host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip pigz zstd lz4 xz md5sum sha256sum xxh128sum b3sum tar socat openssl ss netstat ip flock awk cmp getent perl
 about /srv/backups/sqldata.tar/
 source_facts /srv/backups/sqldata.tar/
 magic_facts /srv/backups/sqldata.tar
@@ -32,7 +32,7 @@ run_id=0123456789abcdef
 
 begin_watch
 finish_dead_runs
-host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip pigz zstd lz4 xz md5sum sha256sum xxh128sum b3sum tar socat openssl ss netstat ip flock awk cmp getent perl
 about ''
 firewall_facts
 about /srv/y
@@ -43,38 +43,52 @@ end_watch
 # === session on db1
 run_id=0123456789abcdef
 role=source
-watched=cat
 source_directory=/srv/backups
 source_name=sqldata.tar
 stop_slave=no
+sample_directory=''
 own_name=source.0123456789abcdef
 cores=4
 transfer_type=decompress
 encrypt=yes
 checksum=no
+priority=normal
 # ... host.sh ...
 
 # ... database.sh ...
 
 # ... session.sh ...
 
+declare -A watched_by=([none]=cat)
 client=()
-send_0() {
-  rm -f -- "$run_directory"/send_0.1.fifo && mkfifo -- "$run_directory"/send_0.1.fifo || return
-  { widen_pipe; exec wc -c; } <"$run_directory"/send_0.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.1.err &
-  local branch_1=$!
+tried=()
+send_0_none() {
+  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.1.err)
+  local process_1=$!
   metered send_0 cat -- ./sqldata.tar 2>"$run_directory"/send_0.0.err |
-    { widen_pipe; exec tee -- "$run_directory"/send_0.1.fifo; } 2>>"$run_directory"/send_0.1.err |
+    { widen_pipe; exec perl -e '
+use strict; use warnings;
+open my $branch, ">&=", shift or die "no branch: $!\n";
+my ($count, $buffer);
+while ($count = sysread STDIN, $buffer, 1 << 18) {
+    for my $to (\*STDOUT, $branch) {
+        for (my $done = 0; $done < $count;) {
+            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
+        }
+    }
+}
+defined $count or die "cannot read the stream: $!\n";
+' "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
-  wait "$branch_1" || statuses[1]=$?
+  exec {branch_1}>&-
+  wait "$process_1" || statuses[1]=$?
 }
 source_session
 
 # === session for db2
 run_id=0123456789abcdef
 role=target
-watched=socat
 target_directory=/srv/y
 staging_name=.transferpy-0123456789abcdef-0
 source_name=sqldata.tar
@@ -88,28 +102,42 @@ cores=4
 transfer_type=decompress
 encrypt=yes
 checksum=no
+priority=normal
 # ... host.sh ...
 
 # ... database.sh ...
 
 # ... session.sh ...
 
+declare -A watched_by=([none]=socat)
 note_doors() {
   return 0
 }
 open_firewall() {
   return 0
 }
-receive() {
-  rm -f -- "$run_directory"/receive.1.fifo && mkfifo -- "$run_directory"/receive.1.fifo || return
-  { widen_pipe; exec wc -c; } <"$run_directory"/receive.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err &
-  local branch_1=$!
+receive_none() {
+  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err)
+  local process_1=$!
   metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
-    { widen_pipe; exec tee -- "$run_directory"/receive.1.fifo; } 2>>"$run_directory"/receive.1.err |
+    { widen_pipe; exec perl -e '
+use strict; use warnings;
+open my $branch, ">&=", shift or die "no branch: $!\n";
+my ($count, $buffer);
+while ($count = sysread STDIN, $buffer, 1 << 18) {
+    for my $to (\*STDOUT, $branch) {
+        for (my $done = 0; $done < $count;) {
+            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
+        }
+    }
+}
+defined $count or die "cannot read the stream: $!\n";
+' "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --ignore-zeros --block-number --index-file="${run_directory}"/tarball.marks -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.3.err
   statuses=("${PIPESTATUS[@]}")
-  wait "$branch_1" || statuses[1]=$?
+  exec {branch_1}>&-
+  wait "$process_1" || statuses[1]=$?
 }
 prepare_copy() {
   return 0

@@ -13,7 +13,7 @@ run_id=0123456789abcdef
 
 begin_watch
 finish_dead_runs
-host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip pigz zstd lz4 xz md5sum sha256sum xxh128sum b3sum tar socat openssl ss netstat ip flock awk cmp getent perl
 netcat_facts nc nc.openbsd ncat nc.traditional netcat
 about /srv/x
 source_facts /srv/x
@@ -32,7 +32,7 @@ run_id=0123456789abcdef
 
 begin_watch
 finish_dead_runs
-host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip pigz zstd lz4 xz md5sum sha256sum xxh128sum b3sum tar socat openssl ss netstat ip flock awk cmp getent perl
 netcat_facts nc nc.openbsd ncat nc.traditional netcat
 about ''
 firewall_facts
@@ -44,39 +44,184 @@ end_watch
 # === session on db1
 run_id=0123456789abcdef
 role=source
-watched=tar
 source_directory=/srv
 source_name=x
 stop_slave=no
+sample_directory=''
 own_name=source.0123456789abcdef
 cores=4
 transfer_type=file
 encrypt=no
 checksum=no
+priority=normal
+sampler='# Writes a sample of the data to standard output: pieces from all over it, as a copy of the files would meet them.
+#
+# Called as: perl -e PROGRAM LIST. LIST holds records that end with a NUL: a size in bytes and a path, or those of a
+# manifest. A disk that is slow to find them makes it a smaller sample: it ends when half a second is over.
+use strict;
+use warnings;
+use Fcntl qw(O_NOFOLLOW O_NONBLOCK O_RDONLY);
+use POSIX ();
+
+my ($pieces, $piece) = (32, 256 << 10);
+my $end = (POSIX::times())[0] + POSIX::sysconf(POSIX::_SC_CLK_TCK()) / 2;
+
+$/ = "\0";
+
+sub each_file { # LIST CODE: calls CODE with the size and the path of each; twice through the list needs no memory
+    my ($list, $code) = @_;
+    open my $records, '"'"'<'"'"', $list or die "cannot read $list: $!\n";
+    while (<$records>) {
+        chomp;
+        $code->($1, $2) if /^(?:f \S+ \S+ \S+ )?([0-9]+) (.*)$/s && $1;
+    }
+}
+
+my ($list) = @ARGV;
+my $total = 0;
+each_file($list, sub { $total += $_[0] });
+my $distance = $total / $pieces;
+my ($next, $passed, $wanted) = ($distance / 2, 0, 0);
+each_file($list, sub {
+    my ($size, $name) = @_;
+    # The piece before this one may want more than its file had.
+    while ($wanted > 0 || $next < $passed + $size) {
+        exit 0 if (POSIX::times())[0] > $end;
+        my $offset = 0;
+        if ($wanted <= 0) {
+            ($offset, $wanted) = (int($next - $passed), $piece);
+            $next += $distance > $piece ? $distance : $piece;
+        }
+        my $buffer = '"'"''"'"';
+        sysopen my $file, $name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK or last;
+        -f $file or last;
+        sysseek $file, $offset, 0 if $offset;
+        my $count = sysread $file, $buffer, $wanted;
+        last if !$count;
+        print $buffer;
+        $wanted -= $count;
+        last if $offset + $count >= $size;
+    }
+    $passed += $size;
+});
+'
 # ... host.sh ...
 
 # ... database.sh ...
 
 # ... session.sh ...
 
+declare -A watched_by=([none]=tar [zstd1]=tar [zstd3]=tar [lz41]=tar)
 client=()
-send_0() {
-  rm -f -- "$run_directory"/send_0.2.fifo && mkfifo -- "$run_directory"/send_0.2.fifo || return
-  { widen_pipe; exec md5sum --binary; } <"$run_directory"/send_0.2.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.2.err &
-  local branch_2=$!
+tried=(zstd1 zstd3 lz41)
+send_0_none() {
+  exec {branch_1}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.1.err)
+  local process_1=$!
   metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
-    { widen_pipe; exec pigz --stdout --processes 4; } 2>"$run_directory"/send_0.1.err |
-    { widen_pipe; exec tee -- "$run_directory"/send_0.2.fifo; } 2>>"$run_directory"/send_0.2.err |
+    { widen_pipe; exec perl -e '
+use strict; use warnings;
+open my $branch, ">&=", shift or die "no branch: $!\n";
+my ($count, $buffer);
+while ($count = sysread STDIN, $buffer, 1 << 18) {
+    for my $to (\*STDOUT, $branch) {
+        for (my $done = 0; $done < $count;) {
+            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
+        }
+    }
+}
+defined $count or die "cannot read the stream: $!\n";
+' "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
+    { widen_pipe; exec nc -6 --send-only "${peer_address}" "${port}"; } 2>"$run_directory"/send_0.2.err
+  statuses=("${PIPESTATUS[@]}")
+  exec {branch_1}>&-
+  wait "$process_1" || statuses[1]=$?
+}
+send_0_zstd1() {
+  exec {branch_2}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.2.err)
+  local process_2=$!
+  metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+    { widen_pipe; exec zstd --stdout --quiet -T4 -1; } 2>"$run_directory"/send_0.1.err |
+    { widen_pipe; exec perl -e '
+use strict; use warnings;
+open my $branch, ">&=", shift or die "no branch: $!\n";
+my ($count, $buffer);
+while ($count = sysread STDIN, $buffer, 1 << 18) {
+    for my $to (\*STDOUT, $branch) {
+        for (my $done = 0; $done < $count;) {
+            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
+        }
+    }
+}
+defined $count or die "cannot read the stream: $!\n";
+' "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
     { widen_pipe; exec nc -6 --send-only "${peer_address}" "${port}"; } 2>"$run_directory"/send_0.3.err
   statuses=("${PIPESTATUS[@]}")
-  wait "$branch_2" || statuses[2]=$?
+  exec {branch_2}>&-
+  wait "$process_2" || statuses[2]=$?
+}
+send_0_zstd3() {
+  exec {branch_2}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.2.err)
+  local process_2=$!
+  metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+    { widen_pipe; exec zstd --stdout --quiet -T4 -3; } 2>"$run_directory"/send_0.1.err |
+    { widen_pipe; exec perl -e '
+use strict; use warnings;
+open my $branch, ">&=", shift or die "no branch: $!\n";
+my ($count, $buffer);
+while ($count = sysread STDIN, $buffer, 1 << 18) {
+    for my $to (\*STDOUT, $branch) {
+        for (my $done = 0; $done < $count;) {
+            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
+        }
+    }
+}
+defined $count or die "cannot read the stream: $!\n";
+' "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
+    { widen_pipe; exec nc -6 --send-only "${peer_address}" "${port}"; } 2>"$run_directory"/send_0.3.err
+  statuses=("${PIPESTATUS[@]}")
+  exec {branch_2}>&-
+  wait "$process_2" || statuses[2]=$?
+}
+send_0_lz41() {
+  exec {branch_2}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.2.err)
+  local process_2=$!
+  metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+    { widen_pipe; exec lz4 --stdout --quiet -1; } 2>"$run_directory"/send_0.1.err |
+    { widen_pipe; exec perl -e '
+use strict; use warnings;
+open my $branch, ">&=", shift or die "no branch: $!\n";
+my ($count, $buffer);
+while ($count = sysread STDIN, $buffer, 1 << 18) {
+    for my $to (\*STDOUT, $branch) {
+        for (my $done = 0; $done < $count;) {
+            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
+        }
+    }
+}
+defined $count or die "cannot read the stream: $!\n";
+' "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
+    { widen_pipe; exec nc -6 --send-only "${peer_address}" "${port}"; } 2>"$run_directory"/send_0.3.err
+  statuses=("${PIPESTATUS[@]}")
+  exec {branch_2}>&-
+  wait "$process_2" || statuses[2]=$?
+}
+try_zstd1() {
+  zstd --stdout --quiet -T1 -1 || return
+  return 0
+}
+try_zstd3() {
+  zstd --stdout --quiet -T1 -3 || return
+  return 0
+}
+try_lz41() {
+  lz4 --stdout --quiet -1 || return
+  return 0
 }
 source_session
 
 # === session for db2
 run_id=0123456789abcdef
 role=target
-watched=socat
 target_directory=/srv/y
 staging_name=.transferpy-0123456789abcdef-0
 source_name=x
@@ -90,28 +235,110 @@ cores=4
 transfer_type=file
 encrypt=no
 checksum=no
+priority=normal
 # ... host.sh ...
 
 # ... database.sh ...
 
 # ... session.sh ...
 
+declare -A watched_by=([none]=socat [zstd1]=socat [zstd3]=socat [lz41]=socat)
 note_doors() {
   return 0
 }
 open_firewall() {
   return 0
 }
-receive() {
-  rm -f -- "$run_directory"/receive.1.fifo && mkfifo -- "$run_directory"/receive.1.fifo || return
-  { widen_pipe; exec md5sum --binary; } <"$run_directory"/receive.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err &
-  local branch_1=$!
+receive_none() {
+  exec {branch_1}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err)
+  local process_1=$!
   metered receive socat -u -b 262144 TCP-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128' STDOUT 2>"$run_directory"/receive.0.err |
-    { widen_pipe; exec tee -- "$run_directory"/receive.1.fifo; } 2>>"$run_directory"/receive.1.err |
-    { widen_pipe; exec pigz --decompress --stdout; } 2>"$run_directory"/receive.2.err |
+    { widen_pipe; exec perl -e '
+use strict; use warnings;
+open my $branch, ">&=", shift or die "no branch: $!\n";
+my ($count, $buffer);
+while ($count = sysread STDIN, $buffer, 1 << 18) {
+    for my $to (\*STDOUT, $branch) {
+        for (my $done = 0; $done < $count;) {
+            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
+        }
+    }
+}
+defined $count or die "cannot read the stream: $!\n";
+' "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
+    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
+  statuses=("${PIPESTATUS[@]}")
+  exec {branch_1}>&-
+  wait "$process_1" || statuses[1]=$?
+}
+receive_zstd1() {
+  exec {branch_1}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err)
+  local process_1=$!
+  metered receive socat -u -b 262144 TCP-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128' STDOUT 2>"$run_directory"/receive.0.err |
+    { widen_pipe; exec perl -e '
+use strict; use warnings;
+open my $branch, ">&=", shift or die "no branch: $!\n";
+my ($count, $buffer);
+while ($count = sysread STDIN, $buffer, 1 << 18) {
+    for my $to (\*STDOUT, $branch) {
+        for (my $done = 0; $done < $count;) {
+            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
+        }
+    }
+}
+defined $count or die "cannot read the stream: $!\n";
+' "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
+    { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.3.err
   statuses=("${PIPESTATUS[@]}")
-  wait "$branch_1" || statuses[1]=$?
+  exec {branch_1}>&-
+  wait "$process_1" || statuses[1]=$?
+}
+receive_zstd3() {
+  exec {branch_1}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err)
+  local process_1=$!
+  metered receive socat -u -b 262144 TCP-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128' STDOUT 2>"$run_directory"/receive.0.err |
+    { widen_pipe; exec perl -e '
+use strict; use warnings;
+open my $branch, ">&=", shift or die "no branch: $!\n";
+my ($count, $buffer);
+while ($count = sysread STDIN, $buffer, 1 << 18) {
+    for my $to (\*STDOUT, $branch) {
+        for (my $done = 0; $done < $count;) {
+            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
+        }
+    }
+}
+defined $count or die "cannot read the stream: $!\n";
+' "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
+    { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.2.err |
+    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.3.err
+  statuses=("${PIPESTATUS[@]}")
+  exec {branch_1}>&-
+  wait "$process_1" || statuses[1]=$?
+}
+receive_lz41() {
+  exec {branch_1}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err)
+  local process_1=$!
+  metered receive socat -u -b 262144 TCP-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128' STDOUT 2>"$run_directory"/receive.0.err |
+    { widen_pipe; exec perl -e '
+use strict; use warnings;
+open my $branch, ">&=", shift or die "no branch: $!\n";
+my ($count, $buffer);
+while ($count = sysread STDIN, $buffer, 1 << 18) {
+    for my $to (\*STDOUT, $branch) {
+        for (my $done = 0; $done < $count;) {
+            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
+        }
+    }
+}
+defined $count or die "cannot read the stream: $!\n";
+' "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
+    { widen_pipe; exec lz4 --decompress --stdout; } 2>"$run_directory"/receive.2.err |
+    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.3.err
+  statuses=("${PIPESTATUS[@]}")
+  exec {branch_1}>&-
+  wait "$process_1" || statuses[1]=$?
 }
 prepare_copy() {
   return 0

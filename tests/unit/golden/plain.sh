@@ -13,7 +13,7 @@ run_id=0123456789abcdef
 
 begin_watch
 finish_dead_runs
-host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip pigz zstd lz4 xz md5sum sha256sum xxh128sum b3sum tar socat openssl ss netstat ip flock awk cmp getent perl
 netcat_facts nc nc.openbsd ncat nc.traditional netcat
 about /srv/x
 source_facts /srv/x
@@ -32,7 +32,7 @@ run_id=0123456789abcdef
 
 begin_watch
 finish_dead_runs
-host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip pigz zstd lz4 xz md5sum sha256sum xxh128sum b3sum tar socat openssl ss netstat ip flock awk cmp getent perl
 netcat_facts nc nc.openbsd ncat nc.traditional netcat
 about ''
 firewall_facts
@@ -44,23 +44,26 @@ end_watch
 # === session on db1
 run_id=0123456789abcdef
 role=source
-watched=tar
 source_directory=/srv
 source_name=x
 stop_slave=no
+sample_directory=''
 own_name=source.0123456789abcdef
 cores=4
 transfer_type=file
 encrypt=no
 checksum=no
+priority=normal
 # ... host.sh ...
 
 # ... database.sh ...
 
 # ... session.sh ...
 
+declare -A watched_by=([none]=tar)
 client=()
-send_0() {
+tried=()
+send_0_none() {
   metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec socat -u -b 262144 STDIN TCP:"${peer_address}":"${port}"; } 2>"$run_directory"/send_0.1.err
   statuses=("${PIPESTATUS[@]}")
@@ -70,7 +73,6 @@ source_session
 # === session for db2
 run_id=0123456789abcdef
 role=target
-watched=socat
 target_directory=/srv/y
 staging_name=.transferpy-0123456789abcdef-0
 source_name=x
@@ -84,19 +86,21 @@ cores=4
 transfer_type=file
 encrypt=no
 checksum=no
+priority=normal
 # ... host.sh ...
 
 # ... database.sh ...
 
 # ... session.sh ...
 
+declare -A watched_by=([none]=socat)
 note_doors() {
   return 0
 }
 open_firewall() {
   return 0
 }
-receive() {
+receive_none() {
   metered receive socat -u -b 262144 TCP-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32 STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.1.err
   statuses=("${PIPESTATUS[@]}")

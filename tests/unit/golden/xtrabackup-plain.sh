@@ -13,7 +13,7 @@ run_id=0123456789abcdef
 
 begin_watch
 finish_dead_runs
-host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip pigz zstd lz4 xz md5sum sha256sum xxh128sum b3sum tar socat openssl ss netstat ip flock awk cmp getent perl
 netcat_facts nc nc.openbsd ncat nc.traditional netcat
 database_facts /run/mysqld/mysqld.sock --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock
 backup_facts mariadb-backup mariabackup xtrabackup
@@ -32,7 +32,7 @@ run_id=0123456789abcdef
 
 begin_watch
 finish_dead_runs
-host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip zstd lz4 xz tar pigz socat openssl ss netstat ip flock awk xargs cmp md5sum getent
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip pigz zstd lz4 xz md5sum sha256sum xxh128sum b3sum tar socat openssl ss netstat ip flock awk cmp getent perl
 netcat_facts nc nc.openbsd ncat nc.traditional netcat
 backup_facts mariadb-backup mariabackup xtrabackup
 about ''
@@ -45,38 +45,52 @@ end_watch
 # === session on db1
 run_id=0123456789abcdef
 role=source
-watched=md5sum
 source_directory=/srv/sqldata
 source_name=''
 stop_slave=no
+sample_directory=/srv/sqldata
 own_name=source.0123456789abcdef
 cores=16
 transfer_type=xtrabackup
 encrypt=no
 checksum=no
+priority=normal
 # ... host.sh ...
 
 # ... database.sh ...
 
 # ... session.sh ...
 
+declare -A watched_by=([none]=xxh128sum)
 client=(mariadb --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --connect-timeout=30 --batch --skip-column-names)
-send_0() {
-  rm -f -- "$run_directory"/send_0.1.fifo && mkfifo -- "$run_directory"/send_0.1.fifo || return
-  { widen_pipe; exec md5sum --binary; } <"$run_directory"/send_0.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.1.err &
-  local branch_1=$!
+tried=()
+send_0_none() {
+  exec {branch_1}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.1.err)
+  local process_1=$!
   metered send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=16 2>"$run_directory"/send_0.0.err |
-    { widen_pipe; exec tee -- "$run_directory"/send_0.1.fifo; } 2>>"$run_directory"/send_0.1.err |
+    { widen_pipe; exec perl -e '
+use strict; use warnings;
+open my $branch, ">&=", shift or die "no branch: $!\n";
+my ($count, $buffer);
+while ($count = sysread STDIN, $buffer, 1 << 18) {
+    for my $to (\*STDOUT, $branch) {
+        for (my $done = 0; $done < $count;) {
+            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
+        }
+    }
+}
+defined $count or die "cannot read the stream: $!\n";
+' "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
     { widen_pipe; exec socat -u -b 262144 STDIN TCP:"${peer_address}":"${port}"; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
-  wait "$branch_1" || statuses[1]=$?
+  exec {branch_1}>&-
+  wait "$process_1" || statuses[1]=$?
 }
 source_session
 
 # === session for db2
 run_id=0123456789abcdef
 role=target
-watched=socat
 target_directory=/srv/y
 staging_name=.transferpy-0123456789abcdef-0
 source_name=''
@@ -90,27 +104,41 @@ cores=4
 transfer_type=xtrabackup
 encrypt=no
 checksum=no
+priority=normal
 # ... host.sh ...
 
 # ... database.sh ...
 
 # ... session.sh ...
 
+declare -A watched_by=([none]=socat)
 note_doors() {
   return 0
 }
 open_firewall() {
   return 0
 }
-receive() {
-  rm -f -- "$run_directory"/receive.1.fifo && mkfifo -- "$run_directory"/receive.1.fifo || return
-  { widen_pipe; exec md5sum --binary; } <"$run_directory"/receive.1.fifo >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err &
-  local branch_1=$!
+receive_none() {
+  exec {branch_1}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err)
+  local process_1=$!
   metered receive socat -u -b 262144 TCP-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32 STDOUT 2>"$run_directory"/receive.0.err |
-    { widen_pipe; exec tee -- "$run_directory"/receive.1.fifo; } 2>>"$run_directory"/receive.1.err |
+    { widen_pipe; exec perl -e '
+use strict; use warnings;
+open my $branch, ">&=", shift or die "no branch: $!\n";
+my ($count, $buffer);
+while ($count = sysread STDIN, $buffer, 1 << 18) {
+    for my $to (\*STDOUT, $branch) {
+        for (my $done = 0; $done < $count;) {
+            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
+        }
+    }
+}
+defined $count or die "cannot read the stream: $!\n";
+' "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.2.err
   statuses=("${PIPESTATUS[@]}")
-  wait "$branch_1" || statuses[1]=$?
+  exec {branch_1}>&-
+  wait "$process_1" || statuses[1]=$?
 }
 prepare_copy() {
   return 0

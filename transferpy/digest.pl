@@ -1,0 +1,279 @@
+# The digester: the digest of every regular file that tar reads or writes, right behind it.
+#
+# Called as: perl -e PROGRAM INDEX OUTPUT WORKERS ROLE CHILDREN TOOL [ARGUMENT ...], in the directory that tar works in.
+#
+# INDEX is what "tar -vv" says of its members, in its order; INDEX.end stands there when no more is coming. A file is
+# done when the next one is named. What tar has just read is still in memory, so that no disk is asked twice for it. What
+# it wrote (ROLE is "target") is given to the disk first and forgotten in memory, so that the disk is what is read.
+#
+# OUTPUT gets a record for each file, ended by a NUL: "DIGEST ./PATH"; of a file that is larger than a segment one for
+# each segment, "DIGEST NUMBER ./PATH": they are digested while tar is still at work on the file, on all processors, and
+# the word for one that holds nothing but zeros spares both ends the reading of holes. OUTPUT.count gets the number of
+# files. TOOL prints a line for each file it is given, which begins with the digest, and digests its standard input where
+# it is given none.
+use strict;
+use warnings;
+use Fcntl qw(F_SETFD O_NOFOLLOW O_NONBLOCK O_RDONLY);
+use IO::Handle;
+use POSIX ();
+
+my ($index, $output, $workers, $role, $children, @tool) = @ARGV;
+my $on_target = $role eq 'target';
+
+my $segment = 256 << 20;
+my $block = 1 << 20;
+# At once: a process costs more than many small files, and each of them is open in it.
+my ($batch_files, $batch_bytes) = (400, 64 << 20);
+# A file system writes a thousand files at once in the time of a few alone.
+my ($group_files, $group_bytes) = $on_target ? (20_000, 128 << 20) : ($batch_files, $batch_bytes);
+my $group_seconds = $on_target ? 5 : 1;
+my $seconds_between_looks = 0.01;
+my $set_pipe_size = 1031; # F_SETPIPE_SZ
+my ($seek_data, $seek_set) = (3, 0);
+# posix_fadvise, by its number on this machine; without it what is read may come from memory.
+my $advise = { x86_64 => 221, aarch64 => 223 }->{ (POSIX::uname())[4] };
+my $dont_need = 4;
+
+my $lines;            # INDEX, once it is there
+my $rest = '';        # of its last line
+my $ended = 0;        # whether all of it has been read
+my $current;          # the file that tar is at work on: name, size, and the next segment to digest
+my @group;            # files that are done: [name, size] each
+my ($group_size, $group_since) = (0, 0);
+my ($writer, @written);   # who gives a group to the disk, and that group
+my @ready;            # batches and segments that can be digested
+my %running;          # by process: what it digests, and where its answer comes from
+my $files = 0;
+
+sub fail {
+    print STDERR "@_\n";
+    exit 1;
+}
+
+sub has_written { # FILE [OFFSET LENGTH]: has the disk forgotten in memory what it holds of it
+    my ($file, $offset, $length) = @_;
+    syscall $advise, fileno $file, $offset || 0, $length || 0, $dont_need if $on_target && defined $advise;
+}
+
+sub open_file { # NAME: only ever a regular file, whatever has that name by now
+    my ($name) = @_;
+    sysopen my $file, $name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK or fail "cannot open $name: $!";
+    -f $file or fail "$name is not a regular file any more";
+    return $file;
+}
+
+sub start { # NAMES CODE: has CODE print the digests of NAMES, in a process of its own
+    my ($names, $code) = @_;
+    pipe my $answer, my $say or fail "cannot make a pipe: $!";
+    my $process = fork // fail "cannot fork: $!";
+    if (!$process) {
+        open STDOUT, '>&', $say and open STDIN, '<', '/dev/null' or fail "cannot redirect: $!";
+        $code->();
+        POSIX::_exit(1);
+    }
+    $running{$process} = { names => $names, answer => $answer };
+}
+
+sub digest_batch { # NAME ...
+    my @names = @_;
+    my @open = map { open_file $_ } @names;
+    has_written $_ for @open;
+    start \@names, sub {
+        # By number: a name can hold what a tool prints in another way, or takes for an option.
+        fcntl $_, F_SETFD, 0 for @open;
+        exec { $tool[0] } @tool, map { '/dev/fd/' . fileno $_ } @open;
+    };
+}
+
+sub digest_segment { # NAME SIZE NUMBER
+    my ($name, $size, $number) = @_;
+    start ["$number $name"], sub {
+        my ($offset, $end) = ($number * $segment, ($number + 1) * $segment);
+        $end = $size if $end > $size;
+        my $file = open_file $name;
+        if ($on_target) {
+            $file->sync or fail "cannot write $name to disk: $!";
+            has_written $file, $offset, $end - $offset;
+        }
+        my $data = sysseek $file, $offset, $seek_data;
+        print_and_end("zeros\n") if !defined $data && $!{ENXIO} || defined $data && $data >= $end;
+        sysseek $file, $offset, $seek_set or fail "cannot read $name: $!";
+        pass_on($file, $name, $end - $offset);
+    };
+}
+
+sub print_and_end {
+    print STDOUT @_;
+    close STDOUT or POSIX::_exit(1);
+    POSIX::_exit(0);
+}
+
+sub pass_on { # FILE NAME LENGTH: to the tool, from the first block on that is not all zeros
+    my ($file, $name, $length) = @_;
+    my ($zeros, $none, $tool) = (0, "\0" x $block);
+    while ($length > 0) {
+        my $count = sysread $file, my $buffer, $length < $block ? $length : $block;
+        defined $count or fail "cannot read $name: $!";
+        $count or fail "$name is shorter than it was";
+        $length -= $count;
+        if (!$tool) {
+            if ($buffer eq ($count == $block ? $none : "\0" x $count)) {
+                $zeros += $count;
+                next;
+            }
+            open $tool, '|-', @tool or fail "cannot run $tool[0]: $!";
+            fcntl $tool, $set_pipe_size, $block;
+            for (; $zeros > 0; $zeros -= $block) {
+                write_all($tool, $zeros < $block ? "\0" x $zeros : $none);
+            }
+        }
+        write_all($tool, $buffer);
+    }
+    print_and_end("zeros\n") if !$tool;
+    close $tool or fail "$tool[0] failed on $name";
+    POSIX::_exit(0);
+}
+
+sub write_all { # HANDLE TEXT
+    my ($to, $text) = @_;
+    for (my $done = 0; $done < length $text;) {
+        $done += syswrite($to, $text, length($text) - $done, $done) // fail "$tool[0] does not read on: $!";
+    }
+}
+
+sub collect { # ANSWERS: takes in what a process said that has ended
+    my ($ended_well, $job) = @_;
+    local $/;
+    my @digests = map { /^\\?([0-9a-z]+)/ ? $1 : () } split /\n/, readline($job->{answer}) // '';
+    $ended_well or fail "$tool[0] failed, see above";
+    @digests == @{ $job->{names} } or fail "$tool[0] said something else than digests";
+    for my $name (@{ $job->{names} }) {
+        print OUTPUT shift @digests, " $name\0" or fail "cannot write the list of digests: $!";
+    }
+}
+
+sub reap { # takes in whatever has ended
+    my $some = 0;
+    while ((my $process = waitpid -1, POSIX::WNOHANG()) > 0) {
+        $some = 1;
+        if (my $job = delete $running{$process}) {
+            collect($? == 0, $job);
+        } elsif (defined $writer && $process == $writer) {
+            $? == 0 or fail 'what arrived could not be written to disk';
+            make_batches(splice @written);
+            undef $writer;
+        }
+    }
+    return $some;
+}
+
+sub make_batches { # FILE ...
+    my (@batch, $size);
+    for my $file (@_) {
+        push @batch, $file->[0];
+        $size += $file->[1];
+        push @ready, [\&digest_batch, splice @batch] and $size = 0 if @batch == $batch_files || $size >= $batch_bytes;
+    }
+    push @ready, [\&digest_batch, @batch] if @batch;
+}
+
+sub close_group { # when there is enough of it, or nothing more to wait for
+    return if !@group || defined $writer;
+    return if !$ended && @group < $group_files && $group_size < $group_bytes && time - $group_since < $group_seconds;
+    $group_size = 0;
+    return make_batches(splice @group) if !$on_target;
+    @written = splice @group;
+    $writer = fork // fail "cannot fork: $!";
+    exec 'sync', '-f', '.' or POSIX::_exit(1) if !$writer;
+}
+
+sub processes_in { # FILE: the processes that it names, and those below them: a shell of its own runs the first stage
+    open my $list, '<', shift or return ();
+    return map { ($_, processes_in("/proc/$_/task/$_/children")) } split ' ', readline($list) // '';
+}
+
+sub reading_position { # how far tar is with the current file
+    my @identity = stat $current->{name} or return 0;
+    for my $process (processes_in($children)) {
+        for my $link (glob "/proc/$process/fd/*") {
+            my @other = stat $link;
+            next if !@other || $other[0] != $identity[0] || $other[1] != $identity[1];
+            open my $state, '<', $link =~ s/fd/fdinfo/r or next;
+            return $1 if (readline($state) // '') =~ /^pos:\s*(\d+)/;
+        }
+    }
+    return 0;
+}
+
+sub follow_current { # digests what is behind tar of a file that it is still at work on
+    return if !$current || $current->{size} <= $segment || @ready;
+    my $position = $on_target ? (-s $current->{name}) // 0 : reading_position();
+    while (($current->{next} + 1) * $segment < $position) {
+        push @ready, [\&digest_segment, @{$current}{qw(name size)}, $current->{next}++];
+    }
+}
+
+sub finish_current {
+    my $file = $current or return;
+    undef $current;
+    if ($file->{size} <= $segment) {
+        $group_since = time if !@group;
+        push @group, [$file->{name}, $file->{size}];
+        $group_size += $file->{size};
+        return;
+    }
+    for (; $file->{next} * $segment < $file->{size}; $file->{next}++) {
+        push @ready, [\&digest_segment, @{$file}{qw(name size)}, $file->{next}];
+    }
+}
+
+my %escape = (a => "\a", b => "\b", f => "\f", n => "\n", r => "\r", t => "\t", v => "\x0b");
+
+sub take_line { # of the index, as "ls -l" has them, with what cannot be printed escaped
+    my ($line) = @_;
+    finish_current();
+    my ($kind, $size, $name) = $line =~ /^(.)\S+ +\S+ +(\d+) \S+ \S+ (.*)$/s or return;
+    # A further name of a file that has been digested counts, and no more.
+    $files++ if $kind eq '-' || $kind eq 'h';
+    return if $kind ne '-';
+    $name =~ s{\\([0-7]{3}|.)}{ length $1 == 3 ? chr oct $1 : $escape{$1} // $1 }ges;
+    $current = { name => $name, size => $size, next => 0 };
+}
+
+sub read_index {
+    my $last = -e "$index.end"; # before the look: what is written until then has been written
+    if (!$lines && !open $lines, '<', $index) {
+        undef $lines;
+        $ended = $last;
+        return 0;
+    }
+    my $count = sysread $lines, $rest, 1 << 16, length $rest;
+    defined $count or fail "cannot read $index: $!";
+    my @lines = split /\n/, $rest, -1;
+    $rest = pop(@lines) // '';
+    take_line($_) for @lines;
+    if ($count == 0 && $last) {
+        $rest eq '' or fail "the last line of $index is not whole";
+        finish_current();
+        $ended = 1;
+    }
+    return $count;
+}
+
+$SIG{CHLD} = sub { }; # ends the sleep
+open OUTPUT, '>', "$output.raw" or fail "cannot write $output: $!";
+for (;;) {
+    my $moved = reap();
+    # What waits for a processor is enough; tar need not wait, its index is a file.
+    $moved += read_index() if !$ended && @ready < 100;
+    follow_current();
+    close_group();
+    while (@ready && keys %running < $workers) {
+        my ($digest, @words) = @{ shift @ready };
+        $digest->(@words);
+    }
+    last if $ended && !@group && !defined $writer && !@ready && !%running;
+    select undef, undef, undef, $seconds_between_looks if !$moved;
+}
+close OUTPUT or fail "cannot write $output: $!";
+open OUTPUT, '>', "$output.count" and print OUTPUT "$files\n" and close OUTPUT or fail "cannot write $output: $!";
