@@ -74,7 +74,8 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(clean_lab: Lab) ->
     result = collect(run)
     assert result.status == 0
     assert "db2:/srv/new/y/x:\n  directory: /srv/new/y is missing, and would be made\n" in result.stdout
-    assert re.search(r"firewall: nft insert rule .*\n  compression: .*\n  receives.*: socat .* \| tar --extract", result.stdout)
+    lines = r"firewall: nft insert rule .*\n  compression: .*\n  receives.*: socat .* \| tar --extract"
+    assert re.search(lines, result.stdout)
     assert "estimate: " in result.stdout
     refused = collect(start_transfer(clean_lab, "--dry-run", "db1:/srv/none", "db2:/srv"))
     assert (refused.status, refused.stdout) == (4, "")
