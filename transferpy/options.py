@@ -124,23 +124,23 @@ class TransferOptions:
     port: int = 0
     transfer_type: TransferType = TransferType.FILE
     compress: bool = True
+    compressor: Compressor = Compressor.AUTO
+    compress_level: int = 0
+    compress_threads: int = 0
     encrypt: bool = True
     checksum: bool = True
     parallel_checksum: bool = False
+    checksum_algorithm: ChecksumAlgorithm = ChecksumAlgorithm.AUTO
     stop_slave: bool = False
+    priority: Priority = Priority.NORMAL
     verbose: bool = False
     firewall: FirewallChoice = FirewallChoice.AUTO
+    bwlimit: int = 0
     connect_timeout: int = 60
     idle_timeout: int = 300
     defaults_file: str = ""
     prepare: bool = False
     owner: str = ""
-    compressor: Compressor = Compressor.AUTO
-    compress_level: int = 0
-    compress_threads: int = 0
-    checksum_algorithm: ChecksumAlgorithm = ChecksumAlgorithm.AUTO
-    bwlimit: int = 0
-    priority: Priority = Priority.NORMAL
 
     def __post_init__(self) -> None:
         for name in OPTION_NAMES:

@@ -247,6 +247,12 @@ class TestCommandLine:
                 "defaults_file": "",
                 "prepare": False,
                 "owner": "",
+                "compressor": "auto",
+                "compress_level": 0,
+                "compress_threads": 0,
+                "checksum_algorithm": "auto",
+                "bwlimit": 0,
+                "priority": "normal",
             },
         )
 
@@ -254,8 +260,16 @@ class TestCommandLine:
         switches = ["--no-compress", "--no-encrypt", "--no-checksum", "--parallel-checksum", "--stop-slave"]
         limits = ["--port=4444", "--firewall", "iptables", "--connect-timeout", "5", "--idle-timeout=7"]
         after = ["--prepare", "--owner", "mysql:mysql", "--defaults-file=/root/my.cnf"]
-        command_line("--verbose", *switches, *limits, *after, "--type", "xtrabackup", *WORDS)
+        speed = ["--compressor=zstd", "--compress-level=9", "--compress-threads", "4", "--bwlimit=1.5M"]
+        speed += ["--checksum-algorithm", "b3", "--priority=low"]
+        command_line("--verbose", *switches, *limits, *after, *speed, "--type", "xtrabackup", *WORDS)
         assert parsed() == {
+            "compressor": "zstd",
+            "compress_level": 9,
+            "compress_threads": 4,
+            "checksum_algorithm": "b3",
+            "bwlimit": 3 << 19,
+            "priority": "low",
             "port": 4444,
             "type": "xtrabackup",
             "compress": False,
