@@ -305,7 +305,10 @@ class _Copy:
     source_session: Session
     target_session: Session
     sending: bool = field(default=False, init=False)
-    codec: str = field(default=compression.NOTHING, init=False)
+    codec: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.codec = next(iter(self.target.sender_names))  # until there is a choice, of which this is one
 
     def run(self, *, last: bool) -> None:
         """Copy, check and publish; ``last`` lets the source end while the target publishes."""
