@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 PROMISED_SECONDS = 15.0
 """Within which every host is as before, whatever has ended a run; docs/security.rst says so."""
+DIGEST_TOOL = "xxh128sum"
+"""What digests the files on hosts that have all such tools, as those of the lab do: the fastest."""
+TEE = "tee"
+"""The stage that passes the stream on twice, for `process_of`."""
 SLOW = "4mbit"
 """Keeps the ten megabytes of `fill` on the way for twenty seconds, while ssh still gets through."""
 
@@ -84,6 +88,13 @@ def fill(host: Host, path: str, *, megabytes: float = 10) -> None:
 def arrived(host: Host) -> int:
     """How many bytes are in staging directories of a host."""
     return sum(map(int, host.sh("find /srv -path '*/.transferpy-*' -type f -printf '%s\\n'").split()))
+
+
+def process_of(host: Host, stage: str) -> str:
+    """The one process that runs that stage on a host."""
+    looking = ["pgrep", "-f", "^perl -e .*cannot pass the stream on"] if stage == TEE else ["pgrep", "-x", stage]
+    (process,) = host.run(looking).stdout.decode().split()
+    return process
 
 
 class Hold:
