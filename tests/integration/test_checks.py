@@ -200,9 +200,7 @@ def test_a_stream_that_is_damaged_on_its_way_is_found_by_the_checksums_of_the_fi
     [("pigz", "pigz: .*corrupt"), ("zstd", ".*Decoding error"), ("lz4", ".*[Ee]rror")],
     ids=["pigz", "zstd", "lz4"],
 )
-def test_a_compressed_stream_that_is_damaged_on_its_way_does_not_unpack(
-    ready: Lab, compressor: str, said: str
-) -> None:
+def test_a_compressed_stream_that_is_damaged_on_its_way_does_not_unpack(ready: Lab, compressor: str, said: str) -> None:
     fill(ready["db1"], "/srv/tree/large", megabytes=3)
     before = ready.snapshot()
     with replaced(ready["db1"], "socat", filtered(FLIP, "*' TCP:'*")):
