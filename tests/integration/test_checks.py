@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import re
 import shlex
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from helpers import SYSTEM_PYTHON, Result, eventually, transfer
 from lab import CHECKOUT, difference
 from trees import census_on
-from watching import DIGEST_TOOL, Hold, Run, assert_as_before, fill
+from watching import DIGEST_TOOL, Hold, Run, assert_as_before, fill, replaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lab import Host, Lab
+    from lab import Lab
 
 TREE, INTO = "db1:/srv/tree", "db2:/srv/in"
 STRUCK = "/var/lib/struck"
@@ -32,18 +31,6 @@ def ready(clean_lab: Lab) -> Iterator[Lab]:
     yield clean_lab
     for host in clean_lab:
         host.run(["rm", "-f", STRUCK])
-
-
-@contextmanager
-def replaced(host: Host, command: str, script: str) -> Iterator[None]:
-    """Have a bash script run on the host in place of a command, which the script finds in $real."""
-    wrapper = f"/usr/local/bin/{command}"
-    text = f"#!/bin/bash\nreal={host.sh(f'command -v {command}')}\n{script}\n"
-    host.run(f"cat >{wrapper} && chmod 755 {wrapper}", input=text.encode())
-    try:
-        yield
-    finally:
-        host.run(["rm", wrapper])
 
 
 def failed(lab: Lab, result: Result, status: int, reason: str) -> None:

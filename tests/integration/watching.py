@@ -8,6 +8,7 @@ import shlex
 import signal
 import tempfile
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -16,6 +17,7 @@ from lab import difference
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Iterator
 
     from lab import Host, Lab, Snapshot
 
@@ -139,6 +141,18 @@ class Hold:
     def wait_for_call(self) -> None:
         """Wait until somebody waits in the command."""
         assert eventually(lambda: self._host.run(["test", "-e", self._called], check=False).returncode == 0)
+
+
+@contextmanager
+def replaced(host: Host, command: str, script: str) -> Iterator[None]:
+    """Have a bash script run on the host in place of a command, which the script finds in $real."""
+    wrapper = f"/usr/local/bin/{command}"
+    text = f"#!/bin/bash\nreal={host.sh(f'command -v {command}')}\n{script}\n"
+    host.run(f"cat >{wrapper} && chmod 755 {wrapper}", input=text.encode())
+    try:
+        yield
+    finally:
+        host.run(["rm", wrapper])
 
 
 def end_by_signal(run: Run, sent: signal.Signals, hold: Hold | None = None) -> float:
