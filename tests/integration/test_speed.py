@@ -121,10 +121,8 @@ DAMAGES = {
     # Which megabyte of which file, and how the message names it: by the name that comes first.
     "data in the last segment": ("large", 599, r"data/large"),
     "a hole in the segment between": ("large", 300, r"data/large"),
-    "a file that is all hole": (r"all
-hole", 299, r"data/all.*hole"),
-    "a file with two names": (r"new
-line", 0, r"data/further \+ name"),
+    "a file that is all hole": (r"all\nhole", 299, r"data/all.*hole"),
+    "a file with two names": (r"new\nline", 0, r"data/further \\+ name"),
 }
 
 
