@@ -194,8 +194,10 @@ class Transferer:
                     # What ended the questions must not be hidden; there is nothing to undo.
                     with suppress(RemoteExecutionError):
                         self._remote.kill_job(host, job)
+        # The order in which they answered is chance; that of the request is the user's.
+        facts = {host: facts[host] for host in asked if host in facts}
         _log_dead_runs(facts.values())
-        return facts, silent
+        return facts, {host: silent[host] for host in asked if host in silent}
 
     # --- do, check, publish
 
@@ -305,7 +307,10 @@ class _Copy:
     source_session: Session
     target_session: Session
     sending: bool = field(default=False, init=False)
-    codec: str = field(default=compression.NOTHING, init=False)
+    codec: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.codec = next(iter(self.target.sender_names))  # until there is a choice, of which this is one
 
     def run(self, *, last: bool) -> None:
         """Copy, check and publish; ``last`` lets the source end while the target publishes."""
