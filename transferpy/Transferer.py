@@ -231,8 +231,10 @@ class Transferer:
                     # What ended the questions must not be hidden; there is nothing to undo.
                     with suppress(RemoteExecutionError):
                         self._remote.kill_job(host, job)
+        # The order in which they answered is chance; that of the request is the user's.
+        facts = {host: facts[host] for host in asked if host in facts}
         _log_dead_runs(facts.values())
-        return facts, silent
+        return facts, {host: silent[host] for host in asked if host in silent}
 
     # --- do, check, publish
 

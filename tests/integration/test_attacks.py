@@ -24,9 +24,8 @@ from attackers import (
 from databases import Server
 from helpers import SYSTEM_PYTHON, Result, eventually, transfer, transfers
 from lab import CHECKOUT
-from test_checks import replaced
 from trees import census_on
-from watching import SLOW, Hold, Run, assert_as_before, fill
+from watching import SLOW, Hold, Run, assert_as_before, fill, replaced
 
 if TYPE_CHECKING:
     from lab import Host, Lab

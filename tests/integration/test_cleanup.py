@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 from helpers import eventually, transfer
 from lab import difference
-from watching import SLOW, Hold, Run, arrived, assert_as_before, fill
+from watching import DIGEST_TOOL, SLOW, TEE, Hold, Run, arrived, assert_as_before, case_name, fill, process_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ MOMENTS = {
     "preflight": ("db1", "getent"),
     "keys": ("db2", "openssl"),
     "streaming": ("db1", ""),
-    "checking": ("db2", "md5sum"),
+    "checking": ("db2", DIGEST_TOOL),
     "publishing": ("db2", "sync"),
 }
 
@@ -173,26 +173,28 @@ def test_the_next_run_cleans_up_behind_one_that_was_killed_with_its_session(read
 
 @pytest.mark.parametrize("host", ["db1", "db2"])
 @pytest.mark.parametrize(
-    ("stage", "option"),
+    ("stage", "options"),
     [
-        *((stage, "--parallel-checksum") for stage in ("tar", "pigz", "tee", "md5sum", "socat")),
-        *((stage, "--no-encrypt") for stage in ("socat", "nc")),
+        *((stage, ("--parallel-checksum",)) for stage in ("tar", TEE, DIGEST_TOOL, "socat")),
+        *((compressor, ("--compressor", compressor)) for compressor in ("zstd", "lz4", "pigz")),
+        *((stage, ("--no-encrypt",)) for stage in ("socat", "nc")),
     ],
+    ids=case_name,
 )
 def test_a_stage_that_is_killed_is_named_and_nothing_of_the_copy_stays(
-    ready: Lab, stage: str, option: str, host: str
+    ready: Lab, stage: str, options: tuple[str, ...], host: str
 ) -> None:
     for either in ("db1", "db2"):
         ready[either].hide(*(["socat"] if stage == "nc" else []))
     before = ready.snapshot()
     ready["db1"].shape(SLOW)
-    with Run(ready, option, DATA, INTO) as run:
+    with Run(ready, *options, DATA, INTO) as run:
         run.wait_for_stream(ready["db2"])
-        ready[host].run(["kill", "-KILL", ready[host].sh(f"pgrep -x {stage}")])
+        ready[host].run(["kill", "-KILL", process_of(ready[host], stage)])
         run.assert_streaming()
         ready["db1"].shape(None)
         result = run.end()
-    name = "md5sum" if stage == "tee" else stage
+    name = DIGEST_TOOL if stage == TEE else stage
     assert result.status == 6, result.stderr
     assert re.search(rf"ERROR {INTO}: failed: .*{host}: {name} was ended by signal 9", result.stderr), result.stderr
     assert_as_before(ready, before)
@@ -201,12 +203,12 @@ def test_a_stage_that_is_killed_is_named_and_nothing_of_the_copy_stays(
 @pytest.mark.parametrize("host", ["db1", "db2"])
 def test_a_checksum_that_is_killed_is_no_checksum(ready: Lab, host: str) -> None:
     before = ready.snapshot()
-    with Hold(ready[host], "md5sum") as digest, Run(ready, DATA, INTO) as run:
+    with Hold(ready[host], DIGEST_TOOL) as digest, Run(ready, DATA, INTO) as run:
         digest.wait_for_call()
-        ready[host].run(["kill", "-KILL", ready[host].sh("pgrep -x md5sum")])
+        ready[host].run(["kill", "-KILL", ready[host].sh(f"pgrep -x {DIGEST_TOOL}")])
         result = run.end()
     assert result.status == 7, result.stderr
-    assert re.search(rf"ERROR {INTO}: failed: {host}: digest failed with status 125: .*signal 9", result.stderr)
+    assert re.search(rf"ERROR {INTO}: failed: {host}: digest failed with status 1: .*signal 9", result.stderr)
     assert_as_before(ready, before)
 
 
@@ -288,7 +290,7 @@ def test_a_host_that_is_cut_off_in_mid_stream_cleans_itself_at_once(impatient: L
 def test_a_host_that_is_cut_off_cleans_itself_when_it_is_back(impatient: Lab) -> None:
     orch, db2 = impatient["orch"], impatient["db2"]
     before = impatient.snapshot()
-    with Hold(db2, "md5sum") as checking:
+    with Hold(db2, DIGEST_TOOL) as checking:
         with Run(impatient, DATA, INTO) as run:
             checking.wait_for_call()
             orch.cut(db2)

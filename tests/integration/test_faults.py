@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from watching import (
+    DIGEST_TOOL,
     PROMISED_SECONDS,
     SLOW,
     Hold,
@@ -53,9 +54,9 @@ STEPS = {
     "the stream flows": ("db1", "", ""),
     "the stream is unpacked": ("db2", "tar", "*"),
     "the source is looked at again": ("db1", "cmp", "*"),
-    "the checksums of the source": ("db1", "md5sum", "*"),
+    "the checksums of the source": ("db1", DIGEST_TOOL, "*"),
     "the list of the target": ("db2", "sort", "*/manifest.*"),
-    "the checksums of the target": ("db2", "md5sum", "*"),
+    "the checksums of the target": ("db2", DIGEST_TOOL, "*"),
     "the copy goes to disk": ("db2", "sync", "'-f .'"),
     "the copy gets its name": ("db2", "mv", "-nT*/srv* | -nT*' /proc/self/fd/'*"),
     "its name goes to disk": ("db2", "sync", "'-- /proc/'*"),

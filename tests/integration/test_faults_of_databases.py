@@ -15,7 +15,18 @@ import pytest
 from databases import RUNNING, SOCKET, STOPPED, Fleet, assert_unchanged, replicating, running_fleet
 from helpers import transfer
 from lab import difference
-from watching import PROMISED_SECONDS, SLOW, Hold, Run, case_name, end_by_signal, wait_for_sessions
+from watching import (
+    DIGEST_TOOL,
+    PROMISED_SECONDS,
+    SLOW,
+    TEE,
+    Hold,
+    Run,
+    case_name,
+    end_by_signal,
+    process_of,
+    wait_for_sessions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,24 +175,28 @@ def test_a_signal_at_a_moment_that_nobody_chose_leaves_replication_running_and_a
 
 
 @pytest.mark.parametrize(
-    ("host", "process", "option"),
+    ("host", "process", "options"),
     [
-        *(("db2", process, "--encrypt") for process in ("mariadb-backup", "pigz", "tee", "wc", "socat")),
-        *(("db3", process, "--encrypt") for process in ("socat", "tee", "wc", "pigz", "mbstream")),
-        *((host, "md5sum", "--parallel-checksum") for host in ("db2", "db3")),
-        *(("db2", process, "--no-compress") for process in ("mariadb-backup", "tee")),
-        ("db3", "mbstream", "--no-compress"),
+        *(("db2", process, ("--encrypt",)) for process in ("mariadb-backup", TEE, "wc", "socat")),
+        *(("db3", process, ("--encrypt",)) for process in ("socat", TEE, "wc", "mbstream")),
+        *((host, process, ("--compressor", process)) for host in ("db2", "db3") for process in ("zstd", "pigz")),
+        *((host, DIGEST_TOOL, ("--parallel-checksum",)) for host in ("db2", "db3")),
+        *(("db2", process, ("--no-compress",)) for process in ("mariadb-backup", TEE)),
+        ("db3", "mbstream", ("--no-compress",)),
     ],
+    ids=case_name,
 )
-def test_a_process_of_the_stream_that_is_killed_is_named(fleet: Fleet, host: str, process: str, option: str) -> None:
+def test_a_process_of_the_stream_that_is_killed_is_named(
+    fleet: Fleet, host: str, process: str, options: tuple[str, ...]
+) -> None:
     before = fleet.snapshot()
-    with streaming(fleet, option) as run:
-        fleet[host].run(["pkill", "-KILL", "-x", process])
+    with streaming(fleet, *options) as run:
+        fleet[host].run(["kill", "-KILL", process_of(fleet[host], process)])
         run.assert_streaming()
         fleet["db3"].shape(None)
         result = run.end()
     # The branch that counts is joined to its tee.
-    named = f"({'|'.join({'tee': ('tee', 'wc'), 'wc': ('tee', 'wc')}.get(process, (process,)))})"
+    named = "wc" if process == TEE else process
     assert result.status == 6, result.stderr
     assert re.search(f"ERROR {TARGET}: failed: .*{host}: {named} was ended by signal 9", result.stderr), result.stderr
     assert_as_it_was(fleet, before)

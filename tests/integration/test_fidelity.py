@@ -20,6 +20,10 @@ STREAMS = pytest.mark.parametrize(
         pytest.param(("--no-compress",), id="no-compress"),
         pytest.param(("--no-encrypt", "--no-compress", "--no-checksum"), id="bare"),
         pytest.param(("--no-encrypt", "--no-compress", "--parallel-checksum"), id="bare-parallel-checksum"),
+        pytest.param(("--compressor", "zstd", "--compress-level", "19"), id="zstd"),
+        pytest.param(("--compressor", "lz4", "--checksum-algorithm", "b3"), id="lz4-b3"),
+        pytest.param(("--compressor", "pigz", "--checksum-algorithm", "md5"), id="pigz-md5"),
+        pytest.param(("--no-encrypt", "--checksum-algorithm", "sha256", "--priority", "low"), id="sha256-low"),
     ],
 )
 
@@ -257,7 +261,7 @@ def test_a_path_longer_than_the_system_takes_is_a_clear_error_that_leaves_nothin
     assert result.status in {
         6,
         7,
-    }  # md5sum on the source may be the first that cannot open the file, or tar on the target
+    }  # the digester on the source may be the first that cannot open the file, or tar on the target
     assert re.search(r"db[12]: .* failed with status .*File name too long", result.stderr)
     assert clean_lab["db2"].sh("ls -A /srv/target") == ""
 

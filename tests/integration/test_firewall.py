@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from helpers import eventually, transfer
 from lab import Firewall, Host, HostSpec, Lab, difference
-from watching import PROMISED_SECONDS, SLOW, Hold, Run, assert_as_before, end_by_signal, fill
+from watching import DIGEST_TOOL, PROMISED_SECONDS, SLOW, Hold, Run, assert_as_before, end_by_signal, fill
 
 if TYPE_CHECKING:
     import subprocess
@@ -121,7 +121,7 @@ def test_the_source_alone_is_let_in_and_only_while_the_stream_runs(walls: Lab, k
 def test_the_door_is_closed_when_the_stream_has_ended_and_the_checks_have_not(walls: Lab) -> None:
     target = walls["nftables"]
     before = target.snapshot()
-    with Hold(target, "md5sum") as checking, Run(walls, "source:/srv/data", "nftables:/srv/in") as run:
+    with Hold(target, DIGEST_TOOL) as checking, Run(walls, "source:/srv/data", "nftables:/srv/in") as run:
         checking.wait_for_call()
         assert new_rules(target, before) == []
         assert not any(f":{run.port}" in socket for socket in target.snapshot()["listening"])

@@ -233,7 +233,7 @@ def test_holes_and_further_names_of_files_need_no_space(stage: Lab) -> None:
         ("tar", "tar", ("db1", "db2")),
         ("flock", "util-linux", ("db1", "db2")),
         ("awk", "mawk", ("db1", "db2")),
-        ("xargs", "findutils", ("db1", "db2")),
+        ("perl", "perl-base", ("db1", "db2")),
         ("cmp", "diffutils", ("db1", "db2")),
         ("md5sum", "coreutils", ("db1", "db2")),
         ("getent", "libc-bin", ("db1", "db2")),
@@ -261,15 +261,71 @@ def test_a_host_with_nothing_to_carry_the_stream_is_named_where_the_stream_is_no
 
 def test_what_the_options_do_not_need_may_be_missing(stage: Lab) -> None:
     for host in ("db1", "db2"):
-        stage[host].hide("socat", "openssl", "pigz")
+        stage[host].hide("socat", "openssl", "xargs", "pigz", "zstd", "lz4", "xxh128sum", "b3sum")
     transfer(stage, "--no-encrypt", "db1:/srv/tree", "db2:/srv/target", check=True)
     assert stage["db2"].sh("cat /srv/target/tree/file") == "text"
 
 
-def test_a_host_without_pigz_compresses_with_gzip_and_that_is_said(stage: Lab) -> None:
-    stage["db2"].hide("pigz")
-    result = transfer(stage, "db1:/srv/tree", "db2:/srv/target", check=True)
-    assert "WARNING db2 has no pigz (Debian package pigz); gzip stands in, on one core" in result.stderr
+@pytest.mark.parametrize("host", ["db1", "db2"])
+@pytest.mark.parametrize(
+    ("hidden", "options", "said"),
+    [
+        (("pigz",), ("--compressor", "pigz"), ["no pigz (Debian package pigz); gzip stands in, on one core"]),
+        (("zstd",), ("--compressor", "zstd"), ["no zstd (Debian package zstd); pigz stands in"]),
+        (("lz4",), ("--compressor", "lz4"), ["no lz4 (Debian package lz4); pigz stands in"]),
+        (
+            ("zstd", "pigz"),
+            ("--compressor", "zstd"),
+            [
+                "no zstd (Debian package zstd); pigz stands in",
+                "no pigz (Debian package pigz); gzip stands in, on one core",
+            ],
+        ),
+        (
+            ("zstd", "lz4", "pigz"),
+            (),
+            [
+                "no zstd (Debian package zstd); pigz stands in",
+                "no pigz (Debian package pigz); gzip stands in, on one core",
+            ],
+        ),
+        (("zstd",), (), []),
+    ],
+    ids=["pigz", "zstd", "lz4", "zstd and pigz", "auto: none of them", "auto: zstd"],
+)
+def test_for_a_compressor_that_a_host_lacks_another_stands_in_and_that_is_said(
+    stage: Lab, hidden: tuple[str, ...], options: tuple[str, ...], said: list[str], host: str
+) -> None:
+    stage["db1"].run("yes some text | head -c 2M >/srv/tree/large")
+    stage[host].hide(*hidden)
+    result = transfer(stage, *options, "db1:/srv/tree", "db2:/srv/target", check=True)
+    assert re.findall(r"WARNING (.*)", result.stderr) == [f"{host} has {text}" for text in said]
+    assert census_on(stage["db2"], "/srv/target/tree") == census_on(stage["db1"], "/srv/tree")
+    # Whatever it was, there was one.
+    if not options:
+        expected = "lz4 -1" if hidden == ("zstd",) else "gzip -1" if host == "db1" else "pigz -1"
+        assert f"INFO  db2:/srv/target: compression: {expected}; a sample shrinks to " in result.stderr
+
+
+@pytest.mark.parametrize("host", ["db1", "db2"])
+@pytest.mark.parametrize(
+    ("algorithm", "hidden", "instead"),
+    [
+        ("xxh128", ("xxh128sum",), "b3"),
+        ("b3", ("b3sum",), "xxh128"),
+        ("b3", ("xxh128sum", "b3sum"), "md5"),
+        ("auto", ("xxh128sum", "b3sum"), "md5"),
+    ],
+)
+def test_for_a_digest_tool_that_a_host_lacks_another_stands_in_and_that_is_said(
+    stage: Lab, algorithm: str, hidden: tuple[str, ...], instead: str, host: str
+) -> None:
+    stage[host].hide(*hidden)
+    result = transfer(stage, "--checksum-algorithm", algorithm, "db1:/srv/tree", "db2:/srv/target", check=True)
+    package = {"xxh128": "xxhash", "b3": "b3sum"}.get(algorithm)
+    warning = f"no {algorithm}sum (Debian package {package}) on {host}: {instead} stands in"
+    assert re.findall(r"WARNING (.*)", result.stderr) == ([warning] if package else [])
+    assert f"(TLS 1.3, {instead} of every file)" in result.stderr
     assert stage["db2"].sh("cat /srv/target/tree/file") == "text"
 
 

@@ -8,6 +8,7 @@ import shlex
 import signal
 import tempfile
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -16,11 +17,16 @@ from lab import difference
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Iterator
 
     from lab import Host, Lab, Snapshot
 
 PROMISED_SECONDS = 15.0
 """Within which every host is as before, whatever has ended a run; docs/security.rst says so."""
+DIGEST_TOOL = "xxh128sum"
+"""What digests the files on hosts that have all such tools, as those of the lab do: the fastest."""
+TEE = "tee"
+"""The stage that passes the stream on twice, for `process_of`."""
 SLOW = "4mbit"
 """Keeps the ten megabytes of `fill` on the way for twenty seconds, while ssh still gets through."""
 
@@ -86,6 +92,13 @@ def arrived(host: Host) -> int:
     return sum(map(int, host.sh("find /srv -path '*/.transferpy-*' -type f -printf '%s\\n'").split()))
 
 
+def process_of(host: Host, stage: str) -> str:
+    """The one process that runs that stage on a host."""
+    looking = ["pgrep", "-f", "^perl -e .*cannot pass the stream on"] if stage == TEE else ["pgrep", "-x", stage]
+    (process,) = host.run(looking).stdout.decode().split()
+    return process
+
+
 class Hold:
     """Has a command on a host wait when it is called, until it is let go or the context ends.
 
@@ -128,6 +141,18 @@ class Hold:
     def wait_for_call(self) -> None:
         """Wait until somebody waits in the command."""
         assert eventually(lambda: self._host.run(["test", "-e", self._called], check=False).returncode == 0)
+
+
+@contextmanager
+def replaced(host: Host, command: str, script: str) -> Iterator[None]:
+    """Have a bash script run on the host in place of a command, which the script finds in $real."""
+    wrapper = f"/usr/local/bin/{command}"
+    text = f"#!/bin/bash\nreal={host.sh(f'command -v {command}')}\n{script}\n"
+    host.run(f"cat >{wrapper} && chmod 755 {wrapper}", input=text.encode())
+    try:
+        yield
+    finally:
+        host.run(["rm", wrapper])
 
 
 def end_by_signal(run: Run, sent: signal.Signals, hold: Hold | None = None) -> float:

@@ -30,7 +30,8 @@ def host_script(directory: Path, script: str, *texts: str) -> str:
 def session_script(directory: Path, script: str) -> str:
     """Return a script that has the functions of a session, a run directory and the fifo, but no session begun."""
     start = (
-        'cores=2 watched=x port_lock= run_directory=$run_root/run.$$; mkdir -p -- "$run_directory"\n'
+        "cores=2 watched=x checksum=no priority=normal port_lock= run_directory=$run_root/run.$$\n"
+        'mkdir -p -- "$run_directory"\n'
         'mkfifo "$run_directory/control"; exec {control}<>"$run_directory/control"\n'
     )
     return host_script(directory, start + script, "database.sh", "session.sh")

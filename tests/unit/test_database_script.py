@@ -32,6 +32,9 @@ NAMES = [name for name in HOSTILE_NAMES if name.isprintable()]
 SOURCE = """
 echo ready
 role=source
+priority=normal
+checksum=no
+tried=()
 begin
 stop_replication "${client[@]}"
 while :; do await_order resume; resume_replication; done

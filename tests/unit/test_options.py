@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from transferpy.Exceptions import UsageError
 from transferpy.options import (
+    Compressor,
     FirewallChoice,
     Location,
     TransferOptions,
@@ -309,3 +310,34 @@ class TestRequest:
     @pytest.mark.parametrize("transfer_type", ["xtrabackup", "decompress"])
     def test_only_a_file_or_a_tree_needs_a_name_of_its_own(self, transfer_type: str) -> None:
         assert request("db1:/srv/..", transfer_type=transfer_type).options.transfer_type == transfer_type
+
+
+class TestRates:
+    @pytest.mark.parametrize(
+        ("text", "rate"),
+        [
+            *(("0", 0), ("500", 500), ("500K", 512_000), ("20m", 20 << 20), ("1.5G", 3 << 29), ("2GiB", 2 << 30)),
+            *((" 7 ", 7), (4096, 4096)),
+        ],
+    )
+    def test_a_rate_is_bytes_per_second_with_units_of_1024(self, text: str | int, rate: int) -> None:
+        assert TransferOptions(bwlimit=text).bwlimit == rate  # type: ignore[arg-type]  # text stands for a number
+
+    @pytest.mark.parametrize("text", ["", "-1", "fast", "1Q", "K", "1e3", "0.4", "9" * 40, "9999999T", True])
+    def test_another_rate_is_refused(self, text: object) -> None:
+        with pytest.raises(UsageError, match="bwlimit must be a number of bytes per second"):
+            TransferOptions(bwlimit=text)  # type: ignore[arg-type]  # that is the point
+
+
+class TestLevels:
+    @pytest.mark.parametrize(("compressor", "highest"), [("zstd", 19), ("pigz", 9), ("lz4", 12)])
+    def test_a_level_is_one_of_the_compressors(self, compressor: str, highest: int) -> None:
+        typed = Compressor(compressor)
+        assert TransferOptions(compressor=typed, compress_level=highest).compress_level == highest
+        if highest < 19:
+            with pytest.raises(UsageError, match=f"compress_level of {compressor} is at most {highest}"):
+                TransferOptions(compressor=typed, compress_level=highest + 1)
+
+    def test_a_level_without_a_compressor_is_refused(self) -> None:
+        with pytest.raises(UsageError, match="compress_level goes with a compressor of your choice"):
+            TransferOptions(compress_level=1)

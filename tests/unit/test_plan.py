@@ -200,7 +200,7 @@ class TestPlan:
         made = plan(source_host(), target_host())
         (target,) = made.targets
         assert (made.notes, target.address, str(target.final)) == ((), "198.18.0.2", "db2:/srv/y/x")
-        assert made.stream == "gzip, TLS 1.3, checksum of every file"
+        assert made.stream == "TLS 1.3, xxh128 of every file"
 
     def test_a_file_system_that_makes_inodes_as_needed_has_enough(self) -> None:
         assert plan(source_host(), target_host(targets={0: target_facts(inodes=None)})).notes == ()
@@ -211,10 +211,10 @@ class TestPlan:
     @pytest.mark.parametrize(
         ("options", "stream"),
         [
-            ({"compress": False}, "not compressed, TLS 1.3, checksum of every file"),
-            ({"checksum": False}, "gzip, TLS 1.3, no checksum of files"),
-            ({"checksum": False, "parallel_checksum": True}, "gzip, TLS 1.3, checksum of the stream"),
-            ({"encrypt": False}, "gzip, not encrypted, checksum of every file"),
+            ({"compress": False}, "not compressed, TLS 1.3, xxh128 of every file"),
+            ({"checksum": False}, "TLS 1.3, no checksum of files"),
+            ({"checksum": False, "parallel_checksum": True}, "TLS 1.3, xxh128 of the stream"),
+            ({"encrypt": False}, "not encrypted, xxh128 of every file"),
         ],
     )
     def test_the_stream_is_told_in_words(self, options: dict[str, Any], stream: str) -> None:
@@ -234,22 +234,49 @@ class TestPlan:
                 ),
             ),
             ({"source": source_facts(sockets=3)}, {}, "db1:/srv/x: sockets are not copied: 3"),
-            (
-                {"tools": without("pigz")},
-                {},
-                "db1 has no pigz (Debian package pigz); gzip stands in, on one core",
-            ),
-            (
-                {},
-                {"tools": without("pigz")},
-                "db2 has no pigz (Debian package pigz); gzip stands in, on one core",
-            ),
         ],
     )
     def test_what_the_user_should_know_is_noted(
         self, source: dict[str, Any], target: dict[str, Any], note: str
     ) -> None:
         assert plan(source_host(**source), target_host(**target)).notes == (note,)
+
+    @pytest.mark.parametrize(
+        ("compressor", "lacking", "notes"),
+        [
+            ("auto", ("pigz", "lz4"), ()),
+            ("auto", ("pigz", "zstd"), ()),
+            ("auto", ("zstd", "lz4"), ("{} has no zstd (Debian package zstd); pigz stands in",)),
+            ("zstd", ("zstd",), ("{} has no zstd (Debian package zstd); pigz stands in",)),
+            ("lz4", ("lz4",), ("{} has no lz4 (Debian package lz4); pigz stands in",)),
+            ("pigz", ("pigz",), ("{} has no pigz (Debian package pigz); gzip stands in, on one core",)),
+            (
+                "zstd",
+                ("zstd", "pigz"),
+                (
+                    "{} has no zstd (Debian package zstd); pigz stands in",
+                    "{} has no pigz (Debian package pigz); gzip stands in, on one core",
+                ),
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("host", ["db1", "db2"])
+    def test_what_stands_in_for_a_compressor_is_noted(
+        self, compressor: str, lacking: tuple[str, ...], notes: tuple[str, ...], host: str
+    ) -> None:
+        tools = {host: without(*lacking)}
+        hosts = [make(tools=tools.get(name, without())) for name, make in (("db1", source_host), ("db2", target_host))]
+        wanted = request("db1:/srv/x", "db2:/srv/y", compressor=compressor)
+        assert plan(*hosts, wanted=wanted).notes == tuple(note.format(host) for note in notes)
+
+    @pytest.mark.parametrize("host", ["db1", "db2"])
+    def test_what_stands_in_for_a_checksum_is_noted(self, host: str) -> None:
+        tools = {host: without("b3sum", "xxh128sum")}
+        hosts = [make(tools=tools.get(name, without())) for name, make in (("db1", source_host), ("db2", target_host))]
+        wanted = request("db1:/srv/x", "db2:/srv/y", checksum_algorithm="b3")
+        made = plan(*hosts, wanted=wanted)
+        assert made.notes == (f"no b3sum (Debian package b3sum) on {host}: md5 stands in",)
+        assert made.stream == "TLS 1.3, md5 of every file"
 
     def test_without_compression_nobody_misses_pigz(self) -> None:
         wanted = request("db1:/srv/x", "db2:/srv/y", compress=False)

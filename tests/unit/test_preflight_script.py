@@ -72,7 +72,7 @@ class TestHost:
         facts = ask(tmp_path, Questions())
         assert (facts.uid, facts.cores) == (os.geteuid(), len(os.sched_getaffinity(0)))
         assert facts.boot == Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        assert {"tar", "flock", "awk", "xargs", "cmp", "md5sum", "getent"} <= facts.tools <= {*TOOLS}
+        assert {"tar", "flock", "awk", "perl", "cmp", "md5sum", "getent"} <= facts.tools <= {*TOOLS}
 
     def test_a_port_on_which_something_listens_is_named(self, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def run_in_session(directory: Path, script: str) -> str:
     """Return what ``script`` prints, with the functions of a session and its fifo, but no session begun."""
     directory.mkdir(exist_ok=True)
-    start = f"run_id=x job=y cores=2 watched=tar; run_directory={directory}; mkfifo {directory}/control"
+    variables = "run_id=x job=y cores=2 watched=tar checksum=no priority=normal"
+    start = f"{variables}; run_directory={directory}; mkfifo {directory}/control"
     text = "\n".join(
         (
             _text("host.sh"),
@@ -192,7 +193,7 @@ def test_no_key_stays_where_something_could_not_be_undone(tmp_path: Path) -> Non
 def test_a_signal_at_any_statement_of_the_end_leaves_nothing_behind(tmp_path: Path, end: str) -> None:
     for number in range(1, 25):
         script = f"""
-            role=source statements=0
+            role=source priority=low statements=0
             strike() {{ [ "$BASHPID" != $$ ] || ((++statements != {number})) || kill -TERM $$; }}
             begin
             on_undo x eval ': >{tmp_path}/undone'

@@ -100,7 +100,10 @@ class Host:
 
     def target(self, **changes: object) -> Running:
         session = replace(TARGET, **{"directory": str(self.directory / "target"), **changes})  # type: ignore[arg-type]  # the caller knows
-        return self.start(target_script(RUN, session))
+        target = self.start(target_script(RUN, session))
+        with suppress(BrokenPipeError):  # one that could not begin
+            target.order("receive", "gzip")
+        return target
 
     def start(self, script: str) -> Running:
         self.sessions.append(Running(self.directory, script))
@@ -132,7 +135,7 @@ def sent(host: Host, **changes: object) -> Running:
     """Return a source session that has sent."""
     source = host.source(**changes)
     source.says("hello", "ready")
-    source.order("send", "0", "nowhere", "4400")
+    source.order("send", "0", "gzip", "nowhere", "4400")
     return source
 
 
@@ -164,11 +167,11 @@ class TestCopy:
 
     def test_one_source_serves_several_targets_and_digests_once(self, host: Host) -> None:
         host.make_source()
-        source = host.source(senders={"0": SEND, "1": SEND})
+        source = host.source(senders={"0": {"gzip": SEND}, "1": {"gzip": SEND}})
         source.says("ready")
         lists = []
         for label in ("0", "1"):
-            source.order("send", label, "nowhere", "4400")
+            source.order("send", label, "gzip", "nowhere", "4400")
             there = source.says("stages", "manifest", "digests")
             assert there["stages"].fields == {"job": f"send_{label}", "statuses": "0,0,0"}
             lists.append(digest_of(there, "digests"))
@@ -190,29 +193,30 @@ class TestCopy:
     def test_a_source_that_changes_under_the_copy_is_told(self, host: Host, change: str, paths: set[str]) -> None:
         host.make_source()
         changing = Command(("bash", "-c", f"cat && {change}"))
-        source = sent(host, senders={"0": Pipeline((*SEND.stages[:-1], changing, SEND.stages[-1]))})
+        source = sent(host, senders={"0": {"gzip": Pipeline((*SEND.stages[:-1], changing, SEND.stages[-1]))}})
         changed = source.says("changed")["changed"]
         assert {*changed.text("paths").split("\0")} - {""} == paths
         source.order("stop")
         assert "manifest" not in source.end()
 
-    def test_a_file_that_becomes_a_pipe_keeps_the_checks_no_longer_than_the_next_look(self, host: Host) -> None:
+    def test_a_file_that_becomes_a_pipe_is_told_and_nobody_waits_for_it(self, host: Host) -> None:
         host.make_source()
-        script = source_script(RUN, replace(SOURCE, directory=str(host.directory / "source")))
-        swapped, counting = host.directory / "swapped", "count_records() { # FILE\n"
-        # Between the list of the files and the first look into one.
-        waiting = f"  [[ $1 != */digests.names ]] || until [ -e {swapped} ]; do sleep 0.02; done\n"
-        for old, new in ((" patience=60\n", " patience=2\n"), (counting, counting + waiting)):
-            assert script.count(old) == 1
-            script = script.replace(old, new)
-        source = host.start(script)
+        changing = Command(("sh", "-c", "cat && rm x/a/file && mkfifo x/a/file"))
+        source = sent(host, senders={"0": {"gzip": Pipeline((*SEND.stages[:-1], changing, SEND.stages[-1]))}})
+        assert source.says("changed")["changed"].text("paths").split("\0")[0] == "x/a/file"
+        source.order("stop")
+        assert source.end()["end"].fields["undone"] == "yes"
+
+    def test_digests_that_never_come_to_an_end_are_waited_for_while_the_source_stands_still(self, host: Host) -> None:
+        host.make_source()
+        endless = Command(("sh", "-c", "exec sleep 1000"))
+        script = source_script(RUN, replace(SOURCE, directory=str(host.directory / "source"), digest=endless))
+        assert script.count(" patience=60\n") == 1
+        source = host.start(script.replace(" patience=60\n", " patience=2\n"))
         source.says("hello", "ready")
-        source.order("send", "0", "nowhere", "4400")
+        source.order("send", "0", "gzip", "nowhere", "4400")
         source.says("stages", "manifest")
-        file = host.directory / "source" / "x" / "a" / "file"
-        file.unlink()
-        os.mkfifo(file)
-        swapped.touch()
+        (host.directory / "source" / "x" / "a" / "file").write_text("more")
         assert source.says("changed")["changed"].text("paths").split("\0")[0] == "x/a/file"
         source.order("stop")
         assert source.end()["end"].fields["undone"] == "yes"
@@ -220,7 +224,8 @@ class TestCopy:
     def test_a_stage_that_fails_is_told_with_its_words(self, host: Host) -> None:
         host.make_source()
         source = sent(
-            host, senders={"0": Pipeline((Command(("sh", "-c", "echo it broke >&2; exit 3")), *SEND.stages[1:]))}
+            host,
+            senders={"0": {"gzip": Pipeline((Command(("sh", "-c", "echo it broke >&2; exit 3")), *SEND.stages[1:]))}},
         )
         told = source.says("stderr", "stages")
         assert told["stages"].fields["statuses"] == "3,0,0"
@@ -286,7 +291,7 @@ class TestPlaces:
     def test_a_staging_directory_is_removed_whatever_holds_it_is_called(self, host: Host) -> None:
         directory = host.directory / "target" / "two\nlines\n"
         directory.mkdir()
-        target = host.target(directory=str(directory), receiver=Pipeline((Command(("sleep", "60")),)))
+        target = host.target(directory=str(directory), receivers={"gzip": Pipeline((Command(("sleep", "60")),))})
         target.says("ready")
         assert [path.name for path in directory.iterdir()] == [".transferpy-r1-0"]
         target.process.terminate()
@@ -296,7 +301,7 @@ class TestPlaces:
     @pytest.mark.parametrize("name", ["-", "-P", "--"])
     def test_a_relative_path_is_a_path_and_no_option(self, host: Host, name: str) -> None:
         (host.directory / name).mkdir()
-        target = host.target(directory=name, receiver=Pipeline((Command(("sleep", "60")),)))
+        target = host.target(directory=name, receivers={"gzip": Pipeline((Command(("sleep", "60")),))})
         target.says("ready")
         assert [path.name for path in (host.directory / name).iterdir()] == [".transferpy-r1-0"]
         target.process.terminate()
@@ -320,7 +325,7 @@ class TestFirewall:
         opened, closed = host.directory / "opened", host.directory / "closed a"
         looking = Command(("sh", "-c", f"[ -e {opened} ] && [ ! -e '{closed}' ] && cat"))
         receiving = Pipeline((RECEIVE.stages[0], looking, *RECEIVE.stages[1:]))
-        target = host.target(doors=(door(host.directory, "a", f"touch {opened}"),), receiver=receiving)
+        target = host.target(doors=(door(host.directory, "a", f"touch {opened}"),), receivers={"gzip": receiving})
         assert target.says("stages")["stages"].fields["statuses"] == "0,0,0,0"
         assert closed.exists()
         closed.unlink()
@@ -367,8 +372,8 @@ class TestFirewall:
 
 
 SLEEP = Command(("sleep", "60"))
-BUSY_SOURCE = {"senders": {"0": Pipeline((SLEEP, *SEND.stages[1:]))}}
-BUSY_TARGET = {"receiver": Pipeline((SLEEP, *RECEIVE.stages[1:]))}
+BUSY_SOURCE = {"senders": {"0": {"gzip": Pipeline((SLEEP, *SEND.stages[1:]))}}}
+BUSY_TARGET = {"receivers": {"gzip": Pipeline((SLEEP, *RECEIVE.stages[1:]))}}
 
 
 def start_busy(host: Host, role: str) -> Running:

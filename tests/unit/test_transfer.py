@@ -256,6 +256,12 @@ class TestCommandLine:
                 "defaults_file": "",
                 "prepare": False,
                 "owner": "",
+                "compressor": "auto",
+                "compress_level": 0,
+                "compress_threads": 0,
+                "checksum_algorithm": "auto",
+                "bwlimit": 0,
+                "priority": "normal",
             },
         )
 
@@ -265,8 +271,16 @@ class TestCommandLine:
         after = ["--prepare", "--owner", "mysql:mysql", "--defaults-file=/root/my.cnf"]
         told = ["--report", "-", "--metrics=m.prom", "--log-file=/var/log/t.log", "--syslog", "--quiet"]
         more = ["--create-target", "--dry-run", *told]
-        command_line("--verbose", *switches, *limits, *after, *more, "--type", "xtrabackup", *WORDS)
+        speed = ["--compressor=zstd", "--compress-level=9", "--compress-threads", "4", "--bwlimit=1.5M"]
+        speed += ["--checksum-algorithm", "b3", "--priority=low"]
+        command_line("--verbose", *switches, *limits, *after, *speed, *more, "--type", "xtrabackup", *WORDS)
         assert parsed() == {
+            "compressor": "zstd",
+            "compress_level": 9,
+            "compress_threads": 4,
+            "checksum_algorithm": "b3",
+            "bwlimit": 3 << 19,
+            "priority": "low",
             "port": 4444,
             "type": "xtrabackup",
             "compress": False,

@@ -47,8 +47,10 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def source_session(targets: int = 1, **orders: Any) -> ScriptedSession:
     """Return a session that sends well, but for ``orders``: send_0 and such."""
-    sends = {f"send {n} 198.18.0.2 4400 c2": orders.get(f"send_{n}", (SENT.format(n), *LISTS)) for n in range(targets)}
-    return ScriptedSession([HELLO, "ready certificate=c1"], {**sends, "stop": END, **KILLED})
+    sends = {
+        f"send {n} CODEC 198.18.0.2 4400 c2": orders.get(f"send_{n}", (SENT.format(n), *LISTS)) for n in range(targets)
+    }
+    return ScriptedSession([HELLO, "ready certificate=c1", "sample size=0 trials="], {**sends, "stop": END, **KILLED})
 
 
 def target_session(**orders: Any) -> ScriptedSession:
@@ -60,7 +62,7 @@ def target_session(**orders: Any) -> ScriptedSession:
         **orders,
     }
     start = usual.pop("start", (HELLO, "ready port=4400 certificate=c2"))
-    return ScriptedSession(start, {"peer c1": usual.pop("peer"), **usual})
+    return ScriptedSession(start, {"peer c1": (), "receive CODEC": usual.pop("peer"), **usual})
 
 
 def fleet(source: ScriptedSession, *targets: ScriptedSession | BaseException, **more: Any) -> ScriptedRemote:
@@ -83,8 +85,8 @@ class TestContract:
         targets = [target_session() for _ in range(3)]
         source = source_session(3)
         assert transferer(fleet(source, *targets), 3).run() == [0, 0, 0]
-        assert source.told == [f"send {n} 198.18.0.2 4400 c2" for n in range(3)] + ["stop"]
-        assert [target.told for target in targets] == [["peer c1", "publish"]] * 3
+        assert source.told == [f"send {n} CODEC 198.18.0.2 4400 c2" for n in range(3)] + ["stop"]
+        assert [target.told for target in targets] == [["peer c1", "receive CODEC", "publish"]] * 3
 
     @pytest.mark.parametrize(
         "options", [{}, {"type": "file"}, {"transfer_type": "file"}, {"verbose": True, "port": "0"}]
@@ -265,7 +267,7 @@ class TestTargets:
             ),
             (
                 {"peer": ("listening port=4400", "stages job=receive statuses=0,1,0")},
-                *(6, "db2: pigz failed with status 1"),
+                *(6, "db2: zstd failed with status 1"),
             ),
             (
                 {
@@ -311,7 +313,7 @@ class TestTargets:
         assert transferer(fleet(source_session(2), failing, next_one), 2).run() == [status, 0]
         errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
         assert errors == [f"db2:/srv/y: failed: {message}"]
-        assert next_one.told == ["peer c1", "publish"]
+        assert next_one.told == ["peer c1", "receive CODEC", "publish"]
         assert "1 of 2 target(s) succeeded in " in caplog.messages[-1]
 
 
@@ -359,8 +361,8 @@ class TestSource:
         remote.sessions["db1"].append(next_source)
         assert transferer(remote, 2, connect_timeout=1, idle_timeout=1).run() == [status, 0]
         assert f"db2:/srv/y: failed: {message}" in caplog.text
-        assert source.told[0] == "send 0 198.18.0.2 4400 c2"
-        assert next_source.told == ["send 1 198.18.0.2 4400 c2", "stop"]
+        assert source.told[0] == "send 0 CODEC 198.18.0.2 4400 c2"
+        assert next_source.told == ["send 1 CODEC 198.18.0.2 4400 c2", "stop"]
 
     @pytest.mark.parametrize(
         "send",
@@ -377,13 +379,13 @@ class TestSource:
         peer = ("listening port=4400", "connected", RECEIVED, "manifest digest=other entries=3", *LISTS[1:])
         remote = fleet(source, target_session(peer=peer), target_session(), runs=NO_LISTS)
         assert transferer(remote, 2).run()[1] == 0
-        assert source.told == ["send 0 198.18.0.2 4400 c2", "send 1 198.18.0.2 4400 c2", "stop"]
+        assert source.told == ["send 0 CODEC 198.18.0.2 4400 c2", "send 1 CODEC 198.18.0.2 4400 c2", "stop"]
 
     def test_a_source_that_is_gone_after_its_last_word_does_not_matter(self) -> None:
         source = source_session()
         source.orders = {**source.orders, "stop": [RemoteExecutionError("db1: lost")]}
         assert transferer(fleet(source, target_session())).run() == [0]
-        assert source.told == ["send 0 198.18.0.2 4400 c2", "stop", "stop", "kill"]
+        assert source.told == ["send 0 CODEC 198.18.0.2 4400 c2", "stop", "stop", "kill"]
 
     def test_nothing_that_a_source_says_makes_a_copy_complete(self, caplog: pytest.LogCaptureFixture) -> None:
         source = source_session()
@@ -474,7 +476,7 @@ class TestChecks:
         target = target_session(peer=peer)
         assert transferer(fleet(source_session(), target, runs=runs)).run() == [7]
         assert f"db2:/srv/y: failed: db2:/srv/y: {message}" in caplog.messages
-        assert target.told == ["peer c1", "kill"]
+        assert target.told == ["peer c1", "receive CODEC", "kill"]
 
     @pytest.mark.parametrize("digests", [("a", "b"), ("a", None), (None, "a"), (None, None), ("", "")])
     def test_a_stream_whose_digests_do_not_agree_is_damaged(
@@ -508,12 +510,12 @@ class TestMessages:
             (
                 "2,141,141",
                 "0,1,2",
-                "db1: tar failed with status 2; db2: pigz failed with status 1; db2: tar failed with status 2",
+                "db1: tar failed with status 2; db2: zstd failed with status 1; db2: tar failed with status 2",
             ),
             ("141,141,1", "0,0,137", "db2: tar was ended by signal 9"),
             ("141,141,1", "1,0,0", "db1: socat failed with status 1; db2: socat failed with status 1"),
             ("141,0,0", "141,0,0", "db1: tar was ended by signal 13; db2: socat was ended by signal 13"),
-            ("141,141,143", "0,1,0", "db1: socat was ended by signal 15; db2: pigz failed with status 1"),
+            ("141,141,143", "0,1,0", "db1: socat was ended by signal 15; db2: zstd failed with status 1"),
             ("0,0,0,5", "0,0,0", "db1: send_0 failed with status 5"),
         ],
     )
@@ -529,7 +531,8 @@ class TestMessages:
         assert transferer(fleet(source_session(), target_session())).run() == [0]
         told = [message.partition(" in ")[0] for message in caplog.messages]
         assert told == [
-            "db1:/srv/x: 20 file(s), 4 MB, to db2:/srv/y (gzip, TLS 1.3, checksum of every file)",
+            "db1:/srv/x: 20 file(s), 4 MB, to db2:/srv/y (TLS 1.3, xxh128 of every file)",
+            "db2:/srv/y: compression: zstd -1; no sample could be taken",
             "db2: port 4400 listens for db1",
             "db2: received 4 MB",
             "db2: checksums of 3 entries agree with the source",
@@ -587,7 +590,7 @@ class TestEnd:
         with pytest.raises(type(ending)):
             transferer(fleet(source, target)).run()
         assert source.told[-1] in {"stop", "kill"}
-        assert target.told == ["peer c1", "publish", "kill"]
+        assert target.told == ["peer c1", "receive CODEC", "publish", "kill"]
 
     def test_a_session_that_cannot_be_ended_is_a_warning_and_does_not_hide_the_failure(
         self, caplog: pytest.LogCaptureFixture

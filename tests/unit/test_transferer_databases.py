@@ -53,10 +53,10 @@ def source_session(targets: int = 1, *, sent: str | None = "4711", **orders: Any
     sends = {}
     for n in range(targets):
         usual = (*size(sent), f"stages job=send_{n} statuses=0,0,0,0", "checked")
-        sends[f"send {n} 198.18.0.2 4400 c2"] = orders.pop(f"send_{n}", (STOPPED, *usual) if n == 0 else usual)
+        sends[f"send {n} CODEC 198.18.0.2 4400 c2"] = orders.pop(f"send_{n}", (STOPPED, *usual) if n == 0 else usual)
     hello = f"hello directory={encoded(RUN_DIRECTORY.format('source'))}"
     others = {"resume": (RUNS,), "stop": END, "kill": ("ending", RUNS, *END[1:]), **orders}
-    return ScriptedSession([hello, "ready certificate=c1"], {**sends, **others})
+    return ScriptedSession([hello, "ready certificate=c1", "sample size=0 trials="], {**sends, **others})
 
 
 def target_session(*, received: str | None = "4711", position: str = POSITION, **orders: Any) -> ScriptedSession:
@@ -64,7 +64,9 @@ def target_session(*, received: str | None = "4711", position: str = POSITION, *
     stream = ("listening port=4400", "connected", *size(received), "stages job=receive statuses=0,0,0,0")
     usual = {"peer": (*stream, position, "checked"), "publish": ("published", *END), "kill": END, **orders}
     hello = f"hello directory={encoded(RUN_DIRECTORY.format('target'))}"
-    return ScriptedSession([hello, "ready port=4400 certificate=c2"], {"peer c1": usual.pop("peer"), **usual})
+    return ScriptedSession(
+        [hello, "ready port=4400 certificate=c2"], {"peer c1": (), "receive CODEC": usual.pop("peer"), **usual}
+    )
 
 
 def remote(source: HostFacts, session: ScriptedSession, *targets: ScriptedSession, **more: Any) -> ScriptedRemote:
@@ -91,14 +93,17 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 STREAM = "not compressed, TLS 1.3"
-SEND = "send {} 198.18.0.2 4400 c2"
+SEND = "send {} CODEC 198.18.0.2 4400 c2"
 
 
 class TestReplication:
     def test_a_run_that_succeeds_says_what_it_does(self, caplog: pytest.LogCaptureFixture) -> None:
         source, target = source_session(), target_session()
         assert back_up(source, target, compress=False) == [0]
-        assert (source.told, target.told) == ([SEND.format(0), "resume", "stop"], ["peer c1", "publish"])
+        assert (source.told, target.told) == (
+            [SEND.format(0), "resume", "stop"],
+            ["peer c1", "receive CODEC", "publish"],
+        )
         assert [message.partition(" in ")[0] for message in caplog.messages] == [
             f"db1:/run/mysqld/mysqld.sock: a server of about 5 MB, to db2:/srv/y ({STREAM})",
             "db2: port 4400 listens for db1",
@@ -156,7 +161,7 @@ class TestReplication:
         failing.told = source.told
         assert back_up(source, target_session(), failing) == [0, 6]
         # Before the target is seen to its end, which may have a lot to remove.
-        assert source.told == [SEND.format(0), "peer c1", SEND.format(1), "stop", "kill"]
+        assert source.told == [SEND.format(0), "peer c1", "receive CODEC", SEND.format(1), "stop", "kill"]
 
     @pytest.mark.parametrize("targets", [1, 2])
     def test_one_that_does_not_start_again_is_status_9_though_every_target_succeeded(
@@ -252,7 +257,7 @@ class TestCopy:
         target = target_session(received=received)
         assert back_up(source_session(sent=sent), target) == [7]
         assert errors(caplog) == ["db2:/srv/y: failed: db2:/srv/y: the stream was damaged on its way"]
-        assert target.told == ["peer c1", "kill"]
+        assert target.told == ["peer c1", "receive CODEC", "kill"]
 
     @pytest.mark.parametrize(
         ("events", "status", "message"),

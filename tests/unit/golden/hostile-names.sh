@@ -204,11 +204,12 @@ sub write_all { # HANDLE TEXT
     }
 }
 
-sub collect { # ANSWERS: takes in what a process said that has ended
-    my ($ended_well, $job) = @_;
+sub collect { # STATUS JOB: takes in what a process said that has ended
+    my ($status, $job) = @_;
     local $/;
     my @digests = map { /^\\?([0-9a-z]+)/ ? $1 : () } split /\n/, readline($job->{answer}) // '"'"''"'"';
-    $ended_well or fail "$tool[0] failed, see above";
+    fail "$tool[0] was ended by signal " . ($status & 127) if $status & 127;
+    fail "$tool[0] failed with status " . ($status >> 8) . '"'"', see above'"'"' if $status;
     @digests == @{ $job->{names} } or fail "$tool[0] said something else than digests";
     for my $name (@{ $job->{names} }) {
         print OUTPUT shift @digests, " $name\0" or fail "cannot write the list of digests: $!";
@@ -220,7 +221,7 @@ sub reap { # takes in whatever has ended
     while ((my $process = waitpid -1, POSIX::WNOHANG()) > 0) {
         $some = 1;
         if (my $job = delete $running{$process}) {
-            collect($? == 0, $job);
+            collect($?, $job);
         } elsif (defined $writer && $process == $writer) {
             $? == 0 or fail '"'"'what arrived could not be written to disk'"'"';
             make_batches(splice @written);
@@ -606,11 +607,12 @@ sub write_all { # HANDLE TEXT
     }
 }
 
-sub collect { # ANSWERS: takes in what a process said that has ended
-    my ($ended_well, $job) = @_;
+sub collect { # STATUS JOB: takes in what a process said that has ended
+    my ($status, $job) = @_;
     local $/;
     my @digests = map { /^\\?([0-9a-z]+)/ ? $1 : () } split /\n/, readline($job->{answer}) // '"'"''"'"';
-    $ended_well or fail "$tool[0] failed, see above";
+    fail "$tool[0] was ended by signal " . ($status & 127) if $status & 127;
+    fail "$tool[0] failed with status " . ($status >> 8) . '"'"', see above'"'"' if $status;
     @digests == @{ $job->{names} } or fail "$tool[0] said something else than digests";
     for my $name (@{ $job->{names} }) {
         print OUTPUT shift @digests, " $name\0" or fail "cannot write the list of digests: $!";
@@ -622,7 +624,7 @@ sub reap { # takes in whatever has ended
     while ((my $process = waitpid -1, POSIX::WNOHANG()) > 0) {
         $some = 1;
         if (my $job = delete $running{$process}) {
-            collect($? == 0, $job);
+            collect($?, $job);
         } elsif (defined $writer && $process == $writer) {
             $? == 0 or fail '"'"'what arrived could not be written to disk'"'"';
             make_batches(splice @written);
