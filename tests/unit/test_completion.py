@@ -1,7 +1,6 @@
 """Shell completion knows what the parser knows: its files follow the parser, and bash says what it offers."""
 
 import re
-import shutil
 import subprocess
 import textwrap
 from argparse import Action
@@ -98,6 +97,5 @@ def test_bash_offers(home: Path, words: tuple[str, ...], expected: list[str]) ->
     assert not (home / "gone").exists()
 
 
-@pytest.mark.skipif(not shutil.which("zsh"), reason="there is no zsh")
 def test_zsh_understands_its_file() -> None:
     subprocess.run(["zsh", "-n", COMPLETION / "_transfer_py"], check=True)
