@@ -178,7 +178,7 @@ def test_a_signal_at_a_moment_that_nobody_chose_leaves_nothing_but_a_whole_copy(
     took = time.monotonic() - began
     remove_copies(ready["db2"])
     struck = 0
-    for _ in range(16):
+    for _ in range(20):
         words = (*chosen.choice(STREAMS), *chosen.choice((TREE, TARBALL)))
         sent, moment = chosen.choice((TERM, INT, HUP, KILL)), chosen.uniform(0.1, 1) * took
         with Run(ready, *words) as run:

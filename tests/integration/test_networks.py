@@ -45,7 +45,7 @@ def test_every_program_for_an_open_stream_talks_to_every_other(ready: Lab, on_so
             host.hide("socat")
     before = ready.snapshot()
     result = transfer(ready, "--no-encrypt", "db1:/srv/data", f"{target.ipv4}:/srv/in", check=True)
-    assert ", not encrypted" in result.stderr
+    assert "(not encrypted, " in result.stderr
     assert_arrived(source, target)
     assert_as_before(ready, before)
 
