@@ -4,6 +4,7 @@
 """
 
 import os
+import shlex
 import shutil
 import subprocess
 from importlib import resources
@@ -149,6 +150,9 @@ def told(wanted: TransferRequest, facts: dict[str, HostFacts]) -> str:
     for name in ("host.sh", "database.sh", "session.sh", "preflight.sh"):
         text = (resources.files("transferpy") / name).read_text(encoding="utf-8")
         scripts = {title: script.replace(text, f"# ... {name} ...\n") for title, script in scripts.items()}
+    for name in ("digest.pl", "sample.pl"):
+        text = shlex.quote((resources.files("transferpy") / name).read_text(encoding="utf-8"))
+        scripts = {title: script.replace(text, f"'{name}'") for title, script in scripts.items()}
     return "".join(f"\n# === {title}\n{script.rstrip()}\n" for title, script in scripts.items())
 
 
