@@ -162,6 +162,7 @@ def test_names_that_tar_does_not_tell_whole_are_an_error(tmp_path: Path) -> None
 def test_digests_of_other_files_than_there_are_count_for_nothing(tmp_path: Path, files: int, says: list[str]) -> None:
     script = f"""
         printf 'd 755 0 0 - ./x\\nf y\\0f 644 0 0 1 ./x/y\\0' >"$run_directory/manifest"
+        : >"$run_directory/manifest.links"
         printf 'digest ./x/y\\0' >"$run_directory/digests"
         echo {files} >"$run_directory/digests.count"
         ended[digest]=0
