@@ -224,7 +224,7 @@ class _Reader:
             return None
         options = {"create_target": True, **options}
         try:
-            TransferRequest(source=source, targets=targets, options=TransferOptions(**options))  # type: ignore[arg-type]
+            TransferRequest(source=source, targets=targets, options=TransferOptions(**options))  # type: ignore[arg-type]  # checked when it is made
         except UsageError as error:
             self.problem(node, f"the transfer {name}: {error}")
             return None
