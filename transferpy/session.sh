@@ -66,12 +66,6 @@ finish() {
   exit "$status"
 }
 
-step_back() { # behind the host's other work; what this process starts does as it does
-  renice -n 19 -p $$ >/dev/null 2>&1
-  # The lowest of those that still get their turn: a stream that gets none while the disk is busy would look dead.
-  ! command -v ionice >/dev/null || ionice -c 2 -n 7 -p $$ 2>/dev/null
-}
-
 # --- jobs and orders --------------------------------------------------------------------------------------------------
 
 declare -A ended=() job_pid=()
