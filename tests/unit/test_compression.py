@@ -153,7 +153,7 @@ class TestSample:
             for number in range(64):
                 file.write(bytes([number]) * (1 << 20))
         sample = sampled(tmp_path)
-        assert len(sample) == 8 << 20
+        assert len(sample) == 4 << 20
         assert len(set(sample)) == 32
 
     def test_small_files_are_taken_one_behind_the_other(self, tmp_path: Path) -> None:
