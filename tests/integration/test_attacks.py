@@ -317,8 +317,8 @@ def test_what_is_planted_under_the_staging_name_is_not_used(ready: Lab, planted:
     target.run("chmod 777 /srv/in")
     # The name can be told from the list of processes before the directory is made.
     gate = "/var/lib/gate"
-    waiting = f'until [ -e {gate} ]; do sleep 0.05; done; exec $real "$@"'
-    with replaced(target, "openssl", waiting), Run(ready, TREE, INTO) as run:
+    waiting = f'case "$*" in *"-- .transferpy-"*) until [ -e {gate} ]; do sleep 0.05; done ;; esac; exec $real "$@"'
+    with replaced(target, "mkdir", waiting), Run(ready, TREE, INTO) as run:
         name = f"/srv/in/.transferpy-{run_of(target)}-0"
         assert as_nobody(target, planted.format(name)).returncode == 0
         target.run(["touch", gate])

@@ -94,13 +94,16 @@ def test_a_run_that_is_killed_at_any_moment_leaves_nothing_but_a_whole_copy(read
         assert [run.end().status for run in start(stack)] == [0] * 4
     measured = time.monotonic() - began
     assert [copies(db1, db2, name) for name in names] == [1] * 4
-    struck = []
-    for wave in range(3):
+    struck: list[bool] = []
+    # On a machine that got faster or slower since, other moments are needed: more waves, up to some number.
+    for wave in range(12):
+        if wave >= 3 and sum(struck) >= 8:
+            break
         db2.run("rm -rf /srv/in/data?")
         began = time.monotonic()
         with ExitStack() as stack:
             for number, run in enumerate(start(stack)):
-                struck.append(still_runs(run, began + measured * (3 * number + wave + 0.5) / 12))
+                struck.append(still_runs(run, began + measured * (3 * number + wave % 3 + 0.5) / 12))
                 run.process.send_signal(KILL if number % 2 else TERM)
         assert eventually(lambda: not any(host.sh("ls -d /run/transferpy; true") for host in ready))
         assert {copies(db1, db2, name) for name in names} <= {0, 1}
@@ -404,9 +407,8 @@ def test_a_run_directory_that_fills_up_is_an_error_that_says_so(ready: Lab, host
         result = run.end()
     full.run("rm /run/filler")
     assert result.status == 3
-    assert re.search(rf"ERROR {INTO}: failed: {host}: cannot make a key: is /run/\S+ full\?\n", result.stderr), (
-        result.stderr
-    )
+    said = r"(cannot make a key: is /run/\S+|cannot write in /run/\S+: is it) full\?"  # what needs room first
+    assert re.search(rf"ERROR {INTO}: failed: {host}: {said}\n", result.stderr), result.stderr
     assert_as_before(ready, before)
 
 
