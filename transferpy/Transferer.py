@@ -381,8 +381,9 @@ class _Copy:
         self._enter(Phase.PUBLISHING)
         self.conversation.order(self.target_session, "publish")
         self._wait_for_checks("published", self.target_session)
-        if "inode" in self.target_session.seen["published"].fields:
-            self.note(made_inode=whole(self.target_session.seen["published"].fields["inode"]))
+        published = self.target_session.seen["published"].fields
+        if "inode" in published:
+            self.note(made_inode=whole(published["inode"]), made_born=whole(published.get("born", "0")))
         self._log_position()
         logger.info("%s: complete", self.target.final)
 
