@@ -58,6 +58,8 @@ _LATE_ERRORS: dict[str, type[TransferpyError]] = {
 _SIGNALLED = 128
 _PROGRESS_LINE = re.compile(r"\[\d\d\] [\d-]+ [\d:]+ ((Copying|Streaming) |.*(\.\.\.done|copied successfully\.)$)")
 """What a backup tool says of each file that went well."""
+_SET_OF_HOSTS = re.compile(r"[^\w.:-]")
+"""In a word for hosts, which may name several, though today it may be but one."""
 _LOST_PEER = ("Broken pipe", "Connection reset", "unexpected eof", "Connection refused")
 
 
@@ -190,7 +192,7 @@ class Transferer:
         targets = [
             replace(target, host=host) for target in request.targets for host in self._remote.resolve_all(target.host)
         ]
-        if len(targets) > len(request.targets):
+        if len(targets) > len(request.targets) or any(_SET_OF_HOSTS.search(target.host) for target in request.targets):
             # Whoever names hosts in sets may have some in several of them; single words for one target are a mistake.
             once: dict[tuple[str, str], Location] = {}
             for target in targets:
