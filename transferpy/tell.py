@@ -138,9 +138,10 @@ def write_whole(path: Path, text: str, *, mode: int | None = None) -> None:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            if found:
-                os.fchown(descriptor, found.st_uid, found.st_gid)
             os.fchmod(descriptor, mode)
+            if found:
+                with suppress(PermissionError):  # a service may be root without the right to that
+                    os.fchown(descriptor, found.st_uid, found.st_gid)
             os.fsync(descriptor)
         os.replace(temporary, path)  # noqa: PTH105 # mkstemp gives text
     except BaseException:

@@ -23,7 +23,8 @@ def test_the_example_is_a_job() -> None:
     job = parse_job_file((ROOT / "docs/examples/nightly.yaml").read_text(), "nightly.yaml")
     assert [transfer.name for transfer in job.transfers] == ["db1", "db2", "db3"]
     assert (job.at_once, job.at_once_per_host, job.on_success) == (2, 1, ())
-    assert job.on_failure == ("mail", "-s", "a nightly copy failed", "dba@example.org")
+    curl = ("curl", "--fail", "--silent", "--show-error", "--data-binary", "@-")
+    assert job.on_failure == (*curl, "https://alerts.example.org/hook?job=nightly")
     for transfer in job.transfers:
         assert (transfer.retries, transfer.retry_pause, transfer.keep) == (3, 300, 7)
         expected = {"transfer_type": "xtrabackup", "stop_slave": True, "prepare": True, "create_target": True}
