@@ -141,6 +141,8 @@ class TerminalProgress:
     def _recent_rate(self, now: float, progress: Progress) -> float:
         if progress.phase is not Phase.COPYING:
             self._history.clear()
+        elif not self._history:
+            self._history.append((now - progress.seconds, 0))
         self._history.append((now, progress.bytes))
         while now - self._history[0][0] > _WINDOW:
             self._history.popleft()
@@ -179,8 +181,8 @@ def terminal_line(progress: Progress, rate: float) -> tuple[str, str]:
         return left, f"{_WAITING[progress.phase]}, {duration(progress.seconds)}"
     words = [f"{progress.share:4.0%} of {size(progress.total)}" if progress.total else size(progress.bytes)]
     words.append(f"{size(rate)}/s")
-    if progress.seconds_left is not None:
-        words.append(f"{duration(progress.seconds_left)} left")
+    if progress.total and rate:
+        words.append(f"{duration(max(progress.total - progress.bytes, 0) / rate)} left")
     if progress.ratio:
         words.append(f"{progress.ratio:.2f}:1")
     return left, ", ".join(words)

@@ -193,15 +193,35 @@ def test_a_log_that_cannot_be_opened_is_an_error(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("changes", "right"),
     [
-        ({}, " 50% of 100 MB, 7 MB/s, 10.0 s left, 2.00:1"),
+        ({}, " 50% of 100 MB, 7 MB/s, 7.1 s left, 2.00:1"),
         ({"total": 0}, "50 MB, 7 MB/s, 2.00:1"),
-        ({"bytes": 0, "wire_bytes": 0}, "  0% of 100 MB, 7 MB/s"),
+        ({"bytes": 0, "wire_bytes": 0}, "  0% of 100 MB, 7 MB/s, 14.3 s left"),
         ({"bytes": 200_000_000}, "100% of 100 MB, 7 MB/s, 0.0 s left, 8.00:1"),
         ({"phase": Phase.CHECKING}, "comparing with the source, 10.0 s"),
     ],
 )
 def test_the_line_says(changes: dict[str, Any], right: str) -> None:
     assert terminal_line(replace(HALF, **changes), 7e6) == ("1/2 db2:/srv", right)
+
+
+def test_a_stream_that_stands_still_has_no_time_that_is_left() -> None:
+    assert terminal_line(HALF, 0) == ("1/2 db2:/srv", " 50% of 100 MB, 0 B/s, 2.00:1")
+
+
+def test_the_rate_is_that_of_the_last_seconds_and_from_the_start_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    stream = Terminal()
+    bar = TerminalProgress(stream, colours=False)
+    told = []
+    bar(replace(HALF, phase=Phase.WAITING, bytes=0, seconds=30))
+    # 10 MB/s for 40 seconds, then none, as hosts tell it: once a second
+    for second, megabytes in ((1, 10), (1.5, 10), (40, 400), (48, 400), (60, 400)):
+        now = 1000.0 + second
+        bar(replace(HALF, bytes=megabytes * 1_000_000, total=10**9, wire_bytes=0, seconds=second))
+        told.append(re.findall(r"([\d.]+ [kM]?B)/s", stream.getvalue())[-1])
+    bar(None)
+    assert told == ["10 MB", "6.67 MB", "10 MB", "0 B", "0 B"]
 
 
 def test_a_hostile_name_neither_drives_the_terminal_nor_breaks_the_line() -> None:
