@@ -112,10 +112,10 @@ def test_what_cannot_be_told_leaves_the_copy_what_it_is(clean_lab: Lab) -> None:
     assert again.status == 4
 
 
-def at_a_terminal(lab: Lab, *words: str, env: dict[str, str]) -> tuple[int, str]:
+def at_a_terminal(lab: Lab, *words: str, env: dict[str, str], columns: int = 80) -> tuple[int, str]:
     """Run the command at a pseudo-terminal and return its status and all that it shows."""
     master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     run = start_transfer(lab, *words, env={"TERM": "xterm", **env}, stdout=slave, stderr=slave)
     os.close(slave)
     shown = b""
@@ -143,6 +143,36 @@ def test_a_terminal_shows_how_far_the_copy_is(clean_lab: Lab, *, colours: bool) 
     _, quiet = at_a_terminal(clean_lab, "--quiet", "db1:/srv/x", "db2:/srv", env=env)
     assert quiet.count("\n") == 2  # exists already, refused
     assert "INFO" not in quiet
+
+
+def shape(line: str) -> str:
+    """What a line says, without what differs between two runs: times, sizes, rates and the lengths of names."""
+    for pattern, stands_for in (
+        (r"^[-\d]+ [:\d]+", "TIME"),
+        (r"\.example\.org", ""),
+        (r"/srv/\w+", "/srv/NAME"),
+        (r"\|.*\|", "|BAR|"),
+        (r"[\d.]+ [kMG]?B\b", "SIZE"),
+        (r"(?<![\w.])[\d.:]*\d(?![\w/])", "N"),
+        (r" +", " "),
+    ):
+        line = re.sub(pattern, stands_for, line)
+    return line.strip()
+
+
+def test_the_readme_shows_what_a_terminal_shows(clean_lab: Lab) -> None:
+    clean_lab["db1"].run("mkdir -p /srv/x && head -c 52000000 /dev/urandom | base64 >/srv/x/a")
+    for host in ("db2", "db3"):
+        clean_lab[host].shape("100mbit")
+    status, shown = at_a_terminal(clean_lab, "db1:/srv/x", "db2:/srv", "db3:/srv", env={"NO_COLOR": "1"}, columns=118)
+    assert status == 0
+    lines = re.split(r"[\r\n]+", shown)
+    readme = [line.strip() for line in (CHECKOUT / "README.md").read_text().splitlines() if line.startswith("    ")]
+    logged = [shape(line) for line in readme if re.match(r"[-\d]+ [:\d]+ INFO", line)]
+    assert len(logged) == 14
+    assert logged == [shape(line) for line in lines if re.match(r"[-\d]+ [:\d]+ [A-Z]", line)]
+    (bar,) = [shape(line) for line in readme if re.match(r"\d/\d db", line)]
+    assert bar in {shape(line) for line in lines}
 
 
 def test_a_job_makes_copies_keeps_some_and_touches_nothing_else(clean_lab: Lab) -> None:
