@@ -250,7 +250,6 @@ class Transferer:
             copy = _Copy(self._conversation, plan, target, *self._start_sessions(plan, target), note=note)
             self._copying = copy
             copy.run(last=last)
-            note(status=0)
         except TransferpyError as error:
             logger.error("%s: failed: %s", target.location, error)  # noqa: TRY400 # not a bug, no traceback
             status = error.exit_status
@@ -264,6 +263,8 @@ class Transferer:
                 self._conversation.stop(self._source_session)
             if copy:
                 self._conversation.end(copy.target_session)
+                if status == 0:
+                    copy.note_published()  # a signal may have come between that and the word of it
         if copy and not last:
             copy.let_source_finish()
         source = self._source_session
@@ -383,11 +384,18 @@ class _Copy:
         self._enter(Phase.PUBLISHING)
         self.conversation.order(self.target_session, "publish")
         self._wait_for_checks("published", self.target_session)
-        published = self.target_session.seen["published"].fields
-        if "inode" in published:
-            self.note(made_inode=whole(published["inode"]), made_born=whole(published.get("born", "0")))
+        self.note_published()
         self._log_position()
         logger.info("%s: complete", self.target.final)
+
+    def note_published(self) -> None:
+        """Note that the copy is good, and what was made for it, if its target has said so."""
+        published = self.target_session.seen.get("published")
+        if published is None:
+            return
+        self.note(status=0)
+        if "inode" in published.fields:
+            self.note(made_inode=whole(published.fields["inode"]), made_born=whole(published.fields.get("born", "0")))
 
     @property
     def progress(self) -> Progress:

@@ -19,7 +19,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -31,6 +31,7 @@ from transferpy import metrics
 from transferpy.commands import Command, render_assignment, render_command
 from transferpy.Exceptions import (
     AftermathError,
+    Interrupted,
     JobRunningError,
     RemoteExecutionError,
     UsageError,
@@ -90,17 +91,27 @@ def run_job_file(
         UsageError: the file makes no sense, or has no transfer of that name.
         JobRunningError: it is at work already.
     """
-    try:
-        job = read_job_file(path)
-        with _locked(Path(job.state_directory), _key(path), path, dry=bool(command_line.options["dry_run"])) as lock:
+    with ExitStack() as stack:
+        try:
+            job = read_job_file(path)
+            dry = bool(command_line.options["dry_run"])
+            lock = stack.enter_context(_locked(Path(job.state_directory), _key(path), path, dry=dry))
             run = _Run(job, _chosen(job, names, path), command_line, lock, remote or CuminExecution(), path=path)
-            return run.run(received)
-    except (UsageError, JobRunningError) as error:
-        # Else the report of last night would be there still, and pass for tonight's.
-        reasons = tuple(map(str, getattr(error, "problems", (error,))))
-        refusal = TransferReport(started=datetime.now(UTC), status=error.exit_status, errors=reasons)
-        tell(command_line.options, [refusal], {}, Path(path).stem)
-        raise
+        except (UsageError, JobRunningError, Interrupted) as error:
+            # Else the report of last night would be there still, and pass for tonight's.
+            tell(command_line.options, [_refusal(error)], {}, Path(path).stem)
+            raise
+        return run.run(received)
+
+
+def _refusal(error: UsageError | JobRunningError | Interrupted) -> TransferReport:
+    """Return the report of a job that did not begin."""
+    started = datetime.now(UTC)
+    if isinstance(error, Interrupted):
+        name, status = error.signum.name, 128 + error.signum
+        return TransferReport(started=started, status=status, interrupted=name, errors=("it did not begin",))
+    reasons = tuple(map(str, getattr(error, "problems", (error,))))
+    return TransferReport(started=started, status=error.exit_status, errors=reasons)
 
 
 def _key(path: str) -> str:

@@ -56,11 +56,18 @@ def tell(options: Mapping[str, Any], reports: Sequence[TransferReport], series: 
 @contextmanager
 def _signals_held() -> Iterator[None]:
     """Let signals wait until what became of the run is written: it has ended, there is nothing for them to end."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGINT, signal.SIGTERM})
+    came: list[int] = []
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)}
+    handled = {signum: handler for signum, handler in before.items() if callable(handler)}
     try:
+        for signum in handled:
+            signal.signal(signum, lambda signum, _frame: came.append(signum))
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for signum, handler in handled.items():
+            signal.signal(signum, handler)
+        for late in came:
+            signal.raise_signal(late)
 
 
 def _is_stream(path: str) -> bool:

@@ -210,6 +210,20 @@ class TestSignals:
         assert (second["status"], second["interrupted"]) == (0, "")
         assert [copy["transfer"] for copy in bench.noted] == ["t1"]
 
+    def test_one_that_comes_before_anything_began_leaves_no_old_report(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def resolve_all(_word: str) -> tuple[str, ...]:
+            raise Interrupted(signal.SIGTERM)
+
+        bench.job(transfers(("a", "b")))
+        monkeypatch.setattr(bench.remote, "resolve_all", resolve_all)
+        with pytest.raises(Interrupted):
+            bench.run()
+        (run,) = bench.report["transfers"]
+        assert (bench.report["status"], run["interrupted"]) == (143, "SIGTERM")
+        assert bench.events == []
+
     def test_one_that_comes_while_a_transfer_is_at_work_waits_for_its_end(self, bench: Bench) -> None:
         bench.job(transfers(("a", "b"), ("c", "d")), seconds=30)
         bench.received = [signal.SIGINT]

@@ -97,6 +97,15 @@ def test_a_run_that_a_signal_ends_has_a_report_up_to_there() -> None:
     assert is_as_promised(replace(made.report, interrupted="SIGTERM", status=143))
 
 
+def test_a_copy_that_got_its_name_before_a_signal_came_is_a_good_one() -> None:
+    target = target_session(publish=("published inode=4711 born=1700000000", *END, Interrupted(15)))
+    made = transferer(fleet(source_session(), target), create_target=True)
+    with pytest.raises(Interrupted):
+        made.run()
+    assert [(found.status, found.made_inode) for found in made.report.targets] == [(0, 4711)]
+    assert is_as_promised(replace(made.report, interrupted="SIGTERM", status=143))
+
+
 def test_a_host_that_is_not_found_is_an_error_of_the_run() -> None:
     report = after(transferer(ScriptedRemote(names={"db1": RemoteExecutionError("db1: no such host")})))
     assert (report.status, report.errors) == (3, ("db1: no such host",))
