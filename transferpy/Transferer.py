@@ -58,6 +58,8 @@ _LATE_ERRORS: dict[str, type[TransferpyError]] = {
 _SIGNALLED = 128
 _PROGRESS_LINE = re.compile(r"\[\d\d\] [\d-]+ [\d:]+ ((Copying|Streaming) |.*(\.\.\.done|copied successfully\.)$)")
 """What a backup tool says of each file that went well."""
+_SET_OF_HOSTS = re.compile(r"[^\w.:-]")
+"""In a word for hosts, which may name several, though today it may be but one."""
 _LOST_PEER = ("Broken pipe", "Connection reset", "unexpected eof", "Connection refused")
 
 
@@ -190,7 +192,7 @@ class Transferer:
         targets = [
             replace(target, host=host) for target in request.targets for host in self._remote.resolve_all(target.host)
         ]
-        if len(targets) > len(request.targets):
+        if len(targets) > len(request.targets) or any(_SET_OF_HOSTS.search(target.host) for target in request.targets):
             # Whoever names hosts in sets may have some in several of them; single words for one target are a mistake.
             once: dict[tuple[str, str], Location] = {}
             for target in targets:
@@ -248,7 +250,6 @@ class Transferer:
             copy = _Copy(self._conversation, plan, target, *self._start_sessions(plan, target), note=note)
             self._copying = copy
             copy.run(last=last)
-            note(status=0)
         except TransferpyError as error:
             logger.error("%s: failed: %s", target.location, error)  # noqa: TRY400 # not a bug, no traceback
             status = error.exit_status
@@ -262,6 +263,8 @@ class Transferer:
                 self._conversation.stop(self._source_session)
             if copy:
                 self._conversation.end(copy.target_session)
+                if status == 0:
+                    copy.note_published()  # a signal may have come between that and the word of it
         if copy and not last:
             copy.let_source_finish()
         source = self._source_session
@@ -381,10 +384,18 @@ class _Copy:
         self._enter(Phase.PUBLISHING)
         self.conversation.order(self.target_session, "publish")
         self._wait_for_checks("published", self.target_session)
-        if "inode" in self.target_session.seen["published"].fields:
-            self.note(made_inode=whole(self.target_session.seen["published"].fields["inode"]))
+        self.note_published()
         self._log_position()
         logger.info("%s: complete", self.target.final)
+
+    def note_published(self) -> None:
+        """Note that the copy is good, and what was made for it, if its target has said so."""
+        published = self.target_session.seen.get("published")
+        if published is None:
+            return
+        self.note(status=0)
+        if "inode" in published.fields:
+            self.note(made_inode=whole(published.fields["inode"]), made_born=whole(published.fields.get("born", "0")))
 
     @property
     def progress(self) -> Progress:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -65,7 +65,8 @@ class Console:
         for handler in (self._handler, *self._more):
             self._package.removeHandler(handler)
         for handler in self._more:
-            handler.close()
+            with suppress(OSError):  # what it could not write, it cannot write now
+                handler.close()
         self._package.setLevel(self._before[0])
         self._package.propagate = self._before[1]
 
@@ -128,16 +129,20 @@ class TerminalProgress:
         now = time.monotonic()
         if progress is None:
             if self._bar is not None:
-                self._bar.close()
+                with _lost():
+                    self._bar.close()
             self._bar = None
             self._history.clear()
         elif now - self._drawn >= _REDRAW:
             self._drawn = now
-            self._draw(progress, self._recent_rate(now, progress))
+            with _lost():
+                self._draw(progress, self._recent_rate(now, progress))
 
     def _recent_rate(self, now: float, progress: Progress) -> float:
         if progress.phase is not Phase.COPYING:
             self._history.clear()
+        elif not self._history:
+            self._history.append((now - progress.seconds, 0))
         self._history.append((now, progress.bytes))
         while now - self._history[0][0] > _WINDOW:
             self._history.popleft()
@@ -176,8 +181,8 @@ def terminal_line(progress: Progress, rate: float) -> tuple[str, str]:
         return left, f"{_WAITING[progress.phase]}, {duration(progress.seconds)}"
     words = [f"{progress.share:4.0%} of {size(progress.total)}" if progress.total else size(progress.bytes)]
     words.append(f"{size(rate)}/s")
-    if progress.seconds_left is not None:
-        words.append(f"{duration(progress.seconds_left)} left")
+    if progress.total and rate:
+        words.append(f"{duration(max(progress.total - progress.bytes, 0) / rate)} left")
     if progress.ratio:
         words.append(f"{progress.ratio:.2f}:1")
     return left, ", ".join(words)
@@ -186,6 +191,13 @@ def terminal_line(progress: Progress, rate: float) -> tuple[str, str]:
 def _literal(text: str) -> str:
     """Return a text as a format of tqdm that stands for it."""
     return printable(text).replace("{", "{{").replace("}", "}}")
+
+
+@contextmanager
+def _lost() -> Iterator[None]:
+    """Give up what cannot be written, or not now: RuntimeError is a second writer, in the handler of a signal."""
+    with suppress(OSError, ValueError, RuntimeError):
+        yield
 
 
 class _ConsoleHandler(logging.StreamHandler):  # type: ignore[type-arg]  # not subscriptable at run time in Python 3.11
@@ -203,7 +215,7 @@ class _ConsoleHandler(logging.StreamHandler):  # type: ignore[type-arg]  # not s
         if self._bar is None:
             super().emit(record)
             return
-        with self._bar.hidden():
+        with _lost(), self._bar.hidden():
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the name that logging calls
@@ -212,6 +224,10 @@ class _ConsoleHandler(logging.StreamHandler):  # type: ignore[type-arg]  # not s
 
 class _FileHandler(logging.handlers.WatchedFileHandler):
     """As the console's; the file may be moved away and made anew, as logrotate does."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with _lost():  # nor can it be made anew where its directory is gone
+            super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the name that logging calls
         pass

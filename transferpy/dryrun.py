@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from transferpy.commands import Command, render_command, render_pipeline
 from transferpy.compression import NOTHING
-from transferpy.options import Compressor, TransferType
+from transferpy.options import TransferType
 from transferpy.plan import TargetPlan, TransferPlan
 from transferpy.preflight import HostFacts, TargetFacts, TargetState
 from transferpy.report import duration, size
@@ -12,10 +12,14 @@ from transferpy.report import duration, size
 _NETWORK = 117e6
 """Bytes a second that 1 Gbit/s carries, which is what is assumed: no host says what lies between two."""
 _DISK = 400e6
-_COMPRESSORS = {Compressor.ZSTD: 200e6, Compressor.LZ4: 300e6, Compressor.PIGZ: 33e6}
-"""Bytes a second for each processor, about, at their own levels; others are not estimated."""
-_RATIO = 2.0
-"""What data of databases mostly shrinks by, at least."""
+_COMPRESSORS = {"zstd": 290e6, "lz4": 700e6, "pigz": 97e6, "gzip": 68e6}
+"""Bytes a second for each processor, at their own levels; others are not estimated.
+
+Medians of five runs of each, by the processor time that it took, over the ``tables`` of the benchmark, on the machine
+of docs/benchmarks.rst.
+"""
+_RATIOS = (2.0, 1.0)
+"""What data shrinks by: that of databases mostly, at least; and what does not shrink at all."""
 
 
 def describe(plan: TransferPlan, facts: Mapping[str, HostFacts]) -> Iterator[str]:
@@ -31,13 +35,23 @@ def describe(plan: TransferPlan, facts: Mapping[str, HostFacts]) -> Iterator[str
     for target in plan.targets:
         host = facts[target.location.host]
         yield from _target(plan, target, host, host.targets[int(target.label)], taken)
-    seconds = [plan.facts.bytes / _rate(plan, target, source) for target in plan.targets]
-    if any(seconds) and not plan.options.compress_level:
-        yield (
-            f"estimate: {duration(max(seconds))} a target, {duration(sum(seconds))} in all,"
-            " if the network carries 1 Gbit/s and nothing else is at work; checks come on top of it"
-        )
+    if plan.facts.bytes and not plan.options.compress_level:
+        yield _estimate(plan, source)
     yield "nothing was done"
+
+
+def _estimate(plan: TransferPlan, source: HostFacts) -> str:
+    """Return how long the streams take, from data that shrinks to data that does not: nobody has looked at it yet."""
+    spans = [[plan.facts.bytes / _rate(plan, target, source, ratio) for target in plan.targets] for ratio in _RATIOS]
+    one, all_of_them = (_span(*map(kind, spans)) for kind in (max, sum))
+    return (
+        f"estimate: {one} a target, {all_of_them} in all, by how much the data shrinks,"
+        " if the network carries 1 Gbit/s and nothing else is at work; checks come on top of it"
+    )
+
+
+def _span(least: float, most: float) -> str:
+    return duration(least) if duration(least) == duration(most) else f"{duration(least)} to {duration(most)}"
 
 
 def _amount(plan: TransferPlan) -> str:
@@ -83,11 +97,11 @@ def _with(target: TargetPlan) -> str:
     return f", with {target.candidates[0]}" if target.chooses else ""
 
 
-def _rate(plan: TransferPlan, target: TargetPlan, source: HostFacts) -> float:
-    """Return about how many bytes of the source a second are copied to that target."""
+def _rate(plan: TransferPlan, target: TargetPlan, source: HostFacts, ratio: float) -> float:
+    """Return about how many bytes of the source a second are copied to that target, if the data shrinks by so much."""
     network = min(_NETWORK, plan.options.bwlimit or _NETWORK)
     compressed = [
-        min(network * _RATIO, _COMPRESSORS[codec.compressor] * min(codec.threads, source.cores))
+        min(network * ratio, _COMPRESSORS[codec.compress.name] * min(codec.threads, source.cores))
         for codec in target.codecs
     ]
     uncompressed = [network] if target.chooses or not compressed else []

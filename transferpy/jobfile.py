@@ -4,6 +4,7 @@ A pure function from text to values. Nothing of the file is made into anything b
 says.
 """
 
+import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping
@@ -154,9 +155,16 @@ class _Reader:
 
     def text(self, node: yaml.Node, what: str) -> str:
         """Return a value as it is written."""
-        if isinstance(node, yaml.ScalarNode):
-            return str(node.value)
-        self.problem(node, f"{what} needs one value")
+        if not isinstance(node, yaml.ScalarNode):
+            self.problem(node, f"{what} needs one value")
+            return ""
+        # By its escapes YAML writes what neither a path nor the argument of a command can hold.
+        try:
+            if b"\0" not in os.fsencode(node.value):
+                return str(node.value)
+        except UnicodeEncodeError:
+            pass
+        self.problem(node, f"{what} holds a character that stands for no text")
         return ""
 
     def number(self, nodes: Mapping[str, yaml.Node], name: str, default: int, numbers: range) -> int:

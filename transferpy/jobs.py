@@ -12,16 +12,17 @@ import os
 import queue
 import re
 import secrets
+import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,15 +31,16 @@ from transferpy import metrics
 from transferpy.commands import Command, render_assignment, render_command
 from transferpy.Exceptions import (
     AftermathError,
+    Interrupted,
     JobRunningError,
     RemoteExecutionError,
     UsageError,
 )
 from transferpy.jobfile import OF_THE_TOOL, JobFile, JobTransfer, fill_in, parse_job_file
-from transferpy.options import Location, OptionValue
+from transferpy.options import Location, OptionValue, TransferType
 from transferpy.RemoteExecution.CuminExecution import CuminExecution
 from transferpy.RemoteExecution.interface import RemoteExecution
-from transferpy.report import TransferReport, duration, from_json, status_of, to_json
+from transferpy.report import TargetReport, TransferReport, duration, from_json, status_of, to_json
 from transferpy.session import parse_event
 from transferpy.tell import tell, write_whole
 
@@ -46,7 +48,14 @@ _LINE = re.compile(r"[-\d]+ [:\d]+ (DEBUG|INFO|WARNING|ERROR) +(.*)")
 _LEVELS = logging.getLevelNamesMapping()
 _HOOK_TIME = 300.0
 """Seconds that a hook may take."""
+_HOOK_LINE = 1 << 16
+"""Bytes of a line of a hook that are read at once."""
+_LAST_WORDS = 1.0
+"""Seconds for what a hook has left to say at its end; what it left behind may hold its output open for ever."""
 _LOOK = 0.5
+_LONGEST_FILE = 1 << 20
+"""Characters of a job file; what is longer is none."""
+_PROGRAM = (sys.executable, "-P", "-m", "transferpy")
 
 logger = logging.getLogger(__name__)
 
@@ -82,41 +91,51 @@ def run_job_file(
         UsageError: the file makes no sense, or has no transfer of that name.
         JobRunningError: it is at work already.
     """
-    job = read_job_file(path)
+    with ExitStack() as stack:
+        try:
+            job = read_job_file(path)
+            dry = bool(command_line.options["dry_run"])
+            lock = stack.enter_context(_locked(Path(job.state_directory), _key(path), path, dry=dry))
+            run = _Run(job, _chosen(job, names, path), command_line, lock, remote or CuminExecution(), path=path)
+        except (UsageError, JobRunningError, Interrupted) as error:
+            # Else the report of last night would be there still, and pass for tonight's.
+            tell(command_line.options, [_refusal(error)], {}, Path(path).stem)
+            raise
+        return run.run(received)
+
+
+def _refusal(error: UsageError | JobRunningError | Interrupted) -> TransferReport:
+    """Return the report of a job that did not begin."""
+    started = datetime.now(UTC)
+    if isinstance(error, Interrupted):
+        name, status = error.signum.name, 128 + error.signum
+        return TransferReport(started=started, status=status, interrupted=name, errors=("it did not begin",))
+    reasons = tuple(map(str, getattr(error, "problems", (error,))))
+    return TransferReport(started=started, status=error.exit_status, errors=reasons)
+
+
+def _key(path: str) -> str:
+    """Return what the files of a job are called in its state directory."""
+    return f"{Path(path).stem}-{hashlib.sha256(os.fsencode(Path(path).resolve())).hexdigest()[:8]}"
+
+
+def _chosen(job: JobFile, names: Sequence[str], path: str) -> list[JobTransfer]:
     known = {transfer.name: transfer for transfer in job.transfers}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError(f"{path}: no transfer is called {', '.join(unknown)}; there are {', '.join(known)}")
-    chosen = [known[name] for name in dict.fromkeys(names)] or list(job.transfers)
-    dry = bool(command_line.options["dry_run"])
-    key = f"{Path(path).stem}-{hashlib.sha256(os.fsencode(Path(path).resolve())).hexdigest()[:8]}"
-    ledger = _Ledger(Path(job.state_directory) / f"{key}.json")
-    with _locked(Path(job.state_directory), key, path, dry=dry) as lock:
-        run = _Run(job, chosen, command_line, lock, remote or CuminExecution())
-        good = False
-        try:
-            try:
-                run.transfers()
-            finally:
-                noted = dry or run.note(ledger)
-            good = dry or (noted and run.prune(ledger))
-        finally:
-            reports = run.reports(received)
-            status = status_of(reports)
-            told = tell(command_line.options, reports, run.series(reports), Path(path).stem)
-            succeeded = sum(report.status == 0 for report in reports)
-            logger.info("%s: %d of %d transfer(s) succeeded in %s", path, succeeded, len(reports), run.took())
-            hook = job.on_failure if status else job.on_success
-            good = (dry or not hook or _run_hook(hook, to_json(reports, Path(path).stem))) and good
-    return status or (0 if good and told else AftermathError.exit_status)
+    return [known[name] for name in dict.fromkeys(names)] or list(job.transfers)
 
 
 def read_job_file(path: str) -> JobFile:
     """Return the job that a file holds; a UsageError says what is wrong with it."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        with Path(path).open(encoding="utf-8") as file:
+            text = file.read(_LONGEST_FILE + 1)
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: the job file cannot be read: {error}") from error
+    if len(text) > _LONGEST_FILE:
+        raise UsageError(f"{path}: the job file cannot be read: it has more than {_LONGEST_FILE} characters")
     return parse_job_file(text, path)
 
 
@@ -128,7 +147,11 @@ def _locked(directory: Path, key: str, path: str, *, dry: bool) -> Iterator[int 
         return
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(directory / f"{key}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        found = directory.stat()
+        if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            # What is noted there is removed one night, by root on other hosts.
+            raise PermissionError("others than its owner, or another owner, can write there")
+        lock = os.open(directory / f"{key}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise UsageError(f"{directory}: the job cannot keep its state there: {error}") from error
     try:
@@ -149,42 +172,66 @@ class _Task:
         transfer: of the job file.
         hosts: all that it has to do with.
         targets: where to in the next attempt, with placeholders filled in.
+        templates: the paths as they stand in the file, by what they are filled in to.
         not_before: monotonic seconds.
         report: of all attempts so far.
-        process: of the attempt that is at work, with the file of its report.
+        is_over: whether there will be no further attempt.
+        thread: what carries out an attempt.
+        process: of the attempt that is at work.
     """
 
     transfer: JobTransfer
     hosts: frozenset[str]
     targets: tuple[Location, ...]
+    templates: Mapping[str, str]
     not_before: float = 0.0
     report: TransferReport | None = None
-    process: "tuple[subprocess.Popen[bytes], str] | None" = field(default=None, repr=False)
+    is_over: bool = False
+    thread: threading.Thread | None = field(default=None, repr=False)
+    process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
 
 
 class _Run:
     """One run of a job."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # each is something else
         self,
         job: JobFile,
         chosen: Sequence[JobTransfer],
         command_line: Given,
         lock: int | None,
         remote: RemoteExecution,
+        *,
+        path: str,
     ) -> None:
         self._job = job
         self._command_line = command_line
+        self._dry = bool(command_line.options["dry_run"])
         self._lock = lock
         self._remote = remote
+        self._path = path
+        self._ledger = _Ledger(Path(job.state_directory) / f"{_key(path)}.json")
         self._began = time.monotonic()
         self._started = datetime.now(UTC)
+        self._stopping = False
         self._ended: queue.SimpleQueue[_Task] = queue.SimpleQueue()
         self._tasks = [self._task(transfer, self._started.astimezone()) for transfer in chosen]
 
-    def took(self) -> str:
-        """Wall time, for people."""
-        return duration(time.monotonic() - self._began)
+    def run(self, received: Sequence[int]) -> int:
+        """Run the transfers and all that comes after them; return the exit status."""
+        name, good = Path(self._path).stem, False
+        try:
+            good = self._transfers() and self._prune()
+        finally:
+            reports = self._reports(received)
+            status = status_of(reports)
+            told = tell(self._command_line.options, reports, self._series(reports), name)
+            succeeded = sum(report.status == 0 for report in reports)
+            took = duration(time.monotonic() - self._began)
+            logger.info("%s: %d of %d transfer(s) succeeded in %s", self._path, succeeded, len(reports), took)
+            hook = self._job.on_failure if status else self._job.on_success
+            good = (self._dry or not hook or _run_hook(hook, to_json(reports, name))) and good
+        return status or (0 if good and told else AftermathError.exit_status)
 
     def _task(self, transfer: JobTransfer, now: datetime) -> _Task:
         hosts: set[str] = set()
@@ -195,35 +242,48 @@ class _Run:
                 hosts.add(host)  # why that is, the transfer says
         values = {"date": f"{now:%Y-%m-%d}", "time": f"{now:%H%M%S}", "name": transfer.name}
         targets = tuple(replace(target, path=fill_in(target.path, values)) for target in transfer.targets)
-        return _Task(transfer=transfer, hosts=frozenset(hosts), targets=targets)
+        templates = {one.path: template.path for one, template in zip(targets, transfer.targets, strict=True)}
+        return _Task(transfer=transfer, hosts=frozenset(hosts), targets=targets, templates=templates)
 
     # --- processes
 
-    def transfers(self) -> None:
-        """Run all transfers; whatever ends this early, none is at work afterwards."""
-        waiting, running = list(self._tasks), list[_Task]()
+    def _transfers(self) -> bool:
+        """Run all transfers; whatever ends this early, none is at work afterwards.
+
+        Returns whether it could be noted what they made.
+        """
+        waiting, running, noted = list(self._tasks), list[_Task](), True
         try:
             while waiting or running:
                 busy = Counter(host for task in running for host in task.hosts)
-                for task in [task for task in waiting if self._may_start(task, running, busy)]:
+                for task in list(waiting):
                     if self._may_start(task, running, busy):
                         waiting.remove(task)
                         running.append(task)
                         busy.update(task.hosts)
-                        self._start(task)
+                        # No signal comes between a process and its name where it is started in another thread.
+                        task.thread = threading.Thread(target=self._carry_out, args=(task,), daemon=True)
+                        task.thread.start()
                 try:
                     task = self._ended.get(timeout=_LOOK)
                 except queue.Empty:
                     continue
                 running.remove(task)
+                noted = self._note(task) and noted
                 if self._is_to_be_tried_again(task):
                     waiting.append(task)
+                else:
+                    task.is_over = True
         finally:
+            self._stopping = True
             for task in running:
                 if task.process:
-                    task.process[0].terminate()
-            while any(task.process for task in running):
-                self._ended.get()
+                    task.process.terminate()
+            for task in running:
+                if task.thread and task.thread.is_alive():
+                    task.thread.join()
+                self._note(task)
+        return noted
 
     def _may_start(self, task: _Task, running: Sequence[_Task], busy: Counter[str]) -> bool:
         return (
@@ -232,46 +292,60 @@ class _Run:
             and all(busy[host] < self._job.at_once_per_host for host in task.hosts)
         )
 
-    def _start(self, task: _Task) -> None:
-        descriptor, path = tempfile.mkstemp(prefix="transferpy-report-")
-        os.close(descriptor)
-        given = {name: value for name, value in self._command_line.given.items() if name not in OF_THE_TOOL}
-        options: dict[str, object] = {**task.transfer.options, **given, "report": path, "metrics": "", "log_file": ""}
-        options |= {name: bool(self._command_line.options[name]) for name in ("verbose", "dry_run")}
-        options |= {"quiet": False, "syslog": False}
-        config = [f"--config={self._command_line.config}"] if self._command_line.config is not None else []
-        words = [*config, *_as_words(options), str(task.transfer.source), *map(str, task.targets)]
-        # A session of its own: Ctrl-C at the terminal is for this process, which tells them.
-        process = subprocess.Popen(  # noqa: S603 # words that were checked
-            [sys.executable, "-P", "-m", "transferpy", *words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            pass_fds=() if self._lock is None else (self._lock,),
-        )
-        task.process = (process, path)
-        threading.Thread(target=self._follow, args=(task, process, path), daemon=True).start()
-
-    def _follow(self, task: _Task, process: "subprocess.Popen[bytes]", path: str) -> None:
-        """Log what a process says, and take its report when it has ended."""
-        for line in process.stderr or ():
-            found = _LINE.fullmatch(text := line.decode("utf-8", "backslashreplace").rstrip("\n"))
-            level, message = (_LEVELS[found[1]], found[2]) if found else (logging.WARNING, text)
-            logger.log(level, "[%s] %s", task.transfer.name, message)
-        status = process.wait()
+    def _carry_out(self, task: _Task) -> None:
+        """Make one attempt at a transfer; called by a thread of its own."""
         try:
-            report = from_json(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            why = f"its process ended with status {status} and without a report"
+            report = self._attempt(task)
+        except Exception as error:  # noqa: BLE001 # who waits for its end must not wait for ever
+            why = f"it could not be run: {error}"
             report = TransferReport(source=task.transfer.source, started=datetime.now(UTC), status=1, errors=(why,))
-            logger.error("[%s] %s", task.transfer.name, why)  # noqa: TRY400 # the process has said why
-        finally:
-            Path(path).unlink(missing_ok=True)
+            with suppress(Exception):
+                logger.error("[%s] %s", task.transfer.name, why)  # noqa: TRY400 # not a bug
         report = replace(report, name=task.transfer.name)
         task.report = joined(task.report, report) if task.report else report
         task.process = None
         self._ended.put(task)
+
+    def _attempt(self, task: _Task) -> TransferReport:
+        """Run a process, log what it says, and return its report; raises OSError if it cannot be started."""
+        # The report goes through memory: no full disk can lose it, and no file is left where this process is killed.
+        with os.fdopen(os.memfd_create("report"), "r+b") as document:
+            # The lock is the standard input, which ssh does not inherit: one that stays, as the master of others,
+            # would keep the next run of the job from beginning. A session of its own: Ctrl-C at the terminal is for
+            # this process, which tells them.
+            process = subprocess.Popen(  # noqa: S603 # words that were checked
+                [*_PROGRAM, *self._words(task)],
+                stdin=subprocess.DEVNULL if self._lock is None else self._lock,
+                stdout=document,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+            task.process = process
+            if self._stopping:
+                process.terminate()
+            for line in process.stderr or ():
+                found = _LINE.fullmatch(text := line.decode("utf-8", "backslashreplace").rstrip("\n"))
+                # What a dry run would do is in its report, too.
+                other = logging.DEBUG if self._dry else logging.WARNING
+                level, message = (_LEVELS[found[1]], found[2]) if found else (other, text)
+                logger.log(level, "[%s] %s", task.transfer.name, message)
+            status = process.wait()
+            document.seek(0)
+            try:
+                return from_json(document.read().decode())
+            except ValueError:
+                why = f"its process ended with status {status} and without a report"
+                logger.error("[%s] %s", task.transfer.name, why)  # noqa: TRY400 # the process has said why
+                return TransferReport(source=task.transfer.source, started=datetime.now(UTC), status=1, errors=(why,))
+
+    def _words(self, task: _Task) -> list[str]:
+        """Return the command line of a transfer."""
+        given = {name: value for name, value in self._command_line.given.items() if name not in OF_THE_TOOL}
+        options: dict[str, object] = {**task.transfer.options, **given, "report": "-", "metrics": "", "log_file": ""}
+        options |= {name: bool(self._command_line.options[name]) for name in ("verbose", "dry_run")}
+        options |= {"quiet": False, "syslog": False}
+        config = [f"--config={self._command_line.config}"] if self._command_line.config is not None else []
+        return [*config, *_as_words(options), str(task.transfer.source), *map(str, task.targets)]
 
     def _is_to_be_tried_again(self, task: _Task) -> bool:
         """Whether a transfer that has ended gets another attempt, which it is made ready for."""
@@ -290,58 +364,54 @@ class _Run:
 
     # --- afterwards
 
-    def reports(self, received: Sequence[int]) -> list[TransferReport]:
-        """Return what became of each transfer; one that did not begin has the status of the signal that came."""
-        status = 128 + received[0] if received else 1
-        never = TransferReport(started=self._started, status=status, errors=("it did not begin",))
-        return [
-            task.report or replace(never, name=task.transfer.name, source=task.transfer.source) for task in self._tasks
-        ]
+    def _reports(self, received: Sequence[int]) -> list[TransferReport]:
+        """Return what became of each transfer; one that a signal kept from its end has the status of that."""
+        never = TransferReport(started=self._started, status=1, errors=("it did not begin",))
+        reports = []
+        for task in self._tasks:
+            report = task.report or replace(never, name=task.transfer.name, source=task.transfer.source)
+            if received and not task.is_over and report.status:
+                report = replace(report, status=128 + received[0], interrupted=signal.Signals(received[0]).name)
+            reports.append(report)
+        return reports
 
-    def series(self, reports: Sequence[TransferReport]) -> metrics.Series:
+    def _series(self, reports: Sequence[TransferReport]) -> metrics.Series:
         """Return the metrics of all transfers; their targets are called as in the job file."""
         series: metrics.Series = {}
         for task, report in zip(self._tasks, reports, strict=True):
-            templates = self._templates(task)
-            names = [f"{target.target.host}:{templates[target.target.path]}" for target in report.targets]
+            names = [f"{target.target.host}:{task.templates[target.target.path]}" for target in report.targets]
             series |= metrics.of_report(report, names)
         return series
 
-    def _templates(self, task: _Task) -> dict[str, str]:
-        """Return the paths of a transfer as they stand in the file, by what they are filled in to."""
-        filled = self._task(task.transfer, self._started.astimezone()).targets
-        return {one.path: template.path for one, template in zip(filled, task.transfer.targets, strict=True)}
-
-    def note(self, ledger: "_Ledger") -> bool:
-        """Note what was made, which is all that is ever removed; return whether that was possible."""
-        made = [
-            _Copy(
-                transfer=task.transfer.name,
-                host=target.target.host,
-                template=self._templates(task)[target.target.path],
-                path=target.target.path,
-                inode=target.made_inode,
-            )
-            for task in self._tasks
-            for target in (task.report.targets if task.report else ())
-            if target.status == 0 and target.made_inode is not None
-        ]
+    def _note(self, task: _Task) -> bool:
+        """Note what a transfer has made, which is all that is ever removed; return whether that was possible."""
+        made = [_made(task, target) for target in (task.report.targets if task.report else ())]
+        copies = [copy for copy in made if copy]
+        if not copies or self._dry:
+            return True
         try:
-            ledger.write([*ledger.read(), *made])
+            self._ledger.write(list(dict.fromkeys([*self._ledger.read(), *copies])))
         except (OSError, ValueError) as error:
-            logger.error("%s: what the job has made cannot be noted: %s", ledger.path, error)  # noqa: TRY400 # no bug
+            self._log_ledger(error)
             return False
         return True
 
-    def prune(self, ledger: "_Ledger") -> bool:
+    def _log_ledger(self, error: Exception) -> None:
+        logger.error("%s: what the job has made cannot be noted: %s", self._ledger.path, error)
+
+    def _prune(self) -> bool:
         """Remove old copies of the transfers that succeeded; return whether all went well."""
-        good = True
-        copies = ledger.read()
-        for task in self._tasks:
-            if task.transfer.keep and task.report and task.report.status == 0:
-                good = self._prune_one(task, copies) and good
-        ledger.write(copies)
-        return good
+        tasks = [task for task in self._tasks if task.transfer.keep and task.report and task.report.status == 0]
+        if self._dry or not tasks:
+            return True
+        try:
+            copies = self._ledger.read()
+            results = [self._prune_one(task, copies) for task in tasks]
+            self._ledger.write(copies)
+        except (OSError, ValueError) as error:
+            self._log_ledger(error)
+            return False
+        return all(results)
 
     def _prune_one(self, task: _Task, copies: "list[_Copy]") -> bool:
         """Remove the old copies of one transfer, and drop those that are gone from the list."""
@@ -356,29 +426,51 @@ class _Run:
                 logger.error("[%s] old copies cannot be removed: %s", task.transfer.name, error)  # noqa: TRY400 # no bug
                 good = False
                 continue
-            for copy, fate in zip(found, fates, strict=False):
+            for copy, fate in zip(found, fates, strict=True):
                 place = f"{host}:{copy.path}"
                 match fate:
                     case "removed":
                         logger.info("[%s] %s: removed, it was old", task.transfer.name, place)
                     case "other":
                         logger.warning("[%s] %s: is not what this job made, and stays", task.transfer.name, place)
+                    case "shared":
+                        logger.warning("[%s] %s: holds more than this job's copy, and stays", task.transfer.name, place)
                     case "failed":
                         logger.error("[%s] %s: cannot be removed", task.transfer.name, place)
-                if fate in {"removed", "gone", "other"}:
+                if fate in {"removed", "gone", "other", "shared"}:
                     copies.remove(copy)
-            good = good and len(fates) == len(found) and "failed" not in fates
+            good = good and "failed" not in fates
         return good
 
     def _remove(self, host: str, keep: int, found: "Sequence[_Copy]") -> list[str]:
+        """Return what became of each copy; raises RemoteExecutionError if the host does not say it of all."""
         run_id = secrets.token_hex(8)
         text = (resources.files("transferpy") / "prune.sh").read_text(encoding="utf-8")
-        call = render_command(Command(("prune", *(word for copy in found for word in (copy.path, str(copy.inode))))))
+        words = (word for copy in found for word in (copy.path, str(copy.inode), str(copy.born), copy.holds))
+        call = render_command(Command(("prune", *words)))
         variables = (render_assignment("run_id", run_id), render_assignment("keep", str(keep)))
         lines: list[str] = []
-        self._remote.run(host, "\n".join((*variables, text, call)), on_line=lines.append)
+        result = self._remote.run(host, "\n".join((*variables, text, call)), on_line=lines.append)
         events = [event for line in lines if (event := parse_event(line, run_id))]
+        if len(events) != len(found):
+            raise RemoteExecutionError(f"{host}: status {result.returncode}: {result.output[-500:]}")
         return [event.fields.get("what", "") for event in events]
+
+
+def _made(task: _Task, target: TargetReport) -> "_Copy | None":
+    """Return what a transfer has made on a target: nothing if the copy is no good, or the directory not its own."""
+    if target.status != 0 or target.made_inode is None:
+        return None
+    is_file = task.report is not None and task.report.transfer_type == TransferType.FILE
+    return _Copy(
+        transfer=task.transfer.name,
+        host=target.target.host,
+        template=task.templates[target.target.path],
+        path=target.target.path,
+        inode=target.made_inode,
+        born=target.made_born,
+        holds=target.final.path.rpartition("/")[2] if is_file else "",
+    )
 
 
 def joined(before: TransferReport, again: TransferReport) -> TransferReport:
@@ -393,13 +485,25 @@ def joined(before: TransferReport, again: TransferReport) -> TransferReport:
 
 @dataclass(frozen=True, kw_only=True)
 class _Copy:
-    """A directory that this job made: the only ones that it ever removes."""
+    """A directory that this job made: the only ones that it ever removes.
+
+    Attributes:
+        transfer: that made it.
+        host: where it stands.
+        template: its path in the job file.
+        path: its path.
+        inode: its number.
+        born: when it was made, by the clock of its host; 0 if its file system does not know.
+        holds: the name of the one thing in it; empty if there may be many.
+    """
 
     transfer: str
     host: str
     template: str
     path: str
     inode: int
+    born: int = 0
+    holds: str = ""
 
 
 @dataclass(frozen=True)
@@ -436,20 +540,38 @@ def _as_words(options: Mapping[str, Any]) -> Iterator[str]:
 
 def _run_hook(words: Sequence[str], document: str) -> bool:
     """Run a command on this host with the report on its standard input; return whether it succeeded."""
+    with os.fdopen(os.memfd_create("report"), "r+b") as report:
+        # A file, which nobody has to read; and a session of its own, so that Ctrl-C at the terminal is not for it.
+        report.write(document.encode())
+        report.seek(0)
+        try:
+            process = subprocess.Popen(  # noqa: S603 # that of the job file
+                words, stdin=report, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        except OSError as error:
+            logger.error("the hook %s could not be run: %s", words[0], error)  # noqa: TRY400 # not a bug
+            return False
+    listener = threading.Thread(target=_log_output, args=(words[0], process), daemon=True)
+    listener.start()
     try:
-        result = subprocess.run(  # noqa: S603 # that of the job file
-            words,
-            input=document.encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=_HOOK_TIME,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        logger.error("the hook %s could not be run: %s", words[0], error)  # noqa: TRY400 # not a bug
+        status = process.wait(_HOOK_TIME)
+    except BaseException as error:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+        logger.error("the hook %s was killed after %s", words[0], duration(_HOOK_TIME))  # noqa: TRY400 # not a bug
         return False
-    for line in result.stdout.decode("utf-8", "backslashreplace").splitlines():
-        logger.info("%s: %s", words[0], line)
-    if result.returncode:
-        logger.error("the hook %s failed with status %d", words[0], result.returncode)
-    return result.returncode == 0
+    listener.join(_LAST_WORDS)
+    if status < 0:
+        logger.error("the hook %s was ended by signal %d", words[0], -status)
+    elif status:
+        logger.error("the hook %s failed with status %d", words[0], status)
+    return status == 0
+
+
+def _log_output(name: str, process: "subprocess.Popen[bytes]") -> None:
+    if process.stdout:
+        for line in iter(partial(process.stdout.readline, _HOOK_LINE), b""):
+            logger.info("%s: %s", name, line.decode("utf-8", "backslashreplace").rstrip("\n"))

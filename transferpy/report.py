@@ -35,6 +35,7 @@ class TargetReport:
         checks: what was compared and agreed.
         position: of a hot copy, where it stands in the binary logs of its server.
         made_inode: of the target directory, if this run made it.
+        made_born: when that was made, in seconds since 1970; 0 if its file system does not know.
     """
 
     target: Location
@@ -50,6 +51,7 @@ class TargetReport:
     checks: tuple[str, ...] = ()
     position: str = ""
     made_inode: int | None = None
+    made_born: int = 0
 
     @property
     def ratio(self) -> float | None:
@@ -169,8 +171,9 @@ def to_json(reports: Sequence[TransferReport], job: str = "") -> str:
 
 
 def status_of(reports: Sequence[TransferReport]) -> int:
-    """Return the exit status of several runs: that of the first one that failed."""
-    return next((report.status for report in reports if report.status), 0)
+    """Return the exit status of several runs: that of the first that a signal ended, or else that failed."""
+    ended = [report.status for report in reports if report.interrupted and report.status]
+    return next((status for status in (*ended, *(report.status for report in reports)) if status), 0)
 
 
 def _plain(report: TransferReport) -> dict[str, Any]:

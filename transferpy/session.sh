@@ -589,7 +589,8 @@ target_session() {
     file) give_away "./$source_name" && publish_entry ;;
     *) give_away . && publish_content ;;
   esac
-  emit published ${made_target:+inode="$(stat -c %i "/proc/self/fd/$target/.")"}
+  local made=/proc/self/fd/$target/.
+  emit published ${made_target:+inode="$(stat -c %i "$made")" born="$(stat -c %W "$made")"}
   exit 0
 }
 

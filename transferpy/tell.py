@@ -6,8 +6,10 @@ Whether that can be written changes nothing about the runs: what cannot is an er
 import fcntl
 import logging
 import os
+import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +18,10 @@ from typing import Any
 from transferpy import metrics
 from transferpy.console import printable
 from transferpy.report import TransferReport, to_json
+
+_LOCK_TIME = 10.0
+"""Seconds within which other runs have written their metrics; whoever else holds a lock there may do so for ever."""
+_LOCK_LOOK = 0.05
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +39,40 @@ def tell(options: Mapping[str, Any], reports: Sequence[TransferReport], series: 
     stream = sys.stderr if options["report"] == "-" else sys.stdout
     with suppress(OSError):  # nobody reads it
         for line in (line for report in reports for line in report.plan):
-            print(printable(line), file=stream)
+            visible = printable(line).encode(stream.encoding or "ascii", "backslashreplace")
+            print(visible.decode(stream.encoding or "ascii"), file=stream)
         stream.flush()
-    reported = not options["report"] or write_report(options["report"], to_json(reports, job))
-    return (not options["metrics"] or not series or write_metrics(options["metrics"], series)) and reported
+    told = True
+    with _signals_held():
+        if options["metrics"] and series:
+            told = write_metrics(options["metrics"], series)
+        if options["report"] and not _is_stream(options["report"]):
+            told = write_report(options["report"], to_json(reports, job)) and told
+    if options["report"] and _is_stream(options["report"]):
+        told = write_report(options["report"], to_json(reports, job)) and told
+    return told
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Let signals wait until what became of the run is written: it has ended, there is nothing for them to end."""
+    came: list[int] = []
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)}
+    handled = {signum: handler for signum, handler in before.items() if callable(handler)}
+    try:
+        for signum in handled:
+            signal.signal(signum, lambda signum, _frame: came.append(signum))
+        yield
+    finally:
+        for signum, handler in handled.items():
+            signal.signal(signum, handler)
+        for late in came:
+            signal.raise_signal(late)
+
+
+def _is_stream(path: str) -> bool:
+    """Whether a report goes to somebody who reads it as it comes, and may keep us waiting: a pipe, for instance."""
+    return path == "-" or (Path(path).exists() and not Path(path).is_file())
 
 
 def write_report(path: str, document: str) -> bool:
@@ -45,8 +81,11 @@ def write_report(path: str, document: str) -> bool:
         if path == "-":
             sys.stdout.write(document)
             sys.stdout.flush()
-        elif Path(path).exists() and not Path(path).is_file():
-            Path(path).write_text(document, encoding="utf-8")  # a pipe, for instance
+        elif _is_stream(path):
+            # A pipe that nobody reads is an error, and no wait without end.
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_NONBLOCK), "w", encoding="utf-8") as file:
+                os.set_blocking(file.fileno(), True)
+                file.write(document)
         else:
             write_whole(Path(path), document)
     except (OSError, ValueError) as error:
@@ -74,29 +113,51 @@ def write_metrics(path: str, series: metrics.Series) -> bool:
 def _locked(directory: Path) -> Iterator[None]:
     """Keep other runs from writing there; a lock on the directory itself leaves no file behind."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    deadline = time.monotonic() + _LOCK_TIME
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_LOCK_LOOK)
         yield
     finally:
         os.close(descriptor)
 
 
 def write_whole(path: Path, text: str, *, mode: int | None = None) -> None:
-    """Write a file that whoever reads it sees as it was before or whole, also after a power cut; raises OSError."""
-    if mode is None:
-        umask = os.umask(0)
-        os.umask(umask)
-        mode = 0o666 & ~umask
+    """Write a file that whoever reads it sees as it was before or whole, also after a power cut; raises OSError.
+
+    A file that is replaced hands on its owner, and its mode unless one is given.
+    """
+    if path.is_symlink() and path.lstat().st_uid != os.geteuid():
+        # In /tmp anybody can lay one to a file of ours; the kernel's guard against that does not know of renames.
+        raise PermissionError("this symbolic link is another user's")
     path = path.resolve()
+    found = path.stat() if path.exists() else None
+    if mode is None:
+        mode = found.st_mode & 0o777 if found else _mode_of_new_files()
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fchmod(descriptor, mode)
+            if found:
+                with suppress(PermissionError):  # a service may be root without the right to that
+                    os.fchown(descriptor, found.st_uid, found.st_gid)
             os.fsync(descriptor)
         os.replace(temporary, path)  # noqa: PTH105 # mkstemp gives text
     except BaseException:
         with suppress(OSError):
             os.unlink(temporary)  # noqa: PTH108 # as above
         raise
+
+
+def _mode_of_new_files() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from configparser import ConfigParser
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
@@ -41,6 +42,7 @@ from transferpy.options import (
     typed_option,
 )
 from transferpy.progress import Observer
+from transferpy.report import TransferReport
 from transferpy.tell import tell
 
 CONFIG_FILE = "/etc/transferpy/transferpy.conf"
@@ -355,18 +357,19 @@ def _transfer(console: Console, received: Sequence[signal.Signals]) -> int:
 
 def _copy(command_line: CommandLine, observer: Observer, received: Sequence[signal.Signals]) -> int:
     """Run one transfer, tell what became of it to who asked for that, and return the exit status."""
-    from transferpy.Transferer import Transferer  # noqa: PLC0415  # loads cumin, which --help need not wait for
-
     arguments, options = command_line.arguments, command_line.options
-    transferer = Transferer(*arguments, observer=observer)
+    started, transferer = datetime.now(UTC), None
     status, told = 1, False
     try:
+        from transferpy.Transferer import Transferer  # noqa: PLC0415  # loads cumin, which --help need not wait for
+
+        transferer = Transferer(*arguments, observer=observer)
         status = _exit_status(transferer.run())
     except TransferpyError as error:
         status = error.exit_status
         raise
     finally:
-        report = replace(transferer.report, status=status)
+        report = replace(transferer.report if transferer else TransferReport(started=started), status=status)
         if received:
             report = replace(report, status=128 + received[0], interrupted=received[0].name)
         told = tell(options, [report], of_report(report))

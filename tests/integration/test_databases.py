@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
@@ -166,6 +167,44 @@ def test_two_targets_get_the_same_copy(fleet: Fleet) -> None:
     assert "2 of 2 target(s) succeeded" in result.stderr
     listing = "cd /srv/copy; find . -type f -name '*.ibd' -exec md5sum {} + | sort -k 2"
     assert fleet["db2"].sh(listing) == fleet["db3"].sh(listing) != ""
+
+
+KEPT = f"""\
+state_directory: /root/state
+defaults: {{type: xtrabackup, prepare: true, keep: 2}}
+transfers:
+  shop: {{source: "{SOURCE}", targets: "db3:/srv/backups/{{name}}/{{date}}-{{time}}"}}
+"""
+
+
+def test_a_job_keeps_the_newest_hot_copies_and_removes_none_after_a_failure(fleet: Fleet) -> None:
+    orch, db3 = fleet["orch"], fleet["db3"]
+    orch.run("cat >/root/j.yaml", input=KEPT.encode())
+    db3.run("mkdir -p /srv/backups/shop/2026-01-01-000000 && touch /srv/backups/shop/2026-01-01-000000/mine")
+    copies: list[str] = []
+    try:
+        for number in range(4):
+            broken = number == 2
+            if broken:
+                orch.run("cat >/root/j.yaml", input=KEPT.replace("keep: 2", "keep: 1").replace("d.sock", "x").encode())
+            result = transfer(fleet.lab, "--job=/root/j.yaml")
+            assert (result.status == 0) != broken, result.stderr
+            orch.run("cat >/root/j.yaml", input=KEPT.encode())
+            now = db3.sh("ls -A /srv/backups/shop").split()
+            made = [name for name in now if name not in {*copies, "2026-01-01-000000"}]
+            assert len(made) == (not broken)
+            copies += made
+            assert now == ["2026-01-01-000000", *copies[-2:]]
+            time.sleep(1.1)  # the time is in the name
+        assert len(copies) == 3
+        assert f"db3:/srv/backups/shop/{copies[0]}: removed, it was old" in result.stderr
+        for name in copies[1:]:
+            assert "log-applied" in db3.sh(f"cat /srv/backups/shop/{name}/xtrabackup_checkpoints")
+        db3.run(f"chown -R mysql:mysql /srv/backups/shop/{copies[-1]}")
+        with started(db3, f"/srv/backups/shop/{copies[-1]}") as copy:
+            assert content(copy) == content(fleet.primary)
+    finally:
+        orch.run("rm -rf /root/j.yaml /root/state")
 
 
 def test_lost_and_found_is_nothing(fleet: Fleet) -> None:

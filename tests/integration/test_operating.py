@@ -7,8 +7,10 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import struct
+import subprocess
 import termios
 import time
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,8 @@ from helpers import BOTH_CUMINS, collect, eventually, start_transfer, transfer
 from lab import CHECKOUT, difference
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lab import Lab
 
 SCHEMA = json.loads((CHECKOUT / "docs/report.schema.json").read_text())
@@ -108,10 +112,10 @@ def test_what_cannot_be_told_leaves_the_copy_what_it_is(clean_lab: Lab) -> None:
     assert again.status == 4
 
 
-def at_a_terminal(lab: Lab, *words: str, env: dict[str, str]) -> tuple[int, str]:
+def at_a_terminal(lab: Lab, *words: str, env: dict[str, str], columns: int = 80) -> tuple[int, str]:
     """Run the command at a pseudo-terminal and return its status and all that it shows."""
     master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     run = start_transfer(lab, *words, env={"TERM": "xterm", **env}, stdout=slave, stderr=slave)
     os.close(slave)
     shown = b""
@@ -139,6 +143,36 @@ def test_a_terminal_shows_how_far_the_copy_is(clean_lab: Lab, *, colours: bool) 
     _, quiet = at_a_terminal(clean_lab, "--quiet", "db1:/srv/x", "db2:/srv", env=env)
     assert quiet.count("\n") == 2  # exists already, refused
     assert "INFO" not in quiet
+
+
+def shape(line: str) -> str:
+    """What a line says, without what differs between two runs: times, sizes, rates and the lengths of names."""
+    for pattern, stands_for in (
+        (r"^[-\d]+ [:\d]+", "TIME"),
+        (r"\.example\.org", ""),
+        (r"/srv/\w+", "/srv/NAME"),
+        (r"\|.*\|", "|BAR|"),
+        (r"[\d.]+ [kMG]?B\b", "SIZE"),
+        (r"(?<![\w.])[\d.:]*\d(?![\w/])", "N"),
+        (r" +", " "),
+    ):
+        line = re.sub(pattern, stands_for, line)
+    return line.strip()
+
+
+def test_the_readme_shows_what_a_terminal_shows(clean_lab: Lab) -> None:
+    clean_lab["db1"].run("mkdir -p /srv/x && head -c 52000000 /dev/urandom | base64 >/srv/x/a")
+    for host in ("db2", "db3"):
+        clean_lab[host].shape("100mbit")
+    status, shown = at_a_terminal(clean_lab, "db1:/srv/x", "db2:/srv", "db3:/srv", env={"NO_COLOR": "1"}, columns=118)
+    assert status == 0
+    lines = re.split(r"[\r\n]+", shown)
+    readme = [line.strip() for line in (CHECKOUT / "README.md").read_text().splitlines() if line.startswith("    ")]
+    logged = [shape(line) for line in readme if re.match(r"[-\d]+ [:\d]+ INFO", line)]
+    assert len(logged) == 14
+    assert logged == [shape(line) for line in lines if re.match(r"[-\d]+ [:\d]+ [A-Z]", line)]
+    (bar,) = [shape(line) for line in readme if re.match(r"\d/\d db", line)]
+    assert bar in {shape(line) for line in lines}
 
 
 def test_a_job_makes_copies_keeps_some_and_touches_nothing_else(clean_lab: Lab) -> None:
@@ -185,3 +219,103 @@ def test_a_job_that_makes_no_sense_is_refused_with_its_lines(clean_lab: Lab) -> 
     assert result.status == 2
     assert "/root/j.yaml: line 7: unknown key 'kep' in defaults" in result.stderr
     assert "/root/j.yaml: line 13: " in result.stderr
+
+
+def test_aliases_and_queries_of_cumin_are_targets(clean_lab: Lab) -> None:
+    lay(clean_lab)
+    orch = clean_lab["orch"]
+    orch.run("cat >/etc/cumin/aliases.yaml", input=b"backups: D{db[2-3]}\nlone: D{db3}\n")
+    try:
+        words = ("db3:/srv", '"A:backups":/srv', '"A:lone":/srv/', '"A:backups and not A:lone":/srv')
+        result = transfer(clean_lab, "--report=/root/r.json", "db1:/srv/x", *words, check=True)
+        assert "2 of 2 target(s) succeeded" in result.stderr
+        targets = report_of(clean_lab)["transfers"][0]["targets"]
+        assert [(one["target"]["host"], one["target"]["path"]) for one in targets] == [("db3", "/srv"), ("db2", "/srv")]
+        job = JOB.replace("targets: db[2-3]:", 'targets: \'"A:backups":').replace("{time}", "{time}'")
+        orch.run("cat >/root/j.yaml", input=job.encode())
+        assert transfer(clean_lab, "--job=/root/j.yaml").status == 0
+        assert [bool(clean_lab[host].sh("ls /srv/backups/a/*/x/a")) for host in ("db2", "db3")] == [True, True]
+        unknown = transfer(clean_lab, "db1:/srv/x", '"A:nobody":/srv')
+        assert (unknown.status, "Unable to find alias replacement for 'nobody'" in unknown.stderr) == (3, True)
+    finally:
+        orch.run("rm -rf /etc/cumin/aliases.yaml /root/j.yaml /root/state /root/good.json")
+
+
+# What the units of docs/examples ask of systemd, which does not run here: everything read-only but what the unit names,
+# a /tmp of its own, no new privileges, and the capabilities that are left.
+CONFINED = r"""
+set -e
+capabilities=$1 checkout=$2
+shift 2
+writable=()
+while [ "$1" != -- ]; do
+  mkdir -p "$1"
+  writable+=("$1")
+  shift
+done
+shift
+mount --bind "$checkout" /mnt
+for directory in "${writable[@]}"; do mount --bind "$directory" "$directory"; done
+mount -t tmpfs none /tmp
+mount -t tmpfs none /var/tmp
+while read -r place; do
+  [[ " ${writable[*]} /tmp /var/tmp " == *" $place "* || $place == /@(proc|sys|dev)* || ! -e $place ]] ||
+    mount -o remount,bind,ro "$place"
+done < <(findmnt -rno TARGET)
+for place in / /etc /root /run /srv /usr /var/lib; do
+  ! touch "$place/x" 2>/dev/null || { echo "$place can be written to" >&2; exit 99; }
+done
+umask 077
+cd /
+export PYTHONPATH=/mnt PYTHONDONTWRITEBYTECODE=1
+exec setpriv --no-new-privs --bounding-set="-all$capabilities" -- /usr/bin/python3 -m transferpy "$@"
+"""
+
+
+def unit() -> dict[str, str]:
+    """The settings of the service in docs/examples."""
+    text = (CHECKOUT / "docs/examples/transferpy-nightly.service").read_text().replace("\\\n", "")
+    return dict(re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE))
+
+
+def test_the_service_of_the_examples_can_do_its_work_as_confined_as_it_is(clean_lab: Lab) -> None:
+    lay(clean_lab)
+    settings = unit()
+    assert (settings["ProtectSystem"], settings["ProtectHome"]) == ("strict", "read-only")
+    capabilities = "".join(f",+{name[4:].lower()}" for name in settings["CapabilityBoundingSet"].split())
+    state = f"/var/lib/{settings['StateDirectory']}"
+    writable = [state, *(path.removeprefix("-") for path in settings["ReadWritePaths"].split())]
+    words = [word for word in settings["ExecStart"].split()[1:] if word != "--syslog"]  # no such log in the lab
+    orch = clean_lab["orch"]
+    job = JOB.replace("state_directory: /root/state\n", "").replace("tee /root", f"tee {state}").encode()
+    orch.run("cat >/etc/transferpy/nightly.yaml", input=job)
+    try:
+        for _ in range(2):
+            given = [capabilities, str(CHECKOUT), *writable, "--", *words]
+            done = orch.run(["unshare", "-m", "bash", "-c", CONFINED, "confined", *given], check=False, timeout=120)
+            assert (done.returncode, done.stderr) == (0, b"")
+            time.sleep(1.1)  # the time is in the name
+        document = report_of(clean_lab, f"{state}/nightly-report.json")
+        assert [target["status"] for target in document["transfers"][0]["targets"]] == [0, 0]
+        assert document == report_of(clean_lab, f"{state}/good.json")
+        for host in ("db2", "db3"):
+            assert len(clean_lab[host].sh("ls -A /srv/backups/a").split()) == 1
+        (metrics,) = (word.partition("=")[2] for word in words if word.startswith("--metrics="))
+        assert orch.sh(f"stat -c %a {metrics}") == "644"
+    finally:
+        orch.run(["rm", "-rf", "/etc/transferpy/nightly.yaml", state, "/var/lib/prometheus"])
+
+
+def test_systemd_finds_no_fault_with_the_units_of_the_examples(tmp_path: Path) -> None:
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("there is no systemd-analyze")
+    for name in ("transferpy-nightly.service", "transferpy-nightly.timer"):
+        text = (CHECKOUT / "docs/examples" / name).read_text()
+        (tmp_path / name).write_text(text.replace("ExecStart=transfer.py", "ExecStart=/bin/true"))
+    units = [str(path) for path in sorted(tmp_path.iterdir())]
+    verified = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False)
+    assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
+    # In tenths of what systemd calls exposed; without any confinement it is 96.
+    words = ["systemd-analyze", "security", "--offline=true", "--threshold=25", units[0]]
+    rated = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert rated.returncode == 0, rated.stdout

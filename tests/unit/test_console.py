@@ -1,9 +1,20 @@
 """The console: which lines go where, and the line that shows how far a copy is."""
 
+import fcntl
 import io
 import logging
+import os
+import pty
+import re
+import select
+import shutil
 import socket
+import struct
+import subprocess
+import sys
 import tempfile
+import termios
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,6 +96,80 @@ def test_a_log_file_that_was_moved_away_is_made_anew(tmp_path: Path) -> None:
     assert file.read_text().endswith("after \\udcff\n")
 
 
+def test_a_log_file_on_a_full_disk_loses_lines_and_nothing_else() -> None:
+    assert shown(io.StringIO(), log_file="/dev/full") == ["INFO  said", "WARNING said", "ERROR said"]
+
+
+def test_a_log_file_whose_directory_goes_away_loses_lines_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    stream = io.StringIO()
+    with Console(stream) as opened:
+        assert opened.apply(options(log_file=str(tmp_path / "logs/log")))
+        shutil.rmtree(tmp_path / "logs")
+        LOGGER.info("said")
+    assert stream.getvalue().endswith("said\n")
+
+
+class Unwilling(Terminal):
+    """A terminal that at times takes nothing: one that does not block, or is just being written to."""
+
+    error: Exception | None = None
+
+    def write(self, text: str) -> int:
+        if self.error:
+            raise self.error
+        return super().write(text)
+
+
+@pytest.mark.parametrize("error", [BlockingIOError(11, "busy"), OSError(5, "hung up"), RuntimeError("reentrant call")])
+def test_a_terminal_that_takes_nothing_ends_no_run(error: Exception) -> None:
+    stream = Unwilling()
+    with Console(stream) as opened:
+        opened.apply(options())
+        observer = opened.observer
+        observer(HALF)
+        stream.error = error
+        LOGGER.info("said")
+        time.sleep(console._REDRAW)
+        observer(HALF)
+        stream.error = None
+        LOGGER.info("said again")
+        stream.error = error
+        observer(None)
+    assert "said again" in stream.getvalue()
+
+
+@pytest.mark.parametrize("columns", [2, 10, 30, 80])
+def test_the_line_is_no_wider_than_the_terminal(columns: int) -> None:
+    shown, lines, errors = at_a_terminal(columns)
+    assert errors == ""
+    assert max(map(len, lines)) <= columns
+    assert "1/2 db2:/srv"[: columns - 1] in shown
+
+
+def at_a_terminal(columns: int) -> tuple[str, list[str], str]:
+    """Return what a terminal of that width is sent, the lines that are drawn there, and what went wrong."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    program = (
+        "import sys; sys.path[:0] = [sys.argv[1]]; from test_console import *\n"
+        "bar = TerminalProgress(sys.stderr, colours=False); bar(HALF); bar(None)\n"
+    )
+    words = [sys.executable, "-c", program, str(Path(__file__).parent)]
+    run = subprocess.run(words, stderr=slave, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=60, check=False)
+    os.close(slave)
+    shown = b""
+    while select.select([master], [], [], 0)[0]:
+        try:
+            shown += os.read(master, 65536)
+        except OSError:
+            break
+    os.close(master)
+    assert run.returncode == 0, shown
+    text = shown.decode()
+    return text, re.split(r"[\r\n]+", text), run.stdout.decode()
+
+
 def test_the_log_of_the_system_gets_lines_with_their_level(monkeypatch: pytest.MonkeyPatch) -> None:
     with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         path = f"{directory}/log"
@@ -108,15 +193,35 @@ def test_a_log_that_cannot_be_opened_is_an_error(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("changes", "right"),
     [
-        ({}, " 50% of 100 MB, 7 MB/s, 10.0 s left, 2.00:1"),
+        ({}, " 50% of 100 MB, 7 MB/s, 7.1 s left, 2.00:1"),
         ({"total": 0}, "50 MB, 7 MB/s, 2.00:1"),
-        ({"bytes": 0, "wire_bytes": 0}, "  0% of 100 MB, 7 MB/s"),
+        ({"bytes": 0, "wire_bytes": 0}, "  0% of 100 MB, 7 MB/s, 14.3 s left"),
         ({"bytes": 200_000_000}, "100% of 100 MB, 7 MB/s, 0.0 s left, 8.00:1"),
         ({"phase": Phase.CHECKING}, "comparing with the source, 10.0 s"),
     ],
 )
 def test_the_line_says(changes: dict[str, Any], right: str) -> None:
     assert terminal_line(replace(HALF, **changes), 7e6) == ("1/2 db2:/srv", right)
+
+
+def test_a_stream_that_stands_still_has_no_time_that_is_left() -> None:
+    assert terminal_line(HALF, 0) == ("1/2 db2:/srv", " 50% of 100 MB, 0 B/s, 2.00:1")
+
+
+def test_the_rate_is_that_of_the_last_seconds_and_from_the_start_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    stream = Terminal()
+    bar = TerminalProgress(stream, colours=False)
+    told = []
+    bar(replace(HALF, phase=Phase.WAITING, bytes=0, seconds=30))
+    # 10 MB/s for 40 seconds, then none, as hosts tell it: once a second
+    for second, megabytes in ((1, 10), (1.5, 10), (40, 400), (48, 400), (60, 400)):
+        now = 1000.0 + second
+        bar(replace(HALF, bytes=megabytes * 1_000_000, total=10**9, wire_bytes=0, seconds=second))
+        told.append(re.findall(r"([\d.]+ [kM]?B)/s", stream.getvalue())[-1])
+    bar(None)
+    assert told == ["10 MB", "6.67 MB", "10 MB", "0 B", "0 B"]
 
 
 def test_a_hostile_name_neither_drives_the_terminal_nor_breaks_the_line() -> None:

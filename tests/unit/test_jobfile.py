@@ -23,7 +23,8 @@ def test_the_example_is_a_job() -> None:
     job = parse_job_file((ROOT / "docs/examples/nightly.yaml").read_text(), "nightly.yaml")
     assert [transfer.name for transfer in job.transfers] == ["db1", "db2", "db3"]
     assert (job.at_once, job.at_once_per_host, job.on_success) == (2, 1, ())
-    assert job.on_failure == ("mail", "-s", "a nightly copy failed", "dba@example.org")
+    curl = ("curl", "--fail", "--silent", "--show-error", "--data-binary", "@-")
+    assert job.on_failure == (*curl, "https://alerts.example.org/hook?job=nightly")
     for transfer in job.transfers:
         assert (transfer.retries, transfer.retry_pause, transfer.keep) == (3, 300, 7)
         expected = {"transfer_type": "xtrabackup", "stop_slave": True, "prepare": True, "create_target": True}
@@ -72,6 +73,13 @@ def test_targets_are_one_or_a_list() -> None:
         (TRANSFER + "state_directory: x\n", "line 5: state_directory must be an absolute path"),
         (TRANSFER + "on_success: \"it's\n", "line 6: no YAML: found unexpected end of stream"),
         (TRANSFER + "on_success: it's\n", "line 5: on_success: No closing quotation"),
+        (TRANSFER + 'on_success: "a \\0"\n', "line 5: on_success holds a character that stands for no text"),
+        (TRANSFER + 'state_directory: "/\\uD800"\n', "line 5: state_directory holds a character that stands for no "),
+        ("transfers: {<<: {a: b}}\n", "line 1: '<<' is no name of a transfer: "),
+        (TRANSFER + "    <<: {port: 1}\n", "line 5: unknown key '<<' in the transfer db1; the keys are "),
+        (TRANSFER + "\tport: 1\n", "line 5: no YAML: "),
+        (TRANSFER + "---\n" + TRANSFER, "line 5: no YAML: but found another document"),
+        (TRANSFER + "    1: x\n", "line 5: unknown key '1' in the transfer db1; the keys are "),
         (TRANSFER + "on_success: ''\n", "line 5: on_success needs a command"),
         ("transfers: {../x: {source: 'a:/b', targets: 'c:/d'}}", "line 1: '../x' is no name of a transfer: letters, "),
         ("transfers: {a: {source: 'a:/b'}}", "line 1: the transfer a has no targets"),

@@ -11,8 +11,9 @@ from transferpy.commands import Command, render_assignment, render_command
 SCRIPT = (resources.files("transferpy") / "prune.sh").read_text()
 
 
-def prune(keep: int, *copies: tuple[Path, int]) -> list[str]:
-    call = render_command(Command(("prune", *(word for path, inode in copies for word in (str(path), str(inode))))))
+def prune(keep: int, *copies: tuple[Path, int], born: int = 0, holds: str = "") -> list[str]:
+    words = (word for path, inode in copies for word in (str(path), str(inode), str(born), holds))
+    call = render_command(Command(("prune", *words)))
     variables = (render_assignment("run_id", "r"), render_assignment("keep", str(keep)))
     lines = output_of("\n".join((*variables, SCRIPT, call))).decode().splitlines()
     return [line.removeprefix("@transferpy r pruned what=") for line in lines]
@@ -42,6 +43,27 @@ def test_what_somebody_put_in_its_place_stays(tmp_path: Path) -> None:
     assert prune(0, *places) == ["other", "gone", "gone"]
     assert (other / "sub/file").exists()
     assert (tmp_path / "file").exists()
+
+
+def test_what_got_the_number_of_one_that_is_gone_stays(tmp_path: Path) -> None:
+    path, inode = made(tmp_path / "1")
+    born = int(output_of(f"stat -c %W {path}"))
+    if not born:
+        pytest.skip("this file system does not know when a directory was made")
+    assert prune(0, (path, inode), born=born - 1) == ["other"]
+    assert (path / "sub/file").exists()
+    assert prune(0, (path, inode), born=born) == ["removed"]
+
+
+@pytest.mark.parametrize("name", [*NASTIEST_NAMES, "*"])
+def test_what_somebody_put_beside_the_copy_keeps_both(tmp_path: Path, name: str) -> None:
+    path, inode = made(tmp_path / "1")
+    (path / "sub").rename(path / name)
+    (path / ".hidden").touch()
+    assert prune(0, (path, inode), holds=name) == ["shared"]
+    (path / ".hidden").unlink()
+    assert (path / name / "file").exists()
+    assert prune(0, (path, inode), holds=name) == ["removed"]
 
 
 def test_what_a_run_was_killed_over_is_finished(tmp_path: Path) -> None:

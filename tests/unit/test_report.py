@@ -1,9 +1,14 @@
 """The report: what a run leaves, however it ends, and what is made of it."""
 
+import fcntl
+import io
 import json
+import os
+import signal
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -12,10 +17,11 @@ from scripted import END, ScriptedRemote, answer
 from test_metrics import BAD, GOOD, REPORT
 from test_transferer import RECEIVED, fleet, source_session, target_session, transferer
 
+from transferpy import metrics
 from transferpy.checksum import ALGORITHMS
 from transferpy.Exceptions import Interrupted, RemoteExecutionError
 from transferpy.report import Record, TransferReport, duration, from_json, status_of, summary, to_json
-from transferpy.tell import tell, write_report
+from transferpy.tell import tell, write_metrics, write_report, write_whole
 from transferpy.Transferer import Transferer
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/report.schema.json").read_text())
@@ -39,7 +45,7 @@ def after(made: Transferer) -> TransferReport:
 def test_a_run_that_succeeds_reports_what_went_where() -> None:
     peer = ("listening port=4400", "progress bytes=100", "progress bytes=1000100", RECEIVED)
     lists = ("manifest digest=m1 entries=3", "digests digest=d1 entries=2", "checked")
-    target = target_session(peer=(*peer, *lists), publish=("published inode=4711", *END))
+    target = target_session(peer=(*peer, *lists), publish=("published inode=4711 born=1700000000", *END))
     report = after(transferer(fleet(source_session(), target), create_target=True))
     assert (report.status, report.cipher, report.transfer_type) == (0, "TLS 1.3", "file")
     assert report.checksum in ALGORITHMS
@@ -47,7 +53,8 @@ def test_a_run_that_succeeds_reports_what_went_where() -> None:
     (found,) = report.targets
     assert (str(found.target), str(found.final), found.status) == ("db2:/srv/y", "db2:/srv/y/x", 0)
     assert (found.bytes, found.files, found.wire_bytes, found.ratio) == (4_000_000, 20, 1_000_000, 4)
-    assert (found.checks, found.made_inode) == ((f"{report.checksum} checksums agree",), 4711)
+    assert found.checks == (f"{report.checksum} checksums agree",)
+    assert (found.made_inode, found.made_born) == (4711, 1_700_000_000)
     assert found.codec
     assert 0 < found.seconds <= report.seconds
     assert found.stream_seconds > 0
@@ -87,6 +94,15 @@ def test_a_run_that_a_signal_ends_has_a_report_up_to_there() -> None:
     with pytest.raises(Interrupted):
         made.run()
     assert [target.status for target in made.report.targets] == [None]
+    assert is_as_promised(replace(made.report, interrupted="SIGTERM", status=143))
+
+
+def test_a_copy_that_got_its_name_before_a_signal_came_is_a_good_one() -> None:
+    target = target_session(publish=("published inode=4711 born=1700000000", *END, Interrupted(15)))
+    made = transferer(fleet(source_session(), target), create_target=True)
+    with pytest.raises(Interrupted):
+        made.run()
+    assert [(found.status, found.made_inode) for found in made.report.targets] == [(0, 4711)]
     assert is_as_promised(replace(made.report, interrupted="SIGTERM", status=143))
 
 
@@ -175,3 +191,78 @@ class TestFiles:
     ) -> None:
         assert not write_report(path, "{}")
         assert caplog.messages[0].startswith(f"{path}: the report cannot be written: ")
+
+    def test_one_that_is_replaced_hands_on_its_mode_and_owner(self, tmp_path: Path) -> None:
+        file = tmp_path / "report.json"
+        file.write_text("old")
+        file.chmod(0o640)
+        if os.geteuid() == 0:
+            os.chown(file, 1, 2)
+        before = file.stat()
+        assert write_report(str(file), "new")
+        after = file.stat()
+        assert after.st_ino != before.st_ino
+        assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+
+    def test_a_link_of_ours_is_followed(self, tmp_path: Path) -> None:
+        (tmp_path / "link").symlink_to("file")
+        assert write_report(str(tmp_path / "link"), "new")
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "file").read_text() == "new"
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can lay a link for somebody else")
+    def test_a_link_of_another_user_is_not(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        (tmp_path / "file").write_text("precious")
+        (tmp_path / "link").symlink_to("file")
+        os.chown(tmp_path / "link", 1, 1, follow_symlinks=False)
+        assert not write_report(str(tmp_path / "link"), "new")
+        assert "this symbolic link is another user's" in caplog.text
+        assert (tmp_path / "file").read_text() == "precious"
+
+    def test_a_pipe_that_somebody_reads_gets_it_and_one_that_nobody_reads_is_an_error(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        assert not write_report(str(tmp_path / "pipe"), "new")
+        assert "the report cannot be written" in caplog.text
+        reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+        assert write_report(str(tmp_path / "pipe"), "new")
+        assert os.read(reader, 100) == b"new"
+        os.close(reader)
+
+    def test_a_signal_waits_until_all_of_it_is_written(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        options = {"report": str(tmp_path / "r.json"), "metrics": str(tmp_path / "m.prom")}
+
+        def interrupt(signum: int, _frame: object) -> None:
+            raise Interrupted(signum)
+
+        def signalled(*words: Any, **more: Any) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            write_whole(*words, **more)
+
+        monkeypatch.setattr("transferpy.tell.write_whole", signalled)
+        before = signal.signal(signal.SIGTERM, interrupt)
+        try:
+            with pytest.raises(Interrupted):
+                tell(options, [REPORT], metrics.of_report(REPORT))
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        assert json.loads((tmp_path / "r.json").read_text())["version"] == 1
+        assert metrics.parse((tmp_path / "m.prom").read_text())
+
+    def test_metrics_that_somebody_locks_for_ever_are_an_error(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr("transferpy.tell._LOCK_TIME", 0.2)
+        lock = os.open(tmp_path, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert not write_metrics(str(tmp_path / "m.prom"), metrics.of_report(REPORT))
+        os.close(lock)
+        assert "the metrics cannot be written" in caplog.text
+        assert write_metrics(str(tmp_path / "m.prom"), metrics.of_report(REPORT))
+
+    def test_a_plan_is_shown_in_what_the_terminal_can_show(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+        monkeypatch.setattr("sys.stdout", stream)
+        assert tell({"report": "", "metrics": ""}, [replace(REPORT, plan=("\xe9",))], {})
+        assert stream.buffer.getvalue() == b"\\xe9\n"

@@ -1,6 +1,7 @@
 """The command line tool: what it reads, what it tells, what it exits with, and what cannot end it badly."""
 
 import configparser
+import json
 import logging
 import os
 import re
@@ -859,6 +860,23 @@ class TestSignals:
         """Let the clean-up go on and return the log lines without their times."""
         _output, errors = process.communicate("\n", timeout=30)
         return [line[20:] for line in errors.splitlines() if LOG_LINE.fullmatch(line + "\n")]
+
+    def test_one_that_comes_before_the_run_began_leaves_no_old_report(
+        self,
+        command_line: CommandLine,
+        transferer: type[ScriptedTransferer],
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:
+        def begin(*_arguments: object, observer: object) -> None:
+            assert callable(observer)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        monkeypatch.setattr(transferer, "__init__", begin)
+        command_line("--report", str(tmp_path / "r.json"), *WORDS)
+        assert main() == 143
+        document = json.loads((tmp_path / "r.json").read_text())
+        assert (document["status"], document["transfers"][0]["interrupted"]) == (143, "SIGTERM")
 
     @pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
     @pytest.mark.parametrize("script", ["wait", "return"])

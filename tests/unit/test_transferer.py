@@ -161,6 +161,14 @@ class TestBeforeTheFirstTarget:
         assert transferer(remote, 2).run() == [2]
         assert caplog.messages == ["db2:/srv/y: this target is given twice"]
 
+    @pytest.mark.parametrize("word", ["db[3-3]", '"A:backup"', "db[2-2]"])
+    def test_a_set_of_one_host_that_is_named_besides_is_no_second_target(self, word: str) -> None:
+        silent = {host: RemoteExecutionError(f"{host}: cannot be reached") for host in ("db1", "db2")}
+        remote = ScriptedRemote(names={word: "db2"}, preflights=silent)
+        run = Transferer("db1", "/srv/x", [word, "db2"], ["/srv/y", "/srv/y/"], remote=remote)
+        run.run()
+        assert [str(target.target) for target in run.report.targets] == ["db2:/srv/y"]
+
     def test_hosts_that_cannot_be_reached_are_all_named(self, caplog: pytest.LogCaptureFixture) -> None:
         errors = {host: RemoteExecutionError(f"{host}: cannot be reached") for host in ("db1", "db2")}
         assert transferer(ScriptedRemote(preflights=errors)).run() == [3]
