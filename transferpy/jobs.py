@@ -350,6 +350,8 @@ class _Run:
     def _is_to_be_tried_again(self, task: _Task) -> bool:
         """Whether a transfer that has ended gets another attempt, which it is made ready for."""
         report, transfer = task.report, task.transfer
+        if self._dry:
+            return False  # it is to say what stands against the transfer, not to wait until that is gone
         if report is None or report.status in {0, UsageError.exit_status} or report.attempts > transfer.retries:
             return False
         # A target that has its copy needs no other, and would refuse it.

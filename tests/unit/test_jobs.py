@@ -159,6 +159,11 @@ class TestRetries:
         assert times[2] - times[1] >= 1
         assert (bench.report["status"], bench.report["transfers"][0]["attempts"]) == (0, 2)
 
+    def test_a_dry_run_is_not_tried_again(self, bench: Bench) -> None:
+        bench.job(transfers(("a", "b"), more=", retries: 2, retry_pause: 60"), statuses={"a:/x": [4]})
+        assert bench.run(dry_run=True) == 4
+        assert bench.report["transfers"][0]["attempts"] == 1
+
     def test_the_status_is_that_of_the_first_in_the_file_that_failed(self, bench: Bench) -> None:
         bench.job("at_once: 3\n" + transfers(("a", "b"), ("c", "d"), ("e", "f")), statuses={"c:/x": [6], "e:/x": [3]})
         assert bench.run() == 6
