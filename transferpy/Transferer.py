@@ -405,7 +405,8 @@ class _Copy:
             number=self.plan.targets.index(self.target) + 1,
             of=len(self.plan.targets),
             phase=self.phase,
-            bytes=self.source_session.bytes,
+            # Until somebody takes it, it is in the buffers of the source.
+            bytes=self.source_session.bytes if "connected" in self.target_session.seen else 0,
             total=self.plan.facts.bytes,
             wire_bytes=self.target_session.flowed,
             seconds=time.monotonic() - self.phase_began,

@@ -566,6 +566,16 @@ class TestMessages:
         assert transferer(fleet(source, target), connect_timeout=1, idle_timeout=1).run() == [6]
         assert any(message.startswith("db2:/srv/y: 1 MB of 4 MB (25%) sent, ") for message in caplog.messages)
 
+    def test_what_nobody_takes_is_not_called_sent(
+        self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("transferpy.progress._PAUSE", -1.0)
+        source = source_session(send_0=("sending", "progress bytes=1000000"))
+        target = target_session(peer=("listening port=4400",))
+        assert transferer(fleet(source, target), connect_timeout=1, idle_timeout=1).run() == [6]
+        assert not [message for message in caplog.messages if "1 MB of" in message]
+        assert "no connection to " in caplog.text
+
     def test_a_session_that_is_never_ready_is_named(
         self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
