@@ -9,7 +9,7 @@ AT_ONCE := $(if $(filter 0,$(shell id -u)),--numprocesses=2 --dist=loadfile)
 SCRIPTS = $(shell find .ci tests transferpy -name '*.sh' -o -path .ci/run)
 ARGS :=
 
-.PHONY: help demo test unit integration bench lint prepare clean
+.PHONY: help demo test unit integration bench docs lint prepare clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -29,6 +29,10 @@ integration: prepare  ## run the tests on hosts made for them (root)
 
 bench: prepare  ## measure what encryption, compression and checksums cost (root)
 	@$(PYTHON) -m tests.bench $(ARGS)
+
+docs: prepare  ## build the manual in docs/_build: html/index.html, man/transfer.py.1
+	@$(PYTHON) -m sphinx -q -W -b html docs docs/_build/html
+	@$(PYTHON) -m sphinx -q -W -b man docs docs/_build/man
 
 lint: prepare  ## check style, types and shell scripts
 	@$(PYTHON) -m ruff check

@@ -62,19 +62,22 @@ EXIT_STATUSES = {
     "129, 130, 143": "ended by SIGHUP, SIGINT, SIGTERM; everything was cleaned up",
 }
 
-_EXAMPLES = """\
-examples:
-  copy the directory /srv/sqldata of db1 to /srv/sqldata on db2 and on db3:
-      transfer.py db1.example.org:/srv/sqldata db2.example.org:/srv db3.example.org:/srv
-  fast, inside a trusted network, checked against network faults only:
-      transfer.py --no-encrypt --parallel-checksum db1:/srv/dump.tar db2:/srv
-  a hot copy of the running server of db1, ready to start on db2; db1 is a replica, which stands still meanwhile:
-      transfer.py --type xtrabackup --stop-slave --prepare --owner mysql db1:/run/mysqld/mysqld.sock db2:/srv/sqldata
-  unpack a tarball of db1 in the empty directory /srv/sqldata of db2:
-      transfer.py --type decompress db1:/srv/backups/sqldata.tar.zst db2:/srv/sqldata
-  an IPv6 literal stands in brackets:
-      transfer.py [2001:db8::1]:/srv/sqldata db2.example.org:/srv
-"""
+EXAMPLES = {
+    "copy the directory /srv/sqldata of db1 to /srv/sqldata on db2 and on db3": (
+        "transfer.py db1.example.org:/srv/sqldata db2.example.org:/srv db3.example.org:/srv"
+    ),
+    "fast, inside a trusted network, checked against network faults only": (
+        "transfer.py --no-encrypt --parallel-checksum db1:/srv/dump.tar db2:/srv"
+    ),
+    "a hot copy of the running server of db1, ready to start on db2; db1 is a replica, which stands still meanwhile": (
+        "transfer.py --type xtrabackup --stop-slave --prepare --owner mysql"
+        " db1:/run/mysqld/mysqld.sock db2:/srv/sqldata"
+    ),
+    "unpack a tarball of db1 in the empty directory /srv/sqldata of db2": (
+        "transfer.py --type decompress db1:/srv/backups/sqldata.tar.zst db2:/srv/sqldata"
+    ),
+    "an IPv6 literal stands in brackets": "transfer.py [2001:db8::1]:/srv/sqldata db2.example.org:/srv",
+}
 
 _WORDS_HELP = "the source: a file or a directory, or what --type says; then the targets: existing directories"
 _JOB_HELP = "run the transfers that stand in this file: all of them, or those whose names follow"
@@ -231,7 +234,7 @@ def argument_parser() -> argparse.ArgumentParser:
         usage="%(prog)s [OPTIONS] HOST:PATH HOST:PATH [HOST:PATH ...]\n       %(prog)s [OPTIONS] --job FILE [NAME ...]",
         description="Copy a file, a tree or a running MariaDB from one host of the fleet directly to others, checked"
         " at the end. Nothing is ever overwritten.",
-        epilog="\n".join((_EXAMPLES, *_exit_status_lines())),
+        epilog="\n".join((*_example_lines(), "", *_exit_status_lines())),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
@@ -292,6 +295,12 @@ def _add_option(group: argparse._ArgumentGroup, name: str, text: str, **kind: An
     option = "--type" if name == "transfer_type" else "--" + name.replace("_", "-")
     shown = f" (default: {default})" if default != "" else ""
     group.add_argument(option, dest=name, help=text + shown, **kind)
+
+
+def _example_lines() -> Iterator[str]:
+    yield "examples:"
+    for what, command in EXAMPLES.items():
+        yield from (f"  {what}:", f"      {command}")
 
 
 def _exit_status_lines() -> Iterator[str]:

@@ -1,0 +1,112 @@
+"""The manual builds without a warning, with Debian's Sphinx and with a newer one, and says what the parser says."""
+
+from __future__ import annotations
+
+import html
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from transferpy import __version__, transfer
+from transferpy.options import OPTION_NAMES, TransferOptions
+
+ROOT = Path(__file__).parents[2]
+OPTIONS = [action for action in transfer.argument_parser()._actions if action.option_strings]
+
+
+def build(directory: Path, builder: str, python: str) -> Path:
+    """Build the manual, in a few seconds, and return where it is; a warning is an error."""
+    sphinx = [python, "-m", "sphinx", "-q", "-W", "-d", directory / "doctrees"]
+    command = list(map(str, [*sphinx, "-b", builder, "docs", directory / builder]))
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert (built.returncode, built.stderr) == (0, "")
+    return directory / builder
+
+
+@pytest.fixture(scope="module", params=[sys.executable, "/usr/bin/python3"], ids=["Sphinx-of-PyPI", "Sphinx-of-Debian"])
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directories html and man of the manual."""
+    directory = tmp_path_factory.mktemp("manual")
+    for builder in ("html", "man"):
+        build(directory, builder, request.param)
+    return directory
+
+
+def page(built: Path) -> str:
+    """Return the page as a reader sees it, with the formatter of the manual pages, in lines without an end."""
+    formatted = subprocess.run(
+        ["man", "--warnings", "--local-file", str(built / "man/transfer.py.1")],
+        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "MANWIDTH": "20000", "MAN_KEEP_FORMATTING": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert formatted.stderr == ""
+    return re.sub(".\b", "", formatted.stdout)
+
+
+def part(text: str, title: str) -> str:
+    found = re.search(rf"^{title}\n(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, title
+    return found[1]
+
+
+def test_the_page_has_the_sections_that_its_readers_look_for(built: Path) -> None:
+    sections = re.findall("^[A-Z][A-Z ]+$", page(built), re.MULTILINE)
+    first = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "FILES"]
+    assert [title for title in sections if title in first] == first
+    assert {"EXAMPLES", "SEE ALSO"} <= set(sections)
+
+
+def test_the_page_and_the_reference_name_every_option_with_what_it_is_for(built: Path) -> None:
+    man, web = part(page(built), "OPTIONS"), text_of(built / "html/command.html")
+    assert OPTIONS
+    for action in OPTIONS:
+        value = "{" + ",".join(action.choices) + "}" if action.choices else action.metavar
+        words = ", ".join(word if action.nargs == 0 else f"{word} {value}" for word in action.option_strings)
+        assert action.help
+        assert re.search(rf"^ *{re.escape(words)}\n *{re.escape(action.help)}$", man, re.MULTILINE), words
+        assert f"{words}¶ {action.help}" in web
+
+
+def text_of(path: Path) -> str:
+    """Return what a reader sees of a page of the web, with one blank for each gap."""
+    text = re.sub(r"<[^>]+>", "", path.read_text()).replace("\N{NO-BREAK SPACE}", " ")
+    return " ".join(html.unescape(text).split())
+
+
+@pytest.mark.parametrize("name", OPTION_NAMES)
+def test_the_help_of_an_option_has_its_default(name: str) -> None:
+    (action,) = (action for action in OPTIONS if action.dest == name)
+    default = getattr(TransferOptions, name)
+    shown = {True: "on", False: "off"}[default] if isinstance(default, bool) else str(default)
+    assert (f"(default: {shown})" in (action.help or "")) == (shown != "")
+
+
+def test_the_page_has_usage_examples_and_exit_statuses_of_the_program(built: Path) -> None:
+    text = page(built)
+    usage = transfer.argument_parser().format_usage().removeprefix("usage: ").split("\n")
+    assert [line.strip() for line in part(text, "SYNOPSIS").split("\n")] == [*map(str.strip, usage), ""]
+    for command in transfer.EXAMPLES.values():
+        assert f" {command}\n" in part(text, "EXAMPLES")
+    statuses = re.findall(r"^ {7}(\d[\d, ]*?)\n? +([^\d\s].*)$", part(text, "EXIT STATUS"), re.MULTILINE)
+    assert dict(statuses) == transfer.EXIT_STATUSES
+
+
+def test_the_manual_is_of_the_version_of_the_program(built: Path) -> None:
+    assert page(built).rstrip().splitlines()[-1].startswith(__version__)
+    assert f"transferpy {__version__} documentation" in text_of(built / "html/index.html")
+
+
+def test_every_page_can_be_reached_from_the_first(built: Path) -> None:
+    pages = {path.relative_to(built / "html") for path in (built / "html").rglob("*.html")} - {
+        Path("genindex.html"),
+        Path("search.html"),
+        Path("index.html"),
+    }
+    linked = set(re.findall(r'href="([\w/-]+\.html)', (built / "html/index.html").read_text()))
+    assert pages
+    assert {str(path) for path in pages} <= linked
