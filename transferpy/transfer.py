@@ -86,6 +86,17 @@ _TYPE_HELP = (
     " unpacked in the empty directory TARGET; decompress: SOURCE is a tarball with one top directory, its content lands"
     " in the empty directory TARGET"
 )
+_COMPRESS_HELP = (
+    "compress the stream; off may be faster where the network is faster than a compressor, or the data is compressed"
+    " already"
+)
+_COMPRESSOR_HELP = (
+    "what compresses; auto takes what has the data arrive first, by a sample of it and a look at the link; where a"
+    " host lacks it, pigz stands in"
+)
+_LEVEL_HELP = (
+    "of the compressor, if that is not auto; zstd has 1 to 19, pigz 1 to 9, lz4 1 to 12; 0 is the one that serves speed"
+)
 _PARALLEL_CHECKSUM_HELP = (
     "compare the stream at both ends while it flows: finds faults of the network only; ignored with --checksum, which"
     " it turns off where that is not given"
@@ -95,7 +106,19 @@ _DEFAULTS_FILE_HELP = (
     " socket"
 )
 _ALGORITHM_HELP = "what data is compared by; auto takes the fastest that the hosts have"
-_BWLIMIT_HELP = "bytes that may leave the source in a second, with K, M or G; 0 for no limit"
+_CREATE_TARGET_HELP = (
+    "make a target directory that is missing, and those above it, for root only; they go away again if the run fails"
+)
+_PORT_HELP = (
+    "port on the target; 0 finds a free one in 4400-4499 and reserves it, so that concurrent runs never collide"
+)
+_FIREWALL_HELP = "firewall of the target that is opened for the stream; auto finds out which, none opens nothing"
+_IDLE_HELP = "how long the stream may stand still before it has failed"
+_PRIORITY_HELP = "low has all that a run starts on the hosts step back behind their other work, by nice and ionice"
+_BWLIMIT_HELP = (
+    "bytes that may leave the source in a second, for all targets together; K, M and G are 1024 of them and so on, as"
+    " with rsync; 0 for no limit"
+)
 _OWNER_HELP = "who is to own all that arrives, as the target knows him; without it, the owners stay as they are"
 
 _SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
@@ -245,10 +268,10 @@ def argument_parser() -> argparse.ArgumentParser:
     hosts.add_argument("--job", metavar="FILE", default=None, help=_JOB_HELP)
     copy = parser.add_argument_group("how to copy")
     _add_option(copy, "transfer_type", _TYPE_HELP, choices=list(TransferType))
-    _add_option(copy, "compress", "compress the stream")
-    _add_option(copy, "compressor", "what compresses; auto takes what is fastest", choices=list(Compressor))
-    _add_option(copy, "compress_level", "of the compressor; 0 is its fastest sensible one", metavar="N")
-    _add_option(copy, "compress_threads", "for the compressor; 0 takes all processors", metavar="N")
+    _add_option(copy, "compress", _COMPRESS_HELP)
+    _add_option(copy, "compressor", _COMPRESSOR_HELP, choices=list(Compressor))
+    _add_option(copy, "compress_level", _LEVEL_HELP, metavar="N")
+    _add_option(copy, "compress_threads", "processors that the compressor may use; 0 takes all", metavar="N")
     _add_option(copy, "encrypt", "encrypt the stream")
     _add_option(copy, "checksum", "compare every file with its source: finds faults of network and disks")
     _add_option(copy, "parallel_checksum", _PARALLEL_CHECKSUM_HELP)
@@ -257,16 +280,16 @@ def argument_parser() -> argparse.ArgumentParser:
     _add_option(copy, "prepare", "xtrabackup only: make the copy ready to start on each target")
     _add_option(copy, "defaults_file", _DEFAULTS_FILE_HELP, metavar="FILE")
     _add_option(copy, "owner", _OWNER_HELP, metavar="USER[:GROUP]")
-    _add_option(copy, "create_target", "make the target directory if it is missing, for root only")
+    _add_option(copy, "create_target", _CREATE_TARGET_HELP)
     _add_option(copy, "dry_run", "ask the hosts, say what would happen, and do nothing")
     network = parser.add_argument_group("ports, firewall and limits")
-    _add_option(network, "port", "port on the target; 0 finds a free one in 4400-4499", metavar="N")
-    _add_option(network, "firewall", "firewall of the target that the stream passes", choices=list(FirewallChoice))
+    _add_option(network, "port", _PORT_HELP, metavar="N")
+    _add_option(network, "firewall", _FIREWALL_HELP, choices=list(FirewallChoice))
     _add_option(network, "bwlimit", _BWLIMIT_HELP, metavar="RATE")
     _add_option(network, "connect_timeout", "how long source and target may take to meet", metavar="SECONDS")
-    _add_option(network, "idle_timeout", "how long the stream may stand still", metavar="SECONDS")
+    _add_option(network, "idle_timeout", _IDLE_HELP, metavar="SECONDS")
     general = parser.add_argument_group("general")
-    _add_option(general, "priority", "low steps back behind the other work of the hosts", choices=list(Priority))
+    _add_option(general, "priority", _PRIORITY_HELP, choices=list(Priority))
     _add_option(general, "verbose", "log every remote command and its output too")
     _add_option(general, "quiet", "show errors only, and no progress")
     _add_option(general, "report", "write what became of the run as JSON; - is standard output", metavar="FILE")

@@ -1,15 +1,14 @@
-"""The runbooks: what they say to type is typed, on hosts with servers that Debian's own script starts and stops."""
+"""Runbooks and nightly copies: what they say to type is typed, where Debian's own script starts and stops servers."""
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
 from helpers import eventually
-from lab import CHECKOUT, Lab
-from runbooks import runbooks
+from lab import Lab
+from pages import typed_by_tests
+from typist import install_command, type_on, type_section
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.lab
 
-_TYPING_SECONDS = 120
 _CONFIGURATION = """[mysqld]
 datadir = /srv/sqldata
 server_id = {number}
@@ -33,19 +31,6 @@ _PRIMARY_DATA = """
 """
 
 
-def type_on(host: Host, command: str) -> str:
-    """Type a command on a host, as root; return what it wrote. It has to end with status 0."""
-    # Not into a pipe: a server that the command starts would hold that open.
-    with tempfile.TemporaryFile() as output:
-        words = ["bash", "-l", "-c", command]
-        process = host.popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
-        status = process.wait(timeout=_TYPING_SECONDS)
-        output.seek(0)
-        wrote = output.read().decode(errors="backslashreplace")
-    assert status == 0, f"{host.name}# {command}\nended with {status} and wrote:\n{wrote}"
-    return wrote
-
-
 def execute(host: Host, sql: str) -> str:
     return host.sh(f"mariadb --batch --skip-column-names --execute={quoted_word(sql)}")
 
@@ -58,8 +43,7 @@ def quoted_word(text: str) -> str:
 def fleet(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """Hosts as the page describes them: a primary, a replica of it, and one whose server nobody has configured yet."""
     with Lab.up() as lab:
-        link = ["ln", "-sfT", str(CHECKOUT / ".venv/bin/transfer.py"), "/usr/local/bin/transfer.py"]
-        lab["orch"].run(link)
+        install_command(lab)
         lab["db1"].run(
             "iptables -I INPUT -p tcp --dport 3306 -j ACCEPT; ip6tables -I INPUT -p tcp --dport 3306 -j ACCEPT"
         )
@@ -97,31 +81,39 @@ def follows(lab: Lab, replica: str) -> bool:
     )
 
 
-def type_all(lab: Lab, title: str) -> str:
-    """Type what the section of that title says; return all that was written."""
-    return "".join(type_on(lab[typed.host], typed.command) for typed in runbooks()[title])
-
-
 def test_what_the_runbooks_say_to_type_does_what_they_say(fleet: Lab) -> None:
-    provision, nightly, restore, trouble = runbooks()
-    wrote = type_all(fleet, provision)
+    def type_all(title: str) -> str:
+        return type_section("runbooks", title, fleet.__getitem__)
+
+    provision, nightly, restore, trouble = typed_by_tests("runbooks")
+    wrote = type_all(provision)
     assert "INFO  db3:/srv/sqldata: complete" in wrote
     assert "INFO  db2: replication runs as before" in wrote
     assert wrote.count("_Running: Yes") == 2
     assert follows(fleet, "db3")
     assert follows(fleet, "db2")
 
-    assert "complete" in type_all(fleet, nightly)
+    assert "complete" in type_all(nightly)
     assert fleet["db3"].sh("ls /srv/backups") == fleet["db3"].sh("echo sqldata.$(date +%F).tar.zst")
     assert follows(fleet, "db2")
 
     # What was written after the copy was made comes back from the primary.
-    wrote = type_all(fleet, restore)
+    wrote = type_all(restore)
     assert "INFO  db2:/srv/sqldata: complete" in wrote
     assert wrote.count("_Running: Yes") == 2
     assert follows(fleet, "db2")
     assert follows(fleet, "db3")
 
     execute(fleet["db2"], "STOP SLAVE")
-    assert type_all(fleet, trouble) == ""
+    assert type_all(trouble) == ""
+    assert follows(fleet, "db2")
+
+
+def test_what_the_page_on_nightly_copies_says_to_type_makes_one_and_brings_it_back(fleet: Lab) -> None:
+    wrote = {title: type_section("nightly", title, fleet.__getitem__) for title in typed_by_tests("nightly")}
+    first, second = wrote["By cron"].split()
+    assert f"[db2] db3:/srv/nightly/db2/{first}: complete\n" in wrote["The job"]
+    assert wrote["The job"].endswith(f"\n{first}\n")
+    assert f"INFO  db1:/srv/{second}: complete\n" in wrote["Have a copy back"]
+    assert fleet["db1"].sh(f"stat -c %U /srv/{second}/ibdata1") == "mysql"
     assert follows(fleet, "db2")

@@ -8,21 +8,18 @@ import shlex
 import sys
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from bash import run_bash
-from runbooks import Typed, runbooks
+from pages import DOCS, Typed, blocks, literals, page_names, typed_by_tests
 
 from transferpy import Transferer, conversation, transfer
-from transferpy.options import OPTION_NAMES, TransferOptions
-
-if TYPE_CHECKING:
-    import argparse
+from transferpy.options import TransferOptions
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 ARCHITECTURE = (ROOT / "docs/architecture.rst").read_text()
+MESSAGES = (ROOT / "docs/messages.rst").read_text()
 PLACEHOLDER = re.compile(r"\b(?:ADDRESS|EVENT|HOST(?!:PATH)|KEY|N|NAME|(?<!HOST:)PATH|RUN|SOURCE|TARGET|TOOL|WORD)\b")
 UNNAMED = "\0"
 """Stands in a message of the code for what is only known when it is made."""
@@ -35,22 +32,10 @@ def section(title: str) -> str:
     return found[1]
 
 
-def rows(text: str) -> list[list[str]]:
-    """Return the rows of the tables in a text, without their heads."""
-    cells = [[cell.strip() for cell in line[1:-1].split("|")] for line in text.splitlines() if line.startswith("|")]
-    rulers = [number for number, row in enumerate(cells) if set(row[0]) == {"-"}]
-    assert rulers
-    return [row for number, row in enumerate(cells) if number not in rulers and number + 1 not in rulers]
-
-
-def actions() -> dict[str, argparse.Action]:
-    """Return the options of the parser, by the words that stand for them as the README has them."""
-    # There is no public way to ask argparse for them.
-    options = [action for action in transfer.argument_parser()._actions if action.option_strings]
-    return {" / ".join(f"`{word}`" for word in action.option_strings): action for action in options}
-
-
-OPTIONS = {row[0]: row for row in rows(section("Options"))}
+def rows_of_lists(text: str) -> list[str]:
+    """Return the rows of the list tables in a text, without their heads."""
+    tables = re.findall(r"^\.\. list-table::.*\n((?:   .*\n|\n)+)", text, re.MULTILINE)
+    return [row for table in tables for row in table.split("\n   * - ")[2:]]
 
 
 def test_the_readme_opens_with_the_two_commands() -> None:
@@ -58,39 +43,18 @@ def test_the_readme_opens_with_the_two_commands() -> None:
     assert commands[:2] == ["make demo", "make test"]
 
 
-def test_the_table_of_options_has_every_option_of_the_parser_and_no_other() -> None:
-    assert list(OPTIONS)[-3:] == ["`--config`", "`--version`", "`-h` / `--help`"]
-    assert set(OPTIONS) == set(actions())
-
-
-@pytest.mark.parametrize("name", OPTION_NAMES)
-def test_the_table_of_options_has_the_default_of_every_option(name: str) -> None:
-    words = next(words for words, action in actions().items() if action.dest == name)
-    default = getattr(TransferOptions, name)
-    assert OPTIONS[words][1] == ({True: "on", False: "off"}[default] if isinstance(default, bool) else str(default))
-
-
-def test_the_table_of_options_has_the_place_of_the_configuration_file() -> None:
-    assert OPTIONS["`--config`"][1] == transfer.CONFIG_FILE
-
-
-@pytest.mark.parametrize("words", [words for words, action in actions().items() if action.choices])
-def test_the_table_of_options_has_every_choice(words: str) -> None:
-    for choice in actions()[words].choices or ():
-        assert f"`{choice}`" in OPTIONS[words][2]
+def test_the_readme_installs_as_the_manual_does() -> None:
+    commands = re.findall(r"^    (.+)$", section("Installation"), re.MULTILINE)
+    assert commands == [typed.command for block in blocks("installation") if block.by_hand for typed in block.typed()]
 
 
 def test_the_usage_line_is_that_of_the_parser() -> None:
     assert transfer.argument_parser().format_usage().split() == ["usage:", *section("Usage").split("\n\n")[0].split()]
 
 
-def test_the_table_of_exit_statuses_is_that_of_the_program() -> None:
-    assert dict(rows(section("Exit statuses"))) == transfer.EXIT_STATUSES
-
-
 def test_the_sample_configuration_is_one(tmp_path: Path) -> None:
     sample = tmp_path / "transferpy.conf"
-    block = section("Configuration").partition("    [DEFAULT]")
+    block = section("Usage").partition("    [DEFAULT]")
     sample.write_text("[DEFAULT]" + block[2].partition("\n\n")[0].replace("\n    ", "\n"))
     assert transfer.parse_configurations(sample) == {"port": "4444", "encrypt": "false"}
 
@@ -103,10 +67,13 @@ def test_what_the_readme_links_to_is_there() -> None:
     assert set(re.findall(r"\]\((#[^)]+)\)", README)) <= headings
 
 
-def test_every_make_command_that_the_readme_names_is_one() -> None:
+def test_every_make_command_that_readme_or_manual_names_is_one() -> None:
     makefile = (ROOT / "Makefile").read_text()
     named = set(re.findall(r"`make (\w+)", README) + re.findall(r"^    make (\w+)$", README, re.MULTILINE))
-    assert named >= {"demo", "test", "lint", "bench", "help", "clean"}
+    assert named >= {"demo", "test", "lint", "bench", "docs", "help", "clean"}
+    for page in page_names():
+        text = (DOCS / f"{page}.rst").read_text()
+        named |= set(re.findall(r"``make (\w+)``", text) + re.findall(r"^ *checkout# make (\w+)", text, re.MULTILINE))
     assert [target for target in named if not re.search(rf"^{target}:", makefile, re.MULTILINE)] == []
 
 
@@ -151,8 +118,9 @@ def shell_messages() -> tuple[str, ...]:
 
 
 def documented() -> list[str]:
-    """Return the messages of the tables in Troubleshooting, with UNNAMED for placeholders."""
-    return [PLACEHOLDER.sub(UNNAMED, row[0].strip("`")) for row in rows(section("Troubleshooting"))]
+    """Return the messages of the tables of the page on them, with UNNAMED for placeholders."""
+    messages = [row.partition("``\n     - ")[0].removeprefix("``") for row in rows_of_lists(MESSAGES)]
+    return [PLACEHOLDER.sub(UNNAMED, message) for message in messages]
 
 
 def is_of(message: str, text: str) -> bool:
@@ -171,12 +139,12 @@ def all_texts() -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("message", documented())
-def test_a_message_in_troubleshooting_is_one_of_the_program(message: str) -> None:
+def test_a_message_of_the_page_on_them_is_one_of_the_program(message: str) -> None:
     assert any(is_of(message, text) for text in all_texts())
 
 
 @pytest.mark.parametrize("text", refusals())
-def test_a_reason_to_refuse_stands_in_troubleshooting(text: str) -> None:
+def test_a_reason_to_refuse_stands_on_the_page_of_messages(text: str) -> None:
     assert any(is_of(message, text) for message in documented())
 
 
@@ -187,7 +155,7 @@ NEVER_SEEN = {
 
 
 @pytest.mark.parametrize("text", sorted(set(shell_messages()) - NEVER_SEEN))
-def test_a_failure_of_a_session_stands_in_troubleshooting(text: str) -> None:
+def test_a_failure_of_a_session_stands_on_the_page_of_messages(text: str) -> None:
     assert any(is_of(message, text) for message in documented())
 
 
@@ -195,14 +163,63 @@ def test_messages_that_need_no_entry_are_messages() -> None:
     assert set(shell_messages()) >= NEVER_SEEN
 
 
-# --- runbooks
+def test_no_message_stands_there_twice() -> None:
+    assert len(documented()) > 90
+    assert sorted(set(documented())) == sorted(documented())
 
-TYPED = [typed for section in runbooks().values() for typed in section]
-TRANSFERS = re.findall(r"^transfer\.py .*$", "\n".join(typed.command for typed in TYPED), re.MULTILINE)
+
+# --- what is to be typed
+
+RUN_BY_TESTS = {
+    "configuration": "test_pages.py",
+    "contributing": "test_pages.py",
+    "installation": "test_pages.py",
+    "networks": "test_pages.py",
+    "nightly": "test_runbooks.py",
+    "operating": "test_pages.py",
+    "python": "test_pages.py",
+    "runbooks": "test_runbooks.py",
+    "tutorial": "test_pages.py",
+}
+"""The pages whose blocks a test runs, all of them in order, and where that is."""
+BLOCKS = [block for page in page_names() for block in blocks(page)]
+BY_HAND = [block for block in BLOCKS if block.by_hand]
+TYPED = [typed for page in RUN_BY_TESTS for section in typed_by_tests(page).values() for typed in section]
+SHOWN = [line for page in page_names() for line in literals(page)]
+PROGRAMS = ("apt", "apt-get", "cp", "git", "ln", "make", "mariadb", "nft", "pip", "python3", "ssh", "systemctl", "tox")
+
+
+def transfers() -> list[str]:
+    """Return every command line of transfer.py in the manual and the README, without what the shell does with it."""
+    typed = [line for typed in TYPED for line in typed.command.splitlines()]
+    lines = [line.strip().rpartition("  transfer.py") for line in (*SHOWN, *typed, *README.splitlines())]
+    words = [re.sub(r"\$\([^)]*\)", "WORD", "".join(parts[1:]).strip()) for parts in lines]
+    found = {re.split(r" (?:\|\|?|>) ", line)[0] for line in words if line.startswith("transfer.py ")}
+    return sorted(line for line in found if "[OPTIONS]" not in line)
+
+
+def test_every_block_of_commands_of_the_manual_is_run_by_a_test_or_says_who_types_it_and_why() -> None:
+    of_commands = [block for block in BLOCKS if block.language not in {"ini", "yaml", "none"}]
+    assert {block.language for block in of_commands} == {"console", "python"}
+    assert {block.page for block in of_commands if not block.by_hand} == set(RUN_BY_TESTS)
+    assert len([block for block in of_commands if not block.by_hand]) > 40
+    for page, name in RUN_BY_TESTS.items():
+        assert f'"{page}"' in (ROOT / "tests/integration" / name).read_text()
+
+
+def test_few_blocks_are_for_a_person_and_each_says_why() -> None:
+    assert 0 < len(BY_HAND) <= 8
+    assert [block.text for block in BY_HAND if len(block.reason) < 20] == []
+    assert all(block.typed() for block in BY_HAND)
+
+
+def test_no_command_hides_in_a_block_that_is_only_to_be_looked_at() -> None:
+    assert len(SHOWN) > 30
+    assert [line for line in SHOWN if re.match(rf"(\S+[#$] )?({'|'.join(PROGRAMS)})( |$)", line)] == []
 
 
 def test_there_is_a_runbook_for_a_new_replica_for_cron_and_for_restoring() -> None:
-    typed_in = {title: len(typed) for title, typed in runbooks().items()}
+    typed_in = {title: len(typed) for title, typed in typed_by_tests("runbooks").items()}
     assert list(typed_in) == [
         "A new replica, from an existing one",
         "Nightly copies from cron",
@@ -212,22 +229,29 @@ def test_there_is_a_runbook_for_a_new_replica_for_cron_and_for_restoring() -> No
     assert all(typed_in.values())
 
 
-@pytest.mark.parametrize("typed", TYPED)
-def test_what_a_runbook_says_to_type_is_bash(typed: Typed) -> None:
+@pytest.mark.parametrize("typed", [*TYPED, *(typed for block in BY_HAND for typed in block.typed())])
+def test_what_the_manual_says_to_type_is_bash(typed: Typed) -> None:
     assert run_bash(f"set -n\n{typed.command}\n").stderr == b""
 
 
-@pytest.mark.parametrize("command", TRANSFERS)
-def test_a_transfer_in_a_runbook_is_a_command_line_that_is_understood(
+@pytest.mark.parametrize("command", transfers())
+def test_a_transfer_in_the_manual_is_a_command_line_that_is_understood(
     command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", shlex.split(command))
     monkeypatch.setattr(transfer, "CONFIG_FILE", "/nowhere/at.all")
-    assert transfer.option_parse()[4]["type"] in {"xtrabackup", "decompress"}
+    if "--version" in sys.argv:
+        return
+    assert transfer._parse().given is not None
 
 
-def test_the_runbooks_have_transfers() -> None:
-    assert len(TRANSFERS) == 3
+def test_the_runbooks_have_transfers_of_servers_and_tarballs() -> None:
+    typed = "\n".join(typed.command for section in typed_by_tests("runbooks").values() for typed in section)
+    assert re.findall(r"^transfer\.py --type (\w+) ", typed, re.MULTILINE) == ["xtrabackup", "xtrabackup", "decompress"]
+
+
+def test_readme_and_manual_have_transfers() -> None:
+    assert len(transfers()) > 20
 
 
 # --- security
@@ -239,12 +263,6 @@ TESTS = "".join(path.read_text() for path in sorted((ROOT / "tests").rglob("test
 @pytest.mark.parametrize("test", sorted(set(re.findall(r"``(test_\w+)``", SECURITY))))
 def test_a_test_that_the_page_on_security_names_exists(test: str) -> None:
     assert re.search(rf"^ *def {test}\(", TESTS, re.MULTILINE)
-
-
-def rows_of_lists(text: str) -> list[str]:
-    """Return the rows of the list tables in a text, without their heads."""
-    tables = re.findall(r"^\.\. list-table::.*\n((?:   .*\n|\n)+)", text, re.MULTILINE)
-    return [row for table in tables for row in table.split("\n   * - ")[2:]]
 
 
 def test_every_attack_and_fault_on_the_page_names_a_test() -> None:
