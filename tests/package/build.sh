@@ -2,6 +2,7 @@
 # Builds the Debian packages of what git has of this checkout, changes included, and puts them into dist.
 # As root it installs what the build needs.
 set -euo pipefail
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin # Debian's Python, not whichever comes first
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.."
 
 changed=$(git stash create)
