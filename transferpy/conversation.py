@@ -13,6 +13,7 @@ import tempfile
 import time
 import zlib
 from base64 import b64decode
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -224,7 +225,9 @@ class Conversation:
         self._remote = remote
         self._run_id = run_id
         self._tick = tick
-        self._inbox: queue.SimpleQueue[tuple[Session, str | Outcome]] = queue.SimpleQueue()
+        self._inbox: deque[tuple[Session, str | Outcome]] = deque()
+        self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
+        """A token for each entry of the inbox."""
         self._jobs: dict[Session, Job] = {}
         self._sessions: list[Session] = []
 
@@ -238,8 +241,8 @@ class Conversation:
         job = self._remote.start_job(
             host,
             script,
-            on_line=lambda line: self._inbox.put((session, line)),
-            on_end=lambda outcome: self._inbox.put((session, outcome)),
+            on_line=lambda line: self._put(session, line),
+            on_end=lambda outcome: self._put(session, outcome),
             takes_input=True,
         )
         self._jobs[session] = job
@@ -281,18 +284,25 @@ class Conversation:
             self._tick()
         return True
 
+    def _put(self, session: Session, item: str | Outcome) -> None:
+        self._inbox.append((session, item))
+        self._news.put(None)
+
     def _take_in(self) -> None:
         began = time.monotonic()
-        try:
-            session, item = self._inbox.get(timeout=_PATIENCE)
-        except queue.Empty:
+        with suppress(queue.Empty):
+            self._news.get(timeout=0 if self._inbox else _PATIENCE)
+        self._forgive(time.monotonic() - began - _PATIENCE)
+        if not self._inbox:
             return
-        finally:
-            self._forgive(time.monotonic() - began - _PATIENCE)
+        # A handler of a signal may raise between any two steps. What was taken in twice does no harm; what got lost
+        # would have the clean-up wait for the end of a session that has ended.
+        session, item = self._inbox[0]
         if not isinstance(item, str):
             session.outcome = item
         elif (event := parse_event(item, self._run_id)) is not None:
             session.take(event)
+        self._inbox.popleft()
 
     def _forgive(self, seconds: float) -> None:
         """Charge no session with time in which this process was stopped, by Ctrl-Z for instance."""
@@ -312,7 +322,7 @@ class Conversation:
                 f"{session.host}: the session ended early, with status {status}{self._reason(session, session.outcome)}"
             )
         # What it has said while this thread was busy is still in the inbox.
-        if self._inbox.empty() and time.monotonic() - session.heard > _SILENCE:
+        if not self._inbox and time.monotonic() - session.heard > _SILENCE:
             raise RemoteExecutionError(f"{session.host}: no sign of life for {_SILENCE:.0f} seconds")
 
     def broken_replication(self) -> str:

@@ -25,14 +25,14 @@ my $block = 1 << 20;
 # At once: a process costs more than many small files, and each of them is open in it.
 my ($batch_files, $batch_bytes) = (400, 64 << 20);
 # A file system writes a thousand files at once in the time of a few alone.
-my ($group_files, $group_bytes) = $on_target ? (20_000, 128 << 20) : ($batch_files, $batch_bytes);
+my ($group_files, $group_bytes) = $on_target ? (5_000, 128 << 20) : ($batch_files, $batch_bytes);
 my $group_seconds = $on_target ? 5 : 1;
 my $seconds_between_looks = 0.01;
 my $set_pipe_size = 1031; # F_SETPIPE_SZ
 my ($seek_data, $seek_set) = (3, 0);
 # posix_fadvise, by its number on this machine; without it what is read may come from memory.
 my $advise = { x86_64 => 221, aarch64 => 223 }->{ (POSIX::uname())[4] };
-my $dont_need = 4;
+my ($will_need, $dont_need) = (3, 4);
 
 my $lines;            # INDEX, once it is there
 my $rest = '';        # of its last line
@@ -53,6 +53,11 @@ sub fail {
 sub has_written { # FILE [OFFSET LENGTH]: has the disk forgotten in memory what it holds of it
     my ($file, $offset, $length) = @_;
     syscall $advise, fileno $file, $offset || 0, $length || 0, $dont_need if $on_target && defined $advise;
+}
+
+sub will_read { # FILE: has the disk begin to read what memory does not hold of it
+    my ($file) = @_;
+    syscall $advise, fileno $file, 0, 0, $will_need if $on_target && defined $advise;
 }
 
 sub open_file { # NAME: only ever a regular file, whatever has that name by now
@@ -78,6 +83,8 @@ sub digest_batch { # NAME ...
     my @names = @_;
     my @open = map { open_file $_ } @names;
     has_written $_ for @open;
+    # All are asked for before the first is waited for: a disk serves many at once in the time of a few.
+    will_read $_ for @open;
     start \@names, sub {
         # By number: a name can hold what a tool prints in another way, or takes for an option.
         fcntl $_, F_SETFD, 0 for @open;

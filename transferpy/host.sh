@@ -86,6 +86,12 @@ stop_processes() { # JOB: ends all its processes but this one: TERM, and KILL af
   return 1
 }
 
+step_back() { # behind the host's other work; what this process starts does as it does
+  renice -n 19 -p $$ >/dev/null 2>&1
+  # The lowest of those that still get their turn: a stream that gets none while the disk is busy would look dead.
+  ! command -v ionice >/dev/null || ionice -c 2 -n 7 -p $$ 2>/dev/null
+}
+
 # --- the undo list ----------------------------------------------------------------------------------------------------
 # Each entry is a file that names one command, written before the change it undoes: a host that is killed in between has
 # an entry with nothing to undo, never a change without an entry. So each command is content when there is nothing to do.

@@ -144,6 +144,7 @@ def questions(request: TransferRequest, addresses: Mapping[str, tuple[str, ...]]
             ),
             netcat=not request.options.encrypt,
             owner=request.options.owner if any(target.host == host for target in request.targets) else "",
+            low_priority=request.options.priority is Priority.LOW,
         )
     return asked
 

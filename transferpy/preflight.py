@@ -214,6 +214,7 @@ class Questions:
         targets: index, directory and final name of each target on this host.
         netcat: whether its netcats matter.
         owner: who is to own the copy, for targets.
+        low_priority: whether the questions step back behind the host's other work, whose disks they may use a lot.
     """
 
     source_path: str | None = None
@@ -224,11 +225,13 @@ class Questions:
     targets: tuple[tuple[int, str, str], ...] = ()
     netcat: bool = False
     owner: str = ""
+    low_priority: bool = False
 
 
 def preflight_script(run_id: str, questions: Questions, *, undo: bool = True) -> str:
     """Return the script that asks a host; it changes nothing there but, with ``undo``, what dead runs left behind."""
-    calls: list[tuple[str, ...]] = [("begin_watch",), *[("finish_dead_runs",)] * undo, ("host_facts", *TOOLS)]
+    calls: list[tuple[str, ...]] = [("begin_watch",), *[("finish_dead_runs",)] * undo]
+    calls += [*[("step_back",)] * questions.low_priority, ("host_facts", *TOOLS)]
     if questions.netcat:
         calls.append(("netcat_facts", *NETCATS))
     if questions.source_path is not None:

@@ -7,7 +7,7 @@ use warnings;
 use Fcntl qw(O_NOFOLLOW O_NONBLOCK O_RDONLY);
 use POSIX ();
 
-my ($pieces, $piece) = (32, 256 << 10);
+my ($pieces, $piece) = (32, 128 << 10);
 my $end = (POSIX::times())[0] + POSIX::sysconf(POSIX::_SC_CLK_TCK()) / 2;
 
 $/ = "\0";

@@ -66,15 +66,10 @@ finish() {
   exit "$status"
 }
 
-step_back() { # behind the host's other work; what this process starts does as it does
-  renice -n 19 -p $$ >/dev/null 2>&1
-  # The lowest of those that still get their turn: a stream that gets none while the disk is busy would look dead.
-  ! command -v ionice >/dev/null || ionice -c 2 -n 7 -p $$ 2>/dev/null
-}
-
 # --- jobs and orders --------------------------------------------------------------------------------------------------
 
 declare -A ended=() job_pid=()
+declare -A followed_by=() # what to do when a job has ended, by its name
 pending=()
 heard=''
 last_beat=0
@@ -105,6 +100,7 @@ take_in() { # LINE: what a job or the orchestration host says
     'ended '*)
       set -- "${1#ended }"
       ended[${1%% *}]=${1#* }
+      [ -z "${followed_by[${1%% *}]-}" ] || "${followed_by[${1%% *}]}"
       ;;
     'order stop') exit 0 ;;
     'orders lost') fail host "the process that takes the session's orders was killed" ;;
@@ -133,7 +129,7 @@ watch() { # SECONDS: waits that long at most for somebody's word, and says once 
     [ -z "${ended[$name]-}" ] && ! kill -0 "${job_pid[$name]}" 2>/dev/null || continue
     # A job that was killed says nothing; but its last word may have come just now.
     while hear 0.1; do :; done
-    : "${ended[$name]:=137}"
+    [ -n "${ended[$name]-}" ] || take_in "ended $name 137"
   done
   beat
 }
@@ -305,9 +301,13 @@ await_listening() { # JOB: waits until its listener can be seen
 
 # --- keys -------------------------------------------------------------------------------------------------------------
 
-make_key() { # NAME: a fresh key pair and a certificate for that name; sets certificate
+begin_key() { # NAME: begins to make a fresh key pair and a certificate for that name, where there is a use for it
   # A job: a signal has to wait for what runs in the foreground.
-  launch key write_key "$1"
+  [ "$encrypt" = no ] || launch key write_key "$1"
+}
+
+await_key() { # sets certificate
+  [ "$encrypt" = yes ] || return 0
   await_end key
   [ "${ended[key]}" = 0 ] || fail host "cannot make a key: $(reason key.err)"
   certificate=$(base64 -w0 <"$run_directory/certificate.pem")
@@ -398,15 +398,18 @@ source_session() {
   # peer_address and port, send_TARGET_CODEC and probe_TARGET; try_CODEC.
   local certificate='' stream='' replication_seen='' watched=''
   begin
+  begin_key "$own_name"
+  # The sample is taken while keys are made, of what the manifest names.
+  [ ${#tried[@]} -eq 0 ] || followed_by=([manifest]=begin_sample [sample]=report_sample)
   if [ "$transfer_type" = xtrabackup ]; then
     enter "$run_directory"
+    [ ${#tried[@]} -eq 0 ] || begin_sample
   else
     enter "$source_directory"
     launch manifest list_tree "$source_name" "$run_directory/manifest" "$run_directory/stamps"
   fi
-  [ "$encrypt" = no ] || make_key "$own_name"
+  await_key
   emit ready certificate="$certificate"
-  [ ${#tried[@]} -eq 0 ] || report_sample
   while :; do
     await_order send probe resume
     case ${order[0]} in
@@ -417,12 +420,12 @@ source_session() {
   done
 }
 
+begin_sample() { # where the manifest failed, whoever waits for it says so
+  launch sample take_sample
+}
+
 report_sample() { # tells how small each codec made a sample of the data, and how fast
   local label size microseconds trials=''
-  # A manifest names all that is to be copied. That it failed, whoever waits for it says.
-  [ "$transfer_type" = xtrabackup ] || await_end manifest
-  launch sample take_sample
-  await_end sample
   if [ "${ended[sample]}" = 0 ]; then
     while read -r label size microseconds; do
       trials+=${trials:+,}$label:$size:$microseconds
@@ -546,21 +549,22 @@ target_session() {
   # that read port; prepare_copy.
   local certificate='' stream='' target made_target='' totals='' watched=''
   begin
+  begin_key "$own_name"
   [ "$create_target" = no ] || make_target "$target_directory"
   enter "$target_directory"
   # The target is held open: whoever may rename things on the way to it cannot make the run write elsewhere.
   exec {target}<.
   [ "$transfer_type" = file ] || claim_target
   reserve_port "$wanted_port"
-  [ "$encrypt" = no ] || make_key "$own_name"
   # Before the firewall, which is so closed before a large half copy is removed: that takes a while.
   on_undo staging remove_directory "$PWD/$staging_name"
   make_staging || fail host "cannot make a directory in $target_directory"
   note_doors
-  # A job, as make_key: iptables may have to wait for its lock.
+  # A job, as begin_key: iptables may have to wait for its lock.
   launch firewall open_firewall
   await_end firewall
   [ "${ended[firewall]}" = 0 ] || fail firewall "cannot open the firewall: $(reason firewall.err)"
+  await_key
   emit ready port="$port" certificate="$certificate"
   if [ "$encrypt" = yes ]; then
     await_order peer

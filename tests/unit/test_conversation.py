@@ -1,6 +1,7 @@
 """Talking with sessions: what they say is understood or an error, who is silent is given up, who must end is ended."""
 
 import logging
+import signal
 import time
 from typing import Any
 
@@ -168,6 +169,30 @@ class TestEnding:
         made.wait(until=lambda: not session.alive or session.ending)
         made.end(session)
         assert (scripted.told, session.undone) == ([], True)
+
+    def test_a_signal_loses_nothing_of_what_was_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # A session of which the end got lost would be waited for, for ten minutes.
+        made, (session,) = talk(ScriptedSession([HELLO, "ending", *END]))
+        forgive = Conversation._forgive
+        interrupted: list[bool] = []
+
+        def interrupt(self: Conversation, seconds: float) -> None:
+            interrupted.append(not interrupted or not interrupted[-1])
+            if interrupted[-1]:
+                raise Interrupted(signal.SIGHUP)
+            forgive(self, seconds)
+
+        monkeypatch.setattr(Conversation, "_forgive", interrupt)
+        for _ in range(100):
+            try:
+                made.wait(until=lambda: session.outcome is not None, deadline=time.monotonic() + 5)
+            except Interrupted:
+                continue
+            break
+        assert any(interrupted)
+        assert session.outcome is not None
+        assert session.undone
+        assert {"hello", "ending", "end"} <= session.seen.keys()
 
     def test_a_session_that_was_told_to_stop_is_waited_for(self) -> None:
         scripted = ScriptedSession([HELLO], {"stop": END})

@@ -245,6 +245,17 @@ def test_a_transfer_in_the_manual_is_a_command_line_that_is_understood(
     assert transfer._parse().given is not None
 
 
+OF_OTHER_PROGRAMS = {"--no-", "--no-index", "--no-build-isolation", "--keep-old-files", "--update-golden"}
+
+
+@pytest.mark.parametrize("page", [*page_names(), "README"])
+def test_an_option_that_a_page_names_is_one_of_the_program(page: str) -> None:
+    text = README.replace("`", "``") if page == "README" else (DOCS / f"{page}.rst").read_text()
+    words = {word for span in re.findall(r"``(--[^`]+)``", text) for word in re.findall(r"--[a-z][\w-]*", span)}
+    known = {word for action in transfer.argument_parser()._actions for word in action.option_strings}
+    assert words - known - OF_OTHER_PROGRAMS == set()
+
+
 def test_the_runbooks_have_transfers_of_servers_and_tarballs() -> None:
     typed = "\n".join(typed.command for section in typed_by_tests("runbooks").values() for typed in section)
     assert re.findall(r"^transfer\.py --type (\w+) ", typed, re.MULTILINE) == ["xtrabackup", "xtrabackup", "decompress"]

@@ -20,7 +20,7 @@ from fleet import (
 )
 
 from transferpy.Exceptions import PreflightError
-from transferpy.options import FirewallChoice, Location, TransferOptions, TransferRequest
+from transferpy.options import FirewallChoice, Location, Priority, TransferOptions, TransferRequest
 from transferpy.plan import TransferPlan, make_plan, questions
 from transferpy.preflight import TOOLS, HostFacts, Questions, Route, RouteFacts, TargetFacts, TargetState
 
@@ -345,6 +345,13 @@ class TestQuestions:
 
     def test_netcats_matter_only_without_encryption(self) -> None:
         assert not any(asked.netcat for asked in questions(REQUEST, {}).values())
+
+    @pytest.mark.parametrize("priority", Priority)
+    def test_questions_have_the_priority_of_the_run(self, priority: Priority) -> None:
+        asked = questions(request("db1:/srv/x", "db2:/srv/y", priority=priority), {})
+        assert {host: found.low_priority for host, found in asked.items()} == dict.fromkeys(
+            ("db1", "db2"), priority is Priority.LOW
+        )
 
     @pytest.mark.parametrize(
         ("path", "name"), [("/srv/x", "x"), ("/srv/x/", "x"), ("/x//", "x"), ("x", "x"), ("/srv/x\n", "x\n")]

@@ -92,6 +92,23 @@ def test_a_job_that_is_killed_counts_as_killed(tmp_path: Path) -> None:
     assert run_in_session(tmp_path, script).splitlines()[-1] == "137"
 
 
+@pytest.mark.parametrize(("job", "status"), [("false", "1"), ("sleep 60", "137")])
+def test_what_follows_a_job_follows_it_once_however_it_ends(tmp_path: Path, job: str, status: str) -> None:
+    script = f"""
+        connected=unknown
+        next() {{ echo "next ${{ended[first]}}"; launch second true; }}
+        followed_by=([first]=next)
+        launch first {job}
+        [[ {job!r} != sleep* ]] || kill -KILL "${{job_pid[first]}}"
+        await_end first
+        await_end second
+        watch 1; watch 1
+        kill -KILL -- "-${{job_pid[first]}}" 2>/dev/null
+    """
+    said = run_in_session(tmp_path, script).splitlines()
+    assert [line for line in said if not line.startswith("@")] == [f"next {status}"]
+
+
 def test_the_last_word_of_a_job_is_heard_before_it_counts_as_killed(tmp_path: Path) -> None:
     script = """
         connected=unknown

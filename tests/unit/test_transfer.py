@@ -720,7 +720,7 @@ class TestLogging:
 # Puts a scripted Transferer in place, as the fixture does, and runs the console script. With "wait" the
 # run waits for a signal, cleans up until it is told to go on, and lets the signal pass; with "return" it returns then.
 DRIVER = """
-import logging, os, sys, threading, types, warnings
+import logging, os, sys, time, types, warnings
 from datetime import UTC, datetime
 from transferpy.Exceptions import Interrupted
 from transferpy.report import TransferReport
@@ -741,7 +741,9 @@ class Transferer:
             return [0, 0]
         try:
             print("ready", flush=True)
-            threading.Event().wait(60)
+            # As the program waits: a signal that comes on the threshold of a long sleep is dealt with at its end.
+            for _ in range(1200):
+                time.sleep(0.05)
             return [0]
         except Interrupted as error:
             print("cleaning", flush=True)

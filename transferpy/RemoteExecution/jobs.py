@@ -24,6 +24,7 @@ from transferpy.RemoteExecution.interface import (
     Outcome,
     RemoteExecution,
 )
+from transferpy.RemoteExecution.latch import Latch
 
 logger = logging.getLogger(__name__)
 
@@ -72,8 +73,8 @@ class RunningJob(Job):
         first = f"printf '\\n{_START_MARKER} %s %s\\n' {self.identifier} $$\n"
         self.command = wrap_script(f"{first}export {ENVIRONMENT_VARIABLE}={self.identifier}\n{script}", self.identifier)
         self.leader: int | None = None
-        self.started = threading.Event()
-        self.ended = threading.Event()
+        self.started = Latch()
+        self.ended = Latch()
         self.gone = False
         self.outcome: Outcome | None = None
         self._returncode = SSH_FAILED
@@ -87,7 +88,7 @@ class RunningJob(Job):
         self._input: int | None = None
         self._unsent = b""
         self._aborted = False
-        self._given_up = threading.Event()
+        self._given_up = Latch()
 
     @property
     def result(self) -> CommandResult:
