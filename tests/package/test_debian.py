@@ -109,6 +109,7 @@ def test_the_installed_command_has_its_page_its_completions_and_its_examples(sit
         "/usr/share/bash-completion/completions/transfer.py.bash",
         "/usr/share/zsh/vendor-completions/_transfer_py",
         "/usr/share/doc/transferpy/examples/nightly.yaml",
+        "/usr/share/doc/transferpy/html/index.html",
     } <= set(listed)
     assert site.installed.run("dpkg-query --show --showformat '${Conffiles}' transferpy").split()[::2] == [
         CONFIGURATION
