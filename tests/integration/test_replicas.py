@@ -255,8 +255,8 @@ def test_a_stop_that_is_not_allowed_is_an_error_of_its_own(fleet: Fleet) -> None
     assert_unchanged(fleet, before)
 
 
-def test_the_privileges_that_the_readme_names_are_enough(fleet: Fleet) -> None:
-    named = re.search(r"GRANT (.+) ON \*\.\* TO", (CHECKOUT / "README.md").read_text())
+def test_the_privileges_that_the_manual_names_are_enough(fleet: Fleet) -> None:
+    named = re.search(r"GRANT (.+) ON \*\.\* TO", (CHECKOUT / "docs/types.rst").read_text())
     assert named
     fleet.primary.execute(
         f"CREATE USER dumper@localhost IDENTIFIED BY 'dumping'; GRANT {named[1]} ON *.* TO dumper@localhost"
