@@ -341,6 +341,13 @@ class TestOldCopies:
         assert "[t0] old copies cannot be removed: b: status 1: no such thing" in caplog.text
         assert len(bench.noted) == 1
 
+    def test_a_slash_at_the_end_of_a_target_is_not_noted(self, bench: Bench) -> None:
+        bench.job(transfers(("a", "b"), more=", keep: 1").replace("{date}", "{date}//"))
+        bench.remote = Hosts(lambda _: ["kept"])
+        assert bench.run() == 0
+        assert not bench.noted[0]["path"].endswith("/")
+        assert bench.noted[0]["template"] == "/srv/{date}//"
+
     def test_a_list_that_is_damaged_is_an_error_and_nothing_is_removed(
         self, bench: Bench, caplog: pytest.LogCaptureFixture
     ) -> None:
