@@ -268,8 +268,8 @@ class _Run:
                     task = self._ended.get(timeout=_LOOK)
                 except queue.Empty:
                     continue
-                running.remove(task)
                 noted = self._note(task) and noted
+                running.remove(task)  # not before: what a signal keeps from being noted, is noted at the end
                 if self._is_to_be_tried_again(task):
                     waiting.append(task)
                 else:
