@@ -7,6 +7,7 @@ import logging
 import logging.handlers
 import os
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -115,9 +116,14 @@ def _is_terminal(stream: TextIO) -> bool:
 
 
 class TerminalProgress:
-    """An observer that keeps one line of a terminal up to date."""
+    """An observer that keeps one line of a terminal up to date.
+
+    Attributes:
+        lock: whoever writes on that terminal holds it. That of tqdm would stay taken when a draw did not end well.
+    """
 
     def __init__(self, stream: TextIO, *, colours: bool) -> None:
+        self.lock = threading.RLock()
         self._stream = stream
         self._colour = "green" if colours else None
         self._bar: Any = None
@@ -129,13 +135,13 @@ class TerminalProgress:
         now = time.monotonic()
         if progress is None:
             if self._bar is not None:
-                with _lost():
+                with self.lock, _lost():
                     self._bar.close()
             self._bar = None
             self._history.clear()
         elif now - self._drawn >= _REDRAW:
             self._drawn = now
-            with _lost():
+            with self.lock, _lost():
                 self._draw(progress, self._recent_rate(now, progress))
 
     def _recent_rate(self, now: float, progress: Progress) -> float:
@@ -161,7 +167,7 @@ class TerminalProgress:
             self._bar = tqdm(total=1, file=self._stream, bar_format=line, **how)
         self._bar.bar_format = line
         self._bar.n = progress.share or 0
-        self._bar.refresh()
+        self._bar.refresh(nolock=True)
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
@@ -169,9 +175,9 @@ class TerminalProgress:
         if self._bar is None:
             yield
             return
-        self._bar.clear()
+        self._bar.clear(nolock=True)
         yield
-        self._bar.refresh()
+        self._bar.refresh(nolock=True)
 
 
 def terminal_line(progress: Progress, rate: float) -> tuple[str, str]:
@@ -210,6 +216,8 @@ class _ConsoleHandler(logging.StreamHandler):  # type: ignore[type-arg]  # not s
     def __init__(self, stream: TextIO, bar: TerminalProgress | None) -> None:
         super().__init__(stream)
         self._bar = bar
+        if bar:
+            self.lock = bar.lock  # one for both: with two, each of two threads could wait for that of the other
 
     def emit(self, record: logging.LogRecord) -> None:
         if self._bar is None:

@@ -268,8 +268,8 @@ class _Run:
                     task = self._ended.get(timeout=_LOOK)
                 except queue.Empty:
                     continue
-                running.remove(task)
                 noted = self._note(task) and noted
+                running.remove(task)  # not before: what a signal keeps from being noted, is noted at the end
                 if self._is_to_be_tried_again(task):
                     waiting.append(task)
                 else:
@@ -468,7 +468,7 @@ def _made(task: _Task, target: TargetReport) -> "_Copy | None":
         transfer=task.transfer.name,
         host=target.target.host,
         template=task.templates[target.target.path],
-        path=target.target.path,
+        path=target.target.path.rstrip("/"),  # what is removed gets a name beside this one first
         inode=target.made_inode,
         born=target.made_born,
         holds=target.final.path.rpartition("/")[2] if is_file else "",

@@ -597,6 +597,8 @@ target_session() {
 make_target() { # DIRECTORY: makes it, and what is missing above it; all of that goes away again if the session fails
   local path=$1 missing=()
   [[ $path == /* ]] || path=$PWD/$path
+  # With a slash at its end it would be a second name, of what is there already when its turn comes.
+  while [[ $path == ?*/ ]]; do path=${path%/}; done
   while [ ! -e "$path" ] && [ ! -L "$path" ]; do
     missing=("$path" "${missing[@]}")
     path=${path%/*}

@@ -14,7 +14,9 @@ import subprocess
 import sys
 import tempfile
 import termios
+import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -263,3 +265,29 @@ def test_the_log_has_a_line_when_a_tenth_and_a_minute_have_passed(caplog: pytest
 
 def test_how_far_it_is_in_words() -> None:
     assert describe(HALF) == "50 MB of 100 MB (50%) sent, 5 MB/s, 10.0 s left, 2.00:1 so far"
+
+
+class FaultyTerminal(Terminal):
+    fault: BaseException | None = None
+
+    def write(self, text: str) -> int:
+        if self.fault:
+            raise self.fault
+        return super().write(text)
+
+
+@pytest.mark.parametrize("fault", [BlockingIOError(), KeyboardInterrupt()])
+def test_a_line_that_could_not_be_drawn_keeps_no_thread_from_logging(fault: BaseException) -> None:
+    stream = FaultyTerminal()
+    with Console(stream) as opened:
+        opened.observer(HALF)
+        time.sleep(console._REDRAW)
+        stream.fault = fault
+        with suppress(KeyboardInterrupt):
+            opened.observer(HALF)
+        stream.fault = None
+        thread = threading.Thread(target=LOGGER.info, args=("heard",), daemon=True)
+        thread.start()
+        thread.join(5)
+        assert not thread.is_alive()
+    assert "heard" in stream.getvalue()

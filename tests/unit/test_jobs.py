@@ -21,6 +21,7 @@ from transferpy.Exceptions import Interrupted, JobRunningError, UsageError
 from transferpy.jobs import run_job_file
 from transferpy.options import OptionValue, TransferOptions
 from transferpy.RemoteExecution.interface import CommandResult
+from transferpy.tell import write_whole
 
 PROGRAM = """\
 import json, os, sys, time
@@ -340,6 +341,27 @@ class TestOldCopies:
         assert bench.run() == 11
         assert "[t0] old copies cannot be removed: b: status 1: no such thing" in caplog.text
         assert len(bench.noted) == 1
+
+    def test_a_signal_while_it_is_noted_what_was_made_does_not_lose_that(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bench.job(transfers(("a", "b"), more=", keep: 1"))
+
+        def interrupt(*_: object, **__: object) -> None:
+            monkeypatch.setattr(jobs, "write_whole", write_whole)
+            raise Interrupted(signal.SIGTERM)
+
+        monkeypatch.setattr(jobs, "write_whole", interrupt)
+        with pytest.raises(Interrupted):
+            bench.run()
+        assert [copy["host"] for copy in bench.noted] == ["b"]
+
+    def test_a_slash_at_the_end_of_a_target_is_not_noted(self, bench: Bench) -> None:
+        bench.job(transfers(("a", "b"), more=", keep: 1").replace("{date}", "{date}//"))
+        bench.remote = Hosts(lambda _: ["kept"])
+        assert bench.run() == 0
+        assert not bench.noted[0]["path"].endswith("/")
+        assert bench.noted[0]["template"] == "/srv/{date}//"
 
     def test_a_list_that_is_damaged_is_an_error_and_nothing_is_removed(
         self, bench: Bench, caplog: pytest.LogCaptureFixture

@@ -147,6 +147,14 @@ def test_a_staging_directory_that_is_not_empty_is_not_ours(tmp_path: Path) -> No
     assert staging(tmp_path, "touch .staging/planted").startswith("status 1 ")
 
 
+@pytest.mark.parametrize("end", ["", "/", "//"])
+def test_a_target_that_was_made_is_known_to_be_however_its_name_ends(tmp_path: Path, end: str) -> None:
+    script = f"made_target=; make_target {tmp_path}/above/target{end}; echo made=$made_target"
+    assert run_in_session(tmp_path, script) == "made=yes\n"
+    assert (tmp_path / "above/target").is_dir()
+    assert run_in_session(tmp_path / "again", script) == "made=\n"
+
+
 def test_a_listing_of_nft_that_fails_does_not_pass_for_an_empty_one(tmp_path: Path) -> None:
     script = """
         nft() { echo 'netlink: Error: cache initialization failed'; return 1; }
