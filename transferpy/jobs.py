@@ -229,7 +229,8 @@ class _Run:
             told = tell(self._command_line.options, reports, self._series(reports), name)
             succeeded = sum(report.status == 0 for report in reports)
             took = duration(time.monotonic() - self._began)
-            logger.info("%s: %d of %d transfer(s) succeeded in %s", self._path, succeeded, len(reports), took)
+            done = "can be made, says the dry run that took" if self._dry else "succeeded in"
+            logger.info("%s: %d of %d transfer(s) %s %s", self._path, succeeded, len(reports), done, took)
             hook = self._job.on_failure if status else self._job.on_success
             good = (self._dry or not hook or _run_hook(hook, to_json(reports, name))) and good
         return status or (0 if good and told else AftermathError.exit_status)

@@ -308,6 +308,13 @@ class TestLock:
         assert not bench.state.exists()
         assert not (bench.directory / "hooked").exists()
 
+    def test_a_dry_run_speaks_of_no_success(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO)
+        bench.job(transfers(("a", "b")))
+        assert bench.run(dry_run=True) == 0
+        assert ": 1 of 1 transfer(s) can be made, says the dry run that took " in caplog.messages[-1]
+        assert "succeeded" not in caplog.text
+
 
 class TestOldCopies:
     def test_all_that_is_known_of_a_copy_is_noted_once(self, bench: Bench) -> None:
