@@ -92,6 +92,11 @@ class JobRunningError(TransferpyError):
     exit_status = 12
 
 
+def reason(error: Exception) -> str:
+    """Return what a message says of an error of the system: not its number, nor the file, which the message names."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 class Interrupted(BaseException):
     """A signal asks the run to stop: clean up and let it pass.
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
+from transferpy.Exceptions import reason
 from transferpy.progress import Observer, Phase, Progress, ProgressLog
 from transferpy.report import duration, size
 
@@ -85,7 +86,7 @@ class Console:
         try:
             handler = opener(path)
         except (OSError, ValueError) as error:
-            logger.error("%s: cannot log there: %s", path, error)  # noqa: TRY400 # not a bug, no traceback
+            logger.error("%s: cannot log there: %s", path, reason(error))  # noqa: TRY400 # not a bug, no traceback
             return False
         self._more.append(handler)
         self._package.addHandler(handler)

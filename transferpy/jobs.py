@@ -35,6 +35,7 @@ from transferpy.Exceptions import (
     JobRunningError,
     RemoteExecutionError,
     UsageError,
+    reason,
 )
 from transferpy.jobfile import OF_THE_TOOL, JobFile, JobTransfer, fill_in, parse_job_file
 from transferpy.options import Location, OptionValue, TransferType
@@ -123,7 +124,7 @@ def _chosen(job: JobFile, names: Sequence[str], path: str) -> list[JobTransfer]:
     known = {transfer.name: transfer for transfer in job.transfers}
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise UsageError(f"{path}: no transfer is called {', '.join(unknown)}; there are {', '.join(known)}")
+        raise UsageError(f"{path}: no transfer is called {', '.join(unknown)}; the file has {', '.join(known)}")
     return [known[name] for name in dict.fromkeys(names)] or list(job.transfers)
 
 
@@ -133,7 +134,7 @@ def read_job_file(path: str) -> JobFile:
         with Path(path).open(encoding="utf-8") as file:
             text = file.read(_LONGEST_FILE + 1)
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: the job file cannot be read: {error}") from error
+        raise UsageError(f"{path}: the job file cannot be read: {reason(error)}") from error
     if len(text) > _LONGEST_FILE:
         raise UsageError(f"{path}: the job file cannot be read: it has more than {_LONGEST_FILE} characters")
     return parse_job_file(text, path)
@@ -153,7 +154,7 @@ def _locked(directory: Path, key: str, path: str, *, dry: bool) -> Iterator[int 
             raise PermissionError("others than its owner, or another owner, can write there")
         lock = os.open(directory / f"{key}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise UsageError(f"{directory}: the job cannot keep its state there: {error}") from error
+        raise UsageError(f"{directory}: the job cannot keep its state there: {reason(error)}") from error
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -228,7 +229,8 @@ class _Run:
             told = tell(self._command_line.options, reports, self._series(reports), name)
             succeeded = sum(report.status == 0 for report in reports)
             took = duration(time.monotonic() - self._began)
-            logger.info("%s: %d of %d transfer(s) succeeded in %s", self._path, succeeded, len(reports), took)
+            done = "can be made, says the dry run that took" if self._dry else "succeeded in"
+            logger.info("%s: %d of %d transfer(s) %s %s", self._path, succeeded, len(reports), done, took)
             hook = self._job.on_failure if status else self._job.on_success
             good = (self._dry or not hook or _run_hook(hook, to_json(reports, name))) and good
         return status or (0 if good and told else AftermathError.exit_status)
@@ -399,7 +401,7 @@ class _Run:
         return True
 
     def _log_ledger(self, error: Exception) -> None:
-        logger.error("%s: what the job has made cannot be noted: %s", self._ledger.path, error)
+        logger.error("%s: what the job has made cannot be noted: %s", self._ledger.path, reason(error))
 
     def _prune(self) -> bool:
         """Remove old copies of the transfers that succeeded; return whether all went well."""
@@ -551,7 +553,7 @@ def _run_hook(words: Sequence[str], document: str) -> bool:
                 words, stdin=report, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
             )
         except OSError as error:
-            logger.error("the hook %s could not be run: %s", words[0], error)  # noqa: TRY400 # not a bug
+            logger.error("the hook %s could not be run: %s", words[0], reason(error))  # noqa: TRY400 # not a bug
             return False
     listener = threading.Thread(target=_log_output, args=(words[0], process), daemon=True)
     listener.start()

@@ -17,6 +17,7 @@ from typing import Any
 
 from transferpy import metrics
 from transferpy.console import printable
+from transferpy.Exceptions import reason
 from transferpy.report import TransferReport, to_json
 
 _LOCK_TIME = 10.0
@@ -89,7 +90,7 @@ def write_report(path: str, document: str) -> bool:
         else:
             write_whole(Path(path), document)
     except (OSError, ValueError) as error:
-        logger.error("%s: the report cannot be written: %s", path, error)  # noqa: TRY400 # not a bug, no traceback
+        logger.error("%s: the report cannot be written: %s", path, reason(error))  # noqa: TRY400 # not a bug, no traceback
         return False
     return True
 
@@ -104,7 +105,7 @@ def write_metrics(path: str, series: metrics.Series) -> bool:
                 known = metrics.parse(file.read_text(encoding="utf-8"))
             write_whole(file, metrics.render({**known, **series}), mode=0o644)
     except (OSError, ValueError) as error:
-        logger.error("%s: the metrics cannot be written: %s", path, error)  # noqa: TRY400 # as above
+        logger.error("%s: the metrics cannot be written: %s", path, reason(error))  # noqa: TRY400 # as above
         return False
     return True
 

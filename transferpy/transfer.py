@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 from transferpy import __version__
 from transferpy.console import Console
-from transferpy.Exceptions import AftermathError, Interrupted, TransferpyError, UsageError
+from transferpy.Exceptions import AftermathError, Interrupted, TransferpyError, UsageError, reason
 from transferpy.metrics import of_report
 from transferpy.options import (
     OPTION_NAMES,
@@ -50,7 +50,7 @@ CONFIG_FILE = "/etc/transferpy/transferpy.conf"
 EXIT_STATUSES = {
     "0": "every target succeeded",
     "1": "unexpected error: please report it",
-    "2": "the command line or the configuration file is wrong",
+    "2": "the command line, the configuration file or the job file is wrong",
     "3": "a host cannot be reached, or a command on it could not be run",
     "4": "refused after asking the hosts; nothing was changed",
     "5": "no free port on the target, or its firewall could not be opened",
@@ -141,11 +141,9 @@ def parse_configurations(path: str | os.PathLike[str]) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except configparser.Error as error:
-        raise UsageError(f"{path}: {textwrap.shorten(str(error), 200)}") from error
-    except OSError as error:
-        raise UsageError(f"{path}: the configuration file cannot be read: {error.strerror}") from error
-    except ValueError as error:  # no UTF-8, or a file name that no file can have
-        raise UsageError(f"{path}: the configuration file cannot be read: {error}") from error
+        raise UsageError(f"{path}: {textwrap.shorten(_syntax_error(error), 200)}") from error
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a file name that no file can have
+        raise UsageError(f"{path}: the configuration file cannot be read: {reason(error)}") from error
     if parser.sections():
         raise UsageError(f"{path}: unknown section [{parser.sections()[0]}]; options stand in the section [DEFAULT]")
     for name, value in parser.defaults().items():
@@ -157,6 +155,18 @@ def parse_configurations(path: str | os.PathLike[str]) -> dict[str, str]:
         except UsageError as error:
             raise UsageError(f"{place}: {error}") from error
     return dict(parser.defaults())
+
+
+def _syntax_error(error: configparser.Error) -> str:
+    """Return where and what; configparser's own words are of files with any sections, and have a line end in them."""
+    if isinstance(error, configparser.MissingSectionHeaderError):
+        return f"line {error.lineno}: the line [DEFAULT] has to come before {error.line.rstrip()!r}"
+    if isinstance(error, configparser.DuplicateOptionError):
+        return f"line {error.lineno}: {error.option} is set for the second time"
+    if errors := getattr(error, "errors", ()):  # of a ParsingError; not each kind of it has them
+        number, line = errors[0]  # the line is quoted already
+        return f"line {number}: no = in this line: {line}"
+    return str(error)
 
 
 def assign_default_options(options: Mapping[str, object]) -> dict[str, OptionValue]:
@@ -317,6 +327,8 @@ def _add_option(group: argparse._ArgumentGroup, name: str, text: str, **kind: An
     if isinstance(default, bool):
         kind["action"] = argparse.BooleanOptionalAction
         default = "on" if default else "off"
+    if "choices" in kind:
+        kind["choices"] = [choice.value for choice in kind["choices"]]  # as argparse shows them in its error
     option = "--type" if name == "transfer_type" else "--" + name.replace("_", "-")
     shown = f" (default: {default})" if default != "" else ""
     group.add_argument(option, dest=name, help=text + shown, **kind)

@@ -399,7 +399,7 @@ def test_a_source_that_means_several_hosts_or_none_is_refused(stage: Lab, python
 GARBAGE: dict[bytes, str] = {
     b"\x00\xff\xfe garbage \x80": "cannot be read",
     b"just some words\n": "just some words",
-    b"port = 4400\n": "no section headers",
+    b"port = 4400\n": "line 1: the line [DEFAULT] has to come before 'port = 4400'",
     b"[DEFAULT]\nprot = 4400\n": "unknown key 'prot'",
     b"[DEFAULT]\nport = 70000\n": "port must be a whole number from 0 to 65535, not '70000'",
     b"[DEFAULT]\n\nencrypt = perhaps\n": "line 3: encrypt must be true or false, not 'perhaps'",
@@ -422,6 +422,6 @@ def test_the_statuses_that_these_tests_see_are_those_that_help_documents(stage: 
     shown = transfer(stage, "--help").stdout
     documented = dict(re.findall(r"^  (\d[\d, ]*?)  +(.*)$", shown, re.MULTILINE))
     assert documented == EXIT_STATUSES
-    assert documented["2"] == "the command line or the configuration file is wrong"
+    assert documented["2"] == "the command line, the configuration file or the job file is wrong"
     assert documented["3"] == "a host cannot be reached, or a command on it could not be run"
     assert documented["4"] == "refused after asking the hosts; nothing was changed"

@@ -18,7 +18,7 @@ from scripted import ScriptedRemote
 
 from transferpy import jobs
 from transferpy.Exceptions import Interrupted, JobRunningError, UsageError
-from transferpy.jobs import run_job_file
+from transferpy.jobs import read_job_file, run_job_file
 from transferpy.options import OptionValue, TransferOptions
 from transferpy.RemoteExecution.interface import CommandResult
 from transferpy.tell import write_whole
@@ -309,6 +309,13 @@ class TestLock:
         assert not bench.state.exists()
         assert not (bench.directory / "hooked").exists()
 
+    def test_a_dry_run_speaks_of_no_success(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO)
+        bench.job(transfers(("a", "b")))
+        assert bench.run(dry_run=True) == 0
+        assert ": 1 of 1 transfer(s) can be made, says the dry run that took " in caplog.messages[-1]
+        assert "succeeded" not in caplog.text
+
 
 class TestOldCopies:
     def test_all_that_is_known_of_a_copy_is_noted_once(self, bench: Bench) -> None:
@@ -410,7 +417,7 @@ class TestHooks:
         [
             ("false", "the hook false failed with status 1"),
             ("sh -c 'kill -TERM $$'", "the hook sh was ended by signal 15"),
-            ("/nowhere/hook", "the hook /nowhere/hook could not be run: "),
+            ("/nowhere/hook", "the hook /nowhere/hook could not be run: No such file or directory\n"),
         ],
     )
     def test_one_that_fails_is_an_error_of_its_own(
@@ -467,9 +474,13 @@ class TestFiles:
         assert bench.report["status"] == 2
         assert expected in bench.report["transfers"][0]["errors"][0]
 
+    def test_one_that_is_not_there_is_named_once(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match=f"^{tmp_path}/x: the job file cannot be read: No such file or directory$"):
+            read_job_file(str(tmp_path / "x"))
+
     def test_a_name_that_is_none_is_refused_with_those_there_are(self, bench: Bench) -> None:
         bench.job(transfers(("a", "b"), ("c", "d")))
-        with pytest.raises(UsageError, match="no transfer is called x; there are t0, t1"):
+        with pytest.raises(UsageError, match="no transfer is called x; the file has t0, t1"):
             bench.run("x")
 
 

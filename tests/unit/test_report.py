@@ -191,6 +191,7 @@ class TestFiles:
     ) -> None:
         assert not write_report(path, "{}")
         assert caplog.messages[0].startswith(f"{path}: the report cannot be written: ")
+        assert "Errno" not in caplog.text
 
     def test_one_that_is_replaced_hands_on_its_mode_and_owner(self, tmp_path: Path) -> None:
         file = tmp_path / "report.json"
