@@ -257,7 +257,7 @@ def test_a_connection_that_is_killed_ends_the_run_and_the_host_cleans_itself(rea
     ready["db1"].shape(SLOW)
     with Run(ready, DATA, INTO) as run:
         run.wait_for_stream(ready["db2"])
-        orch.run(["kill", "-KILL", *orch.sh(f"pgrep -f '^ssh .*{host}'").split()])
+        orch.run(["kill", "-KILL", *orch.sh(f"pgrep -f '^ssh .* {host} exec '").split()])
         result = run.end()
     assert result.status == 3
     assert f"ERROR {INTO}: failed: {host}: " in result.stderr

@@ -360,7 +360,7 @@ def test_an_ssh_connection_that_is_killed_ends_the_run_of_a_tarball(ready: Lab, 
     ready["db1"].shape(SLOW)
     with Run(ready, *TARBALL) as run:
         run.wait_for_stream(ready["db2"])
-        ready["orch"].run(["kill", "-KILL", *ready["orch"].sh(f"pgrep -f '^ssh .*{host}'").split()])
+        ready["orch"].run(["kill", "-KILL", *ready["orch"].sh(f"pgrep -f '^ssh .* {host} exec '").split()])
         result = run.end()
     assert result.status == 3, result.stderr
     assert "it was killed, or the connection was lost\n" in result.stderr

@@ -170,7 +170,7 @@ NICENESS = "cat /proc/[0-9]*/stat | sed 's/^[0-9]* (\\(.*\\)) \\(.*\\)/\\2 \\1/'
 
 @pytest.mark.parametrize(("priority", "nice"), [("low", "19"), ("normal", "0")])
 def test_at_low_priority_everything_on_the_hosts_is_nice(ready: Lab, priority: str, nice: str) -> None:
-    fill(ready["db1"], "/srv/data/file")
+    fill(ready["db1"], "/srv/data/file", megabytes=40)
     before = ready.snapshot()
     ready["db1"].shape(SLOW)
     with Run(ready, "--priority", priority, "--compressor", "zstd", DATA, INTO) as run:
