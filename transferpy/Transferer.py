@@ -453,7 +453,7 @@ class _Copy:
     def _meet(self) -> None:
         """Have the target listen and the source connect."""
         source, target = self._sessions
-        source.forget("manifest", "digests", "changed", "stream-digest", "checked", "sending", "probed")
+        source.forget("manifest", "digests", "tables", "changed", "stream-digest", "checked", "sending", "probed")
         source.statuses.clear()
         self._wait_for("ready", source, target)
         if self.target.session.encrypt:
@@ -652,6 +652,8 @@ class _Copy:
         for name in self._lists:
             if not self._agree(name):
                 raise VerificationError(f"{self.target.location}: {self._difference(name)}")
+        if options.transfer_type is TransferType.XTRABACKUP and not self._agree("tables"):
+            self._raise_if_tables_lack()
         if is_file:
             entries = self.target_session.seen["manifest"].fields["entries"]
             agreed = "checksums" if options.checksum else "names, kinds, owners and sizes"
@@ -699,6 +701,21 @@ class _Copy:
         digests = {session.seen[event].fields["digest"] if event in session.seen else "" for session in self._sessions}
         return len(digests) == 1 and "" not in digests
 
+    def _raise_if_tables_lack(self) -> None:
+        """Compare the tables of the server with those of the copy, which may have some that are new.
+
+        Raises:
+            VerificationError: the copy lacks some, or that could not be found out.
+        """
+        try:
+            wanted, found = (set(self.conversation.records(session, "tables")) for session in self._sessions)
+        except RemoteExecutionError as error:
+            raise VerificationError(
+                f"{self.target.location}: whether all tables arrived is not known: {error}"
+            ) from error
+        if lacking := sorted(wanted - found):
+            raise VerificationError(f"{self.target.location}: the backup lacks tables: {name_some(lacking)}")
+
     def _difference(self, name: str) -> str:
         what = "the content differs" if name == "digests" else "not complete, or of another kind, owner or size"
         try:
@@ -710,7 +727,7 @@ class _Copy:
 
 def _failed_checks(session: Session) -> Iterator[tuple[str, str]]:
     """Yield the name of each job beside the stream that failed, and why."""
-    for job in ("manifest", "stamps", "digest", "backup", "prepare", "owner", "sync"):
+    for job in ("manifest", "stamps", "digest", "backup", "tables", "prepare", "owner", "sync"):
         status = max(session.statuses.get(job, (0,)))
         if status:
             yield job, _stage_failure(session, job, "-", job, status)

@@ -62,6 +62,7 @@ _FIELDS = {
     "stderr": {"job", "stage"},
     "manifest": {"digest", "entries"},
     "digests": {"digest", "entries"},
+    "tables": {"digest", "entries"},
     "stream-digest": {"digest"},
     "error": {"kind"},
     "finished-dead-run": {"run"},

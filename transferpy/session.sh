@@ -464,6 +464,7 @@ send_to() { # TARGET CODEC ADDRESS PORT [CERTIFICATE]: one stream to one target
   local name=send_$1 codec=$2 peer_address=$3 port=$4
   [ "$encrypt" = no ] || accept_peer "$5"
   if [ "$transfer_type" = xtrabackup ]; then
+    run_job tables list_tables "$source_directory" "$run_directory/tables.before" || return
     [ "$stop_slave" = no ] || [ -n "$replication_seen" ] || stop_replication "${client[@]}"
     replication_seen=yes
   else
@@ -527,7 +528,19 @@ source_checks_decompress() { # NAME
 }
 
 source_checks_xtrabackup() { # NAME
-  run_job backup check_backup_log "$run_directory/$1.0.err"
+  local list=$run_directory/tables
+  run_job backup check_backup_log "$run_directory/$1.0.err" || return
+  # One that came or went meanwhile need not be in the backup.
+  run_job tables list_tables "$source_directory" "$list.after" || return
+  comm -z -12 -- "$list.before" "$list.after" >"$list" || fail host "cannot write in $run_directory: is it full?"
+  report_list tables "$list"
+}
+
+list_tables() { # DIRECTORY LIST: the tables of a server, or of a copy of one, by the files that hold their data
+  # A directory of theirs may be a link. What cannot be looked at went away, or the backup tool fails on it.
+  find -L "$1" -mindepth 2 -maxdepth 2 -type f -size +0 '(' -name '*.ibd' -o -name '*.MYD' -o -name '*.MAD' ')' \
+    ! -name '#sql*' -printf '%P\0' 2>/dev/null | grep -azv '^[.#]' | sort -z >"$2"
+  [ "${PIPESTATUS[2]}" = 0 ]
 }
 
 says_completed() { # FILE: whether that log of a backup tool ends as it does only when all went well
@@ -691,6 +704,8 @@ target_checks_xtrabackup() { # that the copy is one, and where in the binary log
   done
   [ -n "$info" ] || fail content "the backup that arrived has no info file: it is not whole"
   emit position binlog="$(encode "$position")" replica="$(encode "$replica")"
+  run_job tables list_tables . "$run_directory/tables" || exit 1
+  report_list tables "$run_directory/tables"
 }
 
 look_at_marks() { # reads where tar found blocks of zeros; sets marks to their number, behind_mark to whether data follows

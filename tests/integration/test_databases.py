@@ -462,6 +462,12 @@ FAILURES = {
         7,
         "db3: the backup that arrived has no info file: it is not whole",
     ),
+    "says that it completed, but leaves out a table": (
+        "real \"$@\" '--tables-exclude=^shop[.]orders$'",
+        "",
+        7,
+        "the backup lacks tables: shop/orders.ibd\n",
+    ),
     "sends nothing": (
         'echo "completed OK!" >&2',
         "--no-encrypt --no-compress",

@@ -92,6 +92,22 @@ def test_a_job_that_is_killed_counts_as_killed(tmp_path: Path) -> None:
     assert run_in_session(tmp_path, script).splitlines()[-1] == "137"
 
 
+def test_the_tables_of_a_server_are_the_files_of_its_databases(tmp_path: Path) -> None:
+    server = tmp_path / ".hidden" / "server"
+    names = ["shop/a.ibd", "shop/b.MYD", "shop/c.MAD", "linked/d.ibd", "a\nb/e.ibd"]
+    others = ["ibdata1", "top.ibd", "shop/a.frm", "shop/#sql-1.ibd", "#tmp/x.ibd", ".snapshot/x.ibd", "shop/deep/x.ibd"]
+    (tmp_path / "elsewhere").mkdir()
+    for name in (*names, *others):
+        (server / name).parent.mkdir(parents=True, exist_ok=True)
+        (server / name).write_text("data")
+    (server / "linked").rename(tmp_path / "elsewhere" / "linked")
+    (server / "linked").symlink_to(tmp_path / "elsewhere" / "linked")
+    (server / "shop" / "empty.ibd").touch()
+    script = 'list_tables "$1" tables; echo "status $?"; list_tables empty none; echo "status $?"; tr "\\0" "|" <tables'
+    said = run_in_session(tmp_path, f"set -- {server}; mkdir empty; {script}")
+    assert said == "status 0\nstatus 0\n" + "".join(f"{name}|" for name in sorted(names))
+
+
 @pytest.mark.parametrize(("job", "status"), [("false", "1"), ("sleep 60", "137")])
 def test_what_follows_a_job_follows_it_once_however_it_ends(tmp_path: Path, job: str, status: str) -> None:
     script = f"""

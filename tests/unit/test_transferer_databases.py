@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from fleet import V4_ROUTE, database_facts, database_host, tarball_host, target_facts, target_host
-from scripted import END, Said, ScriptedRemote, ScriptedSession, answer, encoded
+from scripted import END, Said, ScriptedRemote, ScriptedSession, answer, encoded, packed
 
 from transferpy.Exceptions import RemoteExecutionError
 from transferpy.preflight import HostFacts
@@ -21,6 +21,7 @@ ENTRY = "start_replication /srv/sqldata/ mariadb '' IO_THREAD,\\ SQL_THREAD mari
 NOT_STARTED = (
     f"undo-failed entry={encoded(ENTRY)} text={encoded('ERROR 1200 (HY000): Misconfigured replica' + chr(10))}"
 )
+TABLES = "tables digest=t1 entries=3"
 UNKNOWN = "db1: it is not known whether replication runs again; look there, and start it by hand if it does not"
 BROKEN = "db1: replication is stopped and does not start again, start it by hand: "
 END_THAT_STARTS = ("ending", RUNS, *END[1:])
@@ -52,7 +53,7 @@ def source_session(targets: int = 1, *, sent: str | None = "4711", **orders: Any
     """Return a source that stops and starts replication and sends well, but for ``orders``: send_0, resume, stop."""
     sends = {}
     for n in range(targets):
-        usual = (*size(sent), f"stages job=send_{n} statuses=0,0,0,0", "checked")
+        usual = (*size(sent), f"stages job=send_{n} statuses=0,0,0,0", TABLES, "checked")
         sends[f"send {n} CODEC 198.18.0.2 4400 c2"] = orders.pop(f"send_{n}", (STOPPED, *usual) if n == 0 else usual)
     hello = f"hello directory={encoded(RUN_DIRECTORY.format('source'))}"
     others = {"resume": (RUNS,), "stop": END, "kill": ("ending", RUNS, *END[1:]), **orders}
@@ -62,7 +63,7 @@ def source_session(targets: int = 1, *, sent: str | None = "4711", **orders: Any
 def target_session(*, received: str | None = "4711", position: str = POSITION, **orders: Any) -> ScriptedSession:
     """Return a target that receives well, but for ``orders``: peer, publish."""
     stream = ("listening port=4400", "connected", *size(received), "stages job=receive statuses=0,0,0,0")
-    usual = {"peer": (*stream, position, "checked"), "publish": ("published", *END), "kill": END, **orders}
+    usual = {"peer": (*stream, position, TABLES, "checked"), "publish": ("published", *END), "kill": END, **orders}
     hello = f"hello directory={encoded(RUN_DIRECTORY.format('target'))}"
     return ScriptedSession(
         [hello, "ready port=4400 certificate=c2"], {"peer c1": (), "receive CODEC": usual.pop("peer"), **usual}
@@ -145,7 +146,7 @@ class TestReplication:
         assert re.fullmatch(r"db2: received the stream in \d+\.\d s", told)
 
     def test_it_is_left_alone_unless_asked_for(self) -> None:
-        sent = (*size("4711"), "stages job=send_0 statuses=0,0,0,0", "checked")
+        sent = (*size("4711"), "stages job=send_0 statuses=0,0,0,0", TABLES, "checked")
         source = source_session(send_0=sent)
         assert back_up(source, target_session(), stop_slave=False) == [0]
         assert source.told == [SEND.format(0), "stop"]
@@ -202,7 +203,7 @@ class TestReplication:
         assert "db1: another transfer needs replication stopped, and will start it again" in caplog.messages
 
     def test_where_nothing_runs_nothing_is_said_to_have_been_stopped(self, caplog: pytest.LogCaptureFixture) -> None:
-        sent = (*size("4711"), "stages job=send_0 statuses=0,0,0,0", "checked")
+        sent = (*size("4711"), "stages job=send_0 statuses=0,0,0,0", TABLES, "checked")
         source = source_session(send_0=("replication-stopped connections=0", *sent), resume=())
         assert back_up(source, target_session()) == [0]
         assert "db1: replication does not run, so there is nothing to stop" in caplog.messages
@@ -296,6 +297,27 @@ class TestCopy:
             assert back_up(source_session(stop=END_THAT_STARTS), target_session(peer=received)) == [7]
             expected = "db2: the backup that arrived has no info file"
         assert errors(caplog) == [f"db2:/srv/y: failed: {expected}"]
+
+    @pytest.mark.parametrize(
+        ("found", "status", "error"),
+        [
+            (("new/b.ibd", "shop/a.ibd"), 7, "db2:/srv/y: failed: db2:/srv/y: the backup lacks tables: shop/c.ibd"),
+            (("new/b.ibd", "shop/a.ibd", "shop/c.ibd"), 0, ""),
+            (None, 7, "db2:/srv/y: failed: db2:/srv/y: whether all tables arrived is not known: db2: lost"),
+        ],
+    )
+    def test_a_copy_has_every_table_that_the_server_had_all_the_time(
+        self, found: tuple[str, ...] | None, status: int, error: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        stream = ("listening port=4400", "connected", *size("4711"), "stages job=receive statuses=0,0,0,0")
+        target = target_session(peer=(*stream, POSITION, "tables digest=t2 entries=2", "checked"))
+        runs = {
+            ("db1", "list=tables"): [packed("shop/a.ibd", "shop/c.ibd")],
+            ("db2", "list=tables"): RemoteExecutionError("db2: lost") if found is None else [packed(*found)],
+        }
+        source = source_session(stop=END_THAT_STARTS) if status else source_session()
+        assert back_up(source, target, runs=runs) == [status]
+        assert errors(caplog) == [error] * bool(error)
 
     @pytest.mark.parametrize("position", ["position binlog= replica=", "checked"])
     def test_a_server_without_binary_log_has_no_position(self, position: str, caplog: pytest.LogCaptureFixture) -> None:
