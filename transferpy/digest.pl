@@ -55,9 +55,9 @@ sub has_written { # FILE [OFFSET LENGTH]: has the disk forgotten in memory what 
     syscall $advise, fileno $file, $offset || 0, $length || 0, $dont_need if $on_target && defined $advise;
 }
 
-sub will_read { # FILE: has the disk begin to read what memory does not hold of it
+sub will_read { # FILE: has the disk begin to read it, if it is small; a large one is read in good time as it is
     my ($file) = @_;
-    syscall $advise, fileno $file, 0, 0, $will_need if $on_target && defined $advise;
+    syscall $advise, fileno $file, 0, 0, $will_need if $on_target && defined $advise && -s $file <= $block;
 }
 
 sub open_file { # NAME: only ever a regular file, whatever has that name by now

@@ -134,7 +134,8 @@ def remove_whole_copy(host: Host) -> None:
     """Remove the copy, if there is one; one that is not whole fails the test."""
     if host.sh("ls -A /srv/copy"):
         assert {"ibdata1", "xtrabackup_info", "mysql"} <= set(host.sh("ls /srv/copy").split())
-        assert host.sh("ls /srv/copy/shop | grep -c '[.]ibd$'") == "3"
+        found = host.sh("ls -la --time-style=full-iso /srv/copy/shop")
+        assert found.count(".ibd") == 3, found
         host.run("find /srv/copy -mindepth 1 -delete")
 
 
