@@ -83,7 +83,7 @@ def test_a_part_can_be_selected() -> None:
 
 def test_contenders_are_selected_by_a_part_of_their_names() -> None:
     (cell,) = select(contests=["peers"], data=["tables"], links=["unshaped"], contenders=["rsync", "defaults"])
-    assert [contender.name for contender in cell.contenders] == [ALL_DEFAULTS, "rsync -a"]
+    assert [contender.name for contender in cell.contenders] == [ALL_DEFAULTS, "rsync -a", "rsync -a, sync"]
 
 
 @pytest.mark.parametrize(

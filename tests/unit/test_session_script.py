@@ -103,8 +103,13 @@ def test_the_tables_of_a_server_are_the_files_of_its_databases(tmp_path: Path) -
     (server / "linked").rename(tmp_path / "elsewhere" / "linked")
     (server / "linked").symlink_to(tmp_path / "elsewhere" / "linked")
     (server / "shop" / "empty.ibd").touch()
-    script = 'list_tables "$1" tables; echo "status $?"; list_tables empty none; echo "status $?"; tr "\\0" "|" <tables'
-    said = run_in_session(tmp_path, f"set -- {server}; mkdir empty; {script}")
+    (tmp_path / "empty").mkdir()
+    script = """
+        list_tables "$1" tables; echo "status $?"
+        list_tables empty none; echo "status $?"
+        tr '\\0' '|' <tables
+    """
+    said = run_in_session(tmp_path, f"cd {tmp_path}; set -- {server}; {script}")
     assert said == "status 0\nstatus 0\n" + "".join(f"{name}|" for name in sorted(names))
 
 
