@@ -55,10 +55,10 @@ look() {
 now() { echo "${EPOCHREALTIME/[.,]/}"; }
 look
 if ((! leader)); then
-  # It had no time to say which one it is; its subshells are younger.
+  # It had no time to say which one it is; its subshells are younger, or of the same tick of the clock.
   for pid in "${!births[@]}"; do
     grep -sqzxF -f - "/proc/$pid/cmdline" <<<"$identifier" || continue
-    ((leader)) && ((births[$pid] >= births[$leader])) || leader=$pid
+    ((leader)) && ((births[$pid] > births[$leader] || births[$pid] == births[$leader] && pid > leader)) || leader=$pid
   done
 fi
 end=$(($(now) + microseconds))
