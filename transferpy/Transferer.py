@@ -708,12 +708,12 @@ class _Copy:
             VerificationError: the copy lacks some, or that could not be found out.
         """
         try:
-            wanted, found = (set(self.conversation.records(session, "tables")) for session in self._sessions)
+            wanted, found = (list(self.conversation.records(session, "tables")) for session in self._sessions)
         except RemoteExecutionError as error:
             raise VerificationError(
                 f"{self.target.location}: whether all tables arrived is not known: {error}"
             ) from error
-        if lacking := sorted(wanted - found):
+        if lacking := sorted(set(wanted) - set(map(_table_of, found))):
             raise VerificationError(f"{self.target.location}: the backup lacks tables: {name_some(lacking)}")
 
     def _difference(self, name: str) -> str:
@@ -723,6 +723,14 @@ class _Copy:
             return f"{what}: {name_some(differing_paths(*lists))}"
         except RemoteExecutionError as error:
             return f"{what}; which files could not be found out: {error}"
+
+
+def _table_of(file: str) -> str:
+    """Return which file of the server a file of a copy is.
+
+    Of a table that it saw being made, the backup tool writes one that ends with ".new", until the copy is prepared.
+    """
+    return f"{file.removesuffix('.new').removesuffix('.ibd')}.ibd" if file.endswith(".new") else file
 
 
 def _failed_checks(session: Session) -> Iterator[tuple[str, str]]:

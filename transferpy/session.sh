@@ -309,7 +309,7 @@ begin_key() { # NAME: begins to make a fresh key pair and a certificate for that
 await_key() { # sets certificate
   [ "$encrypt" = yes ] || return 0
   await_end key
-  [ "${ended[key]}" = 0 ] || fail host "cannot make a key: $(reason key.err)"
+  [ "${ended[key]}" = 0 ] || fail host "cannot make a key (is $run_directory full?): $(reason key.err)"
   certificate=$(base64 -w0 <"$run_directory/certificate.pem")
 }
 
@@ -536,9 +536,10 @@ source_checks_xtrabackup() { # NAME
   report_list tables "$list"
 }
 
-list_tables() { # DIRECTORY LIST: the tables of a server, or of a copy of one, by the files that hold their data
+list_tables() { # DIRECTORY LIST [SUFFIX]: the tables of a server, or of a copy of one, by the files that hold their data
   # A directory of theirs may be a link. What cannot be looked at went away, or the backup tool fails on it.
-  find -L "$1" -mindepth 2 -maxdepth 2 -type f -size +0 '(' -name '*.ibd' -o -name '*.MYD' -o -name '*.MAD' ')' \
+  find -L "$1" -mindepth 2 -maxdepth 2 -type f -size +0 \
+    '(' -name '*.ibd' -o -name '*.MYD' -o -name '*.MAD' -o -name "*.${3-ibd}" ')' \
     ! -name '#sql*' -printf '%P\0' 2>/dev/null | grep -azv '^[.#]' | sort -z >"$2"
   [ "${PIPESTATUS[2]}" = 0 ]
 }
@@ -704,7 +705,8 @@ target_checks_xtrabackup() { # that the copy is one, and where in the binary log
   done
   [ -n "$info" ] || fail content "the backup that arrived has no info file: it is not whole"
   emit position binlog="$(encode "$position")" replica="$(encode "$replica")"
-  run_job tables list_tables . "$run_directory/tables" || exit 1
+  # What the tool saw being made has another name until the copy is prepared.
+  run_job tables list_tables . "$run_directory/tables" new || exit 1
   report_list tables "$run_directory/tables"
 }
 

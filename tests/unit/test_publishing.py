@@ -34,6 +34,7 @@ def in_target(target: Path, script: str, *, owner: str = "") -> str:
         *(render_assignment(name, value) for name, value in variables.items()),
         'cd -- "$target_directory" && exec {target}<. && cd -- "$staging_name"',
         "watch() { :; }",  # nobody listens
+        'run_job() { "${@:2}"; }',
         "trap 'undo \"$run_directory\"' EXIT",
     ]
     return session_script(target.parent, "\n".join([*start, script]))
@@ -384,7 +385,7 @@ class TestHotCopy:
         (staging / f"{tool}_info").write_text("tool_name = mariadb-backup\n")
         (staging / f"{tool}_binlog_info").write_text("db2-bin.000007\t342\t0-1-105\n")
         (staging / f"{tool}_slave_info").write_text("CHANGE MASTER TO MASTER_LOG_FILE='db1-bin.000012';\n")
-        (event,) = said(target, "target_checks_xtrabackup")
+        event, _tables = said(target, "target_checks_xtrabackup")
         assert (event.name, event.text("binlog"), event.text("replica")) == (
             *("position", "db2-bin.000007\t342\t0-1-105"),
             "CHANGE MASTER TO MASTER_LOG_FILE='db1-bin.000012';",
@@ -403,10 +404,19 @@ class TestHotCopy:
         script = f'printf "%s\\n" {render_argument(words)} >"$run_directory/receive.3.err"; target_checks_xtrabackup'
         assert failure(target, script) == ("content", f"not all of the backup could be unpacked: {words}")
 
+    def test_its_tables_are_told(self, target: Path) -> None:
+        staging = target / STAGING
+        (staging / "xtrabackup_info").write_text("x")
+        (staging / "shop").mkdir()
+        for name in ("a.ibd", "b.new", "c.frm"):
+            (staging / "shop" / name).write_text("x")
+        _position, tables = said(target, "target_checks_xtrabackup")
+        assert (tables.name, tables.fields["entries"]) == ("tables", "2")
+
     def test_a_server_without_binary_log_has_no_position(self, target: Path) -> None:
         (target / STAGING / "xtrabackup_info").write_text("x")
         (target / STAGING / "xtrabackup_binlog_info").touch()
-        (event,) = said(target, "target_checks_xtrabackup")
+        event, _tables = said(target, "target_checks_xtrabackup")
         assert (event.text("binlog"), event.text("replica")) == ("", "")
 
     @pytest.mark.parametrize("files", [[], ["ibdata1", "xtrabackup_checkpoints"], ["xtrabackup_info"]])

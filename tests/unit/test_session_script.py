@@ -95,7 +95,16 @@ def test_a_job_that_is_killed_counts_as_killed(tmp_path: Path) -> None:
 def test_the_tables_of_a_server_are_the_files_of_its_databases(tmp_path: Path) -> None:
     server = tmp_path / ".hidden" / "server"
     names = ["shop/a.ibd", "shop/b.MYD", "shop/c.MAD", "linked/d.ibd", "a\nb/e.ibd"]
-    others = ["ibdata1", "top.ibd", "shop/a.frm", "shop/#sql-1.ibd", "#tmp/x.ibd", ".snapshot/x.ibd", "shop/deep/x.ibd"]
+    others = [
+        "shop/n.new",
+        "ibdata1",
+        "top.ibd",
+        "shop/a.frm",
+        "shop/#sql-1.ibd",
+        "#tmp/x.ibd",
+        ".snapshot/x.ibd",
+        "shop/deep/x.ibd",
+    ]
     (tmp_path / "elsewhere").mkdir()
     for name in (*names, *others):
         (server / name).parent.mkdir(parents=True, exist_ok=True)
@@ -107,10 +116,11 @@ def test_the_tables_of_a_server_are_the_files_of_its_databases(tmp_path: Path) -
     script = """
         list_tables "$1" tables; echo "status $?"
         list_tables empty none; echo "status $?"
+        list_tables "$1" copy new; comm -z -13 tables copy | tr '\\0' '\\n'
         tr '\\0' '|' <tables
     """
     said = run_in_session(tmp_path, f"cd {tmp_path}; set -- {server}; {script}")
-    assert said == "status 0\nstatus 0\n" + "".join(f"{name}|" for name in sorted(names))
+    assert said == "status 0\nstatus 0\nshop/n.new\n" + "".join(f"{name}|" for name in sorted(names))
 
 
 @pytest.mark.parametrize(("job", "status"), [("false", "1"), ("sleep 60", "137")])

@@ -303,6 +303,7 @@ class TestCopy:
         [
             (("new/b.ibd", "shop/a.ibd"), 7, "db2:/srv/y: failed: db2:/srv/y: the backup lacks tables: shop/c.ibd"),
             (("new/b.ibd", "shop/a.ibd", "shop/c.ibd"), 0, ""),
+            (("shop/a.new", "shop/c.ibd.new"), 0, ""),  # as long as it is not prepared
             (None, 7, "db2:/srv/y: failed: db2:/srv/y: whether all tables arrived is not known: db2: lost"),
         ],
     )
