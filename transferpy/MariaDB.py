@@ -4,6 +4,7 @@ Replication is stopped and started by functions of ``database.sh``, which look a
 """
 
 import re
+from collections.abc import Iterable
 
 from transferpy.commands import Command
 
@@ -65,6 +66,21 @@ def prepare(program: str, memory: int) -> Command:
         memory: bytes that are free there; it takes half of them.
     """
     return Command((program, "--prepare", "--target-dir=.", f"--use-memory={max(memory // 2, _LEAST_MEMORY)}"))
+
+
+def lacking_tables(server: Iterable[str], copy: Iterable[str]) -> list[str]:
+    """Return the tables of a server that a copy of it lacks, sorted; the copy may have more.
+
+    Args:
+        server: the files that hold the data of its tables, as paths below its data directory.
+        copy: those of the copy. Of a table that it saw being made, mariadb-backup (10.11.19, seen in the lab) writes a
+            file that ends with ".new", and gives that its name when the copy is prepared.
+    """
+    return sorted(set(server) - set(map(_name_when_prepared, copy)))
+
+
+def _name_when_prepared(file: str) -> str:
+    return f"{file.removesuffix('.new').removesuffix('.ibd')}.ibd" if file.endswith(".new") else file
 
 
 def major_version(text: str) -> str | None:

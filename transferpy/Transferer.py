@@ -26,7 +26,7 @@ from transferpy.Exceptions import (
     UsageError,
     VerificationError,
 )
-from transferpy.MariaDB import BACKUP_TOOLS, UNPACK_TOOLS
+from transferpy.MariaDB import BACKUP_TOOLS, UNPACK_TOOLS, lacking_tables
 from transferpy.options import Location, TransferRequest, TransferType, options_from_mapping
 from transferpy.plan import TargetPlan, TransferPlan, make_plan, questions
 from transferpy.preflight import HostFacts, parse_facts, preflight_script
@@ -708,12 +708,12 @@ class _Copy:
             VerificationError: the copy lacks some, or that could not be found out.
         """
         try:
-            wanted, found = (list(self.conversation.records(session, "tables")) for session in self._sessions)
+            lists = [self.conversation.records(session, "tables") for session in self._sessions]
+            lacking = lacking_tables(*lists)
         except RemoteExecutionError as error:
-            raise VerificationError(
-                f"{self.target.location}: whether all tables arrived is not known: {error}"
-            ) from error
-        if lacking := sorted(set(wanted) - set(map(_table_of, found))):
+            what = f"{self.target.location}: whether all tables arrived is not known"
+            raise VerificationError(f"{what}: {error}") from error
+        if lacking:
             raise VerificationError(f"{self.target.location}: the backup lacks tables: {name_some(lacking)}")
 
     def _difference(self, name: str) -> str:
@@ -723,14 +723,6 @@ class _Copy:
             return f"{what}: {name_some(differing_paths(*lists))}"
         except RemoteExecutionError as error:
             return f"{what}; which files could not be found out: {error}"
-
-
-def _table_of(file: str) -> str:
-    """Return which file of the server a file of a copy is.
-
-    Of a table that it saw being made, the backup tool writes one that ends with ".new", until the copy is prepared.
-    """
-    return f"{file.removesuffix('.new').removesuffix('.ibd')}.ibd" if file.endswith(".new") else file
 
 
 def _failed_checks(session: Session) -> Iterator[tuple[str, str]]:

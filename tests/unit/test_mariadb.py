@@ -4,7 +4,7 @@ import pytest
 from bash import any_text
 from hypothesis import example, given
 
-from transferpy.MariaDB import backup, client, login, major_version, prepare, unpack
+from transferpy.MariaDB import backup, client, lacking_tables, login, major_version, prepare, unpack
 
 SOCKET = "/run/mysqld/mysqld.sock"
 BY_SOCKET = ("--host=localhost", "--protocol=socket", f"--socket={SOCKET}")
@@ -62,6 +62,26 @@ class TestCommands:
             *("mariadb-backup", "--prepare", "--target-dir=."),
             f"--use-memory={used}",
         )
+
+
+class TestTables:
+    SERVER = ("shop/a.ibd", "shop/b.ibd", "shop/c.MYD")
+
+    @pytest.mark.parametrize(
+        "copy",
+        [
+            SERVER,
+            (*SERVER, "shop/d.ibd"),
+            ("shop/a.new", "shop/b.ibd.new", "shop/c.MYD"),  # until it is prepared
+            ("shop/a.ibd", "shop/a.new", "shop/b.new", "shop/c.MYD"),
+        ],
+    )
+    def test_a_copy_that_has_them_all_lacks_none(self, copy: tuple[str, ...]) -> None:
+        assert lacking_tables(self.SERVER, copy) == []
+
+    @pytest.mark.parametrize("copy", [("shop/b.ibd",), ("other/a.ibd", "shop/b.ibd", "shop/c.MYD.frm"), ()])
+    def test_those_that_it_lacks_are_named_in_order(self, copy: tuple[str, ...]) -> None:
+        assert lacking_tables(reversed(self.SERVER), copy) == [name for name in self.SERVER if name not in copy]
 
 
 class TestMajorVersion:
