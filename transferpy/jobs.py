@@ -65,11 +65,11 @@ class Given(Protocol):
     """What a job needs of the command line; see ``transfer.CommandLine``."""
 
     @property
-    def given(self) -> Mapping[str, object]: ...  # noqa: D102 # as there
+    def given(self) -> Mapping[str, object]: ...  # noqa: D102 # transfer.CommandLine says it
     @property
-    def options(self) -> dict[str, OptionValue]: ...  # noqa: D102 # as there
+    def options(self) -> dict[str, OptionValue]: ...  # noqa: D102 # transfer.CommandLine says it
     @property
-    def config(self) -> str | None: ...  # noqa: D102 # as there
+    def config(self) -> str | None: ...  # noqa: D102 # transfer.CommandLine says it
 
 
 def run_job_file(

@@ -115,7 +115,7 @@ def test_a_log_file_whose_directory_goes_away_loses_lines_and_nothing_else(tmp_p
 class Unwilling(Terminal):
     """A terminal that at times takes nothing: one that does not block, or is just being written to."""
 
-    error: Exception | None = None
+    error: BaseException | None = None
 
     def write(self, text: str) -> int:
         if self.error:
@@ -267,25 +267,16 @@ def test_how_far_it_is_in_words() -> None:
     assert describe(HALF) == "50 MB of 100 MB (50%) sent, 5 MB/s, 10.0 s left, 2.00:1 so far"
 
 
-class FaultyTerminal(Terminal):
-    fault: BaseException | None = None
-
-    def write(self, text: str) -> int:
-        if self.fault:
-            raise self.fault
-        return super().write(text)
-
-
 @pytest.mark.parametrize("fault", [BlockingIOError(), KeyboardInterrupt()])
 def test_a_line_that_could_not_be_drawn_keeps_no_thread_from_logging(fault: BaseException) -> None:
-    stream = FaultyTerminal()
+    stream = Unwilling()
     with Console(stream) as opened:
         opened.observer(HALF)
         time.sleep(console._REDRAW)
-        stream.fault = fault
+        stream.error = fault
         with suppress(KeyboardInterrupt):
             opened.observer(HALF)
-        stream.fault = None
+        stream.error = None
         thread = threading.Thread(target=LOGGER.info, args=("heard",), daemon=True)
         thread.start()
         thread.join(5)
