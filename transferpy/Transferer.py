@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from queue import Empty, SimpleQueue
 
 from transferpy import compression
 from transferpy.checksum import differing_paths, name_some
 from transferpy.conversation import Conversation, Session, log_finished, log_not_undone
-from transferpy.dryrun import describe
+from transferpy.dryrun import amount, describe
 from transferpy.Exceptions import (
     FinishError,
     PreflightError,
@@ -26,22 +25,19 @@ from transferpy.Exceptions import (
     UsageError,
     VerificationError,
 )
+from transferpy.interview import ask
 from transferpy.MariaDB import BACKUP_TOOLS, UNPACK_TOOLS, lacking_tables
 from transferpy.options import Location, TransferRequest, TransferType, options_from_mapping
 from transferpy.plan import TargetPlan, TransferPlan, make_plan, questions
-from transferpy.preflight import HostFacts, parse_facts, preflight_script
+from transferpy.preflight import HostFacts
 from transferpy.progress import Observer, Phase, Progress, ProgressLog
 from transferpy.RemoteExecution.CuminExecution import CuminExecution
-from transferpy.RemoteExecution.interface import Job, Outcome, RemoteExecution
+from transferpy.RemoteExecution.interface import RemoteExecution
 from transferpy.report import Record, TargetReport, TransferReport, size, summary
-from transferpy.session import parse_event, source_script, target_script, whole
+from transferpy.session import source_script, target_script, whole
 
 logger = logging.getLogger(__name__)
 
-_ANSWER_TIME = 120.0
-"""Seconds without a word from a host that is asked: it gives one with each answer, and while its tools get on."""
-_PATIENCE = 0.5
-"""Seconds between two looks at that."""
 _READY_TIME = 120.0
 """Seconds for a session to begin, or to listen: it waits for the locks of firewalls and of nothing else."""
 _OTHER_END_TIME = 5.0
@@ -111,6 +107,12 @@ class Transferer:
         """
         self._record = Record()
         try:
+            return self._run()
+        finally:
+            self._conversation.dismiss()
+
+    def _run(self) -> list[int]:
+        try:
             plan = self._prepare()
         except PreflightError as error:
             for problem in error.problems:
@@ -148,24 +150,24 @@ class Transferer:
     def _prepare(self) -> TransferPlan:
         request = self._resolve(self._request())
         self._note_request(request)
-        hosts, silent = self._ask(request)
+        asked = questions(request, {target.host: _addresses(target.host) for target in request.targets})
+        answers = ask(self._remote, self._run_id, asked, dry_run=request.options.dry_run)
+        self._conversation.keep(answers.waiting)
+        _log_dead_runs(answers.facts.values())
         try:
-            plan = make_plan(request, hosts, self._run_id, silent)
+            plan = make_plan(request, answers.facts, self._run_id, answers.silent)
         except PreflightError as error:
-            if set(error.problems) == set(silent.values()):
+            if set(error.problems) == set(answers.silent.values()):
                 raise RemoteExecutionError("; ".join(error.problems)) from error
             raise
         self._record.note(cipher=plan.cipher, checksum=plan.algorithm)
-        is_server = plan.options.transfer_type is TransferType.XTRABACKUP
-        what = _amount(plan) if is_server else f"{plan.facts.files} file(s), {_amount(plan)}"
-        logger.info(
-            "%s: %s, to %s (%s)",
-            *(plan.source, what, ", ".join(str(target.location) for target in plan.targets), plan.stream),
-        )
+        if plan.options.dry_run:
+            self._record.note(plan=tuple(describe(plan, answers.facts)))
+        else:
+            targets = ", ".join(str(target.location) for target in plan.targets)
+            logger.info("%s: %s, to %s (%s)", plan.source, amount(plan), targets, plan.stream)
         for note in plan.notes:
             logger.warning("%s", note)
-        if plan.options.dry_run:
-            self._record.note(plan=tuple(describe(plan, hosts)))
         return plan
 
     def _request(self) -> TransferRequest:
@@ -199,44 +201,6 @@ class Transferer:
                 once.setdefault((target.host, target.path.rstrip("/")), target)
             targets = list(once.values())
         return replace(request, source=source, targets=tuple(targets))
-
-    def _ask(self, request: TransferRequest) -> tuple[dict[str, HostFacts], dict[str, str]]:
-        """Return what the hosts answered, and why the others did not."""
-        asked = questions(request, {target.host: _addresses(target.host) for target in request.targets})
-        interviews = {host: _Interview(host, self._run_id) for host in asked}
-        facts: dict[str, HostFacts] = {}
-        silent: dict[str, str] = {}
-        jobs: dict[str, Job] = {}
-        ended: SimpleQueue[str] = SimpleQueue()
-        try:
-            for host, what in asked.items():
-                script = preflight_script(self._run_id, what, undo=not request.options.dry_run)
-                jobs[host] = self._remote.start_job(
-                    host, script, on_line=interviews[host].take, on_end=partial(_note_end, ended, host)
-                )
-            for host in _answering(interviews, ended):
-                try:
-                    interviews[host].check()
-                    result = self._remote.wait_job(host, jobs[host])
-                except RemoteExecutionError as error:
-                    silent[host] = str(error)
-                    continue
-                found = parse_facts(host, self._run_id, asked[host], interviews[host].lines)
-                if found:
-                    facts[host] = found
-                else:
-                    said = result.output[-500:] or "nothing"
-                    silent[host] = f"{host}: the preflight ended with status {result.returncode} and said: {said}"
-        finally:
-            for host, job in jobs.items():
-                if host not in facts and not (host in silent and interviews[host].ended):
-                    # What ended the questions must not be hidden; there is nothing to undo.
-                    with suppress(RemoteExecutionError):
-                        self._remote.kill_job(host, job)
-        # The order in which they answered is chance; that of the request is the user's.
-        facts = {host: facts[host] for host in asked if host in facts}
-        _log_dead_runs(facts.values())
-        return facts, {host: silent[host] for host in asked if host in silent}
 
     # --- do, check, publish
 
@@ -287,61 +251,6 @@ def _log_dead_runs(facts: Iterable[HostFacts]) -> None:
             log_finished(answers.host, run, replication=replication)
         for entry, text in answers.not_undone:
             log_not_undone(answers.host, entry, text)
-
-
-class _Interview:
-    """What a host has said to the questions of the preflight.
-
-    Attributes:
-        lines: all of it.
-        heard: when that last grew (monotonic seconds).
-        ended: whether it will say no more.
-    """
-
-    def __init__(self, host: str, run_id: str) -> None:
-        self.lines: list[str] = []
-        self.heard = time.monotonic()
-        self.ended = False
-        self._host, self._run_id = host, run_id
-
-    def take(self, line: str) -> None:
-        """Take in a line; called by the thread of the job."""
-        self.heard = time.monotonic()
-        self.lines.append(line)
-
-    @property
-    def silent(self) -> bool:
-        return time.monotonic() - self.heard > _ANSWER_TIME
-
-    def check(self) -> None:
-        """Raise a RemoteExecutionError unless the host has come to an end with its answers."""
-        if self.ended:
-            return
-        told = (parse_event(line, self._run_id) for line in self.lines)
-        about = ["", *(event.text("about") for event in told if event and event.name == "asking")][-1]
-        where = f" while it looked at {about}: does a file system hang?" if about else ""
-        raise RemoteExecutionError(f"{self._host}: no answer for {_ANSWER_TIME:.0f} seconds{where}")
-
-
-def _note_end(ended: "SimpleQueue[str]", host: str, _outcome: Outcome) -> None:
-    ended.put(host)
-
-
-def _answering(interviews: Mapping[str, _Interview], ended: "SimpleQueue[str]") -> Iterator[str]:
-    """Yield each host as soon as it has ended its answers, or has been silent for too long."""
-    waiting = set(interviews)
-    while waiting:
-        began = time.monotonic()
-        with suppress(Empty):
-            host = ended.get(timeout=_PATIENCE)
-            interviews[host].ended = True
-        late = time.monotonic() - began - _PATIENCE
-        for host in sorted(waiting):
-            if late > _PATIENCE:
-                interviews[host].heard += late  # this process was stopped, by Ctrl-Z for instance
-            if interviews[host].ended or interviews[host].silent:
-                waiting.remove(host)
-                yield host
 
 
 @dataclass
@@ -731,11 +640,6 @@ def _failed_checks(session: Session) -> Iterator[tuple[str, str]]:
         status = max(session.statuses.get(job, (0,)))
         if status:
             yield job, _stage_failure(session, job, "-", job, status)
-
-
-def _amount(plan: TransferPlan) -> str:
-    is_server = plan.options.transfer_type is TransferType.XTRABACKUP
-    return ("a server of about " if is_server else "") + size(plan.facts.bytes)
 
 
 def _stage_failure(session: Session, job: str, stage: int | str, name: str, status: int) -> str:

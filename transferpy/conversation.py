@@ -14,8 +14,9 @@ import time
 import zlib
 from base64 import b64decode
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 
 from transferpy.Exceptions import (
     FirewallError,
@@ -25,6 +26,7 @@ from transferpy.Exceptions import (
     TransferpyError,
     VerificationError,
 )
+from transferpy.interview import Interview, dismiss
 from transferpy.RemoteExecution.interface import CommandResult, Job, Outcome, RemoteExecution
 from transferpy.session import Event, finish_dead_runs_script, list_script, one_line, parse_event, whole
 
@@ -229,26 +231,36 @@ class Conversation:
         self._inbox: deque[tuple[Session, str | Outcome]] = deque()
         self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
         """A token for each entry of the inbox."""
+        self._waiting: dict[str, Interview] = {}
         self._jobs: dict[Session, Job] = {}
         self._sessions: list[Session] = []
 
     def start(self, host: str, script: str) -> Session:
-        """Start a session on ``host`` and return at once.
+        """Start a session on ``host``, in a shell that waits there if there is one, and return at once.
 
         Raises:
-            RemoteExecutionError: the host's name is no good.
+            RemoteExecutionError: the host's name is no good, or the shell does not read.
         """
         session = Session(host)
-        job = self._remote.start_job(
-            host,
-            script,
-            on_line=lambda line: self._put(session, line),
-            on_end=lambda outcome: self._put(session, outcome),
-            takes_input=True,
-        )
-        self._jobs[session] = job
         self._sessions.append(session)
+        listener = partial(self._put, session)
+        shell = self._waiting.pop(host, None)
+        if shell is not None and shell.claim(listener):
+            self._jobs[session] = shell.job
+            self._remote.hand_script(host, shell.job, script)
+        else:
+            job = self._remote.start_job(host, script, on_line=listener, on_end=listener, takes_input=True)
+            self._jobs[session] = job
         return session
+
+    def keep(self, waiting: Mapping[str, Interview]) -> None:
+        """Remember the shells that wait on their hosts for a session."""
+        self._waiting.update(waiting)
+
+    def dismiss(self) -> None:
+        """See those to their end that got none; raises nothing."""
+        dismiss(self._waiting)
+        self._waiting.clear()
 
     def order(self, session: Session, *words: str) -> None:
         """Give a session an order and return at once.

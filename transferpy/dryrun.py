@@ -25,7 +25,7 @@ _RATIOS = (2.0, 1.0)
 def describe(plan: TransferPlan, facts: Mapping[str, HostFacts]) -> Iterator[str]:
     """Yield what would happen, line by line."""
     source = facts[plan.source.host]
-    yield f"{plan.source}: {_amount(plan)}, to {len(plan.targets)} target(s), one after the other ({plan.stream})"
+    yield f"{plan.source}: {amount(plan)}, to {len(plan.targets)} target(s), one after the other ({plan.stream})"
     for target in plan.targets:
         sender = plan.source_session.senders[target.label][_first(target)]
         yield f"  {plan.source.host} sends to {target.location.host}{_with(target)}: {render_pipeline(sender)}"
@@ -44,8 +44,9 @@ def _estimate(plan: TransferPlan, source: HostFacts) -> str:
     """Return how long the streams take, from data that shrinks to data that does not: nobody has looked at it yet."""
     spans = [[plan.facts.bytes / _rate(plan, target, source, ratio) for target in plan.targets] for ratio in _RATIOS]
     one, all_of_them = (_span(*map(kind, spans)) for kind in (max, sum))
+    depends = ", by how much the data shrinks" if any(target.codecs for target in plan.targets) else ""
     return (
-        f"estimate: {one} a target, {all_of_them} in all, by how much the data shrinks,"
+        f"estimate: {one} a target, {all_of_them} in all{depends},"
         " if the network carries 1 Gbit/s and nothing else is at work; checks come on top of it"
     )
 
@@ -54,7 +55,8 @@ def _span(least: float, most: float) -> str:
     return duration(least) if duration(least) == duration(most) else f"{duration(least)} to {duration(most)}"
 
 
-def _amount(plan: TransferPlan) -> str:
+def amount(plan: TransferPlan) -> str:
+    """Return how much the source holds, in words."""
     if plan.options.transfer_type is TransferType.XTRABACKUP:
         return f"a server of about {size(plan.facts.bytes)}"
     return f"{plan.facts.files} file(s), {size(plan.facts.bytes)}"

@@ -228,9 +228,14 @@ class Questions:
     low_priority: bool = False
 
 
-def preflight_script(run_id: str, questions: Questions, *, undo: bool = True) -> str:
-    """Return the script that asks a host; it changes nothing there but, with ``undo``, what dead runs left behind."""
-    calls: list[tuple[str, ...]] = [("begin_watch",), *[("finish_dead_runs",)] * undo]
+def preflight_script(run_id: str, questions: Questions, *, dry_run: bool = False) -> str:
+    """Return the script that asks a host.
+
+    It changes nothing there but what dead runs left behind. At its end it waits on its standard input for what
+    ``RemoteExecution.hand_script`` gives; a line that is no number ends it. With ``dry_run`` it does neither.
+    """
+    calls: list[tuple[str, ...]] = [] if dry_run else [("keep_input",)]
+    calls += [("begin_watch",), *[("finish_dead_runs",)] * (not dry_run)]
     calls += [*[("step_back",)] * questions.low_priority, ("host_facts", *TOOLS)]
     if questions.netcat:
         calls.append(("netcat_facts", *NETCATS))
@@ -248,7 +253,7 @@ def preflight_script(run_id: str, questions: Questions, *, undo: bool = True) ->
     for index, directory, name in questions.targets:
         calls += [("about", directory), ("target_facts", str(index), directory, name)]
     calls += [("owner_facts", questions.owner)] if questions.owner else []
-    calls += [("emit", "asked"), ("end_watch",)]
+    calls += [("emit", "asked"), ("end_watch",), *[("await_script",)] * (not dry_run)]
     package = resources.files("transferpy")
     texts = [(package / name).read_text(encoding="utf-8") for name in ("host.sh", "database.sh", "preflight.sh")]
     return "\n".join([render_assignment("run_id", run_id), *texts, *(render_command(Command(call)) for call in calls)])

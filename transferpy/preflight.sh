@@ -15,6 +15,8 @@ begin_watch() { # from here on the host says every five seconds that its tools g
 
 end_watch() {
   echo >&"$watch"
+  exec {watch}>&-
+  wait
 }
 
 watch_over() { # PID: until end_watch, or as long as that process lives
@@ -32,6 +34,21 @@ watch_over() { # PID: until end_watch, or as long as that process lives
     [ "$now" = "$before" ] || emit progress
     before=$now
   done
+}
+
+keep_input() { # for await_script: no tool of the questions may read it
+  exec {input}<&0 </dev/null
+}
+
+await_script() { # goes on, in this process, with the script that comes on the standard input; ends if none comes
+  local length script
+  # Whoever was to send it may have vanished without a word.
+  read -r -t 300 -u "$input" length && [[ -n $length && $length != *[!0-9]* ]] || exit 0
+  script=$(head -c "$length" <&"$input")
+  [ ${#script} -eq "$length" ] || exit 1
+  # Whatever it starts would keep the connection open by what it inherits.
+  exec <&"$input" {input}<&- {events}>&-
+  eval "$script"
 }
 
 join_words() { # WORD ...: sets REPLY to them with commas between

@@ -182,7 +182,7 @@ def test_a_clock_that_is_ten_minutes_off_does_not_matter(
 # --- disks and files
 
 IMPATIENT = (
-    "from transferpy import Transferer, transfer; Transferer._ANSWER_TIME = 12.0; raise SystemExit(transfer.main())"
+    "from transferpy import interview, transfer; interview._ANSWER_TIME = 12.0; raise SystemExit(transfer.main())"
 )
 
 

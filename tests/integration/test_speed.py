@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import transfer
+from helpers import collect, start_transfer, transfer
 from trees import census_on
 from watching import SLOW, Run, assert_as_before, fill, replaced
 
@@ -147,6 +147,74 @@ def test_a_byte_that_changes_on_the_targets_disk_is_found_wherever_it_is(ready: 
     assert re.search(said, result.stderr), result.stderr
     assert ready["db2"].sh("ls -A /srv/in") == ""
     assert_as_before(ready, before)
+
+
+# --- start-up
+
+
+def logins(orch: Host) -> list[str]:
+    """The hosts that the runs since the last call have logged in to."""
+    hosts = sorted(orch.sh(f"cat {STRUCK}").split())
+    orch.run(["rm", STRUCK])
+    return hosts
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "hosts"),
+    [
+        ((DATA, INTO), 0, ["db1", "db2"]),
+        ((DATA, INTO, "db3:/srv/in"), 0, ["db1", "db2", "db3"]),
+        (("--dry-run", DATA, INTO), 0, ["db1", "db2"]),
+        ((DATA, "db2:/srv/missing"), 4, ["db1", "db2"]),
+        # Two sessions on one host take two.
+        ((DATA, "db1:/srv/other"), 0, ["db1", "db1"]),
+    ],
+    ids=["one target", "two targets", "dry run", "refused", "one host"],
+)
+def test_a_run_logs_in_to_each_host_but_once(ready: Lab, words: tuple[str, ...], status: int, hosts: list[str]) -> None:
+    fill(ready["db1"], "/srv/data/file")
+    ready["db1"].run("mkdir /srv/other")
+    before = ready.snapshot()
+    with replaced(ready["orch"], "ssh", f'echo "${{@: -2:1}}" >>{STRUCK}; exec $real "$@"'):
+        result = collect(start_transfer(ready, *words))
+    assert result.status == status, result.stderr
+    assert logins(ready["orch"]) == hosts
+    for host in ("db1", "db2", "db3"):
+        ready[host].run("rm -rf /srv/in/data /srv/other/data")
+    assert_as_before(ready, before)
+
+
+def test_a_shell_that_ended_before_its_turn_came_is_done_without(ready: Lab) -> None:
+    fill(ready["db1"], "/srv/data/file")
+    ready["db1"].shape(SLOW)
+    with (
+        replaced(ready["orch"], "ssh", f'echo "${{@: -2:1}}" >>{STRUCK}; exec $real "$@"'),
+        Run(ready, DATA, INTO, "db3:/srv/in") as run,
+    ):
+        run.wait_for_stream(ready["db2"])
+        ready["db3"].run(["kill", "-KILL", *waiting_shells(ready["db3"])])
+        run.assert_streaming()
+        ready["db1"].shape(None)
+        assert run.end().status == 0, run.log
+    assert logins(ready["orch"]) == ["db1", "db2", "db3", "db3"]
+    assert census_on(ready["db3"], "/srv/in/data") == census_on(ready["db1"], "/srv/data")
+
+
+def test_a_shell_that_waits_for_a_run_that_was_killed_ends(ready: Lab) -> None:
+    fill(ready["db1"], "/srv/data/file")
+    before = ready.snapshot()
+    ready["db1"].shape(SLOW)
+    with Run(ready, DATA, INTO, "db3:/srv/in") as run:
+        run.wait_for_stream(ready["db2"])
+        assert waiting_shells(ready["db3"])
+        run.assert_streaming()
+    ready["db1"].shape(None)
+    assert_as_before(ready, before)
+
+
+def waiting_shells(host: Host) -> list[str]:
+    """The processes of a shell on a host that has answered and waits for its turn."""
+    return host.sh("pgrep -f ' transferpy [0-9a-f]+$'").split()
 
 
 # --- limits

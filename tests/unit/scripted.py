@@ -70,6 +70,9 @@ class ScriptedRemote(RemoteExecution):
         sessions: those that each host will have, in that order; an exception for one that cannot be started.
         runs: what each host prints to a script that is neither, by a word that the script holds.
         names: what words resolve to, where it is not the word itself.
+        scripts: what each host was told, in order.
+        logins: the hosts, in the order in which jobs were started there.
+        jobs: those jobs.
     """
 
     preflights: Mapping[str, Sequence[str] | BaseException] = field(default_factory=dict)
@@ -77,6 +80,8 @@ class ScriptedRemote(RemoteExecution):
     runs: Mapping[tuple[str, str], Sequence[str] | CommandResult | BaseException] = field(default_factory=dict)
     names: Mapping[str, str | BaseException] = field(default_factory=dict)
     scripts: list[tuple[str, str]] = field(default_factory=list)
+    logins: list[str] = field(default_factory=list)
+    jobs: list["ScriptedJob"] = field(default_factory=list)
 
     def resolve(self, word: str) -> str:
         found = self.names.get(word, word)
@@ -97,20 +102,35 @@ class ScriptedRemote(RemoteExecution):
         assert on_line
         assert on_end
         self.scripts.append((host, command))
-        if not takes_input:
-            said = self.preflights[host]
-            lines: Sequence[Said] = [] if isinstance(said, BaseException) else said
-            end = CommandResult(host=host, returncode=0, output="")
-            # One that hangs says so, and then nothing more.
-            session = ScriptedSession([*lines, end] if HANGS not in lines else lines[:-1], {"kill": [end]})
-        else:
-            waiting = self.sessions[host].pop(0)
-            if isinstance(waiting, BaseException):
-                raise waiting
-            session = waiting
+        self.logins.append(host)
+        session = self._preflight(host, waits=takes_input) if "\nhost_facts " in command else self._next_session(host)
         job = ScriptedJob(host, run_of(command), session, on_line, on_end)
+        self.jobs.append(job)
         job.says(session.start)
         return job
+
+    def _preflight(self, host: str, *, waits: bool) -> ScriptedSession:
+        said = self.preflights[host]
+        lines: Sequence[Said] = [] if isinstance(said, BaseException) else said
+        end = CommandResult(host=host, returncode=0, output="")
+        # One that hangs says so, and then nothing more.
+        ends = HANGS not in lines and not (waits and "asked" in lines)
+        return ScriptedSession(
+            [*(line for line in lines if line != HANGS), *[end] * ends], {"kill": [end], "end": [end]}
+        )
+
+    def _next_session(self, host: str) -> ScriptedSession:
+        waiting = self.sessions[host].pop(0)
+        if isinstance(waiting, BaseException):
+            raise waiting
+        return waiting
+
+    def hand_script(self, host: str, job: Job, script: str) -> None:
+        assert isinstance(job, ScriptedJob)
+        assert job.host == host
+        self.scripts.append((host, script))
+        job.session = self._next_session(host)
+        job.says(job.session.start)
 
     def write_job(self, host: str, job: Job, text: str) -> None:
         assert isinstance(job, ScriptedJob)
@@ -122,7 +142,8 @@ class ScriptedRemote(RemoteExecution):
 
     def wait_job(self, host: str, job: Job, timeout: float | None = None) -> CommandResult:
         assert isinstance(job, ScriptedJob)
-        assert (job.host, timeout) == (host, None)
+        assert job.host == host
+        assert timeout
         said = self.preflights[host]
         if isinstance(said, BaseException):
             raise said

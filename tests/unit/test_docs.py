@@ -13,7 +13,7 @@ import pytest
 from bash import run_bash
 from pages import DOCS, Typed, blocks, literals, page_names, typed_by_tests
 
-from transferpy import Transferer, conversation, transfer
+from transferpy import Transferer, conversation, interview, transfer
 from transferpy.options import TransferOptions
 
 ROOT = Path(__file__).parents[2]
@@ -285,7 +285,8 @@ def test_every_attack_and_fault_on_the_page_names_a_test() -> None:
 TIMES = {
     "--connect-timeout": f"{TransferOptions.connect_timeout} seconds",
     "--idle-timeout": f"{TransferOptions.idle_timeout} seconds",
-    "the questions of the preflight": f"{Transferer._ANSWER_TIME:.0f} seconds",
+    "the questions of the preflight": f"{interview._ANSWER_TIME:.0f} seconds",
+    "by the shell that has answered": f"{interview._WAITING_TIME:.0f} seconds",
     "a sign of life": f"{conversation._SILENCE:.0f} seconds",
     "is ready, or listens": f"{Transferer._READY_TIME:.0f} seconds",
     "the other end's reason": f"{Transferer._OTHER_END_TIME:.0f} seconds",

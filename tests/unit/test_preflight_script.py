@@ -470,7 +470,7 @@ class TestLeftovers:
 
 def test_questions_of_low_priority_step_back_behind_the_hosts_other_work(tmp_path: Path) -> None:
     for low in (False, True):
-        script = preflight_script(RUN, Questions(source_path="/", low_priority=low), undo=False)
+        script = preflight_script(RUN, Questions(source_path="/", low_priority=low), dry_run=True)
         nice = output_of(f"{script}\nwait; nice", cwd=tmp_path).decode().splitlines()[-1]
         assert int(nice) == (19 if low else os.nice(0))
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from fleet import V4_ROUTE, database_host, source_facts, source_host, target_facts, target_host
-from scripted import END, HANGS, Said, ScriptedRemote, ScriptedSession, answer, encoded, packed
+from scripted import END, HANGS, Said, ScriptedJob, ScriptedRemote, ScriptedSession, answer, encoded, packed
 
 from transferpy.Exceptions import Interrupted, RemoteExecutionError
-from transferpy.preflight import TargetFacts, TargetState
-from transferpy.RemoteExecution.interface import CommandResult
+from transferpy.preflight import HostFacts, TargetFacts, TargetState
+from transferpy.RemoteExecution.interface import CommandResult, Job
 from transferpy.report import size
 from transferpy.Transferer import Transferer
 
@@ -217,7 +217,7 @@ class TestBeforeTheFirstTarget:
                 raise RemoteExecutionError(f"{host}: a command could not be ended")
 
         killed: list[str] = []
-        monkeypatch.setattr("transferpy.Transferer._ANSWER_TIME", 0.1)
+        monkeypatch.setattr("transferpy.interview._ANSWER_TIME", 0.1)
         remote = Ending({"db1": answer(source_host()), "db2": [*said, HANGS]})
         assert transferer(remote).run() == [3]
         assert caplog.messages == [f"db2: no answer for 0 seconds{where}"]
@@ -236,22 +236,72 @@ class TestBeforeTheFirstTarget:
         monkeypatch.setattr(socket, "getaddrinfo", known)
         remote = fleet(source_session(), target_session())
         assert transferer(remote).run() == [0]
-        assert remote.scripts[0][1].splitlines()[-3] == "route_facts 0 db2 2001:db8::2 198.18.0.2"
+        assert remote.scripts[0][1].splitlines()[-4] == "route_facts 0 db2 2001:db8::2 198.18.0.2"
 
-    def test_a_signal_ends_the_questions_and_goes_on(self) -> None:
+    def test_a_signal_ends_the_questions_and_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
         class Ended(ScriptedRemote):
-            def wait_job(self, *_arguments: object, **_options: object) -> CommandResult:
-                raise Interrupted(15)
+            def write_job(self, host: str, job: Job, text: str) -> None:
+                told.append((host, text))
+                super().write_job(host, job, text)
 
             def kill_job(self, host: str, *_arguments: object, **_options: object) -> CommandResult:
-                killed.append(host)
+                told.append((host, "kill"))
                 raise RemoteExecutionError(f"{host}: cannot be reached")
 
-        killed: list[str] = []
-        remote = Ended({"db1": answer(source_host()), "db2": answer(target_host())})
+        def interrupted(*_arguments: object) -> HostFacts:
+            raise Interrupted(15)
+
+        told: list[tuple[str, str]] = []
+        monkeypatch.setattr("transferpy.interview.parse_facts", interrupted)
+        remote = Ended({"db1": answer(source_host()), "db2": [HANGS]})
         with pytest.raises(Interrupted):
             transferer(remote).run()
-        assert killed == ["db1", "db2"]
+        assert told == [("db1", "end\n"), ("db2", "kill")]
+
+
+class TestShells:
+    """What becomes of the shells that have answered."""
+
+    def test_a_session_goes_on_in_the_shell_that_has_answered(self) -> None:
+        remote = fleet(source_session(), target_session())
+        assert transferer(remote).run() == [0]
+        assert [(host, "\nhost_facts " in script) for host, script in remote.scripts] == [
+            *(("db1", True), ("db2", True), ("db1", False), ("db2", False))
+        ]
+        assert remote.logins == ["db1", "db2"]
+
+    def test_one_that_has_waited_too_long_is_not_counted_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("transferpy.interview._WAITING_TIME", 0)
+        remote = fleet(source_session(), target_session())
+        assert transferer(remote).run() == [0]
+        assert remote.logins == ["db1", "db2", "db1", "db2"]
+
+    def test_one_that_has_ended_meanwhile_is_not_counted_on(self) -> None:
+        class Ending(ScriptedRemote):
+            def start_job(self, host: str, *arguments: Any, **options: Any) -> Job:
+                job = super().start_job(host, *arguments, **options)
+                if host == "db2" and len(self.logins) == 2:
+                    assert isinstance(job, ScriptedJob)
+                    job.says([CommandResult(host=host, returncode=255, output="")])
+                return job
+
+        scripted = fleet(source_session(), target_session())
+        remote = Ending(scripted.preflights, scripted.sessions)
+        assert transferer(remote).run() == [0]
+        assert remote.logins == ["db1", "db2", "db2"]
+
+    @pytest.mark.parametrize(
+        ("dry_run", "state", "status"),
+        [(True, TargetState.DIRECTORY, 0), (True, TargetState.MISSING, 4), (False, TargetState.MISSING, 4)],
+    )
+    def test_where_no_session_follows_they_are_seen_to_their_end(
+        self, *, dry_run: bool, state: TargetState, status: int
+    ) -> None:
+        facts = target_facts() if state is TargetState.DIRECTORY else TargetFacts(state=state)
+        remote = ScriptedRemote({"db1": answer(source_host()), "db2": answer(target_host(targets={0: facts}))})
+        assert transferer(remote, dry_run=dry_run).run() == [status]
+        assert remote.logins == ["db1", "db2"]
+        assert [job.outcome is not None for job in remote.jobs] == [True, True]
 
 
 class TestTargets:

@@ -110,10 +110,21 @@ class RemoteExecution(ABC):
 
     @abstractmethod
     def write_job(self, host: str, job: Job, text: str) -> None:
-        """Give ``text``, a few kilobytes at most, to the standard input of a job that takes input, as soon as it can.
+        """Give ``text`` to the standard input of a job that takes input, as soon as it has one.
 
         Raises:
             RemoteExecutionError: the job has ended, or does not read.
+        """
+
+    @abstractmethod
+    def hand_script(self, host: str, job: Job, script: str) -> None:
+        """Give a job that waits for it the bash script that it goes on with, in the same process and without a login.
+
+        To its standard input goes a line with the number of bytes that follow, and then those: a command of shell that
+        takes the place of the process, and leaves the rest of the input to the script.
+
+        Raises:
+            RemoteExecutionError: as write_job.
         """
 
     @abstractmethod

@@ -39,6 +39,8 @@ SSH_FAILED = 255
 _DROPPED = ("kex_exchange_identification", "Connection reset by")
 _GRACE_AFTER_RUN = 2.0
 """Seconds that a command has to end by itself when nobody waits for it any more."""
+_READING_TIME = 5.0
+"""Seconds that a command has to read what it is given, once the pipe to it is full."""
 _CLOSING_TIME = 5.0
 """Seconds from the end of a job's last process to the end of its thread."""
 
@@ -119,16 +121,22 @@ class RunningJob(Job):
         with self._lock:
             if self.ended.is_set() or not self.takes_input:
                 raise BrokenPipeError
-            if len(self._unsent) + len(data) > select.PIPE_BUF:
-                raise BlockingIOError(errno.EAGAIN, "it does not read")
+            if self._input is None and len(self._unsent) + len(data) > select.PIPE_BUF:
+                raise BlockingIOError(errno.EAGAIN, "it has not begun")
             self._unsent += data
             self._flush()
 
     def _flush(self) -> None:
-        if self._input is not None and self._unsent:
-            # Of up to PIPE_BUF bytes either all is written or nothing.
-            os.write(self._input, self._unsent)
-            self._unsent = b""
+        if self._input is None:
+            return
+        poll = select.poll()
+        poll.register(self._input, select.POLLOUT)
+        deadline = time.monotonic() + _READING_TIME
+        while self._unsent:
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                raise BlockingIOError(errno.EAGAIN, "it does not read")
+            # Where a pipe takes anything, it takes that much.
+            self._unsent = self._unsent[os.write(self._input, self._unsent[: select.PIPE_BUF]) :]
 
     def abort(self) -> None:
         """Kill the process of this host that carries the job."""
@@ -278,6 +286,13 @@ class ThreadedExecution(RemoteExecution):
             raise RemoteExecutionError(
                 f"{host}: the command takes no input: {error.strerror or 'it has ended'}"
             ) from error
+
+    def hand_script(self, host: str, job: Job, script: str) -> None:
+        """As RemoteExecution.hand_script."""
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s: job %s goes on with: %s", host, job.identifier, printable(script))
+        line = wrap_script(script, job.identifier)
+        self.write_job(host, job, f"{len(line)}\n{line}")
 
     def wait_job(self, host: str, job: Job, timeout: float | None = None) -> CommandResult:
         """As RemoteExecution.wait_job."""

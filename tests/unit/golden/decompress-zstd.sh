@@ -11,6 +11,7 @@ run_id=0123456789abcdef
 
 # ... preflight.sh ...
 
+keep_input
 begin_watch
 finish_dead_runs
 host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip pigz zstd lz4 xz md5sum sha256sum xxh128sum b3sum tar socat openssl ss netstat ip flock awk cmp getent perl
@@ -21,6 +22,7 @@ about ''
 route_facts 0 db2 203.0.113.9
 emit asked
 end_watch
+await_script
 
 # === preflight on db2
 run_id=0123456789abcdef
@@ -30,6 +32,7 @@ run_id=0123456789abcdef
 
 # ... preflight.sh ...
 
+keep_input
 begin_watch
 finish_dead_runs
 host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip pigz zstd lz4 xz md5sum sha256sum xxh128sum b3sum tar socat openssl ss netstat ip flock awk cmp getent perl
@@ -39,6 +42,7 @@ about /srv/y
 target_facts 0 /srv/y sqldata.tar
 emit asked
 end_watch
+await_script
 
 # === session on db1
 run_id=0123456789abcdef
