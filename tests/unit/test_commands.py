@@ -1,6 +1,7 @@
 """The renderer: whatever an argument holds, a real bash gets exactly that; a pipeline leaves every status behind."""
 
 import os
+import random
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ from bash import HOSTILE_NAMES, PIPES_AS_THEY_ARE, any_text, output_of, run_bash
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from transferpy import commands
 from transferpy.commands import (
     Command,
     Drain,
@@ -120,6 +122,23 @@ class TestPipeline:
         stages = (Tee(slow, join(Variable("run_directory"), "/copy")), shell(f"cat; : >{passed}"))
         assert run_pipeline(tmp_path, *stages) == ("stream", [0, 0])
         assert (tmp_path / "copy").read_text() == "stream and more\n"
+
+    @pytest.mark.parametrize("numbers", ["x86_64 => ", "another => "])
+    def test_both_readers_of_a_tee_get_every_byte_however_they_read(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbers: str
+    ) -> None:
+        # On a machine that it does not know all is copied.
+        monkeypatch.setattr(commands, "_TEE", commands._TEE.replace("x86_64 => ", numbers))
+        data = random.Random(5).randbytes(3_000_001)
+        (tmp_path / "data").write_bytes(data)
+        small, large = (
+            shell("dd bs=777 status=none"),
+            shell(f"dd bs=1M iflag=fullblock of={tmp_path}/large status=none"),
+        )
+        stages = (shell(f"cat {tmp_path}/data"), Tee(small, join(Variable("run_directory"), "/small")), large)
+        assert run_pipeline(tmp_path, *stages) == ("", [0, 0, 0])
+        assert (tmp_path / "small").read_bytes() == data
+        assert (tmp_path / "large").read_bytes() == data
 
     def test_a_branch_that_fails_shows_in_the_status_of_its_stage(self, tmp_path: Path) -> None:
         branch = shell("cat >/dev/null; echo lost >&2; exit 6")

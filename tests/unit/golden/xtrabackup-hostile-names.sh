@@ -81,9 +81,17 @@ send_0_none() {
   metered send_0 mariabackup '--defaults-file=/root/it'"'"'s $(touch gone) -x *' --host=localhost --protocol=socket '--socket=/it'"'"'s $(touch gone)
 -x *ÿ.sock' --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings;
+use strict; use warnings; use POSIX ();
 open my $branch, ">&=", shift or die "no branch: $!\n";
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
 my ($count, $buffer);
+while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
+    while ($count > 0) {
+        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
+        $done > 0 or die "cannot pass the stream on: $!\n";
+        $count -= $done;
+    }
+}
 while ($count = sysread STDIN, $buffer, 1 << 18) {
     for my $to (\*STDOUT, $branch) {
         for (my $done = 0; $done < $count;) {
@@ -105,9 +113,17 @@ send_0_zstd1() {
 -x *ÿ.sock' --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -1; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings;
+use strict; use warnings; use POSIX ();
 open my $branch, ">&=", shift or die "no branch: $!\n";
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
 my ($count, $buffer);
+while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
+    while ($count > 0) {
+        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
+        $done > 0 or die "cannot pass the stream on: $!\n";
+        $count -= $done;
+    }
+}
 while ($count = sysread STDIN, $buffer, 1 << 18) {
     for my $to (\*STDOUT, $branch) {
         for (my $done = 0; $done < $count;) {
@@ -129,9 +145,17 @@ send_0_zstd3() {
 -x *ÿ.sock' --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -3; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings;
+use strict; use warnings; use POSIX ();
 open my $branch, ">&=", shift or die "no branch: $!\n";
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
 my ($count, $buffer);
+while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
+    while ($count > 0) {
+        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
+        $done > 0 or die "cannot pass the stream on: $!\n";
+        $count -= $done;
+    }
+}
 while ($count = sysread STDIN, $buffer, 1 << 18) {
     for my $to (\*STDOUT, $branch) {
         for (my $done = 0; $done < $count;) {
@@ -153,9 +177,17 @@ send_0_lz41() {
 -x *ÿ.sock' --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec lz4 --stdout --quiet -1; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings;
+use strict; use warnings; use POSIX ();
 open my $branch, ">&=", shift or die "no branch: $!\n";
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
 my ($count, $buffer);
+while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
+    while ($count > 0) {
+        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
+        $done > 0 or die "cannot pass the stream on: $!\n";
+        $count -= $done;
+    }
+}
 while ($count = sysread STDIN, $buffer, 1 << 18) {
     for my $to (\*STDOUT, $branch) {
         for (my $done = 0; $done < $count;) {
@@ -221,9 +253,17 @@ receive_none() {
   local process_1=$!
   metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings;
+use strict; use warnings; use POSIX ();
 open my $branch, ">&=", shift or die "no branch: $!\n";
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
 my ($count, $buffer);
+while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
+    while ($count > 0) {
+        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
+        $done > 0 or die "cannot pass the stream on: $!\n";
+        $count -= $done;
+    }
+}
 while ($count = sysread STDIN, $buffer, 1 << 18) {
     for my $to (\*STDOUT, $branch) {
         for (my $done = 0; $done < $count;) {
@@ -243,9 +283,17 @@ receive_zstd1() {
   local process_1=$!
   metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings;
+use strict; use warnings; use POSIX ();
 open my $branch, ">&=", shift or die "no branch: $!\n";
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
 my ($count, $buffer);
+while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
+    while ($count > 0) {
+        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
+        $done > 0 or die "cannot pass the stream on: $!\n";
+        $count -= $done;
+    }
+}
 while ($count = sysread STDIN, $buffer, 1 << 18) {
     for my $to (\*STDOUT, $branch) {
         for (my $done = 0; $done < $count;) {
@@ -266,9 +314,17 @@ receive_zstd3() {
   local process_1=$!
   metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings;
+use strict; use warnings; use POSIX ();
 open my $branch, ">&=", shift or die "no branch: $!\n";
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
 my ($count, $buffer);
+while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
+    while ($count > 0) {
+        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
+        $done > 0 or die "cannot pass the stream on: $!\n";
+        $count -= $done;
+    }
+}
 while ($count = sysread STDIN, $buffer, 1 << 18) {
     for my $to (\*STDOUT, $branch) {
         for (my $done = 0; $done < $count;) {
@@ -289,9 +345,17 @@ receive_lz41() {
   local process_1=$!
   metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings;
+use strict; use warnings; use POSIX ();
 open my $branch, ">&=", shift or die "no branch: $!\n";
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
 my ($count, $buffer);
+while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
+    while ($count > 0) {
+        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
+        $done > 0 or die "cannot pass the stream on: $!\n";
+        $count -= $done;
+    }
+}
 while ($count = sysread STDIN, $buffer, 1 << 18) {
     for my $to (\*STDOUT, $branch) {
         for (my $done = 0; $done < $count;) {
