@@ -100,9 +100,9 @@ class Interview:
             return found
         self.tell_to_end()
         result = self._remote.wait_job(self._host, self.job, _DISMISSAL_TIME)
-        said = result.output[-500:] or "nothing"
+        said = "; ".join(line for line in result.output.splitlines() if not parse_event(line, self._run_id))
         raise RemoteExecutionError(
-            f"{self._host}: the preflight ended with status {result.returncode} and said: {said}"
+            f"{self._host}: the preflight ended with status {result.returncode} and said: {said[-500:] or 'nothing'}"
         )
 
     def claim(self, listener: Callable[[str | Outcome], None]) -> bool:

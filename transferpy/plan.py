@@ -206,6 +206,11 @@ class _Planner(Situation):
                 f"{self.request.source} is a symbolic link and is copied as one;"
                 " end the path with a slash to copy what it points to"
             )
+        if self.source.server:
+            notes.append(
+                f"{self.request.source}: a server runs on these files: the copy fails if it writes meanwhile, else is"
+                " as after a crash; --type xtrabackup copies a server that runs"
+            )
         if self.source.sockets:
             notes.append(f"{self.request.source}: sockets are not copied: {self.source.sockets}")
         for _, location, target in self.answered:

@@ -59,6 +59,7 @@ class SourceFacts:
         files: how many regular files.
         bytes: the sum of their sizes.
         sockets: how many sockets; they are not copied.
+        server: whether it is the data directory of a MariaDB that runs.
     """
 
     directory: str
@@ -71,6 +72,7 @@ class SourceFacts:
     files: int = 0
     bytes: int = 0
     sockets: int = 0
+    server: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -340,6 +342,7 @@ def _source(event: Event) -> SourceFacts:
         kind=event.fields["kind"],
         identity=event.fields["identity"],
         error=decode(event.fields["error"]),
+        server=event.fields["server"] == "yes",
         **numbers,
     )
 

@@ -126,8 +126,17 @@ firewall_facts() { # what may filter the input of this host, each in its tool's 
   ! has nft || emit firewall tool=nft rules="$(nft -j list chains 2>/dev/null | base64 -w0)"
 }
 
+holds_running_server() { # DIRECTORY: whether the data of a server is there that runs: it locks these files
+  local file inode
+  for file in ibdata1 aria_log_control; do
+    inode=$(stat -c %i -- "$1/$file" 2>/dev/null) || continue
+    ! grep -Eqs "WRITE +[0-9]+ [^ ]+:$inode " /proc/locks || return 0
+  done
+  return 1
+}
+
 source_facts() { # PATH: what is there, and how much
-  local path=$1 directory kind='' identity='' counted='' totals='disk=0 inodes=0 files=0 bytes=0 sockets=0' error=''
+  local path=$1 directory kind='' identity='' counted='' server=no totals='disk=0 inodes=0 files=0 bytes=0 sockets=0' error=''
   [[ $path == /* ]] || path=./$path
   while [[ $path == *?/ ]]; do path=${path%/}; done
   # A slash at the end means what the name points to; without it a symbolic link is copied as one.
@@ -150,8 +159,9 @@ source_facts() { # PATH: what is there, and how much
       printf "disk=%.0f inodes=%.0f files=%.0f bytes=%.0f sockets=%.0f\n", blocks * 512, inodes, files, bytes, sockets
       print error
     }')
+  ! holds_running_server "$path" || server=yes
   # shellcheck disable=SC2086 # the totals are words
-  emit source directory="$(encode "${directory:-/}")" name="$(encode "${path##*/}")" kind="$kind" identity="$identity" \
+  emit source server="$server" directory="$(encode "${directory:-/}")" name="$(encode "${path##*/}")" kind="$kind" identity="$identity" \
     error="$(encode "$error")" $totals
 }
 

@@ -21,7 +21,7 @@ from databases import (
     watched,
     wrapped,
 )
-from helpers import transfer
+from helpers import collect, start_transfer, transfer
 from watching import SLOW, Run
 
 if TYPE_CHECKING:
@@ -121,6 +121,16 @@ def test_the_data_directory_is_asked_of_the_server(fleet: Fleet) -> None:
     finally:
         db1.run("rm -r /etc/mysql/conf.d/other.cnf /var/lib/other")
     assert fleet["db3"].sh("ls /srv/copy/shop").split() == db1.sh("ls /srv/mysql/shop").split()
+
+
+def test_who_copies_the_files_of_a_server_that_runs_is_warned(fleet: Fleet) -> None:
+    warning = "WARNING db1:/srv/mysql: a server runs on these files"
+    result = collect(start_transfer(fleet.lab, "--dry-run", "db1:/srv/mysql", "db3:/srv/copy"))
+    assert (result.status, warning in result.stderr) == (0, True), result.stderr
+    fleet["db1"].run("mkdir /srv/stopped; cp /srv/mysql/ibdata1 /srv/mysql/aria_log_control /srv/stopped")
+    result = collect(start_transfer(fleet.lab, "--dry-run", "db1:/srv/stopped", "db3:/srv/copy"))
+    assert (result.status, result.stderr) == (0, "")
+    fleet["db1"].run("rm -r /srv/stopped")
 
 
 def test_a_host_in_an_option_file_leads_to_no_other_server(fleet: Fleet) -> None:

@@ -213,6 +213,7 @@ def answer(facts: HostFacts, *, owner: bool = False) -> list[str]:
 def _source(facts: SourceFacts) -> str:
     return (
         f"source directory={encoded(facts.directory)} name={encoded(facts.name)} kind={facts.kind}"
+        f" server={'yes' if facts.server else 'no'}"
         f" identity={facts.identity} error={encoded(facts.error)} disk={facts.disk} inodes={facts.inodes}"
         f" files={facts.files} bytes={facts.bytes} sockets={facts.sockets}"
     )

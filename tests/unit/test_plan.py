@@ -234,6 +234,14 @@ class TestPlan:
                 ),
             ),
             ({"source": source_facts(sockets=3)}, {}, "db1:/srv/x: sockets are not copied: 3"),
+            (
+                {"source": source_facts(server=True)},
+                {},
+                (
+                    "db1:/srv/x: a server runs on these files: the copy fails if it writes meanwhile, else is as"
+                    " after a crash; --type xtrabackup copies a server that runs"
+                ),
+            ),
         ],
     )
     def test_what_the_user_should_know_is_noted(

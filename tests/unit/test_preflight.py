@@ -37,7 +37,7 @@ ANSWERS = {
     "netcat": f"name=nc help={encoded('OpenBSD netcat')}",
     "source": (
         f"directory={encoded('/srv')} name={encoded('x')} kind=d identity=7:8 error="
-        " disk=4096 inodes=3 files=2 bytes=4711 sockets=1"
+        " disk=4096 inodes=3 files=2 bytes=4711 sockets=1 server=no"
     ),
     "route": "index=0 address=198.18.0.2 source=198.18.0.1",
     "route 2": "index=1 address=2001:db8::2 source=2001:db8::1",
@@ -179,7 +179,7 @@ def test_names_come_as_they_are(name: str) -> None:
 
 
 def test_a_source_that_is_not_there_has_no_totals() -> None:
-    fields = f"directory={encoded('/srv')} name={encoded('x')} kind= identity= error="
+    fields = f"directory={encoded('/srv')} name={encoded('x')} kind= server=no identity= error="
     found = parse({**ANSWERS, "source": fields})
     assert found is not None
     assert found.source == SourceFacts(directory="/srv", name="x", kind="", identity="")

@@ -1,5 +1,6 @@
 """The preflight as a host runs it: what it prints is what is there, whatever that is called."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -201,6 +202,15 @@ class TestSource:
             files=len(HOSTILE_NAMES) + 1,
             bytes=10 * len(HOSTILE_NAMES) + (1 << 40),
         )
+
+    @pytest.mark.parametrize("file", ["ibdata1", "aria_log_control"])
+    def test_a_data_directory_whose_server_runs_is_known_by_its_locks(self, tmp_path: Path, file: str) -> None:
+        (tmp_path / "x").mkdir()
+        with (tmp_path / "x" / file).open("w") as held:
+            assert not source(tmp_path, str(tmp_path / "x")).server
+            fcntl.lockf(held, fcntl.LOCK_EX)
+            assert source(tmp_path, str(tmp_path / "x")).server
+        assert not source(tmp_path, str(tmp_path / "x")).server
 
     def test_sockets_are_counted_apart(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)  # the path of a socket is short
