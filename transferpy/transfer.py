@@ -78,7 +78,7 @@ EXAMPLES = {
     "unpack a tarball of db1 in the empty directory /srv/sqldata of db2": (
         "transfer.py --type decompress db1:/srv/backups/sqldata.tar.zst db2:/srv/sqldata"
     ),
-    "an IPv6 literal stands in brackets": "transfer.py [2001:db8::1]:/srv/sqldata db2.example.org:/srv",
+    "an IPv6 literal stands in brackets": "transfer.py '[2001:db8::1]:/srv/sqldata' db2.example.org:/srv",
 }
 
 _WORDS_HELP = "the source: a file or a directory, or what --type says; then the targets: existing directories"
@@ -225,7 +225,7 @@ class CommandLine:
         if self.job is not None:
             raise UsageError("--job has a source and targets of its own")
         if len(self.words) <= 1:
-            raise UsageError("the following arguments are required: HOST:PATH (try transfer.py --help)")
+            raise UsageError("a source and at least one target are needed (try transfer.py --help)")
         source, *targets = map(split_word, self.words)
         return source.host, source.path, [t.host for t in targets], [t.path for t in targets], self.options
 

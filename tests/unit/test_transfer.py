@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -432,8 +433,8 @@ class TestCommandLine:
     @pytest.mark.parametrize(
         ("words", "reason"),
         [
-            ([], "the following arguments are required: HOST:PATH (try transfer.py --help)"),
-            (["db1:/srv/a"], "the following arguments are required: HOST:PATH (try transfer.py --help)"),
+            ([], "a source and at least one target are needed (try transfer.py --help)"),
+            (["db1:/srv/a"], "a source and at least one target are needed (try transfer.py --help)"),
             (["db1:/srv/a", "db2"], "'db2' is no HOST:PATH: it has no colon between a host and a path"),
             (["db1:/srv/a", "db2:/srv", ":/srv"], "':/srv' is no HOST:PATH: the host is empty or no text: ''"),
             (["--colour", *WORDS], "unrecognized arguments: --colour (try transfer.py --help)"),
@@ -515,7 +516,7 @@ class TestHelp:
         examples = re.findall(r"transfer\.py ((?:--\S+ (?:\w+ )?)*(?:\S+:/\S+ ?){2,})", shown)
         assert len(examples) == 5
         for example in examples:
-            command_line(*example.split())
+            command_line(*shlex.split(example))
             assert option_parse()
 
     def test_the_version_is_shown(self, command_line: CommandLine, capsys: pytest.CaptureFixture[str]) -> None:
@@ -958,3 +959,14 @@ assert [signal.getsignal(signum) for signum in signal.Signals] == before
 assert not logging.getLogger("transferpy").handlers and not logging.getLogger().handlers
 """
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+def test_control_c_while_modules_are_read_shows_no_traceback(tmp_path: Path) -> None:
+    # In place of one that is imported early; the command asks for it by name.
+    (tmp_path / "configparser.py").write_text(
+        "import os, signal; os.kill(os.getpid(), signal.SIGINT)", encoding="utf-8"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(transfer.__file__).parents[1]}"}
+    command = [sys.executable, "-m", "transferpy", "--version"]
+    ended = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, b"", b"")
