@@ -307,7 +307,8 @@ def split_word(word: str) -> Location:
     brackets = quoted.end() if quoted else stripped.find("]") + 1 if stripped.startswith("[") else 0
     colon = stripped.find(":", brackets)
     if colon < 0:
-        raise UsageError(f"{word!r} is no HOST:PATH: it has no colon between a host and a path")
+        own = f"; for this host it would be localhost:{stripped}" if stripped.startswith("/") else ""
+        raise UsageError(f"{word!r} is no HOST:PATH: it has no colon between a host and a path{own}")
     if _is_ipv6(stripped.partition(":/")[0]):
         raise UsageError(f"{word!r} is no HOST:PATH: an IPv6 address stands in brackets, as in [2001:db8::1]:/srv")
     try:

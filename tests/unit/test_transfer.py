@@ -436,6 +436,13 @@ class TestCommandLine:
             ([], "a source and at least one target are needed (try transfer.py --help)"),
             (["db1:/srv/a"], "a source and at least one target are needed (try transfer.py --help)"),
             (["db1:/srv/a", "db2"], "'db2' is no HOST:PATH: it has no colon between a host and a path"),
+            (
+                ["/srv/a", "db2:/srv"],
+                (
+                    "'/srv/a' is no HOST:PATH: it has no colon between a host and a path; for this host it would be"
+                    " localhost:/srv/a"
+                ),
+            ),
             (["db1:/srv/a", "db2:/srv", ":/srv"], "':/srv' is no HOST:PATH: the host is empty or no text: ''"),
             (["--colour", *WORDS], "unrecognized arguments: --colour (try transfer.py --help)"),
             (["--comp", *WORDS], "unrecognized arguments: --comp (try transfer.py --help)"),
