@@ -617,19 +617,23 @@ class _Copy:
             VerificationError: the copy lacks some, or that could not be found out.
         """
         try:
-            lists = [self.conversation.records(session, "tables") for session in self._sessions]
-            lacking = lacking_tables(*lists)
+            lacking = lacking_tables(*self._records("tables"))
         except RemoteExecutionError as error:
             what = f"{self.target.location}: whether all tables arrived is not known"
             raise VerificationError(f"{what}: {error}") from error
         if lacking:
             raise VerificationError(f"{self.target.location}: the backup lacks tables: {name_some(lacking)}")
 
+    def _records(self, name: str) -> list[Iterator[str]]:
+        return [self.conversation.records(session, name) for session in self._sessions]
+
     def _difference(self, name: str) -> str:
         what = "the content differs" if name == "digests" else "not complete, or of another kind, owner or size"
+        # Small files share a digest; which of them differ, their marks say.
+        held = ("digests.marks", name) if name == "digests" else (name,)
         try:
-            lists = [self.conversation.records(session, name) for session in self._sessions]
-            return f"{what}: {name_some(differing_paths(*lists))}"
+            named = (name_some(differing_paths(*self._records(each))) for each in held)
+            return f"{what}: {next(filter(None, named), '')}"
         except RemoteExecutionError as error:
             return f"{what}; which files could not be found out: {error}"
 

@@ -6,14 +6,17 @@
 # done when the next one is named. What tar has just read is still in memory, so that no disk is asked twice for it. What
 # it wrote (ROLE is "target") is given to the disk first and forgotten in memory, so that the disk is what is read.
 #
-# OUTPUT gets a record for each file, ended by a NUL: "DIGEST ./PATH"; of a file that is larger than a segment one for
+# OUTPUT.raw gets records, each ended by a NUL: of a file "DIGEST ./PATH"; of a file that is larger than a segment one for
 # each segment, "DIGEST NUMBER ./PATH": they are digested while tar is still at work on the file, on all processors, and
-# the word for one that holds nothing but zeros spares both ends the reading of holes. OUTPUT.count gets the number of
-# files. TOOL prints a line for each file it is given, which begins with the digest, and digests its standard input where
-# it is given none.
+# the word for one that holds nothing but zeros spares both ends the reading of holes. Small files cost a tool far more to
+# open than to digest, so a bundle of them, read here, has one record, "DIGEST ./PATH to PATH": of the names, sizes and
+# contents. A bundle ends where the index says, not the clock: both ends make the same ones. OUTPUT.marks gets the records
+# of the large files too, and "MARK ./PATH" of each small one. A mark is a sum that only says which files of a bundle
+# differ when its digests do. OUTPUT.count gets the number of files. TOOL prints a line for each file it is given, which
+# begins with the digest, and digests its standard input where it is given none.
 use strict;
 use warnings;
-use Fcntl qw(F_SETFD O_NOFOLLOW O_NONBLOCK O_RDONLY);
+use Fcntl qw(F_SETFD O_NOFOLLOW O_NONBLOCK O_RDONLY S_ISREG);
 use IO::Handle;
 use POSIX ();
 
@@ -24,6 +27,9 @@ my $segment = 256 << 20;
 my $block = 1 << 20;
 # At once: a process costs more than many small files, and each of them is open in it.
 my ($batch_files, $batch_bytes) = (400, 64 << 20);
+my ($small, $bundle_files, $bundle_bytes) = (64 << 10, 2_000, 64 << 20);
+# So that the sum of a file's words is another one when they change places.
+my $pad = pack 'V*', map { $_ * 0x9e3779b1 & 0xffffffff } 1 .. $small / 4;
 # A file system writes a thousand files at once in the time of a few alone.
 my ($group_files, $group_bytes) = $on_target ? (5_000, 128 << 20) : ($batch_files, $batch_bytes);
 my $group_seconds = $on_target ? 5 : 1;
@@ -38,16 +44,26 @@ my $lines;            # INDEX, once it is there
 my $rest = '';        # of its last line
 my $ended = 0;        # whether all of it has been read
 my $current;          # the file that tar is at work on: name, size, and the next segment to digest
-my @group;            # files that are done: [name, size] each
-my ($group_size, $group_since) = (0, 0);
+my @bundle;           # small files that are done: [name, size] each
+my $bundle_size = 0;  # of all files since its first
+my @group;            # what can be given to the disk: [how to digest it, its size, the files] each
+my ($group_count, $group_size, $group_since) = (0, 0, 0);
 my ($writer, @written);   # who gives a group to the disk, and that group
 my @ready;            # batches and segments that can be digested
 my %running;          # by process: what it digests, and where its answer comes from
 my $files = 0;
+my ($failed, $has_said_why) = (1, 99); # statuses
 
 sub fail {
     print STDERR "@_\n";
-    exit 1;
+    exit $failed;
+}
+
+sub check { # STATUS: of the tool, or of a process of ours
+    my ($status) = @_;
+    exit $failed if $status == $has_said_why << 8;
+    fail "$tool[0] was ended by signal " . ($status & 127) if $status & 127;
+    fail "$tool[0] failed with status " . ($status >> 8) . ', see above' if $status;
 }
 
 sub has_written { # FILE [OFFSET LENGTH]: has the disk forgotten in memory what it holds of it
@@ -67,16 +83,27 @@ sub open_file { # NAME: only ever a regular file, whatever has that name by now
     return $file;
 }
 
-sub start { # NAMES CODE: has CODE print the digests of NAMES, in a process of its own
-    my ($names, $code) = @_;
+sub open_small { # NAME: as open_file, but just its number, which takes half as long; begins to read it
+    my ($name) = @_;
+    my $file = POSIX::open($name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK) // fail "cannot open $name: $!";
+    S_ISREG((POSIX::fstat($file))[2]) or fail "$name is not a regular file any more";
+    if ($on_target && defined $advise) {
+        syscall $advise, $file + 0, 0, 0, $_ for $dont_need, $will_need;
+    }
+    return $file;
+}
+
+sub start { # NAMES CODE [BUNDLE]: has CODE print a digest of each of NAMES, in a process of its own, or of all, and marks
+    my ($names, $code, $bundle) = @_;
     pipe my $answer, my $say or fail "cannot make a pipe: $!";
     my $process = fork // fail "cannot fork: $!";
     if (!$process) {
+        $failed = $has_said_why;
         open STDOUT, '>&', $say and open STDIN, '<', '/dev/null' or fail "cannot redirect: $!";
         $code->();
         POSIX::_exit(1);
     }
-    $running{$process} = { names => $names, answer => $answer };
+    $running{$process} = { names => $names, answer => $answer, bundle => $bundle };
 }
 
 sub digest_batch { # NAME ...
@@ -90,6 +117,34 @@ sub digest_batch { # NAME ...
         fcntl $_, F_SETFD, 0 for @open;
         exec { $tool[0] } @tool, map { '/dev/fd/' . fileno $_ } @open;
     };
+}
+
+sub digest_bundle { # FILE ...
+    my @files = @_;
+    my @names = map { $_->[0] } @files;
+    start \@names, sub {
+        # Before any file is open, so that it has none of them.
+        my $tool = open_tool();
+        my ($text, $marks) = ('', '');
+        while (my @some = splice @files, 0, $batch_files) {
+            # As in digest_batch, all are asked for before the first is waited for.
+            my @open = map { open_small $_->[0] } @some;
+            for (@some) {
+                my ($name, $size) = @$_;
+                my $file = shift @open;
+                # If there is more by now than was named, one byte of it makes all the difference.
+                defined POSIX::read($file, my $content, $size + 1) or fail "cannot read $name: $!";
+                POSIX::close($file);
+                $text .= pack 'w/a* w/a*', $name, $content;
+                $marks .= sprintf "%08x\n", unpack '%32V*', ($content ^ substr $pad, 0, length $content) . "\0\0\0";
+                write_all($tool, $text) and $text = '' if length $text >= $small;
+            }
+        }
+        write_all($tool, $text);
+        close $tool;
+        check($?);
+        print_and_end($marks);
+    }, "$names[0] to " . substr $names[-1], 2;
 }
 
 sub digest_segment { # NAME SIZE NUMBER
@@ -128,8 +183,7 @@ sub pass_on { # FILE NAME LENGTH: to the tool, from the first block on that is n
                 $zeros += $count;
                 next;
             }
-            open $tool, '|-', @tool or fail "cannot run $tool[0]: $!";
-            fcntl $tool, $set_pipe_size, $block;
+            $tool = open_tool();
             for (; $zeros > 0; $zeros -= $block) {
                 write_all($tool, $zeros < $block ? "\0" x $zeros : $none);
             }
@@ -137,8 +191,15 @@ sub pass_on { # FILE NAME LENGTH: to the tool, from the first block on that is n
         write_all($tool, $buffer);
     }
     print_and_end("zeros\n") if !$tool;
-    close $tool or fail "$tool[0] failed on $name";
+    close $tool;
+    check($?);
     POSIX::_exit(0);
+}
+
+sub open_tool { # begins to digest what is written to the handle that it returns
+    open my $tool, '|-', @tool or fail "cannot run $tool[0]: $!";
+    fcntl $tool, $set_pipe_size, $block;
+    return $tool;
 }
 
 sub write_all { # HANDLE TEXT
@@ -146,18 +207,19 @@ sub write_all { # HANDLE TEXT
     for (my $done = 0; $done < length $text;) {
         $done += syswrite($to, $text, length($text) - $done, $done) // fail "$tool[0] does not read on: $!";
     }
+    return 1;
 }
 
 sub collect { # STATUS JOB: takes in what a process said that has ended
     my ($status, $job) = @_;
     local $/;
     my @digests = map { /^\\?([0-9a-z]+)/ ? $1 : () } split /\n/, readline($job->{answer}) // '';
-    fail "$tool[0] was ended by signal " . ($status & 127) if $status & 127;
-    fail "$tool[0] failed with status " . ($status >> 8) . ', see above' if $status;
-    @digests == @{ $job->{names} } or fail "$tool[0] said something else than digests";
-    for my $name (@{ $job->{names} }) {
-        print OUTPUT shift @digests, " $name\0" or fail "cannot write the list of digests: $!";
-    }
+    my @names = @{ $job->{names} };
+    check($status);
+    @digests == @names + defined $job->{bundle} or fail "$tool[0] said something else than digests";
+    my $all = defined $job->{bundle} ? shift(@digests) . " $job->{bundle}\0" : '';
+    my $each = join '', map { shift(@digests) . " $_\0" } @names;
+    print OUTPUT $all || $each and print MARKS $each or fail "cannot write the list of digests: $!";
 }
 
 sub reap { # takes in whatever has ended
@@ -175,20 +237,35 @@ sub reap { # takes in whatever has ended
     return $some;
 }
 
-sub make_batches { # FILE ...
+sub make_batches { # PART OF A GROUP ...
     my (@batch, $size);
-    for my $file (@_) {
-        push @batch, $file->[0];
-        $size += $file->[1];
-        push @ready, [\&digest_batch, splice @batch] and $size = 0 if @batch == $batch_files || $size >= $batch_bytes;
+    for my $part (@_) {
+        my ($digest, $bytes, @files) = @$part;
+        push @ready, [$digest, @files] and next if $digest == \&digest_bundle;
+        push @batch, @files;
+        $size += $bytes;
+        push @ready, [$digest, splice @batch] and $size = 0 if @batch == $batch_files || $size >= $batch_bytes;
     }
     push @ready, [\&digest_batch, @batch] if @batch;
 }
 
+sub close_bundle {
+    add_to_group(\&digest_bundle, $bundle_size, splice @bundle) if @bundle;
+    $bundle_size = 0;
+}
+
+sub add_to_group { # CODE SIZE FILE ...
+    my ($digest, $size, @files) = @_;
+    $group_since = time if !@group;
+    push @group, [@_];
+    $group_count += @files;
+    $group_size += $size;
+}
+
 sub close_group { # when there is enough of it, or nothing more to wait for
     return if !@group || defined $writer;
-    return if !$ended && @group < $group_files && $group_size < $group_bytes && time - $group_since < $group_seconds;
-    $group_size = 0;
+    return if !$ended && $group_count < $group_files && $group_size < $group_bytes && time - $group_since < $group_seconds;
+    ($group_count, $group_size) = (0, 0);
     return make_batches(splice @group) if !$on_target;
     @written = splice @group;
     $writer = fork // fail "cannot fork: $!";
@@ -224,15 +301,14 @@ sub follow_current { # digests what is behind tar of a file that it is still at 
 sub finish_current {
     my $file = $current or return;
     undef $current;
-    if ($file->{size} <= $segment) {
-        $group_since = time if !@group;
-        push @group, [$file->{name}, $file->{size}];
-        $group_size += $file->{size};
-        return;
+    my ($name, $size) = @{$file}{qw(name size)};
+    push @bundle, [$name, $size] if $size <= $small;
+    $bundle_size += $size if @bundle;
+    add_to_group(\&digest_batch, $size, $name) if $size > $small && $size <= $segment;
+    for (; $size > $segment && $file->{next} * $segment < $size; $file->{next}++) {
+        push @ready, [\&digest_segment, $name, $size, $file->{next}];
     }
-    for (; $file->{next} * $segment < $file->{size}; $file->{next}++) {
-        push @ready, [\&digest_segment, @{$file}{qw(name size)}, $file->{next}];
-    }
+    close_bundle() if @bundle == $bundle_files || $bundle_size >= $bundle_bytes;
 }
 
 my %escape = (a => "\a", b => "\b", f => "\f", n => "\n", r => "\r", t => "\t", v => "\x0b");
@@ -263,17 +339,19 @@ sub read_index {
     if ($count == 0 && $last) {
         $rest eq '' or fail "the last line of $index is not whole";
         finish_current();
+        close_bundle();
         $ended = 1;
     }
     return $count;
 }
 
 $SIG{CHLD} = sub { }; # ends the sleep
-open OUTPUT, '>', "$output.raw" or fail "cannot write $output: $!";
+open OUTPUT, '>', "$output.raw" and open MARKS, '>', "$output.marks" or fail "cannot write $output: $!";
 for (;;) {
     my $moved = reap();
-    # What waits for a processor is enough; tar need not wait, its index is a file.
-    $moved += read_index() if !$ended && @ready < 100;
+    # What waits for a processor is enough, as each fork copies all that is known here. tar need not wait, its index is a
+    # file.
+    $moved += read_index() if !$ended && @ready < 2 * $workers;
     follow_current();
     close_group();
     while (@ready && keys %running < $workers) {
@@ -283,5 +361,5 @@ for (;;) {
     last if $ended && !@group && !defined $writer && !@ready && !%running;
     select undef, undef, undef, $seconds_between_looks if !$moved;
 }
-close OUTPUT or fail "cannot write $output: $!";
+close OUTPUT and close MARKS or fail "cannot write $output: $!";
 open OUTPUT, '>', "$output.count" and print OUTPUT "$files\n" and close OUTPUT or fail "cannot write $output: $!";

@@ -71,12 +71,14 @@ def test_a_field_that_is_not_there_is_no_text() -> None:
 HOSTILE_DIRECTORY = "run 'x'\n$(false) %h"
 
 
-def test_a_list_comes_compressed_in_base64(tmp_path: Path) -> None:
+def test_a_list_comes_sorted_and_compressed_in_base64(tmp_path: Path) -> None:
     directory = tmp_path / HOSTILE_DIRECTORY
     directory.mkdir()
-    records = b"\0".join(map(os.fsencode, HOSTILE_NAMES))
-    (directory / "manifest").write_bytes(records)
-    assert gzip.decompress(base64.b64decode(output_of(list_script(str(directory), "manifest")))) == records
+    records = [os.fsencode(name) + b"\0" for name in HOSTILE_NAMES]
+    assert records != sorted(records)
+    (directory / "manifest").write_bytes(b"".join(records))
+    there = gzip.decompress(base64.b64decode(output_of(list_script(str(directory), "manifest"))))
+    assert there == b"".join(sorted(records))
 
 
 def test_a_list_that_is_not_there_is_an_error(tmp_path: Path) -> None:

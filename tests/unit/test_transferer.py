@@ -478,7 +478,9 @@ class TestHotCopy:
         assert f"db2:/srv/y: failed: db1 to db2: {message}" in caplog.text
 
 
-NO_LISTS = {(host, f"list={name}"): [packed()] for host in ("db1", "db2") for name in ("manifest", "digests")}
+NO_LISTS = {
+    (host, f"list={name}\n"): [packed()] for host in ("db1", "db2") for name in ("manifest", "digests", "digests.marks")
+}
 
 
 UNKNOWN = "the content differs; which files could not be found out"
@@ -503,26 +505,41 @@ class TestChecks:
             ),
             (
                 "digests digest=d2 entries=2",
-                {("db1", "list=digests"): [packed("0  ./x/a")], ("db2", "list=digests"): [packed("1  ./x/a")]},
+                {
+                    ("db1", "list=digests.marks"): [packed("0  ./x/a")],
+                    ("db2", "list=digests.marks"): [packed("1  ./x/a")],
+                },
                 "the content differs: x/a",
             ),
             (
                 "digests digest=d2 entries=2",
-                {("db1", "list=digests"): RemoteExecutionError("db1: lost"), ("db2", "list=digests"): [packed()]},
+                {
+                    ("db1", "list=digests.marks"): RemoteExecutionError("db1: lost"),
+                    ("db2", "list=digests.marks"): [packed()],
+                },
                 f"{UNKNOWN}: db1: lost",
             ),
             (
                 "digests digest=d2 entries=2",
                 {
-                    ("db1", "list=digests"): [packed("0  ./x/a")],
-                    ("db2", "list=digests"): CommandResult(host="db2", returncode=1, output=""),
+                    ("db1", "list=digests.marks"): [packed("0  ./x/a")],
+                    ("db2", "list=digests.marks"): CommandResult(host="db2", returncode=1, output=""),
                 },
-                f"{UNKNOWN}: db2: cannot read /run/transferpy/run.x/digests",
+                f"{UNKNOWN}: db2: cannot read /run/transferpy/run.x/digests.marks",
             ),
             (
                 "digests digest=d2 entries=2",
-                {("db1", "list=digests"): [packed("0  ./x/a")[:20]], ("db2", "list=digests"): [packed()]},
-                f"{UNKNOWN}: db1: /run/transferpy/run.x/digests arrived damaged",
+                {("db1", "list=digests.marks"): [packed("0  ./x/a")[:20]], ("db2", "list=digests.marks"): [packed()]},
+                f"{UNKNOWN}: db1: /run/transferpy/run.x/digests.marks arrived damaged",
+            ),
+            (
+                "digests digest=d2 entries=2",
+                {
+                    **{(host, "list=digests.marks"): [packed("0 ./x/a", "1 ./x/b")] for host in ("db1", "db2")},
+                    ("db1", "list=digests\n"): [packed("0 ./x/a to x/b")],
+                    ("db2", "list=digests\n"): [packed("1 ./x/a to x/b")],
+                },
+                "the content differs: x/a to x/b",
             ),
         ],
     )
