@@ -211,7 +211,10 @@ class TestWord:
         ("word", "reason"),
         [
             ("", "it has no colon between a host and a path"),
-            ("/srv/sqldata", "it has no colon between a host and a path"),
+            (
+                "/srv/sqldata",
+                "it has no colon between a host and a path; for this host it would be localhost:/srv/sqldata",
+            ),
             ("[2001:db8::1]", "it has no colon between a host and a path"),
             (":/srv", "the host is empty or no text: ''"),
             (" \t:/srv", "the host is empty or no text: ''"),
