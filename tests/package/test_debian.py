@@ -130,7 +130,10 @@ def test_the_installed_command_has_its_page_its_completions_and_its_examples(sit
         "/usr/share/zsh/vendor-completions/_transfer_py",
         "/usr/share/doc/transferpy/examples/nightly.yaml",
         "/usr/share/doc/transferpy/html/index.html",
+        "/usr/share/doc/transferpy/html/_images/session.svg",
     } <= set(listed)
+    # The package takes what all manuals have in common from others, by links.
+    assert site.installed.run("find -L /usr/share/doc/transferpy -type l") == ""
     assert site.installed.run("dpkg-query --show --showformat '${Conffiles}' transferpy").split()[::2] == [
         CONFIGURATION
     ]
