@@ -53,7 +53,7 @@ prepare:
 	@tests/setup/venv.sh
 
 clean:  ## remove what these commands made here; results of the benchmark stay
-	@rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist docs/_build *.egg-info
+	@rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .tox build dist docs/_build *.egg-info
 	@rm -rf .pybuild debian/{.debhelper,debhelper-build-stamp,files,tmp,transferpy,transferpy-host}
 	@rm -f debian/*{.debhelper*,.substvars}
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

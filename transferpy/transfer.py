@@ -141,7 +141,7 @@ def parse_configurations(path: str | os.PathLike[str]) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except configparser.Error as error:
-        raise UsageError(f"{path}: {textwrap.shorten(_syntax_error(error), 200)}") from error
+        raise UsageError(f"{path}: {textwrap.shorten(_syntax_error(error, text), 200)}") from error
     except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a file name that no file can have
         raise UsageError(f"{path}: the configuration file cannot be read: {reason(error)}") from error
     if parser.sections():
@@ -157,15 +157,16 @@ def parse_configurations(path: str | os.PathLike[str]) -> dict[str, str]:
     return dict(parser.defaults())
 
 
-def _syntax_error(error: configparser.Error) -> str:
-    """Return where and what; configparser's own words are of files with any sections, and have a line end in them."""
+def _syntax_error(error: configparser.Error, text: str) -> str:
+    """Return where in a text and what; configparser's own words are of files with any sections, and have line ends."""
     if isinstance(error, configparser.MissingSectionHeaderError):
         return f"line {error.lineno}: the line [DEFAULT] has to come before {error.line.rstrip()!r}"
     if isinstance(error, configparser.DuplicateOptionError):
         return f"line {error.lineno}: {error.option} is set for the second time"
     if errors := getattr(error, "errors", ()):  # of a ParsingError; not each kind of it has them
-        number, line = errors[0]  # the line is quoted already
-        return f"line {number}: no = in this line: {line}"
+        number, _ = errors[0]  # the line itself is quoted by some versions of Python only
+        line = text.split("\n")[number - 1]
+        return f"line {number}: no = in this line: {line!r}"
     return str(error)
 
 

@@ -18,8 +18,11 @@ MINUTES_OF_APT = 15
 _PLACE = "/srv/systems"
 _APT = "apt-get --quiet --yes -o Dpkg::Options::=--force-confold"
 _ENVIRONMENT = ENVIRONMENT | {"DEBIAN_FRONTEND": "noninteractive"}
-# Bound to itself, so that the directory is a root as the tools for namespaces want it: a mount.
-_ENTER = 'mount --rbind "$0" "$0" && mount -t proc proc "$0/proc" && exec chroot "$0" bash -c "$1"'
+# Bound to itself, so that the directory is a root as the tools for namespaces want it: a mount. With terminals.
+_ENTER = (
+    'mount --rbind "$0" "$0" && mount -t proc proc "$0/proc" && mount -t devpts -o ptmxmode=666 devpts "$0/dev/pts"'
+    ' && exec chroot "$0" bash -c "$1"'
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,8 @@ CONFIGURATION = "/etc/transferpy/transferpy.conf"
 OLDER = "0.9"
 NUMBERS = count()
 SOURCE = "/build/transferpy"
-CHECK = "lintian --allow-root --info --display-info --pedantic /build/*.changes"
+# The lintian of Debian 12 does not know the policy of Debian 13, which the package follows.
+CHECK = "lintian --allow-root --info --display-info --pedantic --suppress-tags newer-standards-version /build/*.changes"
 LISTING = (
     "cd /srv/tree && find . -printf '%P %y %m %U %G %T@ %l\\n' | sort && find . -type f -exec sha256sum {} + | sort"
 )
@@ -75,7 +76,7 @@ def unpack(system: Root) -> None:
 
 
 def package(builder: Root, options: str) -> None:
-    builder.run(f"cd {SOURCE} && DEB_BUILD_OPTIONS='{options}' dpkg-buildpackage -us -uc -b", timeout=900)
+    builder.run(f"cd {SOURCE} && DEB_BUILD_OPTIONS='{options}' dpkg-buildpackage -us -uc", timeout=900)
 
 
 def git(*words: str) -> bytes:
@@ -89,6 +90,25 @@ def give(builder: Root, system: Root, version: str) -> None:
 
 def test_lintian_finds_nothing(site: Site) -> None:
     assert site.builder.run(CHECK) == ""
+
+
+def test_uscan_finds_a_newer_release_by_the_watch_file_and_nothing_when_there_is_none(site: Site) -> None:
+    system = site.builder.copy("watching")
+    system.install("devscripts", "git")
+    watched = re.search(r"https://\S+", (CHECKOUT / "debian/watch").read_text())
+    assert watched
+    # Nobody is at that address: git goes to a directory instead.
+    elsewhere = f"GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=url./build/published.insteadOf GIT_CONFIG_VALUE_0={watched[0]}"
+    look = f"cd {SOURCE} && {elsewhere} uscan --dehs --report || true"  # which fails when there is nothing newer
+    release = "git -C /build/published update-ref refs/tags/v{} $(git -C /build/published mktree </dev/null)"
+
+    system.run(f"git init --quiet --bare /build/published && {release.format(__version__)}")
+    assert "<status>up to date</status>" in system.run(look)
+    newer = f"{__version__}.1"
+    system.run(release.format(newer))
+    found = system.run(look)
+    assert f"<upstream-version>{newer}</upstream-version>" in found
+    assert "<status>newer package available</status>" in found
 
 
 def test_the_build_leaves_nothing_that_clean_does_not_remove(site: Site) -> None:
@@ -110,7 +130,10 @@ def test_the_installed_command_has_its_page_its_completions_and_its_examples(sit
         "/usr/share/zsh/vendor-completions/_transfer_py",
         "/usr/share/doc/transferpy/examples/nightly.yaml",
         "/usr/share/doc/transferpy/html/index.html",
+        "/usr/share/doc/transferpy/html/_images/session.svg",
     } <= set(listed)
+    # The package takes what all manuals have in common from others, by links.
+    assert site.installed.run("find -L /usr/share/doc/transferpy -type l") == ""
     assert site.installed.run("dpkg-query --show --showformat '${Conffiles}' transferpy").split()[::2] == [
         CONFIGURATION
     ]

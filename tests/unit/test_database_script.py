@@ -268,6 +268,7 @@ class TestStarting:
             eventually(lambda: server.state.get("waiting"))
             session.process.send_signal(signal.SIGTERM)
             session.until("end")
+            session.process.wait(TIMEOUT)
             assert session.processes() == []
         assert session.process.returncode == 143
         # it was not seen to be stopped, so it is started all the same

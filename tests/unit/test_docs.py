@@ -329,3 +329,11 @@ def test_an_event_of_a_session_stands_in_the_architecture(event: str) -> None:
 )
 def test_an_order_to_a_session_stands_in_the_architecture(order: str) -> None:
     assert re.search(rf"   \* - ``{order}\b", ARCHITECTURE)
+
+
+def test_what_is_said_in_the_picture_of_a_session_are_the_orders_and_events_of_the_tables() -> None:
+    picture = (DOCS / "pictures/session.svg").read_text()
+    for kind in ("order", "event"):
+        words = re.findall(r"\w+", " ".join(re.findall(rf'class="[^"]*\b{kind}"[^>]*>([^<]+)', picture)))
+        assert words, kind
+        assert [word for word in words if not re.search(rf"^   \* - .*``{word}\b", ARCHITECTURE, re.MULTILINE)] == []

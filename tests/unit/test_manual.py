@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -110,3 +111,27 @@ def test_every_page_can_be_reached_from_the_first(built: Path) -> None:
     linked = set(re.findall(r'href="([\w/-]+\.html)', (built / "html/index.html").read_text()))
     assert pages
     assert {str(path) for path in pages} <= linked
+
+
+def test_every_link_within_the_manual_leads_somewhere_and_nothing_comes_from_elsewhere(built: Path) -> None:
+    pages = sorted((built / "html").rglob("*.html"))
+    for path in pages:
+        for tag, link in re.findall(r"""<(\w+)[^>]*? (?:src|href|data)=["']([^"']*)""", path.read_text()):
+            if re.match(r"(?:\w+:)?//", link):
+                assert tag == "a", f"{path.name} loads {link}"
+                continue
+            name, _, anchor = unquote(html.unescape(link)).partition("#")
+            there = path.parent / name.partition("?")[0] if name else path
+            assert there.is_file(), f"{path.name} links to {link}"
+            assert not anchor or f'id="{anchor}"' in there.read_text(), f"{path.name} links to {link}"
+    for path in [*(built / "html").rglob("*.css"), *(built / "html").rglob("*.svg")]:
+        loaded = re.findall(r"""(?:url\(|@import |<(?:image|use|script)\b[^>]*href=)["']?([^"')]*)""", path.read_text())
+        assert [link for link in loaded if "//" in link] == [], path.name
+
+
+@pytest.mark.parametrize("name", ["data", "session"])
+def test_a_picture_is_in_the_manual_and_says_in_words_what_it_shows(built: Path, name: str) -> None:
+    (tag,) = re.findall(rf'<img [^>]*src="_images/{name}\.svg"[^>]*>', (built / "html/architecture.html").read_text())
+    described = re.search(r'alt="([^"]+)"', tag)
+    assert described
+    assert len(described[1].split()) > 20

@@ -41,3 +41,11 @@ def test_the_oldest_libraries_that_are_admitted_are_the_ones_that_tox_tests_with
     tested = re.findall(libraries.format("=="), (ROOT / "tox.ini").read_text(), re.MULTILINE)
     assert len(admitted) == 4
     assert tested == admitted
+
+
+def test_the_tag_of_a_release_is_one_that_the_watch_file_of_debian_looks_for() -> None:
+    made = re.search(r"git tag .*'transferpy (\S+)' (\S+)$", (ROOT / "docs/contributing.rst").read_text(), re.MULTILINE)
+    assert made
+    watched = re.fullmatch(first(r"^opts=mode=git \S+ (\S+)$", "debian/watch"), f"refs/tags/{made[2]}")
+    assert watched
+    assert watched[1] == made[1]
