@@ -31,9 +31,9 @@ class Join:
 # From pipe to pipes the kernel does that without copying, by tee and splice, whose numbers these are on some machines.
 # Elsewhere all is read, in larger pieces than the command tee takes.
 _TEE = r"""
-use strict; use warnings; use POSIX ();
+use strict; use warnings; use Config;
 open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
 my ($count, $buffer);
 while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
     while ($count > 0) {

@@ -239,15 +239,20 @@ class Conversation:
         """Start a session on ``host``, in a shell that waits there if there is one, and return at once.
 
         Raises:
-            RemoteExecutionError: the host's name is no good, or the shell does not read.
+            RemoteExecutionError: the host's name is no good.
         """
         session = Session(host)
         self._sessions.append(session)
         listener = partial(self._put, session)
-        shell = self._waiting.pop(host, None)
+        shell = self._waiting.get(host)
         if shell is not None and shell.claim(listener):
+            # In this order a signal in between leaves nobody's shell.
             self._jobs[session] = shell.job
-            self._remote.hand_script(host, shell.job, script)
+            del self._waiting[host]
+            try:
+                self._remote.hand_script(host, shell.job, script)
+            except RemoteExecutionError:
+                return self.start(host, script)  # it has just died; of a script that is not whole it runs nothing
         else:
             job = self._remote.start_job(host, script, on_line=listener, on_end=listener, takes_input=True)
             self._jobs[session] = job

@@ -16,7 +16,8 @@
 # begins with the digest, and digests its standard input where it is given none.
 use strict;
 use warnings;
-use Fcntl qw(F_SETFD O_NOFOLLOW O_NONBLOCK O_RDONLY S_ISREG);
+use Config;
+use Fcntl qw(F_SETFD O_NOFOLLOW O_NONBLOCK O_RDONLY);
 use IO::Handle;
 use POSIX ();
 
@@ -36,8 +37,8 @@ my $group_seconds = $on_target ? 5 : 1;
 my $seconds_between_looks = 0.01;
 my $set_pipe_size = 1031; # F_SETPIPE_SZ
 my ($seek_data, $seek_set) = (3, 0);
-# posix_fadvise, by its number on this machine; without it what is read may come from memory.
-my $advise = { x86_64 => 221, aarch64 => 223 }->{ (POSIX::uname())[4] };
+# posix_fadvise, by its number for programs like this one; without it what is read may come from memory.
+my $advise = { x86_64 => 221, aarch64 => 223 }->{ $Config{archname} =~ s/-.*//r };
 my ($will_need, $dont_need) = (3, 4);
 
 my $lines;            # INDEX, once it is there
@@ -86,7 +87,7 @@ sub open_file { # NAME: only ever a regular file, whatever has that name by now
 sub open_small { # NAME: as open_file, but just its number, which takes half as long; begins to read it
     my ($name) = @_;
     my $file = POSIX::open($name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK) // fail "cannot open $name: $!";
-    S_ISREG((POSIX::fstat($file))[2]) or fail "$name is not a regular file any more";
+    -f "/proc/self/fd/$file" or fail "$name is not a regular file any more";
     if ($on_target && defined $advise) {
         syscall $advise, $file + 0, 0, 0, $_ for $dont_need, $will_need;
     }
@@ -132,8 +133,13 @@ sub digest_bundle { # FILE ...
             for (@some) {
                 my ($name, $size) = @$_;
                 my $file = shift @open;
-                # If there is more by now than was named, one byte of it makes all the difference.
-                defined POSIX::read($file, my $content, $size + 1) or fail "cannot read $name: $!";
+                my $content = '';
+                for (my $count = 1; $count > 0;) {
+                    # If there is more by now than was named, one byte of it makes all the difference.
+                    $count = POSIX::read($file, my $more, $size + 1 - length $content) // fail "cannot read $name: $!";
+                    $content .= $more if $count > 0;
+                    last if length $content >= $size;
+                }
                 POSIX::close($file);
                 $text .= pack 'w/a* w/a*', $name, $content;
                 $marks .= sprintf "%08x\n", unpack '%32V*', ($content ^ substr $pad, 0, length $content) . "\0\0\0";

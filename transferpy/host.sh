@@ -230,6 +230,9 @@ finish_dead_runs() { # undoes what sessions left that were killed before they co
     if undo "$directory"; then
       remove_run_directory "$directory"
       emit finished-dead-run run="$name$stopped"
+    else
+      # This process may go on for hours, as a session; the next that looks shall try again. None began at 0.
+      mv -nT -- "$directory" "$run_root/run.$name.$$.0"
     fi
   done
 }

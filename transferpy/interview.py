@@ -22,7 +22,7 @@ _PATIENCE = 0.5
 _WAITING_TIME = 240.0
 """Seconds for which a shell is taken to wait; a minute less than it does (await_script in preflight.sh)."""
 _DISMISSAL_TIME = 5.0
-"""Seconds for a shell that waits to end when it is told to."""
+"""Seconds for shells that wait to end when they are told to."""
 
 
 class Interview:
@@ -99,11 +99,16 @@ class Interview:
         if found := parse_facts(self._host, self._run_id, questions, self.lines):
             return found
         self.tell_to_end()
-        result = self._remote.wait_job(self._host, self.job, _DISMISSAL_TIME)
-        said = "; ".join(line for line in result.output.splitlines() if not parse_event(line, self._run_id))
-        raise RemoteExecutionError(
-            f"{self._host}: the preflight ended with status {result.returncode} and said: {said[-500:] or 'nothing'}"
-        )
+        lines = self.lines
+        try:
+            result = self._remote.wait_job(self._host, self.job, _DISMISSAL_TIME)
+            status, lines = f"ended with status {result.returncode}", result.output.splitlines()
+        except RemoteExecutionError:
+            if self.ended:
+                raise
+            status = "answered something else"
+        said = "; ".join(line for line in lines if not parse_event(line, self._run_id))
+        raise RemoteExecutionError(f"{self._host}: the preflight {status} and said: {said[-500:] or 'nothing'}")
 
     def claim(self, listener: Callable[[str | Outcome], None]) -> bool:
         """Have what the shell says from now on go to ``listener``; return whether it waits for a script."""
@@ -119,13 +124,13 @@ class Interview:
             if not self.ended:
                 self._remote.write_job(self._host, self.job, "end\n")
 
-    def see_end(self) -> None:
-        """Wait for the end of a shell that was told to end; one that does not is killed. Raises nothing."""
-        with suppress(RemoteExecutionError):  # there is nothing to undo
-            try:
-                self._remote.wait_job(self._host, self.job, _DISMISSAL_TIME)
-            except RemoteExecutionError:
-                self._remote.kill_job(self._host, self.job)
+    def see_end(self, deadline: float) -> None:
+        """Wait until then (monotonic seconds) for a shell to end that was told to; raises nothing.
+
+        One that does not has lost its connection: it ends by that, or by itself, and leaves nothing.
+        """
+        with suppress(RemoteExecutionError):
+            self._remote.wait_job(self._host, self.job, max(0.0, deadline - time.monotonic()))
 
     def kill(self) -> None:
         """End the shell in the midst of its questions; raises nothing."""
@@ -173,8 +178,8 @@ def ask(remote: RemoteExecution, run_id: str, asked: Mapping[str, Questions], *,
         dismiss({host: interview for host, interview in started.items() if interview.answered})
         raise
     finally:
-        for interview in started.values():
-            if not interview.answered and not interview.ended:
+        for host, interview in started.items():
+            if host not in facts and not interview.ended:
                 interview.kill()
     # The order in which they answered is chance; that of the request is the user's.
     return Answers(
@@ -188,8 +193,9 @@ def dismiss(waiting: Mapping[str, Interview]) -> None:
     """See the shells to their end that wait for a script; raises nothing."""
     for interview in waiting.values():
         interview.tell_to_end()
+    deadline = time.monotonic() + _DISMISSAL_TIME
     for interview in waiting.values():
-        interview.see_end()
+        interview.see_end(deadline)
 
 
 def _answering(interviews: Mapping[str, Interview], news: "SimpleQueue[str]") -> Iterator[str]:

@@ -44,7 +44,7 @@ await_script() { # goes on, in this process, with the script that comes on the s
   local length script
   # Whoever was to send it may have vanished without a word.
   read -r -t 300 -u "$input" length && [[ -n $length && $length != *[!0-9]* ]] || exit 0
-  script=$(head -c "$length" <&"$input")
+  script=$(timeout 60 head -c "$length" <&"$input")
   [ ${#script} -eq "$length" ] || exit 1
   # Whatever it starts would keep the connection open by what it inherits.
   exec <&"$input" {input}<&- {events}>&-

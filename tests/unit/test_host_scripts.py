@@ -341,6 +341,13 @@ class TestDeadRuns:
         assert (finished.fields["run"], done(tmp_path)) == ("source.r7", ["mended"])
         assert not (tmp_path / "run").exists()
 
+    def test_what_cannot_be_undone_is_tried_again_while_who_tried_lives_on(self, tmp_path: Path) -> None:
+        dead_run(tmp_path, "source.r7", "false ")
+        twice = "finish_dead_runs; false() { mark mended; }; finish_dead_runs"
+        failed, finished = events(on_host(tmp_path, f"{MARK} {twice}"))
+        assert (failed.name, finished.name) == ("undo-failed", "finished-dead-run")
+        assert (finished.fields["run"], done(tmp_path)) == ("source.r7", ["mended"])
+
     @pytest.mark.parametrize("name", ["host.sh", "database.sh"])
     def test_no_failure_is_without_a_number_where_a_trap_would_make_a_success_of_it(self, name: str) -> None:
         assert output_of("f() { false || return; }; trap 'f; echo $?' EXIT; exit 0") == b"0\n"  # that is why

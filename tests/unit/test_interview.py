@@ -3,6 +3,7 @@
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bash import run_bash
@@ -10,7 +11,7 @@ from host_text import RUN
 
 from transferpy.interview import Interview, ask, dismiss
 from transferpy.preflight import Questions, preflight_script
-from transferpy.RemoteExecution.interface import CommandResult, Outcome
+from transferpy.RemoteExecution.interface import CommandResult, Job, Outcome
 from transferpy.RemoteExecution.jobs import RunningJob
 from transferpy.RemoteExecution.LocalExecution import LocalExecution
 
@@ -51,6 +52,7 @@ def test_it_goes_on_with_a_script_in_the_same_process_and_leaves_it_the_rest_of_
     # What it starts must not inherit anything that keeps the connection open.
     assert others == ["0", "1", "2", "got an order", "another"]
     assert isinstance(last, CommandResult)
+    assert "@transferpy" not in last.output  # or its end would be explained by an answer to the questions
 
 
 def test_it_ends_when_it_is_told_to(shell: Interview) -> None:
@@ -81,3 +83,23 @@ def test_after_a_dry_run_it_does_not_wait(shell: Interview) -> None:
     assert REMOTE.wait_job(HOST, answers.waiting[HOST].job, 5).returncode == 0
     assert answers.facts[HOST].uid == os.getuid()
     dismiss({HOST: shell})
+
+
+def test_one_that_says_it_has_answered_but_has_not_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lying(run_id: str, *_questions: object, **_options: object) -> str:
+        return f"echo 'why not'; echo '@transferpy {run_id} asked'; exec sleep 300"
+
+    monkeypatch.setattr("transferpy.interview.preflight_script", lying)
+    monkeypatch.setattr("transferpy.interview._DISMISSAL_TIME", 0.2)
+    started: list[Job] = []
+    start = REMOTE.start_job
+
+    def noted(*words: Any, **options: Any) -> Job:
+        started.append(start(*words, **options))
+        return started[-1]
+
+    monkeypatch.setattr(REMOTE, "start_job", noted)
+    answers = ask(REMOTE, RUN, {HOST: QUESTIONS}, dry_run=False)
+    assert answers.silent == {HOST: "localhost: the preflight answered something else and said: why not"}
+    assert answers.waiting == {}
+    assert REMOTE.monitor_job(HOST, started[0]) is not None

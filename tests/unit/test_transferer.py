@@ -290,6 +290,21 @@ class TestShells:
         assert transferer(remote).run() == [0]
         assert remote.logins == ["db1", "db2", "db2"]
 
+    def test_one_that_dies_when_it_is_to_go_on_is_done_without(self) -> None:
+        class Dying(ScriptedRemote):
+            def hand_script(self, host: str, job: Job, script: str) -> None:
+                if host == "db1":
+                    super().hand_script(host, job, script)
+                    return
+                assert isinstance(job, ScriptedJob)
+                job.says([CommandResult(host=host, returncode=255, output="")])
+                raise RemoteExecutionError(f"{host}: the command takes no input: Broken pipe")
+
+        scripted = fleet(source_session(), target_session())
+        remote = Dying(scripted.preflights, scripted.sessions)
+        assert transferer(remote).run() == [0]
+        assert remote.logins == ["db1", "db2", "db2"]
+
     @pytest.mark.parametrize(
         ("dry_run", "state", "status"),
         [(True, TargetState.DIRECTORY, 0), (True, TargetState.MISSING, 4), (False, TargetState.MISSING, 4)],

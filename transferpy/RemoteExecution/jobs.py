@@ -159,8 +159,7 @@ class RunningJob(Job):
             return False
         with self._lock:
             self._close_descriptors()
-        self._lines.clear()
-        self._kept = 0
+        self.forget_output()
         return True
 
     def take_line(self, raw: bytes) -> None:
@@ -170,8 +169,7 @@ class RunningJob(Job):
             marker, _, leader = line.rpartition(" ")
             if marker == f"{_START_MARKER} {self.identifier}":
                 self.leader = int(leader)
-                self._lines.clear()
-                self._kept = 0
+                self.forget_output()
                 self.started.set()
             else:
                 self._keep(line)
@@ -191,6 +189,11 @@ class RunningJob(Job):
         self._kept += len(self._lines[-1]) + 1
         while self._kept > _KEPT_OUTPUT + 1:
             self._kept -= len(self._lines.popleft()) + 1
+
+    def forget_output(self) -> None:
+        """Drop what it has said so far; it says nothing meanwhile."""
+        self._lines.clear()
+        self._kept = 0
 
     def finish(self, returncode: int) -> None:
         """Settle what became of the job whose carrier ended with ``returncode``."""
@@ -291,6 +294,8 @@ class ThreadedExecution(RemoteExecution):
         """As RemoteExecution.hand_script."""
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("%s: job %s goes on with: %s", host, job.identifier, printable(script))
+        # Why a script ended is not to be looked for in what came before it.
+        _own(host, job).forget_output()
         line = wrap_script(script, job.identifier)
         self.write_job(host, job, f"{len(line)}\n{line}")
 

@@ -71,9 +71,9 @@ send_0_none() {
   local process_1=$!
   metered send_0 cat -- ./sqldata.tar 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings; use POSIX ();
+use strict; use warnings; use Config;
 open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
 my ($count, $buffer);
 while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
     while ($count > 0) {
@@ -133,9 +133,9 @@ receive_none() {
   local process_1=$!
   metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings; use POSIX ();
+use strict; use warnings; use Config;
 open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
 my ($count, $buffer);
 while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
     while ($count > 0) {

@@ -73,9 +73,9 @@ send_0_none() {
   local process_1=$!
   metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings; use POSIX ();
+use strict; use warnings; use Config;
 open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
 my ($count, $buffer);
 while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
     while ($count > 0) {
@@ -104,9 +104,9 @@ send_0_zstd1() {
   metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -1; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings; use POSIX ();
+use strict; use warnings; use Config;
 open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
 my ($count, $buffer);
 while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
     while ($count > 0) {
@@ -135,9 +135,9 @@ send_0_zstd3() {
   metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -3; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings; use POSIX ();
+use strict; use warnings; use Config;
 open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
 my ($count, $buffer);
 while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
     while ($count > 0) {
@@ -166,9 +166,9 @@ send_0_lz41() {
   metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec lz4 --stdout --quiet -1; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings; use POSIX ();
+use strict; use warnings; use Config;
 open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
 my ($count, $buffer);
 while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
     while ($count > 0) {
@@ -240,9 +240,9 @@ receive_none() {
   local process_1=$!
   metered receive socat -u -b 262144 TCP-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128' STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings; use POSIX ();
+use strict; use warnings; use Config;
 open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
 my ($count, $buffer);
 while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
     while ($count > 0) {
@@ -270,9 +270,9 @@ receive_zstd1() {
   local process_1=$!
   metered receive socat -u -b 262144 TCP-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128' STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings; use POSIX ();
+use strict; use warnings; use Config;
 open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
 my ($count, $buffer);
 while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
     while ($count > 0) {
@@ -301,9 +301,9 @@ receive_zstd3() {
   local process_1=$!
   metered receive socat -u -b 262144 TCP-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128' STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings; use POSIX ();
+use strict; use warnings; use Config;
 open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
 my ($count, $buffer);
 while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
     while ($count > 0) {
@@ -332,9 +332,9 @@ receive_lz41() {
   local process_1=$!
   metered receive socat -u -b 262144 TCP-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128' STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings; use POSIX ();
+use strict; use warnings; use Config;
 open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
 my ($count, $buffer);
 while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
     while ($count > 0) {

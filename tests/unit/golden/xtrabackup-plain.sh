@@ -73,9 +73,9 @@ send_0_none() {
   local process_1=$!
   metered send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=16 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings; use POSIX ();
+use strict; use warnings; use Config;
 open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
 my ($count, $buffer);
 while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
     while ($count > 0) {
@@ -135,9 +135,9 @@ receive_none() {
   local process_1=$!
   metered receive socat -u -b 262144 TCP-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32 STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings; use POSIX ();
+use strict; use warnings; use Config;
 open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
 my ($count, $buffer);
 while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
     while ($count > 0) {

@@ -72,9 +72,9 @@ send_0_none() {
   local process_1=$!
   metered send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings; use POSIX ();
+use strict; use warnings; use Config;
 open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
 my ($count, $buffer);
 while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
     while ($count > 0) {
@@ -103,9 +103,9 @@ send_0_zstd1() {
   metered send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -1; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings; use POSIX ();
+use strict; use warnings; use Config;
 open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
 my ($count, $buffer);
 while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
     while ($count > 0) {
@@ -134,9 +134,9 @@ send_0_zstd3() {
   metered send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -3; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings; use POSIX ();
+use strict; use warnings; use Config;
 open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
 my ($count, $buffer);
 while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
     while ($count > 0) {
@@ -165,9 +165,9 @@ send_0_lz41() {
   metered send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec lz4 --stdout --quiet -1; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings; use POSIX ();
+use strict; use warnings; use Config;
 open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
 my ($count, $buffer);
 while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
     while ($count > 0) {
@@ -239,9 +239,9 @@ receive_none() {
   local process_1=$!
   metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings; use POSIX ();
+use strict; use warnings; use Config;
 open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
 my ($count, $buffer);
 while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
     while ($count > 0) {
@@ -269,9 +269,9 @@ receive_zstd1() {
   local process_1=$!
   metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings; use POSIX ();
+use strict; use warnings; use Config;
 open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
 my ($count, $buffer);
 while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
     while ($count > 0) {
@@ -300,9 +300,9 @@ receive_zstd3() {
   local process_1=$!
   metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings; use POSIX ();
+use strict; use warnings; use Config;
 open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
 my ($count, $buffer);
 while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
     while ($count > 0) {
@@ -331,9 +331,9 @@ receive_lz41() {
   local process_1=$!
   metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e '
-use strict; use warnings; use POSIX ();
+use strict; use warnings; use Config;
 open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ (POSIX::uname())[4] } // [] };
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
 my ($count, $buffer);
 while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
     while ($count > 0) {
