@@ -254,6 +254,7 @@ class _Planner(Situation):
                 if self._probes(index)
             },
             trials=self._trials(),
+            bytes=self.source.bytes,
             sample_directory=self.source.directory if self.options.transfer_type is TransferType.XTRABACKUP else "",
             low_priority=self.options.priority is Priority.LOW,
             transfer_type=self.options.transfer_type,

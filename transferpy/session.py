@@ -86,6 +86,7 @@ class SourceSession:
         senders: by target, as orders name it, a pipeline for each codec, by its label.
         probes: by target, what finds out how much the link carries.
         trials: by label of a codec, the command that compresses a sample.
+        bytes: the sum of the sizes of its files, over which a sample is spread.
         sample_directory: holds what a sample is taken from, where that is not the source.
         low_priority: whether the session steps back behind the host's other work.
         transfer_type: what is copied.
@@ -102,6 +103,7 @@ class SourceSession:
     senders: Mapping[str, Mapping[str, Pipeline]]
     probes: Mapping[str, Pipeline] = field(default_factory=dict)
     trials: Mapping[str, Command] = field(default_factory=dict)
+    bytes: int = 0
     sample_directory: str = ""
     low_priority: bool = False
     transfer_type: TransferType = TransferType.FILE
@@ -166,6 +168,7 @@ def source_script(run_id: str, session: SourceSession) -> str:
         "source_name": session.name,
         "stop_slave": _word(session.stop_slave),
         "sample_directory": session.sample_directory,
+        "sampled_bytes": str(0 if session.sample_directory else session.bytes),
         **_common(session),
     }
     if session.trials:

@@ -394,8 +394,8 @@ enter() { # DIRECTORY: makes it the working directory; PWD is then its path with
 
 source_session() {
   # Variables: source_directory, source_name, own_name; for a backup client, the words of the database's client, and
-  # stop_slave; tried, the codecs to try on a sample, and then sampler and sample_directory. Functions: pipelines that read
-  # peer_address and port, send_TARGET_CODEC and probe_TARGET; try_CODEC.
+  # stop_slave; tried, the codecs to try on a sample, and then sampler, sample_directory and sampled_bytes. Functions:
+  # pipelines that read peer_address and port, send_TARGET_CODEC and probe_TARGET; try_CODEC.
   local certificate='' stream='' replication_seen='' watched=''
   begin
   begin_key "$own_name"
@@ -442,7 +442,7 @@ take_sample() { # in the job "sample": into the file "trials"
     find "$sample_directory" -type f \( -name '*.ibd' -o -name 'ibdata*' -o -name '*.MYD' -o -name '*.MAD' \) \
       -printf '%s %p\0' >"$list" || return
   fi
-  perl -e "$sampler" -- "$list" >"$run_directory/sample" || return
+  perl -e "$sampler" -- "$list" "$sampled_bytes" >"$run_directory/sample" || return
   for label in "${tried[@]}"; do
     began=${EPOCHREALTIME//[!0-9]/}
     size=$("try_$label" <"$run_directory/sample" | wc -c) || return

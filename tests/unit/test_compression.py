@@ -137,13 +137,15 @@ def sampled(directory: Path) -> bytes:
     """Return what the sampler takes of the files in a directory."""
     names = sorted(path for path in directory.rglob("*") if path.is_file())
     records = b"".join(b"%d %s\0" % (path.stat().st_size, os.fsencode(path)) for path in names)
-    return sample_of_list(directory, records)
+    sample = sample_of_list(directory, records)
+    assert sample == sample_of_list(directory, records, sum(path.stat().st_size for path in names))
+    return sample
 
 
-def sample_of_list(directory: Path, records: bytes) -> bytes:
+def sample_of_list(directory: Path, records: bytes, total: int = 0) -> bytes:
     (directory / "list").write_bytes(records)
     program = (Path(__file__).parents[2] / "transferpy" / "sample.pl").read_text()
-    command = ["perl", "-e", program, "--", str(directory / "list")]
+    command = ["perl", "-e", program, "--", str(directory / "list"), str(total)]
     return subprocess.run(command, capture_output=True, check=True).stdout
 
 
@@ -160,6 +162,12 @@ class TestSample:
         for number in range(100):
             (tmp_path / f"new\nline {number}").write_bytes(bytes([number]) * 1000)
         assert len(set(sampled(tmp_path))) > 90
+
+    def test_a_long_list_does_not_take_the_time_for_the_sample(self, tmp_path: Path) -> None:
+        (tmp_path / "x").write_bytes(b"x" * 1000)
+        count = 2_000_000
+        sample = sample_of_list(tmp_path, b"1000 %s\0" % os.fsencode(tmp_path / "x") * count)
+        assert len(sample) > 100_000
 
     def test_of_what_vanished_or_is_no_file_nothing_is_taken(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "fifo")

@@ -51,6 +51,7 @@ source_directory=/srv/backups
 source_name=sqldata.tar
 stop_slave=no
 sample_directory=''
+sampled_bytes=4000000
 own_name=source.0123456789abcdef
 cores=4
 transfer_type=decompress

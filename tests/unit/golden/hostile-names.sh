@@ -59,6 +59,7 @@ source_name='it'"'"'s $(touch gone)
 -x *ÿ'
 stop_slave=no
 sample_directory=''
+sampled_bytes=4000000
 own_name=source.0123456789abcdef
 cores=4
 transfer_type=file

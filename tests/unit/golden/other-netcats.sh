@@ -52,6 +52,7 @@ source_directory=/srv
 source_name=x
 stop_slave=no
 sample_directory=''
+sampled_bytes=4000000
 own_name=source.0123456789abcdef
 cores=4
 transfer_type=file

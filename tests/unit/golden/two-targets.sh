@@ -71,6 +71,7 @@ source_directory=/data
 source_name=behind-the-link
 stop_slave=no
 sample_directory=''
+sampled_bytes=4000000
 own_name=source.0123456789abcdef
 cores=4
 transfer_type=file

@@ -58,6 +58,7 @@ source_name=''
 stop_slave=yes
 sample_directory='/it'"'"'s $(touch gone)
 -x *ÿ'
+sampled_bytes=0
 own_name=source.0123456789abcdef
 cores=4
 transfer_type=xtrabackup

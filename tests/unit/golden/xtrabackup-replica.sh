@@ -75,6 +75,7 @@ source_directory=/srv/sqldata
 source_name=''
 stop_slave=yes
 sample_directory=/srv/sqldata
+sampled_bytes=0
 own_name=source.0123456789abcdef
 cores=4
 transfer_type=xtrabackup
