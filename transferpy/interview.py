@@ -5,7 +5,7 @@ A login costs more than all the questions, so a session gets none of its own whe
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -99,16 +99,22 @@ class Interview:
         if found := parse_facts(self._host, self._run_id, questions, self.lines):
             return found
         self.tell_to_end()
-        lines = self.lines
         try:
             result = self._remote.wait_job(self._host, self.job, _DISMISSAL_TIME)
-            status, lines = f"ended with status {result.returncode}", result.output.splitlines()
-        except RemoteExecutionError:
+        except RemoteExecutionError as error:
             if self.ended:
                 raise
-            status = "answered something else"
-        said = "; ".join(line for line in lines if not parse_event(line, self._run_id))
-        raise RemoteExecutionError(f"{self._host}: the preflight {status} and said: {said[-500:] or 'nothing'}")
+            said = self._other_than_events(self.lines)
+            raise RemoteExecutionError(
+                f"{self._host}: the preflight answered something else and said: {said}"
+            ) from error
+        said = self._other_than_events(result.output.splitlines())
+        raise RemoteExecutionError(
+            f"{self._host}: the preflight ended with status {result.returncode} and said: {said}"
+        )
+
+    def _other_than_events(self, lines: Iterable[str]) -> str:
+        return "; ".join(line for line in lines if not parse_event(line, self._run_id))[-500:] or "nothing"
 
     def claim(self, listener: Callable[[str | Outcome], None]) -> bool:
         """Have what the shell says from now on go to ``listener``; return whether it waits for a script."""
