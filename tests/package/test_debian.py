@@ -25,8 +25,9 @@ CONFIGURATION = "/etc/transferpy/transferpy.conf"
 OLDER = "0.9"
 NUMBERS = count()
 SOURCE = "/build/transferpy"
-# The lintian of Debian 12 does not know the policy of Debian 13, which the package follows.
-CHECK = "lintian --allow-root --info --display-info --pedantic --suppress-tags newer-standards-version /build/*.changes"
+CHECK = "lintian --allow-root --display-info --pedantic /build/*.changes"
+# The package follows the policy of Debian 12. The lintian of Debian 13 informs of that, and no more.
+LATER_POLICY = "I: transferpy source: out-of-date-standards-version 4.6.2 "
 LISTING = (
     "cd /srv/tree && find . -printf '%P %y %m %U %G %T@ %l\\n' | sort && find . -type f -exec sha256sum {} + | sort"
 )
@@ -89,7 +90,8 @@ def give(builder: Root, system: Root, version: str) -> None:
 
 
 def test_lintian_finds_nothing(site: Site) -> None:
-    assert site.builder.run(CHECK) == ""
+    said = site.builder.run(CHECK).splitlines()
+    assert [line for line in said if not line.startswith(LATER_POLICY)] == []
 
 
 def test_uscan_finds_a_newer_release_by_the_watch_file_and_nothing_when_there_is_none(site: Site) -> None:
