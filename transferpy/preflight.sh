@@ -136,7 +136,8 @@ holds_running_server() { # DIRECTORY: whether the data of a server is there that
 }
 
 source_facts() { # PATH: what is there, and how much
-  local path=$1 directory kind='' identity='' counted='' server=no totals='disk=0 inodes=0 files=0 bytes=0 sockets=0' error=''
+  local path=$1 directory kind='' identity='' counted='' error='' server=no
+  local totals='disk=0 inodes=0 files=0 bytes=0 sockets=0'
   [[ $path == /* ]] || path=./$path
   while [[ $path == *?/ ]]; do path=${path%/}; done
   # A slash at the end means what the name points to; without it a symbolic link is copied as one.
@@ -161,8 +162,8 @@ source_facts() { # PATH: what is there, and how much
     }')
   ! holds_running_server "$path" || server=yes
   # shellcheck disable=SC2086 # the totals are words
-  emit source server="$server" directory="$(encode "${directory:-/}")" name="$(encode "${path##*/}")" kind="$kind" identity="$identity" \
-    error="$(encode "$error")" $totals
+  emit source directory="$(encode "${directory:-/}")" name="$(encode "${path##*/}")" kind="$kind" identity="$identity" \
+    error="$(encode "$error")" server="$server" $totals
 }
 
 magic_facts() { # PATH: what kind of file it is, by its first bytes and by the mark that a tar header has

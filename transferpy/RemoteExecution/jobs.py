@@ -191,7 +191,7 @@ class RunningJob(Job):
             self._kept -= len(self._lines.popleft()) + 1
 
     def forget_output(self) -> None:
-        """Drop what it has said so far; it says nothing meanwhile."""
+        """Drop what it has said so far; not to be called while it may be saying something."""
         self._lines.clear()
         self._kept = 0
 
