@@ -11,7 +11,9 @@ from hypothesis import settings
 from lab import Lab, difference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
+
+    import pluggy
 
 _SETTLING_SECONDS = 5.0
 _LEFT_OUT = pytest.StashKey[int]()
@@ -35,11 +37,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if "lab" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.lab)
     needs_lab = [item for item in items if item.get_closest_marker("lab")]
-    in_ci = os.environ.get("CI", "").lower() == "true"  # there the tests run, and fail for want of root
-    if os.geteuid() and needs_lab and not in_ci:
+    if os.geteuid() and needs_lab and not in_ci():  # there the tests run, and fail for want of root
         config.stash[_LEFT_OUT] = len(needs_lab)
         config.hook.pytest_deselected(items=needs_lab)
         items[:] = [item for item in items if item not in needs_lab]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pluggy.Result[pytest.TestReport]]:
+    """Make a failure in CI of a test that leaves itself out."""
+    report = (yield).get_result()
+    if report.skipped and in_ci():
+        report.outcome = "failed"
+        report.longrepr = f"left out, which is a failure in CI: {report.longreprtext}"
+
+
+def in_ci() -> bool:
+    return os.environ.get("CI", "").lower() == "true"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
