@@ -275,7 +275,7 @@ sub close_group { # when there is enough of it, or nothing more to wait for
     return make_batches(splice @group) if !$on_target;
     @written = splice @group;
     $writer = fork // fail "cannot fork: $!";
-    exec 'sync', '-f', '.' or POSIX::_exit(1) if !$writer;
+    exec 'sync', '--file-system', '.' or POSIX::_exit(1) if !$writer;
 }
 
 sub processes_in { # FILE: the processes that it names, and those below them: a shell of its own runs the first stage

@@ -379,7 +379,7 @@ def test_the_exit_status_is_that_of_the_first_target_that_failed(ready: Lab) -> 
 
 
 def test_a_source_that_changes_between_two_targets_fails_the_second(ready: Lab) -> None:
-    with Hold(ready["db2"], "sync") as publishing, Run(ready, TREE, INTO, "db3:/srv/in") as run:
+    with Hold(ready["db2"], "sync", "--\\ *") as publishing, Run(ready, TREE, INTO, "db3:/srv/in") as run:
         publishing.wait_for_call()
         ready["db1"].run("echo more >>/srv/tree/a")
         publishing.let_go()

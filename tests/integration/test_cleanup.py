@@ -37,13 +37,14 @@ def ready(clean_lab: Lab) -> Lab:
     return clean_lab
 
 
-# The moments of a run: on which host which command is then about to run, or, with a slow link, "streaming".
+# The moments of a run: on which host which command (with which words) is then about to run, or, with a slow link,
+# "streaming".
 MOMENTS = {
-    "preflight": ("db1", "getent"),
-    "keys": ("db2", "openssl"),
-    "streaming": ("db1", ""),
-    "checking": ("db2", DIGEST_TOOL),
-    "publishing": ("db2", "sync"),
+    "preflight": ("db1", "getent", "*"),
+    "keys": ("db2", "openssl", "*"),
+    "streaming": ("db1", "", ""),
+    "checking": ("db2", DIGEST_TOOL, "*"),
+    "publishing": ("db2", "sync", "'-f .'"),
 }
 
 
@@ -53,11 +54,11 @@ MOMENTS = {
     ids=lambda value: value.name if isinstance(value, signal.Signals) else value,
 )
 def test_a_run_that_gets_a_signal_leaves_nothing_behind(ready: Lab, sent: signal.Signals, moment: str) -> None:
-    host, command = MOMENTS[moment]
+    host, command, matching = MOMENTS[moment]
     before = ready.snapshot()
     with ExitStack() as stack:
         if command:
-            hold = stack.enter_context(Hold(ready[host], command))
+            hold = stack.enter_context(Hold(ready[host], command, matching))
         else:
             ready[host].shape(SLOW)
         run = stack.enter_context(Run(ready, DATA, INTO))
@@ -237,10 +238,10 @@ def test_of_transfers_to_one_name_at_the_same_moment_exactly_one_wins(ready: Lab
     for name in ("db1", "db3"):
         ready[name].run(f"rm -rf /srv/data; mkdir /srv/data; echo {name} | tee /srv/data/{name} >/srv/data/both")
     before = ready.snapshot()
-    # All are let publish at once.
-    with Hold(ready["db2"], "sync") as publishing, ExitStack() as stack:
+    # All are let publish at once: this is how a checked copy gets its name.
+    with Hold(ready["db2"], "mv", "-nT*' /proc/self/fd/'*") as publishing, ExitStack() as stack:
         runs = [stack.enter_context(Run(ready, f"{name}:/srv/data", INTO)) for name in ("db1", "db3") * 2]
-        assert eventually(lambda: ready["db2"].sh("pgrep -c -x sync; true") == "4")
+        assert eventually(lambda: ready["db2"].sh("pgrep -c -x mv; true") == "4")
         publishing.let_go()
         results = [run.end() for run in runs]
     assert sorted(result.status for result in results) == [0, 8, 8, 8]
