@@ -99,7 +99,7 @@ def test_each_algorithm_is_the_one_at_work_on_both_hosts(ready: Lab, algorithm: 
 
 
 def plant_large(host: Host) -> None:
-    """Make in /srv/data a file of 600 MiB, three segments, with data in the first and the last, and odd names."""
+    """Make in /srv/data a file of 600 MiB, ten segments, with data in the second and the last, and odd names."""
     host.run(
         "cd /srv/data; truncate -s 600M large; echo begin | dd of=large bs=1M seek=100 conv=notrunc status=none;"
         " echo end | dd of=large bs=1M seek=599 conv=notrunc status=none; truncate -s 300M $'all\\nhole';"
@@ -120,7 +120,7 @@ def test_large_files_with_holes_and_further_names_and_names_with_newlines_are_di
 DAMAGES = {
     # Which megabyte of which file, and how the message names it: by the name that comes first.
     "data in the last segment": ("large", 599, r"data/large"),
-    "a hole in the segment between": ("large", 300, r"data/large"),
+    "a hole in a segment between": ("large", 300, r"data/large"),
     "a file that is all hole": (r"all\nhole", 299, r"data/all.*hole"),
     "a file with two names": (r"new\nline", 0, r"data/further \\+ name"),
 }

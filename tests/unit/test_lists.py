@@ -21,7 +21,7 @@ from transferpy.pipelines import archive
 TOP = "x 'y'\n"
 SMALL = 64 << 10
 BUNDLE = 2000
-SEGMENT = 256 << 20
+SEGMENT = 64 << 20
 DIGESTER = shlex.quote(str(resources.files("transferpy") / "digest.pl"))
 
 
@@ -242,6 +242,23 @@ def test_zeros_that_are_written_are_no_other_than_a_hole(tmp_path: Path) -> None
             file.seek(SEGMENT)
             file.write(b"\0" * (2 << 20) if directory == "written" else b"")
     assert digested(tmp_path / "hole", "x") == digested(tmp_path / "written", "x")
+
+
+# By the kernel alone, whose call has its number on some machines, and by what does without.
+@pytest.mark.parametrize("numbers", ["x86_64 => ", "another => "])
+def test_every_byte_of_a_large_file_counts(tmp_path: Path, numbers: str) -> None:
+    content = bytes(SEGMENT + 4321) + os.urandom(5_000_001) + bytes(SEGMENT) + os.urandom(70_001)
+    (tmp_path / TOP).write_bytes(content)
+    script = f"""
+        digest_tool=(md5sum) digester=$(sed 's/x86_64 => /{numbers}/' {DIGESTER})
+        {render_command(archive(TOP, indexed=True))} >/dev/null
+        : >"$run_directory/members.end"
+        digest_files source && cat -- "$run_directory/digests"
+    """
+    parts = (content[start : start + SEGMENT] for start in range(0, len(content), SEGMENT))
+    digests = [hashlib.md5(part).hexdigest() if any(part) else "zeros" for part in parts]
+    expected = in_byte_order([f"{digest} {number} ./{TOP}" for number, digest in enumerate(digests)])
+    assert in_session(tmp_path, script).decode().split("\0")[:-1] == expected
 
 
 def test_a_file_of_just_a_segment_is_digested_as_one(tmp_path: Path) -> None:
