@@ -370,7 +370,6 @@ class _Copy:
         self.codec = self._choose_codec()
         words = {codec.label: codec.words for codec in self.target.codecs}
         self.note(codec=words.get(self.codec, compression.NOTHING))
-        target.forget("listening")
         self.conversation.order(target, "receive", self.codec)
         self._wait_for("listening", target)
         port = target.seen["listening"].fields["port"]
@@ -379,12 +378,12 @@ class _Copy:
         source.bytes = 0
         source.moved = target.moved = time.monotonic()
         self.sending = True
-        self.conversation.order(source, "send", self.target.label, self.codec, *self._address())
+        self.conversation.order(source, "send", self.target.label, self.codec, *self._address("listening"))
 
-    def _address(self) -> tuple[str, str, str]:
-        """Where the target listens, and what it proves who it is with."""
+    def _address(self, event: str) -> tuple[str, str, str]:
+        """Where the target listens, as that event of its says, and what it proves who it is with."""
         events = self.target_session.seen
-        return self.target.address, events["listening"].fields["port"], events["ready"].fields["certificate"]
+        return self.target.address, events[event].fields["port"], events["ready"].fields["certificate"]
 
     def _choose_codec(self) -> str:
         """Return the label of what compresses the stream, and log why, where there is a choice."""
@@ -405,12 +404,13 @@ class _Copy:
     def _probe_link(self) -> float | None:
         """Return how many bytes pass from the source to the target in a second, or None if that is not to be known."""
         source, target = self._sessions
-        self.conversation.order(target, "probe")
-        self._wait_for("listening", target)
-        self.conversation.order(source, "probe", self.target.label, *self._address())
+        self._wait_for("probing", target)
+        if "link" in target.seen:
+            return None  # the listener ended before anybody could connect; that of the stream will say why
+        self.conversation.order(source, "probe", self.target.label, *self._address("probing"))
         deadline = time.monotonic() + self.plan.options.connect_timeout
         if not self.conversation.wait(*self._sessions, until=lambda: "link" in target.seen, deadline=deadline):
-            raise self._not_met()
+            raise self._not_met("probing")
         self._wait_for("probed", source)
         return compression.link_of(target.seen["link"])
 
@@ -477,7 +477,7 @@ class _Copy:
     def _check_limits(self, since_start: float, since_moved: float) -> None:
         options = self.plan.options
         if "connected" not in self.target_session.seen and since_start > options.connect_timeout:
-            raise self._not_met()
+            raise self._not_met("listening")
         # A backup may take its time until its first byte; a tree is read at once. What has left the source may all be
         # in the buffers between the two.
         moved = max(self.source_session.bytes, self.target_session.flowed)
@@ -489,8 +489,8 @@ class _Copy:
                 f" after {size(self.target_session.bytes)} (--idle-timeout)"
             )
 
-    def _not_met(self) -> StreamError:
-        port = self.target_session.seen["listening"].fields["port"]
+    def _not_met(self, event: str) -> StreamError:
+        port = self.target_session.seen[event].fields["port"]
         return StreamError(
             f"{self.source_session.host} to {self.target_session.host}: no connection to {self.target.address}"
             f" port {port} within {self.plan.options.connect_timeout} seconds;"

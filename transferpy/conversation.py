@@ -60,6 +60,7 @@ _ERRORS: dict[str, type[TransferpyError]] = {
 _FIELDS = {
     "ready": {"certificate"},
     "listening": {"port"},
+    "probing": {"port"},
     "stages": {"job", "statuses"},
     "stderr": {"job", "stage"},
     "manifest": {"digest", "entries"},
@@ -195,7 +196,7 @@ def _check_fields(event: Event) -> None:
     if not event.fields.keys() >= _FIELDS.get(event.name, set()):
         raise ValueError(f"not all fields of {event.name}")
     # The port goes to the other host, into an address of socat, and that can name a command to run.
-    if event.name == "listening" and not re.fullmatch("[0-9]{1,5}", event.fields["port"]):
+    if event.name in {"listening", "probing"} and not re.fullmatch("[0-9]{1,5}", event.fields["port"]):
         raise ValueError("no port")
 
 

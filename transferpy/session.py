@@ -204,6 +204,7 @@ def target_script(run_id: str, session: TargetSession) -> str:
         "owner": session.owner,
         "create_target": _word(session.create_target),
         "prepare": _word(session.prepare is not None),
+        "probe": _word(session.probe is not None),
         **_common(session),
     }
     return _script(run_id, variables, [*_digest_tool(session), *functions], "target_session")

@@ -369,7 +369,7 @@ report_digests() { # once all files have been named: waits for the last of them,
 
 stop_job() { # NAME: ends all its processes, if it runs, and forgets it
   [ -n "${job_pid[$1]-}" ] || return 0
-  kill -s TERM -- "-${job_pid[$1]}" 2>/dev/null
+  [ -n "${ended[$1]-}" ] || kill -s TERM -- "-${job_pid[$1]}" 2>/dev/null
   await_end "$1"
   unset "job_pid[$1]" "ended[$1]"
 }
@@ -557,8 +557,8 @@ check_backup_log() { # FILE
 }
 
 target_session() {
-  # Variables: target_directory, staging_name, source_name, final_name, own_name, wanted_port, owner; prepare and
-  # create_target (yes or no).
+  # Variables: target_directory, staging_name, source_name, final_name, own_name, wanted_port, owner; prepare, probe
+  # and create_target (yes or no).
   # Functions: note_doors, which has each door that open_firewall opens closed again; receive_CODEC and probe, pipelines
   # that read port; prepare_copy.
   local certificate='' stream='' target made_target='' totals='' watched=''
@@ -584,11 +584,10 @@ target_session() {
     await_order peer
     accept_peer "${order[1]}"
   fi
-  await_order probe receive
-  if [ "${order[0]}" = probe ]; then
-    measure_link
-    await_order receive
-  fi
+  [ "$probe" = no ] || offer_probe
+  await_order receive
+  followed_by=()
+  stop_job probe
   receive_stream "${order[1]}"
   "target_checks_$transfer_type"
   if [ "$transfer_type" != file ]; then
@@ -640,10 +639,14 @@ make_staging() { # and enters it: the directory that was made, whatever has its 
     mkdir -m 700 content && cd content || return
 }
 
-measure_link() { # tells how much comes in how long, of a stream without value
+offer_probe() { # has a stream without value come, if it is wanted: the source takes its sample meanwhile
+  followed_by=([probe]=report_link)
   launch probe probe
-  ! await_listening probe || emit listening port="$port"
-  await_end probe # never well: the counter does not read on
+  await_listening probe # where it ended first, that is told as well
+  emit probing port="$port"
+}
+
+report_link() { # how much came of it in how long; the job never ends well, as the counter does not read on
   emit link "$(cat -- "$run_directory/link" 2>/dev/null)"
 }
 

@@ -189,7 +189,8 @@ def test_a_probe_ends_by_itself_and_tells_what_came(tmp_path: Path) -> None:
     transport = Transport(listen=Command(("cat", "/dev/zero")), connect=Command(("head", "-c", "1000000")))
     assert run(tmp_path, probe_receiver(transport)) == [141, 0]
     words = dict(word.split("=") for word in (tmp_path / "link").read_text().split())
-    assert 70_000 <= int(words["microseconds"]) < 10_000_000
+    # The first of the two clocks is finer.
+    assert 20_000 <= int(words["microseconds"]) < 10_000_000
     assert int(words["bytes"]) > 1_000_000
 
 

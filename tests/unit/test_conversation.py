@@ -102,10 +102,11 @@ class TestEvents:
         assert str(session.error) == "db1: the session sent nonsense: replication-stopped "
 
     @pytest.mark.parametrize("port", ["", "4400!!SYSTEM:reboot", "4400,verify=0", "-1", "444444", "x"])
-    def test_a_port_that_is_none_is_nonsense_and_never_gets_to_the_other_host(self, port: str) -> None:
-        session = said(f"listening port={port}")
-        assert str(session.error) == f"db1: the session sent nonsense: listening port={port}"
-        assert "listening" not in session.seen
+    @pytest.mark.parametrize("event", ["listening", "probing"])
+    def test_a_port_that_is_none_is_nonsense_and_never_gets_to_the_other_host(self, event: str, port: str) -> None:
+        session = said(f"{event} port={port}")
+        assert str(session.error) == f"db1: the session sent nonsense: {event} port={port}"
+        assert event not in session.seen
 
     def test_only_ends_that_say_so_left_nothing(self) -> None:
         assert said("end status=0 undone=yes").undone

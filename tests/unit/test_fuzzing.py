@@ -252,8 +252,8 @@ class TestWordsOfHosts:
         session.take(Event(name, fields))
         assert name in session.seen or session.error
         assert size(session.bytes)
-        if "listening" in session.seen:
-            assert re.fullmatch("[0-9]+", session.seen["listening"].fields["port"])
+        for listening in {"listening", "probing"} & session.seen.keys():
+            assert re.fullmatch("[0-9]+", session.seen[listening].fields["port"])
 
     @FUZZ
     @given(

@@ -206,7 +206,7 @@ LISTENING_FOR = pytest.mark.parametrize(
 def test_an_open_stream_admits_the_source_only(source: str, listening_for: str) -> None:
     transport = plain(source)
     assert words(transport.listen) == f"socat -u -b 262144 TCP-LISTEN:4400,{listening_for} STDOUT".split()
-    assert words(transport.connect) == ["socat", "-u", "-b", "262144", "STDIN", "TCP:PEER:4400"]
+    assert words(transport.connect) == ["socat", "-u", "-b", "262144", "STDIN", "TCP:PEER:4400,nodelay"]
 
 
 @LISTENING_FOR
@@ -218,4 +218,4 @@ def test_each_side_of_tls_shows_its_own_key_and_accepts_one_other(source: str, l
     )
     listening = f"socat -u -b 262144 OPENSSL-LISTEN:4400,{listening_for},{pinned} STDOUT"
     assert words(transport.listen) == listening.split()
-    assert words(transport.connect) == f"socat -u -b 262144 STDIN OPENSSL:PEER:4400,{pinned}".split()
+    assert words(transport.connect) == f"socat -u -b 262144 STDIN OPENSSL:PEER:4400,nodelay,{pinned}".split()

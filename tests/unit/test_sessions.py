@@ -3,8 +3,10 @@
 import base64
 import os
 import signal
+import socket
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -98,9 +100,12 @@ class Host:
         session = replace(SOURCE, **{"directory": str(self.directory / "source"), **changes})  # type: ignore[arg-type]  # the caller knows
         return self.start(source_script(RUN, session))
 
-    def target(self, **changes: object) -> Running:
+    def start_target(self, **changes: object) -> Running:
         session = replace(TARGET, **{"directory": str(self.directory / "target"), **changes})  # type: ignore[arg-type]  # the caller knows
-        target = self.start(target_script(RUN, session))
+        return self.start(target_script(RUN, session))
+
+    def target(self, **changes: object) -> Running:
+        target = self.start_target(**changes)
         with suppress(BrokenPipeError):  # one that could not begin
             target.order("receive", "gzip")
         return target
@@ -285,6 +290,44 @@ class TestPublishing:
         assert list((host.directory / "target").iterdir()) == []
         (host.directory / "moved" / ".transferpy-r1-0" / "content").rmdir()  # its name led elsewhere
         (host.directory / "moved" / ".transferpy-r1-0").rmdir()
+
+
+# Says that it does, and takes whoever comes; a listener of the test's own user, as the session wants it.
+LISTEN = "import socket, sys; socket.create_server(('127.0.0.1', int(sys.argv[1]))).accept()[0].recv(1)"
+
+
+class TestProbe:
+    """A target listens for a stream without value, and what came of it is told before the other listens."""
+
+    def test_what_came_is_told(self, host: Host) -> None:
+        counted = Command(("sh", "-c", 'echo "bytes=5 microseconds=7" >"$0"', join(Variable("run_directory"), "/link")))
+        target = host.start_target(probe=Pipeline((Command((sys.executable, "-c", LISTEN, Variable("port"))), counted)))
+        port = int(target.says("probing")["probing"].fields["port"])
+        socket.create_connection(("127.0.0.1", port)).close()
+        assert target.says("link")["link"].fields == {"bytes": "5", "microseconds": "7"}
+        target.order("stop")
+        target.end()
+
+    def test_a_listener_that_cannot_be_is_told_before_anybody_would_connect(self, host: Host) -> None:
+        target = host.start_target(probe=Pipeline((Command(("false",)),)))
+        target.says("link", "probing")
+        assert [event.name for event in target.events][-2:] == ["link", "probing"]
+        target.order("stop")
+        target.end()
+
+    def test_one_that_nobody_wants_ends_before_the_stream(self, host: Host) -> None:
+        host.make_source()
+        sent(host).says("digests")
+        listener = Command((sys.executable, "-c", LISTEN, Variable("port")))
+        target = host.start_target(probe=Pipeline((listener, Command(("cat",)))))
+        port = int(target.says("probing")["probing"].fields["port"])
+        target.order("receive", "gzip")
+        assert target.says("stages")["stages"].fields["job"] == "receive"
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+        assert "link" not in {event.name for event in target.events}
+        target.order("stop")
+        target.end()
 
 
 class TestPlaces:

@@ -54,7 +54,7 @@ def source_session(targets: int = 1, **orders: Any) -> ScriptedSession:
 
 
 def target_session(**orders: Any) -> ScriptedSession:
-    """Return a session that receives well, but for ``orders``: start, peer, publish, kill."""
+    """Return a session that receives well, but for ``orders``: start, peer_c1, peer, publish, kill."""
     usual: dict[str, Any] = {
         "peer": ("listening port=4400", "connected", "progress bytes=100", RECEIVED, *LISTS),
         "publish": ("published", *END),
@@ -62,7 +62,7 @@ def target_session(**orders: Any) -> ScriptedSession:
         **orders,
     }
     start = usual.pop("start", (HELLO, "ready port=4400 certificate=c2"))
-    return ScriptedSession(start, {"peer c1": (), "receive CODEC": usual.pop("peer"), **usual})
+    return ScriptedSession(start, {"peer c1": usual.pop("peer_c1", ()), "receive CODEC": usual.pop("peer"), **usual})
 
 
 def fleet(source: ScriptedSession, *targets: ScriptedSession | BaseException, **more: Any) -> ScriptedRemote:
@@ -73,6 +73,15 @@ def fleet(source: ScriptedSession, *targets: ScriptedSession | BaseException, **
     ]
     sessions = {facts.host: [session] for facts, session in zip(hosts, (source, *targets), strict=True)}
     return ScriptedRemote(preflights={facts.host: answer(facts) for facts in hosts}, sessions=sessions, **more)
+
+
+def fleet_with_much(source: ScriptedSession, target: ScriptedSession) -> ScriptedRemote:
+    """As :func:`fleet`, with so much that compresses that it matters what the link carries."""
+    remote = fleet(source, target)
+    source.start = [HELLO, "ready certificate=c1", "sample size=1000 trials=zstd1:100:10"]
+    facts = source_host(routes={0: V4_ROUTE}, source=source_facts(bytes=1 << 30))
+    remote.preflights = {**remote.preflights, "db1": answer(facts)}
+    return remote
 
 
 def transferer(remote: ScriptedRemote, targets: int = 1, **options: Any) -> Transferer:
@@ -630,6 +639,20 @@ class TestMessages:
             "db2:/srv/y/x: ok",
             "1 of 1 target(s) succeeded",
         ]
+
+    def test_a_link_that_nobody_can_look_at_is_not_looked_at(self, caplog: pytest.LogCaptureFixture) -> None:
+        source, target = source_session(), target_session(peer_c1=("link", "probing port=4400"))
+        assert transferer(fleet_with_much(source, target)).run() == [0]
+        assert "db2:/srv/y: compression: zstd -1; a sample shrinks to 10%, at 100 MB/s on one core" in caplog.messages
+        assert source.told == ["send 0 CODEC 198.18.0.2 4400 c2", "stop"]
+
+    @pytest.mark.usefixtures("_impatient")
+    def test_a_link_that_carries_nothing_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
+        source, target = source_session(), target_session(peer_c1=("probing port=4401",))
+        source.orders = {**source.orders, "probe 0 198.18.0.2 4401 c2": ()}
+        assert transferer(fleet_with_much(source, target), connect_timeout=1).run() == [6]
+        said = "db2:/srv/y: failed: db1 to db2: no connection to 198.18.0.2 port 4401 within 1 seconds;"
+        assert said in caplog.text
 
     def test_notes_are_warnings(self, caplog: pytest.LogCaptureFixture) -> None:
         remote = fleet(source_session(), target_session())

@@ -92,7 +92,7 @@ while ($count = sysread STDIN, $buffer, 1 << 18) {
 }
 defined $count or die "cannot read the stream: $!\n";
 ' "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   wait "$process_1" || statuses[1]=$?
@@ -110,6 +110,7 @@ wanted_port=0
 owner=''
 create_target=no
 prepare=no
+probe=no
 own_name=target.0123456789abcdef
 cores=4
 transfer_type=decompress

@@ -81,28 +81,28 @@ tried=(zstd1 zstd3 lz41)
 send_0_none() {
   metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- './it'"'"'s $(touch gone)
 -x *ÿ' 2>"$run_directory"/send_0.0.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.1.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.1.err
   statuses=("${PIPESTATUS[@]}")
 }
 send_0_zstd1() {
   metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- './it'"'"'s $(touch gone)
 -x *ÿ' 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -1; } 2>"$run_directory"/send_0.1.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
 }
 send_0_zstd3() {
   metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- './it'"'"'s $(touch gone)
 -x *ÿ' 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -3; } 2>"$run_directory"/send_0.1.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
 }
 send_0_lz41() {
   metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- './it'"'"'s $(touch gone)
 -x *ÿ' 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec lz4 --stdout --quiet -1; } 2>"$run_directory"/send_0.1.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
 }
 try_zstd1() {
@@ -133,6 +133,7 @@ wanted_port=0
 owner=''
 create_target=no
 prepare=no
+probe=no
 own_name=target.0123456789abcdef
 cores=4
 transfer_type=file

@@ -217,6 +217,7 @@ wanted_port=0
 owner=''
 create_target=no
 prepare=no
+probe=no
 own_name=target.0123456789abcdef
 cores=4
 transfer_type=file

@@ -119,6 +119,7 @@ wanted_port=4444
 owner=''
 create_target=no
 prepare=no
+probe=no
 own_name=target.0123456789abcdef
 cores=4
 transfer_type=file

@@ -70,7 +70,7 @@ client=()
 tried=()
 send_0_none() {
   metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN TCP:"${peer_address}":"${port}"; } 2>"$run_directory"/send_0.1.err
+    { widen_pipe; exec socat -u -b 262144 STDIN TCP:"${peer_address}":"${port}",nodelay; } 2>"$run_directory"/send_0.1.err
   statuses=("${PIPESTATUS[@]}")
 }
 source_session
@@ -86,6 +86,7 @@ wanted_port=0
 owner=''
 create_target=no
 prepare=no
+probe=no
 own_name=target.0123456789abcdef
 cores=4
 transfer_type=file

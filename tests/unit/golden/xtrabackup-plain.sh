@@ -94,7 +94,7 @@ while ($count = sysread STDIN, $buffer, 1 << 18) {
 }
 defined $count or die "cannot read the stream: $!\n";
 ' "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN TCP:"${peer_address}":"${port}"; } 2>"$run_directory"/send_0.2.err
+    { widen_pipe; exec socat -u -b 262144 STDIN TCP:"${peer_address}":"${port}",nodelay; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   wait "$process_1" || statuses[1]=$?
@@ -112,6 +112,7 @@ wanted_port=0
 owner=''
 create_target=no
 prepare=no
+probe=no
 own_name=target.0123456789abcdef
 cores=4
 transfer_type=xtrabackup

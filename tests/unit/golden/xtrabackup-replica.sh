@@ -117,7 +117,7 @@ while ($count = sysread STDIN, $buffer, 1 << 18) {
 }
 defined $count or die "cannot read the stream: $!\n";
 ' "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   wait "$process_1" || statuses[1]=$?
@@ -148,7 +148,7 @@ while ($count = sysread STDIN, $buffer, 1 << 18) {
 }
 defined $count or die "cannot read the stream: $!\n";
 ' "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_2}>&-
   wait "$process_2" || statuses[2]=$?
@@ -179,7 +179,7 @@ while ($count = sysread STDIN, $buffer, 1 << 18) {
 }
 defined $count or die "cannot read the stream: $!\n";
 ' "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_2}>&-
   wait "$process_2" || statuses[2]=$?
@@ -210,7 +210,7 @@ while ($count = sysread STDIN, $buffer, 1 << 18) {
 }
 defined $count or die "cannot read the stream: $!\n";
 ' "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_2}>&-
   wait "$process_2" || statuses[2]=$?
@@ -240,7 +240,7 @@ while ($count = sysread STDIN, $buffer, 1 << 18) {
 }
 defined $count or die "cannot read the stream: $!\n";
 ' "${branch_1}"; } 2>>"$run_directory"/send_1.1.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.2.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.2.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   wait "$process_1" || statuses[1]=$?
@@ -271,7 +271,7 @@ while ($count = sysread STDIN, $buffer, 1 << 18) {
 }
 defined $count or die "cannot read the stream: $!\n";
 ' "${branch_2}"; } 2>>"$run_directory"/send_1.2.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.3.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_2}>&-
   wait "$process_2" || statuses[2]=$?
@@ -302,7 +302,7 @@ while ($count = sysread STDIN, $buffer, 1 << 18) {
 }
 defined $count or die "cannot read the stream: $!\n";
 ' "${branch_2}"; } 2>>"$run_directory"/send_1.2.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.3.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_2}>&-
   wait "$process_2" || statuses[2]=$?
@@ -333,7 +333,7 @@ while ($count = sysread STDIN, $buffer, 1 << 18) {
 }
 defined $count or die "cannot read the stream: $!\n";
 ' "${branch_2}"; } 2>>"$run_directory"/send_1.2.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.3.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_2}>&-
   wait "$process_2" || statuses[2]=$?
@@ -363,6 +363,7 @@ wanted_port=0
 owner=mysql:mysql
 create_target=no
 prepare=yes
+probe=no
 own_name=target.0123456789abcdef
 cores=4
 transfer_type=xtrabackup
@@ -522,6 +523,7 @@ wanted_port=0
 owner=mysql:mysql
 create_target=no
 prepare=yes
+probe=no
 own_name=target.0123456789abcdef
 cores=4
 transfer_type=xtrabackup
