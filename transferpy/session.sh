@@ -292,9 +292,9 @@ reserve_port() { # WANTED: a port, or 0 for a free one; sets port
 }
 
 await_listening() { # JOB: waits until its listener can be seen
-  until is_listening_itself; do
+  # A listener takes some hundredths of a second to start, and the look as long: the first one should not be in vain.
+  until { watch 0.01; is_listening_itself; }; do
     [ -z "${ended[$1]-}" ] || return 1
-    watch 0.02
   done
   return 0 # not what the loop's last command had to say
 }

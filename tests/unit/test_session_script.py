@@ -74,6 +74,7 @@ def test_a_listener_that_ended_is_not_waited_for(tmp_path: Path) -> None:
     script = """
         port=4400
         is_listening_itself() { false; }
+        beat() { :; }
         ended[receive]=1
         await_listening receive; echo "status $?"
     """
