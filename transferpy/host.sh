@@ -66,7 +66,7 @@ job_processes() { # JOB: sets the array pids to the processes of that job, this 
 }
 
 stop_processes() { # JOB: ends all its processes but this one: TERM, and KILL after two seconds
-  local signal pids pid told end
+  local signal pids pid told end pause=0.01
   for signal in TERM KILL; do
     told=' ' end=$((EPOCHSECONDS + 3)) # the first of these may be short
     # A process that waits for its disk, as sync does, dies of KILL only when that has written what there was.
@@ -80,7 +80,8 @@ stop_processes() { # JOB: ends all its processes but this one: TERM, and KILL af
         told+="$pid "
       done
       ((EPOCHSECONDS < end)) || break
-      sleep 0.05
+      sleep "$pause"
+      pause=0.05 # most end at once
     done
   done
   return 1
