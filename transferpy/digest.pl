@@ -46,7 +46,8 @@ my $splice = { x86_64 => 275, aarch64 => 76 }->{ $Config{archname} =~ s/-.*//r }
 my $lines;            # INDEX, once it is there
 my $rest = '';        # of its last line
 my $ended = 0;        # whether all of it has been read
-my $current;          # the file that tar is at work on: name, size, and the next segment to digest
+my $current;          # the file that tar is at work on: [name, size]
+my $next_segment;     # of that file, the next one to digest
 my @bundle;           # small files that are done: [name, size] each
 my $bundle_size = 0;  # of all files since its first
 my @group;            # what can be given to the disk: [how to digest it, its size, the files] each
@@ -89,7 +90,6 @@ sub open_file { # NAME: only ever a regular file, whatever has that name by now
 sub open_small { # NAME: as open_file, but just its number, which takes half as long; begins to read it
     my ($name) = @_;
     my $file = POSIX::open($name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK) // fail "cannot open $name: $!";
-    -f "/proc/self/fd/$file" or fail "$name is not a regular file any more";
     if ($on_target && defined $advise) {
         syscall $advise, $file + 0, 0, 0, $_ for $dont_need, $will_need;
     }
@@ -142,6 +142,9 @@ sub digest_bundle { # FILE ...
                     $content .= $more if $count > 0;
                     last if length $content >= $size;
                 }
+                # To ask that of each costs as much as to read it. What is read in full is as good as the file that was named;
+                # that it is of another kind by now, the list of files tells.
+                $size && length $content == $size || -f "/proc/self/fd/$file" or fail "$name is not a regular file any more";
                 POSIX::close($file);
                 $text .= pack 'w/a* w/a*', $name, $content;
                 $marks .= sprintf "%08x\n", unpack '%32V*', ($content ^ substr $pad, 0, length $content) . "\0\0\0";
@@ -298,7 +301,7 @@ sub processes_in { # FILE: the processes that it names, and those below them: a 
 }
 
 sub reading_position { # how far tar is with the current file
-    my @identity = stat $current->{name} or return 0;
+    my @identity = stat $current->[0] or return 0;
     for my $process (processes_in($children)) {
         for my $link (glob "/proc/$process/fd/*") {
             my @other = stat $link;
@@ -311,37 +314,38 @@ sub reading_position { # how far tar is with the current file
 }
 
 sub follow_current { # digests what is behind tar of a file that it is still at work on
-    return if !$current || $current->{size} <= $segment || @ready;
-    my $position = $on_target ? (-s $current->{name}) // 0 : reading_position();
-    while (($current->{next} + 1) * $segment < $position) {
-        push @ready, [\&digest_segment, @{$current}{qw(name size)}, $current->{next}++];
-    }
+    return if !$current || $current->[1] <= $segment || @ready;
+    my $position = $on_target ? (-s $current->[0]) // 0 : reading_position();
+    push @ready, [\&digest_segment, @$current, $next_segment++] while ($next_segment + 1) * $segment < $position;
 }
 
 sub finish_current {
-    my $file = $current or return;
+    my $file = $current;
     undef $current;
-    my ($name, $size) = @{$file}{qw(name size)};
-    push @bundle, [$name, $size] if $size <= $small;
-    $bundle_size += $size if @bundle;
-    add_to_group(\&digest_batch, $size, $name) if $size > $small && $size <= $segment;
-    for (; $size > $segment && $file->{next} * $segment < $size; $file->{next}++) {
-        push @ready, [\&digest_segment, $name, $size, $file->{next}];
+    my ($name, $size) = @$file;
+    if ($size <= $small) {
+        push @bundle, $file;
+    } elsif ($size <= $segment) {
+        add_to_group(\&digest_batch, $size, $name);
+    } else {
+        push @ready, [\&digest_segment, $name, $size, $next_segment++] while $next_segment * $segment < $size;
     }
+    $bundle_size += $size if @bundle;
     close_bundle() if @bundle == $bundle_files || $bundle_size >= $bundle_bytes;
 }
 
 my %escape = (a => "\a", b => "\b", f => "\f", n => "\n", r => "\r", t => "\t", v => "\x0b");
 
-sub take_line { # of the index, as "ls -l" has them, with what cannot be printed escaped
-    my ($line) = @_;
-    finish_current();
-    my ($kind, $size, $name) = $line =~ /^(.)\S+ +\S+ +(\d+) \S+ \S+ (.*)$/s or return;
-    # A further name of a file that has been digested counts, and no more.
-    $files++ if $kind eq '-' || $kind eq 'h';
-    return if $kind ne '-';
-    $name =~ s{\\([0-7]{3}|.)}{ length $1 == 3 ? chr oct $1 : $escape{$1} // $1 }ges;
-    $current = { name => $name, size => $size, next => 0 };
+sub take_lines { # of the index, as "ls -l" has them, with what cannot be printed escaped
+    for (@_) {
+        finish_current() if $current;
+        my ($kind, $size, $name) = /^(.)\S+ +\S+ +(\d+) \S+ \S+ (.*)$/s or next;
+        # A further name of a file that has been digested counts, and no more.
+        $files++ if $kind eq '-' || $kind eq 'h';
+        next if $kind ne '-';
+        $name =~ s{\\([0-7]{3}|.)}{ length $1 == 3 ? chr oct $1 : $escape{$1} // $1 }ges if index($name, '\\') >= 0;
+        ($current, $next_segment) = ([$name, $size], 0);
+    }
 }
 
 sub read_index {
@@ -355,10 +359,10 @@ sub read_index {
     defined $count or fail "cannot read $index: $!";
     my @lines = split /\n/, $rest, -1;
     $rest = pop(@lines) // '';
-    take_line($_) for @lines;
+    take_lines(@lines);
     if ($count == 0 && $last) {
         $rest eq '' or fail "the last line of $index is not whole";
-        finish_current();
+        finish_current() if $current;
         close_bundle();
         $ended = 1;
     }

@@ -268,9 +268,10 @@ def test_a_file_of_just_a_segment_is_digested_as_one(tmp_path: Path) -> None:
     assert (len(digest), name) == (32, "./x")
 
 
-def test_what_is_no_file_any_more_is_not_opened(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [0, 1, SMALL, SMALL + 1])
+def test_what_is_no_file_any_more_is_told(tmp_path: Path, size: int) -> None:
     (tmp_path / "x").mkdir()
-    (tmp_path / "x" / "file").touch()
+    (tmp_path / "x" / "file").write_bytes(bytes(size))
     script = f"""
         digest_tool=(md5sum) digester=$(<{DIGESTER})
         {render_command(archive("x", indexed=True))} >/dev/null
