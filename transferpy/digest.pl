@@ -160,16 +160,17 @@ sub digest_bundle { # FILE ...
 
 sub digest_segment { # NAME SIZE NUMBER
     my ($name, $size, $number) = @_;
+    my ($offset, $end) = ($number * $segment, ($number + 1) * $segment);
+    $end = $size if $end > $size;
+    my $file = open_file $name;
+    my $data = sysseek $file, $offset, $seek_data;
+    # A hole needs neither the disk nor a process: there may be thousands.
+    return note("zeros $number $name\0") if !defined $data && $!{ENXIO} || defined $data && $data >= $end;
     start ["$number $name"], sub {
-        my ($offset, $end) = ($number * $segment, ($number + 1) * $segment);
-        $end = $size if $end > $size;
-        my $file = open_file $name;
         if ($on_target) {
             $file->sync or fail "cannot write $name to disk: $!";
             has_written $file, $offset, $end - $offset;
         }
-        my $data = sysseek $file, $offset, $seek_data;
-        print_and_end("zeros\n") if !defined $data && $!{ENXIO} || defined $data && $data >= $end;
         sysseek $file, $offset, $seek_set or fail "cannot read $name: $!";
         pass_on($file, $name, $end - $offset);
     };
@@ -241,7 +242,11 @@ sub collect { # STATUS JOB: takes in what a process said that has ended
     check($status);
     @digests == @names + defined $job->{bundle} or fail "$tool[0] said something else than digests";
     my $all = defined $job->{bundle} ? shift(@digests) . " $job->{bundle}\0" : '';
-    my $each = join '', map { shift(@digests) . " $_\0" } @names;
+    note(join('', map { shift(@digests) . " $_\0" } @names), $all);
+}
+
+sub note { # RECORDS [RECORD]: of each file, and the one of all of them, where they share a digest
+    my ($each, $all) = @_;
     print OUTPUT $all || $each and print MARKS $each or fail "cannot write the list of digests: $!";
 }
 

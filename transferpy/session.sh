@@ -368,9 +368,18 @@ report_digests() { # once all files have been named: waits for the last of them,
 }
 
 stop_job() { # NAME: ends all its processes, if it runs, and forgets it
-  [ -n "${job_pid[$1]-}" ] || return 0
-  [ -n "${ended[$1]-}" ] || kill -s TERM -- "-${job_pid[$1]}" 2>/dev/null
-  await_end "$1"
+  local group=${job_pid[$1]-} tries
+  [ -n "$group" ] || return 0
+  if [ -z "${ended[$1]-}" ]; then
+    kill -s TERM -- "-$group" 2>/dev/null
+    # It says nothing of its end then. A port that it listened on is free when all of them are gone; what hangs, hangs.
+    for ((tries = 0; tries < 200; tries++)); do
+      kill -0 -- "-$group" 2>/dev/null || break
+      watch 0.01
+    done
+    # But it may have ended by itself just before: nobody shall take that for the end of the next job of this name.
+    while hear 0.01; do :; done
+  fi
   unset "job_pid[$1]" "ended[$1]"
 }
 

@@ -262,3 +262,31 @@ def test_a_signal_at_any_statement_of_the_end_leaves_nothing_behind(tmp_path: Pa
         (tmp_path / "undone").unlink()
         assert said.endswith(b" undone=yes\n"), number
         assert not (tmp_path / "run").exists(), number
+
+
+def test_a_job_that_is_stopped_is_gone_with_all_its_processes_and_forgotten(tmp_path: Path) -> None:
+    script = """
+        run_in_job() { sleep 1000 & sleep 1000; }
+        beat() { :; }
+        launch digest run_in_job
+        group=${job_pid[digest]}
+        until pgrep -g "$group" -c | grep -qx 3; do sleep 0.02; done
+        stop_job digest
+        pgrep -g "$group"
+        echo "${job_pid[digest]-none} ${ended[digest]-none}"
+    """
+    assert run_in_session(tmp_path, script) == "none none\n"
+
+
+def test_the_last_word_of_a_job_that_is_stopped_is_not_taken_for_the_next_ones(tmp_path: Path) -> None:
+    script = """
+        beat() { :; }
+        launch digest true
+        until ! kill -0 "-${job_pid[digest]}" 2>/dev/null; do sleep 0.02; done
+        stop_job digest
+        launch digest sleep 1000
+        watch 0.2
+        echo "${ended[digest]-runs}"
+        stop_job digest
+    """
+    assert run_in_session(tmp_path, script) == "runs\n"
