@@ -287,6 +287,6 @@ def test_the_last_word_of_a_job_that_is_stopped_is_not_taken_for_the_next_ones(t
         launch digest sleep 1000
         watch 0.2
         echo "${ended[digest]-runs}"
-        stop_job digest
+        kill -- "-${job_pid[digest]}"
     """
     assert run_in_session(tmp_path, script) == "runs\n"
