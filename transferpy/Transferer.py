@@ -409,9 +409,16 @@ class _Copy:
             return None  # the listener ended before anybody could connect; that of the stream will say why
         self.conversation.order(source, "probe", self.target.label, *self._address("probing"))
         deadline = time.monotonic() + self.plan.options.connect_timeout
-        if not self.conversation.wait(*self._sessions, until=lambda: "link" in target.seen, deadline=deadline):
+        met = self.conversation.wait(
+            *self._sessions, until=lambda: "link" in target.seen or "probed" in source.seen, deadline=deadline
+        )
+        if not met:
             raise self._not_met("probing")
         self._wait_for("probed", source)
+        # Whoever was faster to connect, and says nothing, keeps the target waiting: then the link stays unknown.
+        deadline = time.monotonic() + _OTHER_END_TIME
+        if not self.conversation.wait(*self._sessions, until=lambda: "link" in target.seen, deadline=deadline):
+            return None
         return compression.link_of(target.seen["link"])
 
     def _wait_for(self, event: str, *sessions: Session) -> None:

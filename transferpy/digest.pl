@@ -163,9 +163,13 @@ sub digest_segment { # NAME SIZE NUMBER
     my ($offset, $end) = ($number * $segment, ($number + 1) * $segment);
     $end = $size if $end > $size;
     my $file = open_file $name;
-    my $data = sysseek $file, $offset, $seek_data;
-    # A hole needs neither the disk nor a process: there may be thousands.
-    return note("zeros $number $name\0") if !defined $data && $!{ENXIO} || defined $data && $data >= $end;
+    if ((stat $file)[12] * 512 < $size) {
+        # Not every file system knows what is data before that is on disk.
+        !$on_target || $file->sync or fail "cannot write $name to disk: $!";
+        my $data = sysseek $file, $offset, $seek_data;
+        # A hole needs neither the disk nor a process: there may be thousands.
+        return note("zeros $number $name\0") if !defined $data && $!{ENXIO} || defined $data && $data >= $end;
+    }
     start ["$number $name"], sub {
         if ($on_target) {
             $file->sync or fail "cannot write $name to disk: $!";

@@ -192,17 +192,18 @@ exit(defined $count ? 0 : 1);
 _COUNTER = r"""
 use strict; use warnings; use Config; use POSIX ();
 my $gettime = { x86_64 => 228, aarch64 => 113 }->{ $Config{archname} =~ s/-.*//r };
-my ($tick, $least) = (POSIX::sysconf(POSIX::_SC_CLK_TCK()), $gettime ? 0.02 : 0.08);
+my ($tick, $time) = (POSIX::sysconf(POSIX::_SC_CLK_TCK()), "\0" x 16);
+$gettime = 0 if $gettime && syscall($gettime, 1, $time) != 0; # the clock that nobody sets
+my $least = $gettime ? 0.02 : 0.08;
 sub now {
     return (POSIX::times())[0] / $tick if !$gettime;
-    my $time = "\0" x 16;
-    syscall $gettime, 1, $time; # the clock that nobody sets
+    syscall $gettime, 1, $time;
     my ($seconds, $nanoseconds) = unpack "q2", $time;
     return $seconds + $nanoseconds / 1e9;
 }
-my ($began, $bytes, $passed, $buffer) = (0, 0, 0, "");
+my ($bytes, $passed, $began, $buffer) = (0, 0);
 while (my $count = sysread STDIN, $buffer, 1 << 20) {
-    if (!$began) { $began = now(); next }
+    if (!defined $began) { $began = now(); next }
     ($bytes, $passed) = ($bytes + $count, now() - $began);
     last if $passed >= ($bytes < 8 << 20 ? 0.2 : $least);
 }

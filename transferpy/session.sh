@@ -367,20 +367,26 @@ report_digests() { # once all files have been named: waits for the last of them,
   report_list digests "$run_directory/digests"
 }
 
-stop_job() { # NAME: ends all its processes, if it runs, and forgets it
-  local group=${job_pid[$1]-} tries
+stop_job() { # NAME: ends all its processes, if any are left, and forgets it; fails if one cannot be ended
+  local group=${job_pid[$1]-} signal tries status=1
   [ -n "$group" ] || return 0
-  if [ -z "${ended[$1]-}" ]; then
-    kill -s TERM -- "-$group" 2>/dev/null
-    # It says nothing of its end then. A port that it listened on is free when all of them are gone; what hangs, hangs.
-    for ((tries = 0; tries < 200; tries++)); do
-      kill -0 -- "-$group" 2>/dev/null || break
+  for signal in TERM KILL; do
+    group_lives "$group" || break
+    kill -s "$signal" -- "-$group" 2>/dev/null
+    for ((tries = 0; tries < 100; tries++)); do
       watch 0.01
+      group_lives "$group" || break 2
     done
-    # But it may have ended by itself just before: nobody shall take that for the end of the next job of this name.
-    while hear 0.01; do :; done
-  fi
+  done
+  group_lives "$group" || status=0
+  # It may have ended by itself just before: nobody shall take its last word for the end of the next job of this name.
+  while hear 0.01; do :; done
   unset "job_pid[$1]" "ended[$1]"
+  return "$status"
+}
+
+group_lives() { # GROUP: whether a process of that group lives; those that are dead and that init is slow to take do not
+  kill -0 -- "-$1" 2>/dev/null && grep -Eqs "^[0-9]+ \(.*\) [^ZX] [0-9]+ $1 " /proc/[0-9]*/stat
 }
 
 count_records() { # FILE
@@ -596,7 +602,7 @@ target_session() {
   [ "$probe" = no ] || offer_probe
   await_order receive
   followed_by=()
-  stop_job probe
+  stop_job probe || fail port "port $port is in use"
   receive_stream "${order[1]}"
   "target_checks_$transfer_type"
   if [ "$transfer_type" != file ]; then

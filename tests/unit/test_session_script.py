@@ -272,7 +272,7 @@ def test_a_job_that_is_stopped_is_gone_with_all_its_processes_and_forgotten(tmp_
         group=${job_pid[digest]}
         until pgrep -g "$group" -c | grep -qx 3; do sleep 0.02; done
         stop_job digest
-        pgrep -g "$group"
+        pgrep -g "$group" -r D,R,S # init may take a moment for what is dead
         echo "${job_pid[digest]-none} ${ended[digest]-none}"
     """
     assert run_in_session(tmp_path, script) == "none none\n"
@@ -290,3 +290,19 @@ def test_the_last_word_of_a_job_that_is_stopped_is_not_taken_for_the_next_ones(t
         kill -- "-${job_pid[digest]}"
     """
     assert run_in_session(tmp_path, script) == "runs\n"
+
+
+def test_a_job_that_was_left_by_its_leader_or_takes_no_hint_is_ended_all_the_same(tmp_path: Path) -> None:
+    script = """
+        beat() { :; }
+        stay() { trap '' TERM; sleep 1000; }
+        run_in_job() { (stay) & exit 1; }
+        launch digest run_in_job
+        group=${job_pid[digest]}
+        until ! kill -0 "$group" 2>/dev/null; do sleep 0.02; done
+        ended[digest]=1
+        pgrep -c -g "$group" -r D,R,S
+        stop_job digest; echo "stopped $?"
+        pgrep -c -g "$group" -r D,R,S
+    """
+    assert run_in_session(tmp_path, script) == "2\nstopped 0\n0\n"

@@ -654,6 +654,16 @@ class TestMessages:
         said = "db2:/srv/y: failed: db1 to db2: no connection to 198.18.0.2 port 4401 within 1 seconds;"
         assert said in caplog.text
 
+    @pytest.mark.usefixtures("_impatient")
+    def test_a_link_that_another_took_stays_unknown(
+        self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("transferpy.Transferer._OTHER_END_TIME", 0.5)
+        source, target = source_session(), target_session(peer_c1=("probing port=4401",))
+        source.orders = {**source.orders, "probe 0 198.18.0.2 4401 c2": ("probed",)}
+        assert transferer(fleet_with_much(source, target)).run() == [0]
+        assert "db2:/srv/y: compression: zstd -1; a sample shrinks to 10%, at 100 MB/s on one core" in caplog.messages
+
     def test_notes_are_warnings(self, caplog: pytest.LogCaptureFixture) -> None:
         remote = fleet(source_session(), target_session())
         remote.preflights = {**remote.preflights, "db1": answer(source_host(source=source_facts(sockets=2)))}

@@ -27,7 +27,7 @@ for _name in ("cumin", "ClusterShell"):
 
 _DEFAULT_CONFIG = {"transport": "clustershell", "default_backend": "direct"}
 # What the back-end "direct" takes for the name of one host, and no operator of its grammar.
-_PLAIN_NAME = re.compile(r"(?!(?:and|or|xor)\Z)[a-z0-9][a-z0-9._-]*", re.ASCII | re.IGNORECASE)
+_PLAIN_NAME = re.compile(r"(?!(?:and|or|xor)\b)[a-z0-9][a-z0-9._-]*", re.ASCII | re.IGNORECASE)
 # A host that vanished is noticed after 15 seconds; a run of hours must not hang on it.
 _SSH_OPTIONS = ("-oServerAliveInterval=5", "-oServerAliveCountMax=3")
 # Ctrl-C at the terminal must not reach the ssh processes: with them gone nothing would be left to clean up with.
