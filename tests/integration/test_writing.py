@@ -59,8 +59,10 @@ def test_a_fault_of_the_disk_that_shows_while_the_stream_flows_fails_the_copy(re
 
 
 def test_a_fault_of_the_disk_that_shows_before_the_checksums_fails_the_copy(ready: Lab) -> None:
+    # Larger ones are given to the disk piece by piece, by the digester itself.
+    fill(ready["db1"], "/srv/smaller/file", megabytes=20)
     with noted_syncs(ready["db2"], f'[ "$(wc -l <{_NOTED})" -gt 1 ] || {{ echo "error writing" >&2; exit 1; }}'):
-        result = transfer(ready, "--no-compress", "db1:/srv/data", "db2:/srv/in")
+        result = transfer(ready, "--no-compress", "db1:/srv/smaller", "db2:/srv/in")
         calls = ready["db2"].sh(f"cat {_NOTED}").split()
     assert result.status == 7
     assert "error writing; what arrived could not be written to disk\n" in result.stderr
