@@ -17,7 +17,19 @@ from typing import TYPE_CHECKING
 import pytest
 from helpers import eventually, transfer
 from lab import difference
-from watching import DIGEST_TOOL, SLOW, TEE, Hold, Run, arrived, assert_as_before, case_name, fill, process_of
+from watching import (
+    DIGEST_TOOL,
+    LAST_SYNC,
+    SLOW,
+    TEE,
+    Hold,
+    Run,
+    arrived,
+    assert_as_before,
+    case_name,
+    fill,
+    process_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +56,7 @@ MOMENTS = {
     "keys": ("db2", "openssl", "*"),
     "streaming": ("db1", "", ""),
     "checking": ("db2", DIGEST_TOOL, "*"),
-    "publishing": ("db2", "sync", "'-f .'"),
+    "publishing": ("db2", *LAST_SYNC),
 }
 
 

@@ -155,6 +155,13 @@ def replaced(host: Host, command: str, script: str) -> Iterator[None]:
         host.run(["rm", wrapper])
 
 
+LAST_SYNC = ("sync", "'-f .'")
+"""What a copy is given to the disk by, and with which words, before it has its name.
+
+Who holds that must not let it go after a signal: the session ends it, and leaves nothing. Let go before the session
+hears of the signal, it would publish the copy, as it was told to."""
+
+
 def end_by_signal(run: Run, sent: signal.Signals, hold: Hold | None = None) -> float:
     """Send a run a signal, let those go that it waits for, and see it end by that.
 
