@@ -45,7 +45,7 @@ lint: prepare  ## check style, types and shell scripts
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m mypy
 	@for script in $(SCRIPTS); do bash -n "$$script" || exit; done
-	@for program in transferpy/*.pl; do perl -cw "$$program" 2>/dev/null || perl -cw "$$program" || exit; done
+	@for program in transferpy/host/*.pl; do perl -cw "$$program" 2>/dev/null || perl -cw "$$program" || exit; done
 	@shellcheck $(SCRIPTS)
 
 prepare:

@@ -80,7 +80,7 @@ class FinishError(TransferpyError):
     exit_status = 10
 
 
-class AftermathError(TransferpyError):
+class PostRunError(TransferpyError):
     """The copies are as good as they are, but something that was to come after them failed."""
 
     exit_status = 11

@@ -6,7 +6,7 @@ Replication is stopped and started by functions of ``database.sh``, which look a
 import re
 from collections.abc import Iterable
 
-from transferpy.commands import Command
+from transferpy.stream.commands import Command
 
 BACKUP_TOOLS = ("mariadb-backup", "mariabackup", "xtrabackup")
 UNPACK_TOOLS = ("mbstream", "xbstream")

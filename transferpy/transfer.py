@@ -23,10 +23,10 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from transferpy import __version__
-from transferpy.console import Console
-from transferpy.Exceptions import AftermathError, Interrupted, TransferpyError, UsageError, reason
-from transferpy.metrics import of_report
-from transferpy.options import (
+from transferpy.cli.console import Console
+from transferpy.Exceptions import Interrupted, PostRunError, TransferpyError, UsageError, reason
+from transferpy.model.locations import split_word
+from transferpy.model.options import (
     OPTION_NAMES,
     XTRABACKUP_OPTIONS,
     ChecksumAlgorithm,
@@ -38,12 +38,12 @@ from transferpy.options import (
     TransferType,
     known_options,
     options_from_mapping,
-    split_word,
     typed_option,
 )
-from transferpy.progress import Observer
-from transferpy.report import TransferReport
-from transferpy.tell import tell
+from transferpy.model.progress import Observer
+from transferpy.model.report import TransferReport
+from transferpy.output.metrics import of_report
+from transferpy.output.outputs import write_outputs
 
 CONFIG_FILE = "/etc/transferpy/transferpy.conf"
 
@@ -384,7 +384,7 @@ def _transfer(console: Console, received: Sequence[signal.Signals]) -> int:
         if command_line.job is None:
             status = _copy(command_line, console.observer, received)
         else:
-            from transferpy.jobs import run_job_file  # noqa: PLC0415  # what it needs, --help need not wait for
+            from transferpy.batch.jobs import run_job_file  # noqa: PLC0415  # what it needs, --help need not wait for
 
             status = run_job_file(command_line.job, command_line.words, command_line, received)
     except TransferpyError as error:
@@ -397,7 +397,7 @@ def _transfer(console: Console, received: Sequence[signal.Signals]) -> int:
         reason = f"{type(error).__name__}: {error}"
         logger.exception("unexpected error: %s%s", reason, hint, exc_info=verbose)
         return 1
-    return status or (0 if complete else AftermathError.exit_status)
+    return status or (0 if complete else PostRunError.exit_status)
 
 
 def _copy(command_line: CommandLine, observer: Observer, received: Sequence[signal.Signals]) -> int:
@@ -417,8 +417,8 @@ def _copy(command_line: CommandLine, observer: Observer, received: Sequence[sign
         report = replace(transferer.report if transferer else TransferReport(started=started), status=status)
         if received:
             report = replace(report, status=128 + received[0], interrupted=received[0].name)
-        told = tell(options, [report], of_report(report))
-    return status or (0 if told else AftermathError.exit_status)
+        told = write_outputs(options, [report], of_report(report))
+    return status or (0 if told else PostRunError.exit_status)
 
 
 def _exit_status(statuses: Sequence[int]) -> int:

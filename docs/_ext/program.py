@@ -13,7 +13,7 @@ from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 
 from transferpy import transfer
-from transferpy.options import OPTION_NAMES
+from transferpy.model.options import OPTION_NAMES
 
 if TYPE_CHECKING:
     import argparse

@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from transferpy.options import Location, TransferOptions, TransferRequest, split_word
-from transferpy.preflight import TOOLS, DatabaseFacts, HostFacts, RouteFacts, SourceFacts, TargetFacts, TargetState
+from transferpy.model.facts import DatabaseFacts, HostFacts, RouteFacts, SourceFacts, TargetFacts, TargetState
+from transferpy.model.locations import Location, split_word
+from transferpy.model.options import TransferOptions
+from transferpy.model.request import TransferRequest
+from transferpy.model.tools import TOOLS
 
 RUN = "0123456789abcdef"
 NC_OPENBSD = "OpenBSD netcat (Debian patchlevel 1.219-1)\nusage: nc [-46CDdFhklNnrStUuvZz] [-I length] [-i interval]"

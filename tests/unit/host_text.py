@@ -9,8 +9,8 @@ from pathlib import Path
 
 from bash import output_of
 
-from transferpy.commands import render_assignment
-from transferpy.session import Event, parse_event
+from transferpy.agent.protocol import Event, parse_event
+from transferpy.stream.renderer import render_assignment
 
 RUN = "r1"
 TIMEOUT = 60
@@ -19,7 +19,7 @@ TIMEOUT = 60
 def host_script(directory: Path, script: str, *texts: str) -> str:
     """Return a script with host.sh and the other ``texts`` before it, whose runs are in ``directory/run``."""
     fixed = "\n".join(
-        (resources.files("transferpy") / name).read_text(encoding="utf-8") for name in ("host.sh", *texts)
+        (resources.files("transferpy") / "host" / name).read_text(encoding="utf-8") for name in ("host.sh", *texts)
     )
     root = "readonly run_root=/run/transferpy\n"
     assert fixed.count(root) == 1

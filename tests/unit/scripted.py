@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from transferpy.preflight import DatabaseFacts, HostFacts, SourceFacts, TargetFacts, TargetState
+from transferpy.model.facts import DatabaseFacts, HostFacts, SourceFacts, TargetFacts, TargetState
 from transferpy.RemoteExecution.interface import (
     Command,
     CommandResult,

@@ -13,8 +13,10 @@ import pytest
 from bash import run_bash
 from pages import DOCS, Typed, blocks, literals, page_names, typed_by_tests
 
-from transferpy import Transferer, conversation, interview, transfer
-from transferpy.options import TransferOptions
+from transferpy import transfer
+from transferpy.agent import preflight_connection, session_manager
+from transferpy.engine import copy
+from transferpy.model.options import TransferOptions
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -103,7 +105,7 @@ def python_messages(path: Path) -> tuple[str, ...]:
 @cache
 def refusals() -> tuple[str, ...]:
     """Return what the plan can have against a transfer."""
-    tree = ast.parse((ROOT / "transferpy/problems.py").read_text())
+    tree = ast.parse((ROOT / "transferpy/planning/checks.py").read_text())
     yields = [node.value for node in ast.walk(tree) if isinstance(node, ast.Yield) and node.value]
     return tuple(texts_in(node) for node in yields)
 
@@ -111,7 +113,9 @@ def refusals() -> tuple[str, ...]:
 @cache
 def shell_messages() -> tuple[str, ...]:
     """Return what the scripts on the hosts can fail with."""
-    scripts = "".join((ROOT / "transferpy" / name).read_text() for name in ("host.sh", "database.sh", "session.sh"))
+    scripts = "".join(
+        (ROOT / "transferpy/host" / name).read_text() for name in ("host.sh", "database.sh", "session.sh")
+    )
     found = re.findall(r'\bfail \w+ "((?:[^"$]|\$\([^)]*\)|\$)*)"', scripts)
     assert len(found) == len(re.findall(r'\bfail \w+ "', scripts))
     return tuple(re.sub(r"\$\(.*\)|\$[\w*]+|\$\{[^}]*\}", UNNAMED, text) for text in found)
@@ -285,12 +289,12 @@ def test_every_attack_and_fault_on_the_page_names_a_test() -> None:
 TIMES = {
     "--connect-timeout": f"{TransferOptions.connect_timeout} seconds",
     "--idle-timeout": f"{TransferOptions.idle_timeout} seconds",
-    "the questions of the preflight": f"{interview._ANSWER_TIME:.0f} seconds",
-    "by the shell that has answered": f"{interview._WAITING_TIME:.0f} seconds",
-    "a sign of life": f"{conversation._SILENCE:.0f} seconds",
-    "is ready, or listens": f"{Transferer._READY_TIME:.0f} seconds",
-    "the other end's reason": f"{Transferer._OTHER_END_TIME:.0f} seconds",
-    "the end of a clean-up": f"{conversation._CLEAN_UP_TIME:.0f} seconds",
+    "the questions of the preflight": f"{preflight_connection._ANSWER_TIME:.0f} seconds",
+    "by the shell that has answered": f"{preflight_connection._WAITING_TIME:.0f} seconds",
+    "a sign of life": f"{session_manager._SILENCE:.0f} seconds",
+    "is ready, or listens": f"{copy._READY_TIME:.0f} seconds",
+    "the other end's reason": f"{copy._OTHER_END_TIME:.0f} seconds",
+    "the end of a clean-up": f"{session_manager._CLEAN_UP_TIME:.0f} seconds",
 }
 
 
@@ -303,15 +307,17 @@ def test_the_table_of_time_outs_has_those_of_the_program(what: str) -> None:
 # --- architecture
 
 
-def test_the_table_of_modules_in_the_architecture_has_every_file_of_the_package() -> None:
-    package = ROOT / "transferpy"
-    files = {str(path.relative_to(package)) for path in package.rglob("*") if path.suffix in {".py", ".sh"}}
-    named = set(re.findall(r"``([\w/]+\.(?:py|sh))``", ARCHITECTURE))
-    assert files - named - {"__init__.py", "RemoteExecution/__init__.py"} == set()
-    assert named - files == set()
+def test_the_table_of_parts_in_the_architecture_has_every_part_of_the_package() -> None:
+    parts = {path.name for path in (ROOT / "transferpy").iterdir() if path.is_dir() or path.suffix == ".py"}
+    parts -= {"__init__.py", "__pycache__"}
+    (table,) = re.findall(r"^   \* - part\n(.*?)^\S", ARCHITECTURE, re.MULTILINE | re.DOTALL)
+    named = {
+        name for row in table.split("\n   * - ")[1:] for name in re.findall(r"``(\w+(?:\.py)?)``", row.split("\n")[0])
+    }
+    assert named == parts
 
 
-SCRIPTS = [path.read_text() for path in sorted((ROOT / "transferpy").glob("*.sh")) if path.name != "preflight.sh"]
+SCRIPTS = [path.read_text() for path in sorted((ROOT / "transferpy/host").glob("*.sh")) if path.name != "preflight.sh"]
 
 
 @pytest.mark.parametrize(

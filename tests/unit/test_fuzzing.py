@@ -16,23 +16,17 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from test_preflight import ANSWERS, QUESTIONS, RUN
 
-from transferpy.commands import (
-    Argument,
-    Command,
-    Join,
-    Pipeline,
-    Variable,
-    render_argument,
-    render_array,
-    render_assignment,
-    wrap_script,
-)
-from transferpy.conversation import _FIELDS, Session
+from transferpy.agent.preflight import parse_facts
+from transferpy.agent.protocol import Event, parse_event
+from transferpy.agent.session import _FIELDS, Session
+from transferpy.agent.session_script import TargetSession, target_script
 from transferpy.Exceptions import UsageError
-from transferpy.options import Location, options_from_mapping, split_word
-from transferpy.preflight import parse_facts
-from transferpy.report import size
-from transferpy.session import Event, TargetSession, parse_event, target_script
+from transferpy.model.locations import Location, split_word
+from transferpy.model.options import options_from_mapping
+from transferpy.model.units import size
+from transferpy.RemoteExecution.packed_script import pack_script
+from transferpy.stream.commands import Argument, Command, Join, Pipeline, Variable
+from transferpy.stream.renderer import render_argument, render_array, render_assignment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,7 +138,7 @@ class TestRenderer:
             scripts = [
                 " ".join(["printf '%s\\0'", *map(render_argument, batch[at : at + 25])]) for at in range(0, BATCH, 25)
             ]
-            assert printed(tmp_path, "\n".join(f"({wrap_script(script)})" for script in scripts)) == batch
+            assert printed(tmp_path, "\n".join(f"({pack_script(script)})" for script in scripts)) == batch
 
     def test_every_path_and_owner_gets_into_a_session_as_it_is(self, tmp_path: Path) -> None:
         for batch in collected(st.tuples(words, words, words, words), CASES // 10):
@@ -160,7 +154,7 @@ class TestRenderer:
                     encrypt=True,
                     digest=None,
                     port=0,
-                    doors=(),
+                    firewall_rules=(),
                     receivers={"none": Pipeline((Command(("cat",)),))},
                     owner=owner,
                 )

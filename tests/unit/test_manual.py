@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import pytest
 
 from transferpy import __version__, transfer
-from transferpy.options import OPTION_NAMES, TransferOptions
+from transferpy.model.options import OPTION_NAMES, TransferOptions
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = [action for action in transfer.argument_parser()._actions if action.option_strings]

@@ -89,7 +89,7 @@ def carry_out(config: Mapping[str, Any], job: RunningJob) -> int:
     if list(nodes) != [job.target]:
         raise RemoteExecutionError("this is no plain host name")
 
-    class Handler(_JobHandler):
+    class Handler(_JobEventHandler):
         pass
 
     Handler.job = job
@@ -114,7 +114,7 @@ def carry_out(config: Mapping[str, Any], job: RunningJob) -> int:
     return int(Handler.returncode)
 
 
-class _JobHandler(SyncEventHandler):  # type: ignore[misc]  # cumin has no types
+class _JobEventHandler(SyncEventHandler):  # type: ignore[misc]  # cumin has no types
     """Hands over a job's output and exit status as they come; cumin makes the instance, so each job has a subclass."""
 
     job: ClassVar[RunningJob]

@@ -13,7 +13,6 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterable, Mapping
 
-from transferpy.commands import wrap_script
 from transferpy.Exceptions import RemoteExecutionError
 from transferpy.RemoteExecution.interface import (
     Command,
@@ -24,7 +23,8 @@ from transferpy.RemoteExecution.interface import (
     Outcome,
     RemoteExecution,
 )
-from transferpy.RemoteExecution.latch import Latch
+from transferpy.RemoteExecution.packed_script import pack_script
+from transferpy.RemoteExecution.signal_safe_event import SignalSafeEvent
 
 logger = logging.getLogger(__name__)
 
@@ -73,10 +73,10 @@ class RunningJob(Job):
         self.takes_input = takes_input
         # The marker starts on a line of its own: a login shell may have printed half a line.
         first = f"printf '\\n{_START_MARKER} %s %s\\n' {self.identifier} $$\n"
-        self.command = wrap_script(f"{first}export {ENVIRONMENT_VARIABLE}={self.identifier}\n{script}", self.identifier)
+        self.command = pack_script(f"{first}export {ENVIRONMENT_VARIABLE}={self.identifier}\n{script}", self.identifier)
         self.leader: int | None = None
-        self.started = Latch()
-        self.ended = Latch()
+        self.started = SignalSafeEvent()
+        self.ended = SignalSafeEvent()
         self.gone = False
         self.outcome: Outcome | None = None
         self._returncode = SSH_FAILED
@@ -90,7 +90,7 @@ class RunningJob(Job):
         self._input: int | None = None
         self._unsent = b""
         self._aborted = False
-        self._given_up = Latch()
+        self._given_up = SignalSafeEvent()
 
     @property
     def result(self) -> CommandResult:
@@ -296,7 +296,7 @@ class ThreadedExecution(RemoteExecution):
             logger.debug("%s: job %s goes on with: %s", host, job.identifier, printable(script))
         # Why a script ended is not to be looked for in what came before it.
         _own(host, job).forget_output()
-        line = wrap_script(script, job.identifier)
+        line = pack_script(script, job.identifier)
         self.write_job(host, job, f"{len(line)}\n{line}")
 
     def wait_job(self, host: str, job: Job, timeout: float | None = None) -> CommandResult:

@@ -1,0 +1,157 @@
+"""Which doors a host needs: one in each chain that filters, none elsewhere, each with a way to close it again."""
+
+import json
+
+import pytest
+from bash import any_text
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transferpy.Firewall import filters, firewall_rules
+from transferpy.model.options import FirewallChoice
+from transferpy.stream.renderer import render_command
+
+DROP, ACCEPT = "-P INPUT DROP\n", "-P INPUT ACCEPT\n"
+REJECTS = ACCEPT + "-A INPUT -j REJECT --reject-with icmp-port-unreachable\n"
+V4, V6 = "198.18.0.1", "2001:db8::1"
+
+
+def chains(*names: str) -> str:
+    """Return what ``nft -j list chains`` prints: base chains of the hook input, or what a fourth and fifth word say."""
+    listed: list[dict[str, object]] = [{"metainfo": {"version": "1.0.6", "json_schema_version": 1}}]
+    for name in names:
+        family, table, chain, *rest = name.split()
+        base = {"type": rest[0] if rest else "filter", "hook": rest[1] if rest[1:] else "input", "prio": 0}
+        regular = rest == ["regular"]
+        listed.append({"chain": {"family": family, "table": table, "name": chain, **({} if regular else base)}})
+    return json.dumps({"nftables": listed})
+
+
+def where(rules: dict[str, str], choice: FirewallChoice, address: str) -> list[str]:
+    """Return tool and chain of each door."""
+    found = [render_command(door.opening) for door in firewall_rules(rules, choice, address, "r1")]
+    return [text.split(" -w ")[0] if " -w " in text else " ".join(text.split()[3:6]) for text in found]
+
+
+@pytest.mark.parametrize(
+    ("rules", "v4", "v6"),
+    [
+        ({}, [], []),
+        ({"iptables": "", "ip6tables": "", "nft": ""}, [], []),
+        ({"iptables": ACCEPT, "ip6tables": ACCEPT, "nft": chains()}, [], []),
+        ({"iptables": DROP, "ip6tables": ACCEPT}, ["iptables"], []),
+        ({"iptables": ACCEPT, "ip6tables": DROP}, [], ["ip6tables"]),
+        ({"iptables": REJECTS, "ip6tables": REJECTS}, ["iptables"], ["ip6tables"]),
+        ({"iptables": ACCEPT, "iptables-legacy": DROP}, ["iptables-legacy"], []),
+        ({"iptables": DROP, "iptables-legacy": DROP}, ["iptables", "iptables-legacy"], []),
+        ({"nft": chains("inet fw in")}, ["inet fw in"], ["inet fw in"]),
+        (
+            {"nft": chains("inet fw in", "inet other in2")},
+            ["inet fw in", "inet other in2"],
+            ["inet fw in", "inet other in2"],
+        ),
+        ({"nft": chains("ip fw in", "ip6 fw in")}, ["ip fw in"], ["ip6 fw in"]),
+        ({"nft": chains("inet fw out filter output", "inet fw n nat input", "inet fw r regular", "arp a in")}, [], []),
+        # the chain of iptables-nft shows in both tools, and belongs to one
+        ({"iptables": DROP, "nft": chains("ip filter INPUT")}, ["iptables"], []),
+        ({"iptables": ACCEPT, "nft": chains("ip filter INPUT")}, [], []),
+        (
+            {"ip6tables": DROP, "nft": chains("ip6 filter INPUT", "inet fw in")},
+            ["inet fw in"],
+            ["ip6tables", "inet fw in"],
+        ),
+        # without iptables, or where it cannot read it, it is nft's
+        ({"nft": chains("ip filter INPUT")}, ["ip filter INPUT"], []),
+        ({"iptables": "", "nft": chains("ip filter INPUT")}, ["ip filter INPUT"], []),
+    ],
+)
+def test_auto_opens_each_chain_that_filters(rules: dict[str, str], v4: list[str], v6: list[str]) -> None:
+    assert where(rules, FirewallChoice.AUTO, V4) == v4
+    assert where(rules, FirewallChoice.AUTO, V6) == v6
+
+
+BOTH = {
+    "iptables": DROP,
+    "iptables-legacy": ACCEPT,
+    "ip6tables": ACCEPT,
+    "nft": chains("ip filter INPUT", "inet fw in"),
+}
+
+
+@pytest.mark.parametrize(
+    ("choice", "rules", "v4", "v6"),
+    [
+        (FirewallChoice.NONE, BOTH, [], []),
+        (FirewallChoice.AUTO, BOTH, ["iptables", "inet fw in"], ["inet fw in"]),
+        (FirewallChoice.IPTABLES, BOTH, ["iptables"], []),
+        (FirewallChoice.NFTABLES, BOTH, ["ip filter INPUT", "inet fw in"], ["inet fw in"]),
+        # who insists on a tool that cannot be read is to hear what it says
+        (FirewallChoice.IPTABLES, {"iptables": "", "ip6tables": ""}, ["iptables"], ["ip6tables"]),
+        (FirewallChoice.AUTO, {"iptables": "", "ip6tables": ""}, [], []),
+    ],
+)
+def test_a_choice_opens_one_kind_only(
+    choice: FirewallChoice, rules: dict[str, str], v4: list[str], v6: list[str]
+) -> None:
+    assert where(rules, choice, V4) == v4
+    assert where(rules, choice, V6) == v6
+
+
+SPECIFICATION = '-s 198.18.0.1 -p tcp --dport "${port}" -m comment --comment transferpy-r1 -j ACCEPT'
+NFT_RULE = """tcp dport "${port}" accept comment '"transferpy-r1"'"""
+
+
+@pytest.mark.parametrize(
+    ("rules", "address", "opening", "closing"),
+    [
+        (
+            {"iptables": DROP},
+            V4,
+            f"iptables -w 30 -I INPUT 1 {SPECIFICATION}",
+            f"delete_while_present iptables {SPECIFICATION}",
+        ),
+        (
+            {"nft": chains("inet fw in")},
+            V4,
+            f"nft insert rule inet fw in ip saddr 198.18.0.1 {NFT_RULE}",
+            "nft_delete_commented inet fw in transferpy-r1",
+        ),
+        (
+            {"nft": chains("inet fw in")},
+            V6,
+            f"nft insert rule inet fw in ip6 saddr 2001:db8::1 {NFT_RULE}",
+            "nft_delete_commented inet fw in transferpy-r1",
+        ),
+    ],
+)
+def test_a_door_admits_one_address_to_one_port_under_the_name_of_the_run(
+    rules: dict[str, str], address: str, opening: str, closing: str
+) -> None:
+    (door,) = firewall_rules(rules, FirewallChoice.AUTO, address, "r1")
+    assert render_command(door.opening) == opening
+    assert render_command(door.closing) == closing
+
+
+@pytest.mark.parametrize(
+    ("listing", "expected"),
+    [("", False), (ACCEPT, False), (DROP, True), (REJECTS, True), (ACCEPT + "-A INPUT -s 10.0.0.1 -j DROP\n", True)],
+)
+def test_a_listing_filters_if_it_can_refuse_a_packet(listing: str, *, expected: bool) -> None:
+    assert filters(listing) is expected
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["inet", "filter", "input"]),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(st.sampled_from(["nftables", "chain", "family", "table", "name", "type", "hook"]), inner)
+    ),
+)
+
+
+@given(
+    listing=st.one_of(any_text, json_values.map(json.dumps), st.just("[" * 100_000)), address=st.sampled_from([V4, V6])
+)
+def test_a_listing_that_makes_no_sense_needs_no_door(listing: str, address: str) -> None:
+    for door in firewall_rules({"nft": listing, "iptables": ACCEPT}, FirewallChoice.AUTO, address, "r1"):
+        assert render_command(door.opening).startswith("nft insert rule inet ")

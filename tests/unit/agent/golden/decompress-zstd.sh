@@ -1,0 +1,167 @@
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154,SC2209,SC2317
+# (SC2016: nothing in a name is to be expanded. SC2209: "file" is meant as text. The others: the fixed texts, left out
+# here, give variables and functions their use.)
+# What the hosts are told for: decompress-zstd: 'db1:/srv/backups/sqldata.tar' 'db2:/srv/y'
+
+# === preflight on db1
+run_id=0123456789abcdef
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... preflight.sh ...
+
+keep_input
+begin_watch
+finish_dead_runs
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip pigz zstd lz4 xz md5sum sha256sum xxh128sum b3sum tar socat openssl ss netstat ip flock awk cmp getent perl
+about /srv/backups/sqldata.tar/
+source_facts /srv/backups/sqldata.tar/
+magic_facts /srv/backups/sqldata.tar
+about ''
+route_facts 0 db2 203.0.113.9
+emit asked
+end_watch
+await_script
+
+# === preflight on db2
+run_id=0123456789abcdef
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... preflight.sh ...
+
+keep_input
+begin_watch
+finish_dead_runs
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip pigz zstd lz4 xz md5sum sha256sum xxh128sum b3sum tar socat openssl ss netstat ip flock awk cmp getent perl
+about ''
+firewall_facts
+about /srv/y
+target_facts 0 /srv/y sqldata.tar
+emit asked
+end_watch
+await_script
+
+# === session on db1
+run_id=0123456789abcdef
+role=source
+source_directory=/srv/backups
+source_name=sqldata.tar
+stop_slave=no
+sample_directory=''
+sampled_bytes=4000000
+own_name=source.0123456789abcdef
+cores=4
+transfer_type=decompress
+encrypt=yes
+checksum=no
+priority=normal
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... session.sh ...
+
+declare -A watched_by=([none]=cat)
+client=()
+tried=()
+send_0_none() {
+  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.1.err)
+  local process_1=$!
+  metered send_0 cat -- ./sqldata.tar 2>"$run_directory"/send_0.0.err |
+    { widen_pipe; exec perl -e '
+use strict; use warnings; use Config;
+open my $branch, ">&=", shift or die "no branch: $!\n";
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
+my ($count, $buffer);
+while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
+    while ($count > 0) {
+        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
+        $done > 0 or die "cannot pass the stream on: $!\n";
+        $count -= $done;
+    }
+}
+while ($count = sysread STDIN, $buffer, 1 << 18) {
+    for my $to (\*STDOUT, $branch) {
+        for (my $done = 0; $done < $count;) {
+            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
+        }
+    }
+}
+defined $count or die "cannot read the stream: $!\n";
+' "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
+  statuses=("${PIPESTATUS[@]}")
+  exec {branch_1}>&-
+  wait "$process_1" || statuses[1]=$?
+}
+source_session
+
+# === session for db2
+run_id=0123456789abcdef
+role=target
+target_directory=/srv/y
+staging_name=.transferpy-0123456789abcdef-0
+source_name=sqldata.tar
+final_name=sqldata.tar
+wanted_port=0
+owner=''
+create_target=no
+prepare=no
+probe=no
+own_name=target.0123456789abcdef
+cores=4
+transfer_type=decompress
+encrypt=yes
+checksum=no
+priority=normal
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... session.sh ...
+
+declare -A watched_by=([none]=socat)
+note_firewall_rules() {
+  return 0
+}
+open_firewall() {
+  return 0
+}
+receive_none() {
+  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err)
+  local process_1=$!
+  metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+    { widen_pipe; exec perl -e '
+use strict; use warnings; use Config;
+open my $branch, ">&=", shift or die "no branch: $!\n";
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
+my ($count, $buffer);
+while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
+    while ($count > 0) {
+        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
+        $done > 0 or die "cannot pass the stream on: $!\n";
+        $count -= $done;
+    }
+}
+while ($count = sysread STDIN, $buffer, 1 << 18) {
+    for my $to (\*STDOUT, $branch) {
+        for (my $done = 0; $done < $count;) {
+            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
+        }
+    }
+}
+defined $count or die "cannot read the stream: $!\n";
+' "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
+    { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.2.err |
+    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --ignore-zeros --block-number --index-file="${run_directory}"/tarball.marks -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.3.err
+  statuses=("${PIPESTATUS[@]}")
+  exec {branch_1}>&-
+  wait "$process_1" || statuses[1]=$?
+}
+prepare_copy() {
+  return 0
+}
+target_session

@@ -1,0 +1,184 @@
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154,SC2209,SC2317
+# (SC2016: nothing in a name is to be expanded. SC2209: "file" is meant as text. The others: the fixed texts, left out
+# here, give variables and functions their use.)
+# What the hosts are told for: hostile-names: "db1:/it's $(touch gone)\n-x *\udcff/it's $(touch gone)\n-x *\udcff" "db2:/srv/it's $(touch gone)\n-x *\udcff"
+
+# === preflight on db1
+run_id=0123456789abcdef
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... preflight.sh ...
+
+keep_input
+begin_watch
+finish_dead_runs
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip pigz zstd lz4 xz md5sum sha256sum xxh128sum b3sum tar socat openssl ss netstat ip flock awk cmp getent perl
+about '/it'"'"'s $(touch gone)
+-x *ÿ/it'"'"'s $(touch gone)
+-x *ÿ'
+source_facts '/it'"'"'s $(touch gone)
+-x *ÿ/it'"'"'s $(touch gone)
+-x *ÿ'
+about ''
+route_facts 0 db2 203.0.113.9
+emit asked
+end_watch
+await_script
+
+# === preflight on db2
+run_id=0123456789abcdef
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... preflight.sh ...
+
+keep_input
+begin_watch
+finish_dead_runs
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip pigz zstd lz4 xz md5sum sha256sum xxh128sum b3sum tar socat openssl ss netstat ip flock awk cmp getent perl
+about ''
+firewall_facts
+about '/srv/it'"'"'s $(touch gone)
+-x *ÿ'
+target_facts 0 '/srv/it'"'"'s $(touch gone)
+-x *ÿ' 'it'"'"'s $(touch gone)
+-x *ÿ'
+emit asked
+end_watch
+await_script
+
+# === session on db1
+run_id=0123456789abcdef
+role=source
+source_directory='/it'"'"'s $(touch gone)
+-x *ÿ'
+source_name='it'"'"'s $(touch gone)
+-x *ÿ'
+stop_slave=no
+sample_directory=''
+sampled_bytes=4000000
+own_name=source.0123456789abcdef
+cores=4
+transfer_type=file
+encrypt=yes
+checksum=yes
+priority=normal
+digester='digest.pl'
+sampler='sample.pl'
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... session.sh ...
+
+digest_tool=(xxh128sum)
+declare -A watched_by=([none]=tar [zstd1]=tar [zstd3]=tar [lz41]=tar)
+client=()
+tried=(zstd1 zstd3 lz41)
+send_0_none() {
+  metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- './it'"'"'s $(touch gone)
+-x *ÿ' 2>"$run_directory"/send_0.0.err |
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.1.err
+  statuses=("${PIPESTATUS[@]}")
+}
+send_0_zstd1() {
+  metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- './it'"'"'s $(touch gone)
+-x *ÿ' 2>"$run_directory"/send_0.0.err |
+    { widen_pipe; exec zstd --stdout --quiet -T4 -1; } 2>"$run_directory"/send_0.1.err |
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
+  statuses=("${PIPESTATUS[@]}")
+}
+send_0_zstd3() {
+  metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- './it'"'"'s $(touch gone)
+-x *ÿ' 2>"$run_directory"/send_0.0.err |
+    { widen_pipe; exec zstd --stdout --quiet -T4 -3; } 2>"$run_directory"/send_0.1.err |
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
+  statuses=("${PIPESTATUS[@]}")
+}
+send_0_lz41() {
+  metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- './it'"'"'s $(touch gone)
+-x *ÿ' 2>"$run_directory"/send_0.0.err |
+    { widen_pipe; exec lz4 --stdout --quiet -1; } 2>"$run_directory"/send_0.1.err |
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
+  statuses=("${PIPESTATUS[@]}")
+}
+try_zstd1() {
+  zstd --stdout --quiet -T1 -1 || return
+  return 0
+}
+try_zstd3() {
+  zstd --stdout --quiet -T1 -3 || return
+  return 0
+}
+try_lz41() {
+  lz4 --stdout --quiet -1 || return
+  return 0
+}
+source_session
+
+# === session for db2
+run_id=0123456789abcdef
+role=target
+target_directory='/srv/it'"'"'s $(touch gone)
+-x *ÿ'
+staging_name=.transferpy-0123456789abcdef-0
+source_name='it'"'"'s $(touch gone)
+-x *ÿ'
+final_name='it'"'"'s $(touch gone)
+-x *ÿ'
+wanted_port=0
+owner=''
+create_target=no
+prepare=no
+probe=no
+own_name=target.0123456789abcdef
+cores=4
+transfer_type=file
+encrypt=yes
+checksum=yes
+priority=normal
+digester='digest.pl'
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... session.sh ...
+
+digest_tool=(xxh128sum)
+declare -A watched_by=([none]=socat [zstd1]=socat [zstd3]=socat [lz41]=socat)
+note_firewall_rules() {
+  return 0
+}
+open_firewall() {
+  return 0
+}
+receive_none() {
+  metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore -vv --index-file="${run_directory}"/members --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.1.err
+  statuses=("${PIPESTATUS[@]}")
+}
+receive_zstd1() {
+  metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+    { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.1.err |
+    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore -vv --index-file="${run_directory}"/members --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
+  statuses=("${PIPESTATUS[@]}")
+}
+receive_zstd3() {
+  metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+    { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.1.err |
+    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore -vv --index-file="${run_directory}"/members --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
+  statuses=("${PIPESTATUS[@]}")
+}
+receive_lz41() {
+  metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+    { widen_pipe; exec lz4 --decompress --stdout; } 2>"$run_directory"/receive.1.err |
+    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore -vv --index-file="${run_directory}"/members --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
+  statuses=("${PIPESTATUS[@]}")
+}
+prepare_copy() {
+  return 0
+}
+target_session

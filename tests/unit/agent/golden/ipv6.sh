@@ -1,0 +1,172 @@
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154,SC2209,SC2317
+# (SC2016: nothing in a name is to be expanded. SC2209: "file" is meant as text. The others: the fixed texts, left out
+# here, give variables and functions their use.)
+# What the hosts are told for: ipv6: 'db1:/srv/x' 'db2:/srv/y'
+
+# === preflight on db1
+run_id=0123456789abcdef
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... preflight.sh ...
+
+keep_input
+begin_watch
+finish_dead_runs
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip pigz zstd lz4 xz md5sum sha256sum xxh128sum b3sum tar socat openssl ss netstat ip flock awk cmp getent perl
+about /srv/x
+source_facts /srv/x
+about ''
+route_facts 0 db2 203.0.113.9
+emit asked
+end_watch
+await_script
+
+# === preflight on db2
+run_id=0123456789abcdef
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... preflight.sh ...
+
+keep_input
+begin_watch
+finish_dead_runs
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip pigz zstd lz4 xz md5sum sha256sum xxh128sum b3sum tar socat openssl ss netstat ip flock awk cmp getent perl
+about ''
+firewall_facts
+about /srv/y
+target_facts 0 /srv/y x
+emit asked
+end_watch
+await_script
+
+# === session on db1
+run_id=0123456789abcdef
+role=source
+source_directory=/srv
+source_name=x
+stop_slave=no
+sample_directory=''
+sampled_bytes=4000000
+own_name=source.0123456789abcdef
+cores=4
+transfer_type=file
+encrypt=yes
+checksum=yes
+priority=normal
+digester='digest.pl'
+sampler='sample.pl'
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... session.sh ...
+
+digest_tool=(xxh128sum)
+declare -A watched_by=([none]=tar [zstd1]=tar [zstd3]=tar [lz41]=tar)
+client=()
+tried=(zstd1 zstd3 lz41)
+send_0_none() {
+  metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.1.err
+  statuses=("${PIPESTATUS[@]}")
+}
+send_0_zstd1() {
+  metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+    { widen_pipe; exec zstd --stdout --quiet -T4 -1; } 2>"$run_directory"/send_0.1.err |
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
+  statuses=("${PIPESTATUS[@]}")
+}
+send_0_zstd3() {
+  metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+    { widen_pipe; exec zstd --stdout --quiet -T4 -3; } 2>"$run_directory"/send_0.1.err |
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
+  statuses=("${PIPESTATUS[@]}")
+}
+send_0_lz41() {
+  metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+    { widen_pipe; exec lz4 --stdout --quiet -1; } 2>"$run_directory"/send_0.1.err |
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
+  statuses=("${PIPESTATUS[@]}")
+}
+try_zstd1() {
+  zstd --stdout --quiet -T1 -1 || return
+  return 0
+}
+try_zstd3() {
+  zstd --stdout --quiet -T1 -3 || return
+  return 0
+}
+try_lz41() {
+  lz4 --stdout --quiet -1 || return
+  return 0
+}
+source_session
+
+# === session for db2
+run_id=0123456789abcdef
+role=target
+target_directory=/srv/y
+staging_name=.transferpy-0123456789abcdef-0
+source_name=x
+final_name=x
+wanted_port=0
+owner=''
+create_target=no
+prepare=no
+probe=no
+own_name=target.0123456789abcdef
+cores=4
+transfer_type=file
+encrypt=yes
+checksum=yes
+priority=normal
+digester='digest.pl'
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... session.sh ...
+
+digest_tool=(xxh128sum)
+declare -A watched_by=([none]=socat [zstd1]=socat [zstd3]=socat [lz41]=socat)
+note_firewall_rules() {
+  on_undo firewall delete_while_present ip6tables -s 2001:db8::1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || return
+  on_undo firewall nft_delete_commented inet filter input transferpy-0123456789abcdef || return
+  return 0
+}
+open_firewall() {
+  ip6tables -w 30 -I INPUT 1 -s 2001:db8::1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || return
+  nft insert rule inet filter input ip6 saddr 2001:db8::1 tcp dport "${port}" accept comment '"transferpy-0123456789abcdef"' || return
+  return 0
+}
+receive_none() {
+  metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128',cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore -vv --index-file="${run_directory}"/members --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.1.err
+  statuses=("${PIPESTATUS[@]}")
+}
+receive_zstd1() {
+  metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128',cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+    { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.1.err |
+    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore -vv --index-file="${run_directory}"/members --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
+  statuses=("${PIPESTATUS[@]}")
+}
+receive_zstd3() {
+  metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128',cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+    { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.1.err |
+    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore -vv --index-file="${run_directory}"/members --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
+  statuses=("${PIPESTATUS[@]}")
+}
+receive_lz41() {
+  metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128',cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+    { widen_pipe; exec lz4 --decompress --stdout; } 2>"$run_directory"/receive.1.err |
+    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore -vv --index-file="${run_directory}"/members --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
+  statuses=("${PIPESTATUS[@]}")
+}
+prepare_copy() {
+  return 0
+}
+target_session

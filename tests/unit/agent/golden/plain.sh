@@ -1,0 +1,117 @@
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154,SC2209,SC2317
+# (SC2016: nothing in a name is to be expanded. SC2209: "file" is meant as text. The others: the fixed texts, left out
+# here, give variables and functions their use.)
+# What the hosts are told for: plain: 'db1:/srv/x' 'db2:/srv/y'
+
+# === preflight on db1
+run_id=0123456789abcdef
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... preflight.sh ...
+
+keep_input
+begin_watch
+finish_dead_runs
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip pigz zstd lz4 xz md5sum sha256sum xxh128sum b3sum tar socat openssl ss netstat ip flock awk cmp getent perl
+netcat_facts nc nc.openbsd ncat nc.traditional netcat
+about /srv/x
+source_facts /srv/x
+about ''
+route_facts 0 db2 203.0.113.9
+emit asked
+end_watch
+await_script
+
+# === preflight on db2
+run_id=0123456789abcdef
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... preflight.sh ...
+
+keep_input
+begin_watch
+finish_dead_runs
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip pigz zstd lz4 xz md5sum sha256sum xxh128sum b3sum tar socat openssl ss netstat ip flock awk cmp getent perl
+netcat_facts nc nc.openbsd ncat nc.traditional netcat
+about ''
+firewall_facts
+about /srv/y
+target_facts 0 /srv/y x
+emit asked
+end_watch
+await_script
+
+# === session on db1
+run_id=0123456789abcdef
+role=source
+source_directory=/srv
+source_name=x
+stop_slave=no
+sample_directory=''
+sampled_bytes=4000000
+own_name=source.0123456789abcdef
+cores=4
+transfer_type=file
+encrypt=no
+checksum=no
+priority=normal
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... session.sh ...
+
+declare -A watched_by=([none]=tar)
+client=()
+tried=()
+send_0_none() {
+  metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+    { widen_pipe; exec socat -u -b 262144 STDIN TCP:"${peer_address}":"${port}",nodelay; } 2>"$run_directory"/send_0.1.err
+  statuses=("${PIPESTATUS[@]}")
+}
+source_session
+
+# === session for db2
+run_id=0123456789abcdef
+role=target
+target_directory=/srv/y
+staging_name=.transferpy-0123456789abcdef-0
+source_name=x
+final_name=x
+wanted_port=0
+owner=''
+create_target=no
+prepare=no
+probe=no
+own_name=target.0123456789abcdef
+cores=4
+transfer_type=file
+encrypt=no
+checksum=no
+priority=normal
+# ... host.sh ...
+
+# ... database.sh ...
+
+# ... session.sh ...
+
+declare -A watched_by=([none]=socat)
+note_firewall_rules() {
+  return 0
+}
+open_firewall() {
+  return 0
+}
+receive_none() {
+  metered receive socat -u -b 262144 TCP-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32 STDOUT 2>"$run_directory"/receive.0.err |
+    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.1.err
+  statuses=("${PIPESTATUS[@]}")
+}
+prepare_copy() {
+  return 0
+}
+target_session

@@ -1,0 +1,183 @@
+"""What hosts answer becomes facts, or nothing at all: half an answer is none."""
+
+import base64
+import os
+
+import pytest
+from bash import HOSTILE_NAMES, any_text
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from transferpy.agent.preflight import PreflightQuery, Route, parse_facts
+from transferpy.model.facts import HostFacts, RouteFacts, SourceFacts, TargetFacts, TargetState
+
+RUN = "0123456789abcdef"
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(os.fsencode(text)).decode()
+
+
+QUESTIONS = PreflightQuery(
+    source_path="/srv/x",
+    routes=(Route(index=0, host="db2"), Route(index=1, host="db3")),
+    targets=((0, "/srv/y", "x"), (1, "/none", "x")),
+)
+ANSWERS = {
+    "finished-dead-run": "run=target.fedcba",
+    "host": "uid=0 cores=4 memory=8000000000 run=90000000 boot=b1 tools=tar,ss listening=22,4400",
+    "netcat": f"name=nc help={encoded('OpenBSD netcat')}",
+    "source": (
+        f"directory={encoded('/srv')} name={encoded('x')} kind=d identity=7:8 error="
+        " disk=4096 inodes=3 files=2 bytes=4711 sockets=1 server=no"
+    ),
+    "route": "index=0 address=198.18.0.2 source=198.18.0.1",
+    "route 2": "index=1 address=2001:db8::2 source=2001:db8::1",
+    "firewall": f"tool=iptables rules={encoded('-P INPUT DROP')}",
+    "target": (
+        f"index=0 state=directory path={encoded('/srv/y')} ancestors=7:9,7:2 final=7:11 content=x"
+        " leftovers=.transferpy-0123456789abcdef-0"
+        " free=12345 inodes=100:50"
+    ),
+    "target 2": "index=1 state=other",
+    "asked": "",
+}
+FACTS = HostFacts(
+    host="db1",
+    uid=0,
+    cores=4,
+    boot="b1",
+    tools=frozenset({"tar", "ss"}),
+    listening=frozenset({22, 4400}),
+    netcats={"nc": "OpenBSD netcat"},
+    firewalls={"iptables": "-P INPUT DROP"},
+    source=SourceFacts(
+        directory="/srv", name="x", kind="d", identity="7:8", disk=4096, inodes=3, files=2, bytes=4711, sockets=1
+    ),
+    routes={
+        0: RouteFacts(address="198.18.0.2", source="198.18.0.1"),
+        1: RouteFacts(address="2001:db8::2", source="2001:db8::1"),
+    },
+    targets={
+        0: TargetFacts(
+            state=TargetState.DIRECTORY,
+            path="/srv/y",
+            ancestors=("7:9", "7:2"),
+            taken=True,
+            final_identity="7:11",
+            free=12345,
+            inodes=50,
+            empty=False,
+            leftovers=(".transferpy-0123456789abcdef-0",),
+        ),
+        1: TargetFacts(state=TargetState.OTHER),
+    },
+    finished=(("target.fedcba", False),),
+    memory=8_000_000_000,
+    run=90_000_000,
+)
+
+
+def parse(answers: dict[str, str], questions: PreflightQuery = QUESTIONS) -> HostFacts | None:
+    lines = [f"@transferpy {RUN} {name.partition(' ')[0]} {fields}" for name, fields in answers.items()]
+    return parse_facts("db1", RUN, questions, lines)
+
+
+def test_a_whole_answer_becomes_facts() -> None:
+    assert parse(ANSWERS) == FACTS
+
+
+def test_a_host_without_part_in_the_transfer_is_asked_for_little() -> None:
+    assert parse(
+        {"host": "uid=1000 cores=1 memory=0 run=0 boot= tools= listening=", "asked": ""}, PreflightQuery()
+    ) == HostFacts(host="db1", uid=1000, cores=1, boot="", tools=frozenset(), listening=frozenset(), run=0)
+
+
+def test_noise_between_the_answers_does_not_matter() -> None:
+    lines = [f"@transferpy {RUN} {name.partition(' ')[0]} {fields}\r" for name, fields in ANSWERS.items()]
+    noisy = [word for line in lines for word in ("Welcome!", line, "@transferpy other asked", "")]
+    assert parse_facts("db1", RUN, QUESTIONS, noisy) == FACTS
+
+
+@pytest.mark.parametrize("name", ["host", "source", "target", "target 2", "asked"])
+def test_an_answer_that_lacks_a_part_is_none(name: str) -> None:
+    assert parse({key: value for key, value in ANSWERS.items() if key != name}) is None
+
+
+def test_an_answer_may_lack_a_route() -> None:
+    found = parse({key: value for key, value in ANSWERS.items() if key != "route"})
+    assert found is not None
+    assert set(found.routes) == {1}
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        (name, word.partition("=")[0])
+        for name, fields in ANSWERS.items()
+        for word in fields.split()
+        if name not in {"asked", "finished-dead-run"}
+    ],
+)
+def test_an_answer_that_lacks_a_field_is_none(name: str, field: str) -> None:
+    fields = " ".join(word for word in ANSWERS[name].split() if not word.startswith(f"{field}="))
+    assert parse({**ANSWERS, name: fields}) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("host", "uid=root cores=4 boot=b1 tools= listening="),
+        ("host", "uid=0 cores= boot=b1 tools= listening="),
+        ("host", "uid=0 cores=4 memory=8000000000 run=90000000 boot=b1 tools= listening=22,ssh"),
+        ("route", "index=0 address=db2 source=198.18.0.1"),
+        ("route", "index=0 address=198.18.0.2 source=dev"),
+        ("route", "index=0 address=198.18.0.2 source=fe80::1%],verify=0!!SYSTEM:reboot,range=[::1"),
+        ("route", "index=0 address=fe80::1%eth0 source=fe80::2"),
+        ("source", ANSWERS["source"].replace(encoded("x"), encoded("../../etc"))),
+        ("source", ANSWERS["source"].replace(encoded("x"), encoded(".."))),
+        ("source", ANSWERS["source"].replace(encoded("x"), encoded(".\0."))),
+        ("source", ANSWERS["source"].replace("bytes=4711", f"bytes={'9' * 400}")),
+        ("route", "index=7 address=198.18.0.2 source=198.18.0.1"),
+        ("source", ANSWERS["source"].replace("disk=4096", "disk=much")),
+        ("target", ANSWERS["target"].replace("index=0", "index=2")),
+        ("target", ANSWERS["target"].replace("free=12345", "free=")),
+        ("target", ANSWERS["target"].replace("inodes=100:50", "inodes=")),
+        ("target", ANSWERS["target"].replace("state=directory", "state=")),
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_none(name: str, fields: str) -> None:
+    assert parse({**ANSWERS, name: fields}) is None
+
+
+@given(
+    name=st.sampled_from(sorted(ANSWERS)),
+    position=st.integers(0, 200),
+    rest=any_text.filter(lambda text: "\n" not in text),
+)
+@example(name="host", position=4, rest="9" * 5000)
+def test_no_answer_makes_the_parser_stumble(name: str, position: int, rest: str) -> None:
+    found = parse({**ANSWERS, name: ANSWERS[name][:position] + rest})
+    assert found is None or found.host == "db1"
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_names_come_as_they_are(name: str) -> None:
+    fields = ANSWERS["source"].replace(f"name={encoded('x')}", f"name={encoded(name)}")
+    found = parse({**ANSWERS, "source": fields})
+    assert found is not None
+    assert found.source is not None
+    assert found.source.name == name
+
+
+def test_a_source_that_is_not_there_has_no_totals() -> None:
+    fields = f"directory={encoded('/srv')} name={encoded('x')} kind= server=no identity= error="
+    found = parse({**ANSWERS, "source": fields})
+    assert found is not None
+    assert found.source == SourceFacts(directory="/srv", name="x", kind="", identity="")
+
+
+def test_a_file_system_that_makes_inodes_as_needed_has_no_number_of_free_ones() -> None:
+    found = parse({**ANSWERS, "target": ANSWERS["target"].replace("inodes=100:50", "inodes=0:0")})
+    assert found is not None
+    assert found.targets[0].inodes is None

@@ -1,0 +1,107 @@
+"""A shell that has answered and waits: it becomes a session, or ends."""
+
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bash import run_bash
+from host_text import RUN
+
+from transferpy.agent.preflight import PreflightQuery, preflight_script
+from transferpy.agent.preflight_connection import PreflightConnection, ask, dismiss
+from transferpy.RemoteExecution.interface import CommandResult, Job, Outcome
+from transferpy.RemoteExecution.jobs import RunningJob
+from transferpy.RemoteExecution.LocalExecution import LocalExecution
+
+HOST = "localhost"
+REMOTE = LocalExecution()
+QUESTIONS = PreflightQuery(targets=((0, "/", "x"),))
+
+
+def harmless(run_id: str, questions: PreflightQuery, *, dry_run: bool = False) -> str:
+    """As preflight_script; it leaves dead runs and firewalls of this host alone."""
+    script = preflight_script(run_id, questions, dry_run=dry_run)
+    calls = script.rindex("\nbegin_watch\n")
+    return script[:calls] + "\nfinish_dead_runs() { :; }; firewall_facts() { :; }" + script[calls:]
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch) -> PreflightConnection:
+    """A real one, which has answered."""
+    monkeypatch.setattr("transferpy.agent.preflight_connection.preflight_script", harmless)
+    return ask(REMOTE, RUN, {HOST: QUESTIONS}, dry_run=False).waiting[HOST]
+
+
+def test_it_goes_on_with_a_script_in_the_same_process_and_leaves_it_the_rest_of_the_input(
+    shell: PreflightConnection,
+) -> None:
+    said: list[str | Outcome] = []
+    assert shell.claim(said.append)
+    # More than a pipe holds.
+    noise = random.Random(3).randbytes(55_000).hex()
+    script = "echo $$ $1 $TRANSFERPY_JOB\nfor descriptor in /proc/$$/fd/*; do\n"
+    script += "! [ $descriptor -ef /dev/stdin -o $descriptor -ef /dev/stdout ] || echo ${descriptor##*/}\ndone"
+    REMOTE.hand_script(HOST, shell.job, f": {noise}\n{script}\nread -r order\necho got $order\nhead -n1")
+    REMOTE.write_job(HOST, shell.job, "an order\n")
+    REMOTE.write_job(HOST, shell.job, "another\n")
+    REMOTE.wait_job(HOST, shell.job, 10)
+    first, *others, last = said
+    job = shell.job.identifier
+    assert isinstance(shell.job, RunningJob)
+    assert first == f"{shell.job.leader} {job} {job}"
+    # What it starts must not inherit anything that keeps the connection open.
+    assert others == ["0", "1", "2", "got an order", "another"]
+    assert isinstance(last, CommandResult)
+    assert "@transferpy" not in last.output  # or its end would be explained by an answer to the questions
+
+
+def test_it_ends_when_it_is_told_to(shell: PreflightConnection) -> None:
+    dismiss({HOST: shell})
+    assert REMOTE.wait_job(HOST, shell.job, 1).returncode == 0
+    assert not shell.claim(print)
+    dismiss({HOST: shell})
+
+
+@pytest.mark.parametrize("said", ["", "end\n", "12", "-1\n:", "1 2\n:", "9999999\nexit 7"])
+def test_it_runs_nothing_that_is_not_whole(tmp_path: Path, said: str) -> None:
+    (tmp_path / "input").write_text(said, encoding="utf-8")
+    script = f"exec <{tmp_path}/input\n{harmless(RUN, QUESTIONS)}"
+    assert run_bash(script).returncode == (1 if said.endswith("exit 7") else 0)
+    (tmp_path / "input").write_text("6\nexit 7", encoding="utf-8")
+    assert run_bash(script).returncode == 7
+
+
+def test_no_tool_that_answers_can_take_what_comes_behind_the_questions(tmp_path: Path) -> None:
+    (tmp_path / "input").write_text("6\nexit 7", encoding="utf-8")
+    greedy = "nproc() { cat >&2; echo 2; }"
+    result = run_bash(f"exec <{tmp_path}/input\n{greedy}\n{harmless(RUN, QUESTIONS)}")
+    assert (result.returncode, result.stderr) == (7, b"")
+
+
+def test_after_a_dry_run_it_does_not_wait(shell: PreflightConnection) -> None:
+    answers = ask(REMOTE, RUN, {HOST: QUESTIONS}, dry_run=True)
+    assert REMOTE.wait_job(HOST, answers.waiting[HOST].job, 5).returncode == 0
+    assert answers.facts[HOST].uid == os.getuid()
+    dismiss({HOST: shell})
+
+
+def test_one_that_says_it_has_answered_but_has_not_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lying(run_id: str, *_questions: object, **_options: object) -> str:
+        return f"echo 'why not'; echo '@transferpy {run_id} asked'; exec sleep 300"
+
+    monkeypatch.setattr("transferpy.agent.preflight_connection.preflight_script", lying)
+    monkeypatch.setattr("transferpy.agent.preflight_connection._DISMISSAL_TIME", 0.2)
+    started: list[Job] = []
+    start = REMOTE.start_job
+
+    def noted(*words: Any, **options: Any) -> Job:
+        started.append(start(*words, **options))
+        return started[-1]
+
+    monkeypatch.setattr(REMOTE, "start_job", noted)
+    answers = ask(REMOTE, RUN, {HOST: QUESTIONS}, dry_run=False)
+    assert answers.silent == {HOST: "localhost: the preflight answered something else and said: why not"}
+    assert answers.waiting == {}
+    assert REMOTE.monitor_job(HOST, started[0]) is not None

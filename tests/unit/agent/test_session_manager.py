@@ -1,0 +1,371 @@
+"""Talking with sessions: what they say is understood or an error, who is silent is given up, who must end is ended."""
+
+import logging
+import signal
+import time
+from typing import Any
+
+import pytest
+from bash import HOSTILE_NAMES, any_text
+from hypothesis import given
+from hypothesis import strategies as st
+from scripted import END, Said, ScriptedRemote, ScriptedSession, encoded, packed
+
+from transferpy.agent import session as session_module
+from transferpy.agent import session_manager
+from transferpy.agent.protocol import Event
+from transferpy.agent.session import Session
+from transferpy.agent.session_manager import SessionManager
+from transferpy.Exceptions import FirewallError, Interrupted, PublishError, RemoteExecutionError, TransferpyError
+from transferpy.RemoteExecution.interface import Command, CommandResult
+
+RUN = "r1"
+HELLO = f"hello directory={encoded('/run/transferpy/run.x')}"
+NOT_STARTED = f"undo-failed entry={encoded('start_replication /srv mariadb x')} text={encoded('ERROR 1200' + chr(10))}"
+SCRIPT = f"run_id={RUN}\n"
+
+
+def talk(*sessions: ScriptedSession, **more: object) -> tuple[SessionManager, list[Session]]:
+    """Return a conversation with sessions on db1, db2 ..."""
+    hosts = [f"db{number}" for number in range(1, len(sessions) + 1)]
+    remote = ScriptedRemote(sessions={host: [session] for host, session in zip(hosts, sessions, strict=True)}, **more)  # type: ignore[arg-type]  # the caller knows
+    made = SessionManager(remote, RUN)
+    return made, [made.start(host, SCRIPT) for host in hosts]
+
+
+def said(*words: Said) -> Session:
+    """Return a session of which all that it said has been taken in."""
+    made, (session,) = talk(ScriptedSession([*words, "last"]))
+    made.wait(until=lambda: "last" in session.seen)
+    return session
+
+
+class TestEvents:
+    def test_what_a_session_says_is_kept(self) -> None:
+        session = said(
+            HELLO,
+            "Welcome to db1!",
+            "stages job=receive statuses=0,141,2",
+            f"stderr job=receive stage=2 text={encoded(' no space' + chr(10))}",
+            "progress bytes=100",
+            "progress",
+            "progress bytes=70",
+        )
+        assert (session.directory, session.alive, session.bytes) == ("/run/transferpy/run.x", True, 100)
+        assert session.statuses == {"receive": (0, 141, 2)}
+        assert session.errors == {("receive", "2"): "no space"}
+
+    @pytest.mark.parametrize(
+        ("kind", "error"),
+        [("port", FirewallError), ("firewall", FirewallError), ("publish", PublishError), ("?", RemoteExecutionError)],
+    )
+    def test_an_error_is_of_the_kind_that_the_session_says(self, kind: str, error: type[TransferpyError]) -> None:
+        session = said(f"error kind={kind} text={encoded('why')}")
+        assert (type(session.error), str(session.error), session.alive) == (error, "db1: why", False)
+
+    def test_what_was_not_undone_is_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
+        said(f"undo-failed entry={encoded('remove_directory /srv/y')} text={encoded('busy' + chr(10))}")
+        assert caplog.messages == ["db1: not undone, the next run tries again: remove_directory /srv/y: busy"]
+
+    @given(
+        name=st.sampled_from(["progress", "stages", "stderr", "error", "hello", "end", "manifest", "ready", "x"]),
+        fields=st.dictionaries(st.sampled_from(["job", "stage", "statuses", "bytes", "kind", "text"]), any_text),
+    )
+    def test_no_event_makes_a_session_stumble(self, name: str, fields: dict[str, str]) -> None:
+        session = Session("db1")
+        session.take(Event(name, fields))
+        assert (name in session.seen) or isinstance(session.error, RemoteExecutionError)
+        assert session.directory is not None
+
+    @pytest.mark.parametrize(
+        ("words", "expected"),
+        [
+            ((), ""),
+            (("replication-stopped connections=0",), ""),
+            (("replication-stopping",), session_module._UNKNOWN),
+            (("replication-stopping", "replication-runs"), ""),
+            (("replication-stopped connections=2",), session_module._UNKNOWN),
+            (("replication-stopped connections=2", "replication-runs"), ""),
+            (("replication-stopped connections=2", "replication-left"), ""),
+            (("replication-stopped connections=2", NOT_STARTED), f"{session_module._STOPPED}ERROR 1200"),
+            (("replication-stopped connections=2", NOT_STARTED, "replication-runs"), ""),
+            ((NOT_STARTED,), f"{session_module._STOPPED}ERROR 1200"),
+            (("replication-stopped connections=2", "finished-dead-run run=source.r1"), ""),
+            (("replication-stopped connections=2", "finished-dead-run run=source.r2"), session_module._UNKNOWN),
+            ((f"undo-failed entry={encoded('remove_directory /start_replication')} text=",), ""),
+        ],
+    )
+    def test_only_word_that_it_runs_is_word_that_replication_runs(self, words: tuple[str, ...], expected: str) -> None:
+        hello = f"hello directory={encoded('/run/transferpy/run.source.r1.100.200')}"
+        assert said(hello, *words).replication_error == expected
+
+    def test_a_stop_without_a_number_is_nonsense(self) -> None:
+        session = said("replication-stopped")
+        assert str(session.error) == "db1: the session sent nonsense: replication-stopped "
+
+    @pytest.mark.parametrize("port", ["", "4400!!SYSTEM:reboot", "4400,verify=0", "-1", "444444", "x"])
+    @pytest.mark.parametrize("event", ["listening", "probing"])
+    def test_a_port_that_is_none_is_nonsense_and_never_gets_to_the_other_host(self, event: str, port: str) -> None:
+        session = said(f"{event} port={port}")
+        assert str(session.error) == f"db1: the session sent nonsense: {event} port={port}"
+        assert event not in session.seen
+
+    def test_only_ends_that_say_so_left_nothing(self) -> None:
+        assert said("end status=0 undone=yes").undone
+        assert not said("end status=0 undone=no").undone
+        assert not said("end").undone
+        assert not said("ending").undone
+
+
+class TestWaiting:
+    def test_it_ends_when_the_condition_holds(self) -> None:
+        made, (one, two) = talk(ScriptedSession(["a"]), ScriptedSession(["b"]))
+        assert made.wait(one, two, until=lambda: bool(one.seen and two.seen))
+
+    def test_it_ends_at_the_deadline(self) -> None:
+        made, (session,) = talk(ScriptedSession([]))
+        assert not made.wait(session, until=lambda: False, deadline=time.monotonic())
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            ((f"error kind=port text={encoded('no port')}",), "db1: no port"),
+            ((CommandResult(host="db1", returncode=7, output=""),), "db1: the session ended early, with status 7"),
+            (
+                (CommandResult(host="db1", returncode=255, output="ssh: x\nssh: lost"),),
+                "db1: the session ended early, with status 255: ssh: lost",
+            ),
+            (
+                ("end status=1 undone=yes", CommandResult(host="db1", returncode=1, output="@transferpy r1 end")),
+                "db1: the session ended early, with status 1",
+            ),
+        ],
+    )
+    def test_a_session_that_ends_ends_it(self, words: tuple[Said, ...], message: str) -> None:
+        made, (session,) = talk(ScriptedSession(words))
+        with pytest.raises(TransferpyError) as raised:
+            made.wait(session, until=lambda: False)
+        assert str(raised.value) == message
+
+    def test_a_session_that_is_silent_ends_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(session_manager, "_SILENCE", -1.0)
+        made, (session,) = talk(ScriptedSession([]))
+        with pytest.raises(RemoteExecutionError, match=r"^db1: no sign of life for -1 seconds$"):
+            made.wait(session, until=lambda: False)
+
+    def test_who_need_not_live_may_end(self) -> None:
+        made, (one, two) = talk(ScriptedSession(END), ScriptedSession(["b"]))
+        assert made.wait(two, until=lambda: one.outcome is not None)
+
+    def test_an_order_to_a_session_that_is_gone_is_an_error_at_once(self) -> None:
+        gone = ScriptedSession([], {"publish": [RemoteExecutionError("db1: the job has ended")]})
+        made, (session,) = talk(gone)
+        with pytest.raises(RemoteExecutionError, match="the job has ended"):
+            made.order(session, "publish")
+
+
+class TestEnding:
+    @pytest.mark.parametrize("last_word", ["published", "ending", f"error kind=host text={encoded('x')}"])
+    def test_a_session_that_ends_by_itself_is_not_killed(self, last_word: str) -> None:
+        scripted = ScriptedSession([HELLO, last_word, *END])
+        made, (session,) = talk(scripted)
+        made.wait(until=lambda: not session.alive or session.ending)
+        made.end(session)
+        assert (scripted.told, session.undone) == ([], True)
+
+    def test_a_signal_loses_nothing_of_what_was_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # A session of which the end got lost would be waited for, for ten minutes.
+        made, (session,) = talk(ScriptedSession([HELLO, "ending", *END]))
+        forgive = SessionManager._forgive
+        interrupted: list[bool] = []
+
+        def interrupt(self: SessionManager, seconds: float) -> None:
+            interrupted.append(not interrupted or not interrupted[-1])
+            if interrupted[-1]:
+                raise Interrupted(signal.SIGHUP)
+            forgive(self, seconds)
+
+        monkeypatch.setattr(SessionManager, "_forgive", interrupt)
+        for _ in range(100):
+            try:
+                made.wait(until=lambda: session.outcome is not None, deadline=time.monotonic() + 5)
+            except Interrupted:
+                continue
+            break
+        assert any(interrupted)
+        assert session.outcome is not None
+        assert session.undone
+        assert {"hello", "ending", "end"} <= session.seen.keys()
+
+    def test_a_session_that_was_told_to_stop_is_waited_for(self) -> None:
+        scripted = ScriptedSession([HELLO], {"stop": END})
+        made, (session,) = talk(scripted)
+        made.order(session, "stop")
+        made.end(session)
+        assert scripted.told == ["stop"]
+
+    def test_any_other_is_killed_once(self) -> None:
+        scripted = ScriptedSession([HELLO], {"kill": END})
+        made, (session,) = talk(scripted)
+        made.end(session)
+        made.end(session)
+        made.end_all()
+        assert scripted.told == ["kill"]
+
+    def test_a_session_that_never_was_leaves_nothing_to_finish(self) -> None:
+        made, (session,) = talk(ScriptedSession([CommandResult(host="db1", returncode=255, output="ssh: no")]))
+        made.wait(until=lambda: session.outcome is not None)
+        made.end(session)
+        assert not session.undone
+
+    @pytest.mark.parametrize(
+        ("clean_up", "told"),
+        [
+            (["@transferpy RUN finished-dead-run run=source.r1"], ["db1: undid what the run source.r1 had left there"]),
+            ([], []),
+            (RemoteExecutionError("db1: cannot be reached"), []),
+        ],
+    )
+    def test_one_that_was_killed_before_it_said_anything_may_have_left_something(
+        self, clean_up: list[str] | RemoteExecutionError, told: list[str], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        asked: list[float | None] = []
+
+        class Asked(ScriptedRemote):
+            def run(self, host: str, command: Command, **more: Any) -> CommandResult:
+                asked.append(more["timeout"])
+                return super().run(host, command, **more)
+
+        caplog.set_level(logging.INFO)
+        mute = ScriptedSession([], {"kill": [CommandResult(host="db1", returncode=143, output="")]})
+        made = SessionManager(Asked(sessions={"db1": [mute]}, runs={("db1", "finish_dead_runs"): clean_up}), RUN)
+        made.end(made.start("db1", SCRIPT))
+        assert (mute.told, asked) == (["kill"], [session_manager._DOUBTFUL_TIME])
+        # That it could not be done is not told: most likely there was nothing to do.
+        assert caplog.messages == told
+
+    def test_what_it_left_is_finished_for_it(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO)
+        runs = {("db1", "finish_dead_runs"): ["@transferpy RUN finished-dead-run run=source.r1", "noise"]}
+        made, (session,) = talk(
+            ScriptedSession([HELLO, CommandResult(host="db1", returncode=137, output="")]), runs=runs
+        )
+        made.wait(until=lambda: session.outcome is not None)
+        made.end(session)
+        assert caplog.messages == ["db1: undid what the run source.r1 had left there"]
+
+    def test_a_clean_up_that_fails_is_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
+        runs = {("db1", "finish_dead_runs"): CommandResult(host="db1", returncode=141, output="")}
+        made, (session,) = talk(
+            ScriptedSession([HELLO, CommandResult(host="db1", returncode=137, output="")]), runs=runs
+        )
+        made.wait(until=lambda: session.outcome is not None)
+        made.end(session)
+        assert "\n".join(caplog.messages) == (
+            "db1: could not be cleaned up; the next run on this host will do it:"
+            " db1: the clean-up ended with status 141 (/run/transferpy/run.x)"
+        )
+
+    def test_one_that_cannot_be_ended_does_not_keep_the_others(self, caplog: pytest.LogCaptureFixture) -> None:
+        lost = ScriptedSession([HELLO], {"kill": [RemoteExecutionError("db1: cannot be reached")]})
+        other = ScriptedSession([HELLO], {"kill": END})
+        made, (session, _) = talk(lost, other)
+        made.wait(until=lambda: "hello" in session.seen)
+        made.end_all()
+        assert other.told == ["kill"]
+        assert "\n".join(caplog.messages) == (
+            "db1: could not be cleaned up; the next run on this host will do it: db1: cannot be reached"
+            " (/run/transferpy/run.x)"
+        )
+
+    def test_a_signal_in_the_midst_of_it_comes_after_it(self) -> None:
+        class Once(dict[str, tuple[Said, ...]]):
+            def __missing__(self, order: str) -> tuple[Said, ...]:
+                self[order] = END
+                return (Interrupted(15),)
+
+        interrupted, other = ScriptedSession([HELLO], Once()), ScriptedSession([HELLO], {"kill": END})
+        made, (session, _) = talk(interrupted, other)
+        with pytest.raises(Interrupted):
+            made.end_all()
+        assert (interrupted.told, other.told, session.undone) == (["kill", "kill"], ["kill"], True)
+
+
+STOPPED = "replication-stopped connections=1"
+SOURCE = f"hello directory={encoded(f'/run/transferpy/run.source.{RUN}.7.99')}"
+UNKNOWN = "db1: it is not known whether replication runs again; look there, and start it by hand if it does not"
+DENIED = f"undo-failed entry={encoded('start_replication /srv/')} text={encoded('denied')}"
+BY_HAND = "db1: replication is stopped and does not start again, start it by hand: denied"
+
+
+class TestReplication:
+    @pytest.mark.parametrize(
+        ("words", "broken"),
+        [
+            ((STOPPED,), UNKNOWN),
+            (("replication-stopped connections=0",), ""),
+            ((STOPPED, "replication-runs"), ""),
+            ((STOPPED, "replication-left"), ""),
+            ((STOPPED, DENIED), BY_HAND),
+            ((STOPPED, DENIED, "replication-runs"), ""),
+            ((STOPPED, "end status=0 undone=yes"), UNKNOWN),
+            ((STOPPED, f"undo-failed entry={encoded('remove_directory /x')} text="), UNKNOWN),
+            ((STOPPED, "finished-dead-run run=source.another"), UNKNOWN),
+            ((STOPPED, f"finished-dead-run run=source.{RUN}"), ""),
+        ],
+    )
+    def test_what_was_stopped_counts_as_stopped_until_a_host_says_that_it_runs(
+        self, words: tuple[str, ...], broken: str
+    ) -> None:
+        made, (session,) = talk(ScriptedSession([SOURCE, *words, "last"]))
+        made.wait(until=lambda: "last" in session.seen)
+        assert made.broken_replication() == broken
+
+    @pytest.mark.parametrize(
+        "clean_up",
+        [
+            RemoteExecutionError("db1: cannot be reached"),
+            CommandResult(host="db1", returncode=1, output=""),
+            ["noise"],
+        ],
+    )
+    def test_a_source_that_died_and_could_not_be_asked_is_told(
+        self, clean_up: RemoteExecutionError | CommandResult | list[str]
+    ) -> None:
+        killed = CommandResult(host="db1", returncode=137, output="")
+        made, (session,) = talk(
+            ScriptedSession([SOURCE, STOPPED, killed]), runs={("db1", "finish_dead_runs"): clean_up}
+        )
+        made.wait(until=lambda: session.outcome is not None)
+        made.end_all()
+        assert made.broken_replication() == UNKNOWN
+
+    def test_a_source_that_died_and_was_cleaned_up_after_is_well(self) -> None:
+        killed = CommandResult(host="db1", returncode=137, output="")
+        runs = {("db1", "finish_dead_runs"): [f"@transferpy RUN finished-dead-run run=source.{RUN}"]}
+        made, (session,) = talk(ScriptedSession([SOURCE, STOPPED, killed]), runs=runs)
+        made.wait(until=lambda: session.outcome is not None)
+        made.end_all()
+        assert made.broken_replication() == ""
+
+
+class TestRecords:
+    def test_a_list_comes_as_it_is(self) -> None:
+        text = packed(*HOSTILE_NAMES)
+        lines = [text[place : place + 76] for place in range(0, len(text), 76)]
+        made, (session,) = talk(ScriptedSession([HELLO]), runs={("db1", "list=digests"): lines})
+        made.wait(until=lambda: "hello" in session.seen)
+        assert list(made.records(session, "digests")) == list(HOSTILE_NAMES)
+
+    def test_a_list_longer_than_what_is_read_at_once_is_split_right(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(session_manager, "_CHUNK", 7)
+        made, (session,) = talk(ScriptedSession([HELLO]), runs={("db1", "list=digests"): [packed(*HOSTILE_NAMES)]})
+        assert list(made.records(session, "digests")) == list(HOSTILE_NAMES)
+
+    @pytest.mark.parametrize("cut", [0, 4, 12, 40, -8, -4])
+    def test_a_list_that_is_cut_short_is_an_error(self, cut: int) -> None:
+        made, (session,) = talk(
+            ScriptedSession([HELLO]), runs={("db1", "list=digests"): [packed(*HOSTILE_NAMES)[:cut]]}
+        )
+        with pytest.raises(RemoteExecutionError, match="arrived damaged" if cut else "cannot read"):
+            list(made.records(session, "digests"))

@@ -1,0 +1,287 @@
+"""The console: which lines go where, and the line that shows how far a copy is."""
+
+import fcntl
+import io
+import logging
+import os
+import pty
+import re
+import select
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from transferpy.cli import console, progress_bar
+from transferpy.cli.console import Console
+from transferpy.cli.progress_bar import TerminalProgress, terminal_line
+from transferpy.model.locations import Location
+from transferpy.model.options import TransferOptions
+from transferpy.model.progress import Phase, Progress
+from transferpy.output.progress_log import ProgressLog, describe
+
+HALF = Progress(
+    target=Location(host="db2", path="/srv"),
+    number=1,
+    of=2,
+    phase=Phase.COPYING,
+    bytes=50_000_000,
+    total=100_000_000,
+    wire_bytes=25_000_000,
+    seconds=10,
+)
+LOGGER = logging.getLogger("transferpy.test")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def options(**changes: Any) -> dict[str, Any]:
+    return {**vars(TransferOptions()), **changes}
+
+
+@pytest.fixture(autouse=True)
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+def shown(stream: io.StringIO, **changes: Any) -> list[str]:
+    with Console(stream) as opened:
+        assert opened.apply(options(**changes))
+        for level in (logging.INFO, logging.WARNING, logging.ERROR):
+            LOGGER.log(level, "said")
+    return [line[20:] if line[0] == "2" else line for line in stream.getvalue().splitlines()]
+
+
+def test_without_a_terminal_no_line_has_a_colour() -> None:
+    assert shown(io.StringIO()) == ["INFO  said", "WARNING said", "ERROR said"]
+
+
+def test_at_a_terminal_warnings_and_errors_have_one() -> None:
+    info, warning, error = shown(Terminal())
+    assert info == "INFO  said"
+    assert warning.startswith("\x1b[33m")
+    assert error.startswith("\x1b[31m")
+    assert error.endswith("ERROR said\x1b[0m")
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_who_wants_no_colours_gets_none(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    assert shown(Terminal()) == ["INFO  said", "WARNING said", "ERROR said"]
+
+
+def test_quiet_leaves_errors_alone_and_the_log_file_has_all(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    assert shown(io.StringIO(), quiet=True, log_file=str(file)) == ["ERROR said"]
+    assert len(file.read_text().splitlines()) == 3
+
+
+def test_a_log_file_that_was_moved_away_is_made_anew(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    with Console(io.StringIO()) as opened:
+        opened.apply(options(log_file=str(file)))
+        LOGGER.info("before")
+        file.rename(tmp_path / "log.1")
+        LOGGER.info("after \udcff")
+    assert file.read_text().endswith("after \\udcff\n")
+
+
+def test_a_log_file_on_a_full_disk_loses_lines_and_nothing_else() -> None:
+    assert shown(io.StringIO(), log_file="/dev/full") == ["INFO  said", "WARNING said", "ERROR said"]
+
+
+def test_a_log_file_whose_directory_goes_away_loses_lines_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    stream = io.StringIO()
+    with Console(stream) as opened:
+        assert opened.apply(options(log_file=str(tmp_path / "logs/log")))
+        shutil.rmtree(tmp_path / "logs")
+        LOGGER.info("said")
+    assert stream.getvalue().endswith("said\n")
+
+
+class Unwilling(Terminal):
+    """A terminal that at times takes nothing: one that does not block, or is just being written to."""
+
+    error: BaseException | None = None
+
+    def write(self, text: str) -> int:
+        if self.error:
+            raise self.error
+        return super().write(text)
+
+
+@pytest.mark.parametrize("error", [BlockingIOError(11, "busy"), OSError(5, "hung up"), RuntimeError("reentrant call")])
+def test_a_terminal_that_takes_nothing_ends_no_run(error: Exception) -> None:
+    stream = Unwilling()
+    with Console(stream) as opened:
+        opened.apply(options())
+        observer = opened.observer
+        observer(HALF)
+        stream.error = error
+        LOGGER.info("said")
+        time.sleep(progress_bar._REDRAW)
+        observer(HALF)
+        stream.error = None
+        LOGGER.info("said again")
+        stream.error = error
+        observer(None)
+    assert "said again" in stream.getvalue()
+
+
+@pytest.mark.parametrize("columns", [2, 10, 30, 80])
+def test_the_line_is_no_wider_than_the_terminal(columns: int) -> None:
+    shown, lines, errors = at_a_terminal(columns)
+    assert errors == ""
+    assert max(map(len, lines)) <= columns
+    assert "1/2 db2:/srv"[: columns - 1] in shown
+
+
+def at_a_terminal(columns: int) -> tuple[str, list[str], str]:
+    """Return what a terminal of that width is sent, the lines that are drawn there, and what went wrong."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    program = (
+        "import sys; sys.path[:0] = sys.argv[1].split(':'); from test_console import *\n"
+        "bar = TerminalProgress(sys.stderr, colours=False); bar(HALF); bar(None)\n"
+    )
+    words = [sys.executable, "-c", program, ":".join(sys.path)]
+    run = subprocess.run(words, stderr=slave, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=60, check=False)
+    os.close(slave)
+    shown = b""
+    while select.select([master], [], [], 0)[0]:
+        try:
+            shown += os.read(master, 65536)
+        except OSError:
+            break
+    os.close(master)
+    assert run.returncode == 0, shown
+    text = shown.decode()
+    return text, re.split(r"[\r\n]+", text), run.stdout.decode()
+
+
+def test_the_log_of_the_system_gets_lines_with_their_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        path = f"{directory}/log"
+        receiver.bind(path)
+        monkeypatch.setattr(console, "SYSLOG", path)
+        shown(io.StringIO(), syslog=True)
+        lines = [receiver.recv(1000).decode() for _ in range(3)]
+    assert [line.partition(">")[0] for line in lines] == ["<14", "<12", "<11"]
+    assert all("transfer.py[" in line and line.endswith("]: said") for line in lines)
+
+
+def test_a_log_that_cannot_be_opened_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "SYSLOG", "/nowhere/log")
+    stream = io.StringIO()
+    with Console(stream) as opened:
+        assert not opened.apply(options(syslog=True))
+        assert not opened.apply(options(log_file="/nowhere/x"))
+    assert stream.getvalue().count(": cannot log there: ") == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "right"),
+    [
+        ({}, " 50% of 100 MB, 7 MB/s, 7.1 s left, 2.00:1"),
+        ({"total": 0}, "50 MB, 7 MB/s, 2.00:1"),
+        ({"bytes": 0, "wire_bytes": 0}, "  0% of 100 MB, 7 MB/s, 14.3 s left"),
+        ({"bytes": 200_000_000}, "100% of 100 MB, 7 MB/s, 0.0 s left, 8.00:1"),
+        ({"phase": Phase.CHECKING}, "comparing with the source, 10.0 s"),
+    ],
+)
+def test_the_line_says(changes: dict[str, Any], right: str) -> None:
+    assert terminal_line(replace(HALF, **changes), 7e6) == ("1/2 db2:/srv", right)
+
+
+def test_a_stream_that_stands_still_has_no_time_that_is_left() -> None:
+    assert terminal_line(HALF, 0) == ("1/2 db2:/srv", " 50% of 100 MB, 0 B/s, 2.00:1")
+
+
+def test_the_rate_is_that_of_the_last_seconds_and_from_the_start_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    stream = Terminal()
+    bar = TerminalProgress(stream, colours=False)
+    told = []
+    bar(replace(HALF, phase=Phase.WAITING, bytes=0, seconds=30))
+    # 10 MB/s for 40 seconds, then none, as hosts tell it: once a second
+    for second, megabytes in ((1, 10), (1.5, 10), (40, 400), (48, 400), (60, 400)):
+        now = 1000.0 + second
+        bar(replace(HALF, bytes=megabytes * 1_000_000, total=10**9, wire_bytes=0, seconds=second))
+        told.append(re.findall(r"([\d.]+ [kM]?B)/s", stream.getvalue())[-1])
+    bar(None)
+    assert told == ["10 MB", "6.67 MB", "10 MB", "0 B", "0 B"]
+
+
+def test_a_hostile_name_neither_drives_the_terminal_nor_breaks_the_line() -> None:
+    stream = Terminal()
+    bar = TerminalProgress(stream, colours=False)
+    bar(replace(HALF, target=Location(host="db2", path="/{x}{bar}\x1b[2J")))
+    bar(None)
+    assert "/{x}{bar}\\x1b[2J" in stream.getvalue()
+    assert "\x1b[2J" not in stream.getvalue()
+
+
+def test_a_log_line_stands_alone_while_the_bar_is_there() -> None:
+    stream = Terminal()
+    with Console(stream) as opened:
+        opened.apply(options())
+        opened.observer(HALF)
+        LOGGER.info("said")
+        opened.observer(None)
+    lines = stream.getvalue().split("\n")
+    assert any(line.rpartition("\r")[2].endswith("INFO  said") for line in lines)
+
+
+def test_the_log_has_a_line_when_a_tenth_and_a_minute_have_passed(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    now = [0.0]
+    log = ProgressLog(lambda: now[0])
+    for second in range(0, 601, 10):
+        now[0] = second
+        log(replace(HALF, bytes=second * 1_000_000 // 10, total=100_000_000))
+    told = [message.partition("(")[2].partition("%")[0] for message in caplog.messages]
+    assert told == ["10", "20", "30", "40", "50", "60"]
+    caplog.clear()
+    log(None)
+    for second in (700, 705, 761):
+        now[0] = second
+        log(replace(HALF, total=0))
+    assert caplog.messages == ["db2:/srv: 50 MB sent, 5 MB/s, 2.00:1 so far"]
+
+
+def test_how_far_it_is_in_words() -> None:
+    assert describe(HALF) == "50 MB of 100 MB (50%) sent, 5 MB/s, 10.0 s left, 2.00:1 so far"
+
+
+@pytest.mark.parametrize("fault", [BlockingIOError(), KeyboardInterrupt()])
+def test_a_line_that_could_not_be_drawn_keeps_no_thread_from_logging(fault: BaseException) -> None:
+    stream = Unwilling()
+    with Console(stream) as opened:
+        opened.observer(HALF)
+        time.sleep(progress_bar._REDRAW)
+        stream.error = fault
+        with suppress(KeyboardInterrupt):
+            opened.observer(HALF)
+        stream.error = None
+        thread = threading.Thread(target=LOGGER.info, args=("heard",), daemon=True)
+        thread.start()
+        thread.join(5)
+        assert not thread.is_alive()
+    assert "heard" in stream.getvalue()

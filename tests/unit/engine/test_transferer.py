@@ -1,0 +1,747 @@
+"""A run as its caller sees it: one number for each target, whatever the hosts say, and no exception."""
+
+import logging
+import socket
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from fleet import V4_ROUTE, database_host, source_facts, source_host, target_facts, target_host
+from scripted import END, HANGS, Said, ScriptedJob, ScriptedRemote, ScriptedSession, answer, encoded, packed
+
+from transferpy.Exceptions import Interrupted, RemoteExecutionError
+from transferpy.model.facts import HostFacts, TargetFacts, TargetState
+from transferpy.model.units import size
+from transferpy.RemoteExecution.interface import CommandResult, Job
+from transferpy.Transferer import Transferer
+
+LISTS = ("manifest digest=m1 entries=3", "digests digest=d1 entries=2", "checked")
+HELLO = f"hello directory={encoded('/run/transferpy/run.x')}"
+SENT = "stages job=send_{} statuses=0,0,0"
+RECEIVED = "stages job=receive statuses=0,0,0"
+KILLED = {"kill": END}
+
+
+@pytest.fixture(autouse=True)
+def _no_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_arguments: object, **_options: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+
+
+@pytest.fixture(autouse=True)
+def _no_long_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transferpy.engine.copy._OTHER_END_TIME", 0.1)
+
+
+@pytest.fixture(autouse=True)
+def _log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transferpy.agent.session_manager._SILENCE", 4.0)
+
+
+def source_session(targets: int = 1, **orders: Any) -> ScriptedSession:
+    """Return a session that sends well, but for ``orders``: send_0 and such."""
+    sends = {
+        f"send {n} CODEC 198.18.0.2 4400 c2": orders.get(f"send_{n}", (SENT.format(n), *LISTS)) for n in range(targets)
+    }
+    return ScriptedSession([HELLO, "ready certificate=c1", "sample size=0 trials="], {**sends, "stop": END, **KILLED})
+
+
+def target_session(**orders: Any) -> ScriptedSession:
+    """Return a session that receives well, but for ``orders``: start, peer_c1, peer, publish, kill."""
+    usual: dict[str, Any] = {
+        "peer": ("listening port=4400", "connected", "progress bytes=100", RECEIVED, *LISTS),
+        "publish": ("published", *END),
+        **KILLED,
+        **orders,
+    }
+    start = usual.pop("start", (HELLO, "ready port=4400 certificate=c2"))
+    return ScriptedSession(start, {"peer c1": usual.pop("peer_c1", ()), "receive CODEC": usual.pop("peer"), **usual})
+
+
+def fleet(source: ScriptedSession, *targets: ScriptedSession | BaseException, **more: Any) -> ScriptedRemote:
+    """Return hosts that have these sessions: db1 the first, db2, db3 ... the others."""
+    routes = dict.fromkeys(range(len(targets)), V4_ROUTE)
+    hosts = [source_host(routes=routes)] + [
+        target_host(f"db{n + 2}", targets={n: target_facts()}) for n in range(len(targets))
+    ]
+    sessions = {facts.host: [session] for facts, session in zip(hosts, (source, *targets), strict=True)}
+    return ScriptedRemote(preflights={facts.host: answer(facts) for facts in hosts}, sessions=sessions, **more)
+
+
+def fleet_with_much(source: ScriptedSession, target: ScriptedSession) -> ScriptedRemote:
+    """As :func:`fleet`, with so much that compresses that it matters what the link carries."""
+    remote = fleet(source, target)
+    source.start = [HELLO, "ready certificate=c1", "sample size=1000 trials=zstd1:100:10"]
+    facts = source_host(routes={0: V4_ROUTE}, source=source_facts(bytes=1 << 30))
+    remote.preflights = {**remote.preflights, "db1": answer(facts)}
+    return remote
+
+
+def transferer(remote: ScriptedRemote, targets: int = 1, **options: Any) -> Transferer:
+    hosts = [f"db{n + 2}" for n in range(targets)]
+    return Transferer("db1", "/srv/x", hosts, ["/srv/y"] * targets, options, remote=remote)
+
+
+class TestContract:
+    def test_a_run_that_succeeds_gives_a_zero_for_each_target(self) -> None:
+        targets = [target_session() for _ in range(3)]
+        source = source_session(3)
+        assert transferer(fleet(source, *targets), 3).run() == [0, 0, 0]
+        assert source.told == [f"send {n} CODEC 198.18.0.2 4400 c2" for n in range(3)] + ["stop"]
+        assert [target.told for target in targets] == [["peer c1", "receive CODEC", "publish"]] * 3
+
+    @pytest.mark.parametrize(
+        "options", [{}, {"type": "file"}, {"transfer_type": "file"}, {"verbose": True, "port": "0"}]
+    )
+    def test_options_come_by_position_or_by_name_and_are_never_changed(self, options: dict[str, object]) -> None:
+        before = dict(options)
+        place = ("db1", "/srv/x", ["db2"], ["/srv/y"])
+        for made in (
+            Transferer(*place, options, remote=fleet(source_session(), target_session())),
+            Transferer(*place, options=options, remote=fleet(source_session(), target_session())),
+            Transferer(*place, options=MappingProxyType(options), remote=fleet(source_session(), target_session())),
+            Transferer(*place, remote=fleet(source_session(), target_session())),
+        ):
+            assert made.run() == [0]
+        assert options == before
+        assert Transferer.__init__.__defaults__ == ({},)
+
+    def test_the_options_count_as_they_were_when_it_was_made(self) -> None:
+        options: dict[str, object] = {"compress": False}
+        remote = fleet(source_session(), target_session())
+        made = Transferer("db1", "/srv/x", ["db2"], ["/srv/y"], options, remote=remote)
+        options |= {"compress": True, "port": "nonsense"}
+        assert made.run() == [0]
+        assert not any("pigz --" in script for _, script in remote.scripts)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"port": 70000}, "port must be a whole number from 0 to 65535, not 70000"),
+            ({"port": None}, "port must be a whole number from 0 to 65535, not None"),
+            ({"compress": "perhaps"}, "compress must be true or false, not 'perhaps'"),
+            ({"type": "tape"}, "transfer_type must be one of file, xtrabackup, decompress, not 'tape'"),
+            ({"colour": "red"}, "unknown option 'colour'; the options are port, "),
+            ({1: 2}, "unknown option 1; the options are port, "),
+            ({"stop_slave": True}, "stop_slave goes with transfer_type xtrabackup only, not with file"),
+        ],
+    )
+    def test_bad_options_are_a_result_and_no_exception(
+        self, options: dict[str, object], message: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        assert Transferer("db1", "/srv/x", ["db2"], ["/srv/y"], options, remote=ScriptedRemote()).run() == [2]
+        assert [record.getMessage()[: len(message)] for record in caplog.records] == [message]
+
+    @pytest.mark.parametrize(
+        ("source", "hosts", "paths", "message"),
+        [
+            (("db1", "/x"), ["db2", "db3"], ["/y"], "2 target hosts, but 1 target paths"),
+            (("db1", "/x"), [], [], "db1:/x: no target to copy to"),
+            (("db1", "/x"), ["db2", "db2"], ["/y", "/y/"], "db2:/y/: this target is given twice"),
+            (("db1", ""), ["db2"], ["/y"], "the path is empty or no text: ''"),
+            (("", "/x"), ["db2"], ["/y"], "the host is empty or no text: ''"),
+            ((None, "/x"), ["db2"], ["/y"], "the host is empty or no text: None"),
+            (("db1", "/x"), ["$(x)"], ["/y"], "the host '$(x)' holds '$', which no host name has"),
+            (("db1", "/"), ["db2"], ["/y"], "db1:/: this source path has no name of its own that the copy could get;"),
+        ],
+    )
+    def test_nonsense_is_a_result_and_no_exception(
+        self, source: Any, hosts: list[str], paths: list[str], message: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        assert Transferer(source[0], source[1], hosts, paths, {}, remote=ScriptedRemote()).run() == [2]
+        assert [record.getMessage()[: len(message)] for record in caplog.records] == [message]
+
+
+class TestBeforeTheFirstTarget:
+    def test_words_are_resolved_before_anybody_is_asked(self, caplog: pytest.LogCaptureFixture) -> None:
+        names = {"db2": RemoteExecutionError("db2: matches two hosts")}
+        assert transferer(ScriptedRemote(names=names)).run() == [3]
+        assert caplog.messages == ["db2: matches two hosts"]
+
+    def test_two_words_for_one_host_are_one_target(self, caplog: pytest.LogCaptureFixture) -> None:
+        remote = ScriptedRemote(names={"db3": "db2"})
+        assert transferer(remote, 2).run() == [2]
+        assert caplog.messages == ["db2:/srv/y: this target is given twice"]
+
+    @pytest.mark.parametrize("word", ["db[3-3]", '"A:backup"', "db[2-2]"])
+    def test_a_set_of_one_host_that_is_named_besides_is_no_second_target(self, word: str) -> None:
+        silent = {host: RemoteExecutionError(f"{host}: cannot be reached") for host in ("db1", "db2")}
+        remote = ScriptedRemote(names={word: "db2"}, preflights=silent)
+        run = Transferer("db1", "/srv/x", [word, "db2"], ["/srv/y", "/srv/y/"], remote=remote)
+        run.run()
+        assert [str(target.target) for target in run.report.targets] == ["db2:/srv/y"]
+
+    def test_hosts_that_cannot_be_reached_are_all_named(self, caplog: pytest.LogCaptureFixture) -> None:
+        errors = {host: RemoteExecutionError(f"{host}: cannot be reached") for host in ("db1", "db2")}
+        assert transferer(ScriptedRemote(preflights=errors)).run() == [3]
+        assert caplog.messages == ["db1: cannot be reached; db2: cannot be reached"]
+
+    def test_every_problem_is_a_line(self, caplog: pytest.LogCaptureFixture) -> None:
+        missing = target_host(targets={0: TargetFacts(state=TargetState.MISSING)})
+        remote = ScriptedRemote({"db1": RemoteExecutionError("db1: cannot be reached"), "db2": answer(missing)})
+        assert transferer(remote).run() == [4]
+        assert caplog.messages == [
+            "db1: cannot be reached",
+            "db2:/srv/y: no such directory; make it first",
+            "refused: 2 problem(s); nothing was changed",
+        ]
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            [],
+            ["host uid=0"],
+            ["host uid=x cores= memory= run= boot= tools= listening=", "asked"],
+            answer(target_host())[:-1],
+        ],
+    )
+    def test_an_answer_that_is_none_is_shown(self, said: list[str], caplog: pytest.LogCaptureFixture) -> None:
+        remote = ScriptedRemote({"db1": answer(source_host()), "db2": said})
+        assert transferer(remote).run() == [3]
+        (message,) = caplog.messages
+        assert message.startswith("db2: the preflight ended with status 0 and said: ")
+        assert message.endswith(said[-1] if said else "nothing")
+
+    @pytest.mark.parametrize(
+        ("said", "where"),
+        [
+            ([], ""),
+            ([f"asking about={encoded('/srv/y')}"], " while it looked at /srv/y: does a file system hang?"),
+            ([f"asking about={encoded('/srv/y')}", "progress", "asking about="], ""),
+        ],
+    )
+    def test_a_host_that_falls_silent_is_given_up_and_what_it_looked_at_is_named(
+        self, said: list[str], where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Ending(ScriptedRemote):
+            def kill_job(self, host: str, *_arguments: object, **_options: object) -> CommandResult:
+                killed.append(host)
+                raise RemoteExecutionError(f"{host}: a command could not be ended")
+
+        killed: list[str] = []
+        monkeypatch.setattr("transferpy.agent.preflight_connection._ANSWER_TIME", 0.1)
+        remote = Ending({"db1": answer(source_host()), "db2": [*said, HANGS]})
+        assert transferer(remote).run() == [3]
+        assert caplog.messages == [f"db2: no answer for 0 seconds{where}"]
+        assert killed == ["db2"]
+
+    def test_what_dead_runs_left_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
+        remote = fleet(source_session(), target_session())
+        remote.preflights = {**remote.preflights, "db2": answer(target_host(finished=(("target.r7", False),)))}
+        assert transferer(remote).run() == [0]
+        assert "db2: undid what the run target.r7 had left there" in caplog.messages
+
+    def test_the_source_is_told_the_addresses_that_are_known_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def known(host: str, *_arguments: object, **_options: object) -> list[tuple[object, ...]]:
+            return [(0, 0, 0, "", (f"2001:db8::{host[-1]}", 0, 0, 0)), (0, 0, 0, "", (f"198.18.0.{host[-1]}", 0))] * 2
+
+        monkeypatch.setattr(socket, "getaddrinfo", known)
+        remote = fleet(source_session(), target_session())
+        assert transferer(remote).run() == [0]
+        assert remote.scripts[0][1].splitlines()[-4] == "route_facts 0 db2 2001:db8::2 198.18.0.2"
+
+    def test_a_signal_ends_the_questions_and_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Ended(ScriptedRemote):
+            def write_job(self, host: str, job: Job, text: str) -> None:
+                told.append((host, text))
+                super().write_job(host, job, text)
+
+            def kill_job(self, host: str, *_arguments: object, **_options: object) -> CommandResult:
+                told.append((host, "kill"))
+                raise RemoteExecutionError(f"{host}: cannot be reached")
+
+        def interrupted(*_arguments: object) -> HostFacts:
+            raise Interrupted(15)
+
+        told: list[tuple[str, str]] = []
+        monkeypatch.setattr("transferpy.agent.preflight_connection.parse_facts", interrupted)
+        remote = Ended({"db1": answer(source_host()), "db2": [HANGS]})
+        with pytest.raises(Interrupted):
+            transferer(remote).run()
+        assert told == [("db1", "end\n"), ("db2", "kill")]
+
+
+class TestShells:
+    """What becomes of the shells that have answered."""
+
+    def test_a_session_goes_on_in_the_shell_that_has_answered(self) -> None:
+        remote = fleet(source_session(), target_session())
+        assert transferer(remote).run() == [0]
+        assert [(host, "\nhost_facts " in script) for host, script in remote.scripts] == [
+            *(("db1", True), ("db2", True), ("db1", False), ("db2", False))
+        ]
+        assert remote.logins == ["db1", "db2"]
+
+    def test_one_that_has_waited_too_long_is_not_counted_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("transferpy.agent.preflight_connection._WAITING_TIME", 0)
+        remote = fleet(source_session(), target_session())
+        assert transferer(remote).run() == [0]
+        assert remote.logins == ["db1", "db2", "db1", "db2"]
+
+    def test_one_that_has_ended_meanwhile_is_not_counted_on(self) -> None:
+        class Ending(ScriptedRemote):
+            def start_job(self, host: str, *arguments: Any, **options: Any) -> Job:
+                job = super().start_job(host, *arguments, **options)
+                if host == "db2" and len(self.logins) == 2:
+                    assert isinstance(job, ScriptedJob)
+                    job.says([CommandResult(host=host, returncode=255, output="")])
+                return job
+
+        scripted = fleet(source_session(), target_session())
+        remote = Ending(scripted.preflights, scripted.sessions)
+        assert transferer(remote).run() == [0]
+        assert remote.logins == ["db1", "db2", "db2"]
+
+    def test_one_that_dies_when_it_is_to_go_on_is_done_without(self) -> None:
+        class Dying(ScriptedRemote):
+            def hand_script(self, host: str, job: Job, script: str) -> None:
+                if host == "db1":
+                    super().hand_script(host, job, script)
+                    return
+                assert isinstance(job, ScriptedJob)
+                job.says([CommandResult(host=host, returncode=255, output="")])
+                raise RemoteExecutionError(f"{host}: the command takes no input: Broken pipe")
+
+        scripted = fleet(source_session(), target_session())
+        remote = Dying(scripted.preflights, scripted.sessions)
+        assert transferer(remote).run() == [0]
+        assert remote.logins == ["db1", "db2", "db2"]
+
+    @pytest.mark.parametrize(
+        ("dry_run", "state", "status"),
+        [(True, TargetState.DIRECTORY, 0), (True, TargetState.MISSING, 4), (False, TargetState.MISSING, 4)],
+    )
+    def test_where_no_session_follows_they_are_seen_to_their_end(
+        self, *, dry_run: bool, state: TargetState, status: int
+    ) -> None:
+        facts = target_facts() if state is TargetState.DIRECTORY else TargetFacts(state=state)
+        remote = ScriptedRemote({"db1": answer(source_host()), "db2": answer(target_host(targets={0: facts}))})
+        assert transferer(remote, dry_run=dry_run).run() == [status]
+        assert remote.logins == ["db1", "db2"]
+        assert [job.outcome is not None for job in remote.jobs] == [True, True]
+
+
+class TestTargets:
+    @pytest.mark.parametrize(
+        ("changes", "status", "message"),
+        [
+            (
+                {"start": (HELLO, f"error kind=port text={encoded('no free port')}", *END)},
+                *(5, "db2: no free port"),
+            ),
+            ({"start": (HELLO, f"error kind=firewall text={encoded('no')}", *END)}, 5, "db2: no"),
+            ({"start": (HELLO, f"error kind=host text={encoded('disk full')}", *END)}, 3, "db2: disk full"),
+            ({"start": (HELLO, f"error kind=new text={encoded('what')}", *END)}, 3, "db2: what"),
+            (
+                {"start": (CommandResult(host="db2", returncode=255, output="ssh: broken\nlost"),)},
+                *(3, "db2: the session ended early, with status 255: lost"),
+            ),
+            (
+                {"start": (CommandResult(host="db2", returncode=1, output=""),)},
+                *(3, "db2: the session ended early, with status 1"),
+            ),
+            (
+                {"peer": ("listening port=4400", "stages job=receive statuses=0,1,0")},
+                *(6, "db2: zstd failed with status 1"),
+            ),
+            (
+                {
+                    "peer": (
+                        "listening port=4400",
+                        f"stderr job=receive stage=2 text={encoded('tar: x: No space left on device')}",
+                        "stages job=receive statuses=141,0,2",
+                    )
+                },
+                *(6, "db2: tar failed with status 2: tar: x: No space left on device"),
+            ),
+            (
+                {"peer": ("listening port=4400", "stages job=receive statuses=0,0,137")},
+                6,
+                "db2: tar was ended by signal 9",
+            ),
+            (
+                {"peer": ("listening port=4400", RECEIVED, "stages job=digest statuses=1")},
+                *(7, "db2: digest failed with status 1"),
+            ),
+            (
+                {"publish": (f"error kind=publish text={encoded('exists by now')}", *END)},
+                *(8, "db2: exists by now"),
+            ),
+            ({"start": (HELLO, "ready port=4400")}, 3, "db2: the session sent nonsense: ready port=4400"),
+            ({"peer": ("listening",)}, 3, "db2: the session sent nonsense: listening "),
+            (
+                {"peer": ("listening port=4400", "stages job=receive statuses=0,x")},
+                *(3, "db2: the session sent nonsense: stages job=receive statuses=0,x"),
+            ),
+            (
+                {"peer": ("listening port=4400", "progress bytes=")},
+                3,
+                "db2: the session sent nonsense: progress bytes=",
+            ),
+            ({"publish": (RemoteExecutionError("db2: lost"),)}, 3, "db2: lost"),
+        ],
+    )
+    def test_a_target_that_fails_does_not_stop_the_next(
+        self, changes: dict[str, Any], status: int, message: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        failing, next_one = target_session(**changes), target_session()
+        assert transferer(fleet(source_session(2), failing, next_one), 2).run() == [status, 0]
+        errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+        assert errors == [f"db2:/srv/y: failed: {message}"]
+        assert next_one.told == ["peer c1", "receive CODEC", "publish"]
+        assert "1 of 2 target(s) succeeded in " in caplog.messages[-1]
+
+
+class TestSource:
+    """One session on the source serves all targets, unless it is busy or gone when the next one is to be served."""
+
+    @pytest.mark.parametrize(
+        ("send", "peer", "status", "message"),
+        [
+            # it still tries to connect, which may take it minutes
+            (
+                ("sending",),
+                ("listening port=4400",),
+                6,
+                "db1 to db2: no connection to 198.18.0.2 port 4400 within 1 seconds;",
+            ),
+            (
+                ("sending",),
+                ("listening port=4400", "connected"),
+                6,
+                "db1 to db2: the stream stood still for 1 seconds, after 0 B",
+            ),
+            ((), ("listening port=4400", "stages job=receive statuses=0,0,2"), 6, "db2: tar failed with status 2"),
+            # it still digests, and then falls silent
+            (
+                (SENT.format(0), LISTS[0]),
+                ("listening port=4400", "connected", RECEIVED, "stages job=digest statuses=1"),
+                *(7, "db2: digest failed with status 1"),
+            ),
+            ((f"error kind=host text={encoded('disk full')}", *END), ("listening port=4400",), 3, "db1: disk full"),
+            (("stages job=send_0",), ("listening port=4400",), 3, "db1: the session sent nonsense: stages job=send_0"),
+        ],
+    )
+    @pytest.mark.usefixtures("_impatient")
+    def test_a_source_that_cannot_serve_the_next_target_is_replaced(
+        self,
+        send: tuple[Said, ...],
+        peer: tuple[Said, ...],
+        status: int,
+        message: str,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        source, next_source = source_session(2, send_0=send), source_session(2)
+        remote = fleet(source, target_session(peer=peer), target_session())
+        remote.sessions["db1"].append(next_source)
+        assert transferer(remote, 2, connect_timeout=1, idle_timeout=1).run() == [status, 0]
+        assert f"db2:/srv/y: failed: {message}" in caplog.text
+        assert source.told[0] == "send 0 CODEC 198.18.0.2 4400 c2"
+        assert next_source.told == ["send 1 CODEC 198.18.0.2 4400 c2", "stop"]
+
+    @pytest.mark.parametrize(
+        "send",
+        [
+            (SENT.format(0), *LISTS),
+            (SENT.format(0), f"changed job=send_0 paths={encoded('x/a')}"),
+            ("stages job=send_0 statuses=0,0,1",),
+            (SENT.format(0), LISTS[0], "stages job=digest statuses=123"),
+            (SENT.format(0), "stages job=stamps statuses=1"),
+        ],
+    )
+    def test_a_source_that_waits_for_orders_serves_the_next_target_too(self, send: tuple[Said, ...]) -> None:
+        source = source_session(2, send_0=send)
+        peer = ("listening port=4400", "connected", RECEIVED, "manifest digest=other entries=3", *LISTS[1:])
+        remote = fleet(source, target_session(peer=peer), target_session(), runs=NO_LISTS)
+        assert transferer(remote, 2).run()[1] == 0
+        assert source.told == ["send 0 CODEC 198.18.0.2 4400 c2", "send 1 CODEC 198.18.0.2 4400 c2", "stop"]
+
+    def test_a_source_that_is_gone_after_its_last_word_does_not_matter(self) -> None:
+        source = source_session()
+        source.orders = {**source.orders, "stop": [RemoteExecutionError("db1: lost")]}
+        assert transferer(fleet(source, target_session())).run() == [0]
+        assert source.told == ["send 0 CODEC 198.18.0.2 4400 c2", "stop", "stop", "kill"]
+
+    def test_nothing_that_a_source_says_makes_a_copy_complete(self, caplog: pytest.LogCaptureFixture) -> None:
+        source = source_session()
+        source.orders = {**source.orders, "stop": (f"changed job=send_0 paths={encoded('x/a')}", "published", *END)}
+        target = target_session(publish=(f"error kind=publish text={encoded('exists by now')}", *END))
+        assert transferer(fleet(source, target)).run() == [8]
+        assert "db2:/srv/y: failed: db2: exists by now" in caplog.text
+        assert "complete" not in caplog.text
+
+
+class TestHotCopy:
+    @pytest.mark.parametrize(
+        ("sent", "received", "message"),
+        [
+            # what was sent may be in the buffers on the way, however little has come out of them
+            (10_000_000, (300, 300), "the stream stood still for 1 seconds, after 300 B (--idle-timeout)"),
+            (0, (300, 100_000), "the stream stood still for 1 seconds, after 100 kB (--idle-timeout)"),
+            # its first byte may take a backup longer than that
+            (9_000, (300, 9_000), "no connection to 198.18.0.2 port 4400 within 4 seconds;"),
+        ],
+    )
+    def test_a_stream_that_flowed_may_not_stand_still(
+        self, sent: int, received: tuple[int, int], message: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        source = source_session(send_0=("sending", f"progress bytes={sent}"))
+        target = target_session(peer=("listening port=4400", *(f"progress bytes={count}" for count in received)))
+        remote = fleet(source, target)
+        remote.preflights = {**remote.preflights, "db1": answer(database_host())}
+        options = {"type": "xtrabackup", "idle_timeout": 1, "connect_timeout": 4}
+        made = Transferer("db1", "/run/mysqld/mysqld.sock", ["db2"], ["/srv/y"], options, remote=remote)
+        assert made.run() == [6]
+        assert f"db2:/srv/y: failed: db1 to db2: {message}" in caplog.text
+
+
+NO_LISTS = {
+    (host, f"list={name}\n"): [packed()] for host in ("db1", "db2") for name in ("manifest", "digests", "digests.marks")
+}
+
+
+UNKNOWN = "the content differs; which files could not be found out"
+
+
+class TestChecks:
+    def test_a_source_that_changed_is_told_with_names(self, caplog: pytest.LogCaptureFixture) -> None:
+        changed = f"changed job=send_0 paths={encoded(chr(0).join(['x/a', 'x/new' + chr(10) + 'line', '']))}"
+        assert transferer(fleet(source_session(send_0=(SENT.format(0), changed)), target_session())).run() == [7]
+        assert "db1:/srv/x: changed during the copy: x/a, x/new\nline" in caplog.text
+
+    @pytest.mark.parametrize(
+        ("event", "runs", "message"),
+        [
+            (
+                "manifest digest=m2 entries=3",
+                {
+                    ("db1", "list=manifest"): [packed("d 755 0 0 - ./x", "f 644 0 0 5 ./x/a", "f 644 0 0 5 ./x/b")],
+                    ("db2", "list=manifest"): [packed("d 755 0 0 - ./x", "f 644 0 0 5 ./x/b")],
+                },
+                "not complete, or of another kind, owner or size: x/a",
+            ),
+            (
+                "digests digest=d2 entries=2",
+                {
+                    ("db1", "list=digests.marks"): [packed("0  ./x/a")],
+                    ("db2", "list=digests.marks"): [packed("1  ./x/a")],
+                },
+                "the content differs: x/a",
+            ),
+            (
+                "digests digest=d2 entries=2",
+                {
+                    ("db1", "list=digests.marks"): RemoteExecutionError("db1: lost"),
+                    ("db2", "list=digests.marks"): [packed()],
+                },
+                f"{UNKNOWN}: db1: lost",
+            ),
+            (
+                "digests digest=d2 entries=2",
+                {
+                    ("db1", "list=digests.marks"): [packed("0  ./x/a")],
+                    ("db2", "list=digests.marks"): CommandResult(host="db2", returncode=1, output=""),
+                },
+                f"{UNKNOWN}: db2: cannot read /run/transferpy/run.x/digests.marks",
+            ),
+            (
+                "digests digest=d2 entries=2",
+                {("db1", "list=digests.marks"): [packed("0  ./x/a")[:20]], ("db2", "list=digests.marks"): [packed()]},
+                f"{UNKNOWN}: db1: /run/transferpy/run.x/digests.marks arrived damaged",
+            ),
+            (
+                "digests digest=d2 entries=2",
+                {
+                    **{(host, "list=digests.marks"): [packed("0 ./x/a", "1 ./x/b")] for host in ("db1", "db2")},
+                    ("db1", "list=digests\n"): [packed("0 ./x/a to x/b")],
+                    ("db2", "list=digests\n"): [packed("1 ./x/a to x/b")],
+                },
+                "the content differs: x/a to x/b",
+            ),
+        ],
+    )
+    def test_what_differs_is_named(
+        self, event: str, runs: dict[tuple[str, str], Any], message: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        events = {word.split()[0]: word for word in (*LISTS, event)}
+        peer = ("listening port=4400", "connected", RECEIVED, *events.values())
+        target = target_session(peer=peer)
+        assert transferer(fleet(source_session(), target, runs=runs)).run() == [7]
+        assert f"db2:/srv/y: failed: db2:/srv/y: {message}" in caplog.messages
+        assert target.told == ["peer c1", "receive CODEC", "kill"]
+
+    @pytest.mark.parametrize("digests", [("a", "b"), ("a", None), (None, "a"), (None, None), ("", "")])
+    def test_a_stream_whose_digests_do_not_agree_is_damaged(
+        self, digests: tuple[str | None, str | None], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        words = [[f"stream-digest job=x digest={digest}"] if digest is not None else [] for digest in digests]
+        source = source_session(send_0=(*words[0], SENT.format(0), LISTS[0], "checked"))
+        target = target_session(peer=("listening port=4400", *words[1], RECEIVED, LISTS[0], "checked"))
+        options = {"checksum": False, "parallel_checksum": True}
+        assert transferer(fleet(source, target), **options).run() == [7]
+        assert "db2:/srv/y: failed: db2:/srv/y: the stream was damaged on its way" in caplog.messages
+
+    def test_a_stream_whose_digests_agree_is_good(self) -> None:
+        digest = "stream-digest job=x digest=a"
+        source = source_session(send_0=(digest, SENT.format(0), LISTS[0], "checked"))
+        target = target_session(peer=("listening port=4400", digest, RECEIVED, LISTS[0], "checked"))
+        assert transferer(fleet(source, target), checksum=False, parallel_checksum=True).run() == [0]
+
+    def test_lists_without_a_digest_agree_on_nothing(self) -> None:
+        lists = ("manifest digest= entries=", "digests digest= entries=", "checked")
+        source = source_session(send_0=(SENT.format(0), *lists))
+        target = target_session(peer=("listening port=4400", RECEIVED, *lists))
+        assert transferer(fleet(source, target, runs=NO_LISTS)).run() == [7]
+
+
+class TestMessages:
+    @pytest.mark.parametrize(
+        ("sent", "received", "culprits"),
+        [
+            # the stage that touches files is to blame before the network, and victims only where there is nobody else
+            (
+                "2,141,141",
+                "0,1,2",
+                "db1: tar failed with status 2; db2: zstd failed with status 1; db2: tar failed with status 2",
+            ),
+            ("141,141,1", "0,0,137", "db2: tar was ended by signal 9"),
+            ("141,141,1", "1,0,0", "db1: socat failed with status 1; db2: socat failed with status 1"),
+            ("141,0,0", "141,0,0", "db1: tar was ended by signal 13; db2: socat was ended by signal 13"),
+            ("141,141,143", "0,1,0", "db1: socat was ended by signal 15; db2: zstd failed with status 1"),
+            ("0,0,0,5", "0,0,0", "db1: send_0 failed with status 5"),
+        ],
+    )
+    def test_the_stage_that_failed_is_named_and_not_its_victims(
+        self, sent: str, received: str, culprits: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        source = source_session(send_0=(f"stages job=send_0 statuses={sent}",))
+        target = target_session(peer=("listening port=4400", f"stages job=receive statuses={received}"))
+        assert transferer(fleet(source, target)).run() == [6]
+        assert f"db2:/srv/y: failed: {culprits}" in caplog.messages
+
+    def test_a_run_that_succeeds_says_what_it_does(self, caplog: pytest.LogCaptureFixture) -> None:
+        assert transferer(fleet(source_session(), target_session())).run() == [0]
+        told = [message.partition(" in ")[0] for message in caplog.messages]
+        assert told == [
+            "db1:/srv/x: 20 file(s), 4 MB, to db2:/srv/y (TLS 1.3, xxh128 of every file)",
+            "db2:/srv/y: compression: zstd -1; no sample could be taken",
+            "db2: port 4400 listens for db1",
+            "db2: received 4 MB",
+            "db2: checksums of 3 entries agree with the source",
+            "db2:/srv/y/x: complete",
+            "db2:/srv/y/x: ok",
+            "1 of 1 target(s) succeeded",
+        ]
+
+    def test_a_link_that_nobody_can_look_at_is_not_looked_at(self, caplog: pytest.LogCaptureFixture) -> None:
+        source, target = source_session(), target_session(peer_c1=("link", "probing port=4400"))
+        assert transferer(fleet_with_much(source, target)).run() == [0]
+        assert "db2:/srv/y: compression: zstd -1; a sample shrinks to 10%, at 100 MB/s on one core" in caplog.messages
+        assert source.told == ["send 0 CODEC 198.18.0.2 4400 c2", "stop"]
+
+    @pytest.mark.usefixtures("_impatient")
+    def test_a_link_that_carries_nothing_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
+        source, target = source_session(), target_session(peer_c1=("probing port=4401",))
+        source.orders = {**source.orders, "probe 0 198.18.0.2 4401 c2": ()}
+        assert transferer(fleet_with_much(source, target), connect_timeout=1).run() == [6]
+        said = "db2:/srv/y: failed: db1 to db2: no connection to 198.18.0.2 port 4401 within 1 seconds;"
+        assert said in caplog.text
+
+    @pytest.mark.usefixtures("_impatient")
+    def test_a_link_that_another_took_stays_unknown(
+        self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("transferpy.engine.copy._OTHER_END_TIME", 0.5)
+        source, target = source_session(), target_session(peer_c1=("probing port=4401",))
+        source.orders = {**source.orders, "probe 0 198.18.0.2 4401 c2": ("probed",)}
+        assert transferer(fleet_with_much(source, target)).run() == [0]
+        assert "db2:/srv/y: compression: zstd -1; a sample shrinks to 10%, at 100 MB/s on one core" in caplog.messages
+
+    def test_notes_are_warnings(self, caplog: pytest.LogCaptureFixture) -> None:
+        remote = fleet(source_session(), target_session())
+        remote.preflights = {**remote.preflights, "db1": answer(source_host(source=source_facts(sockets=2)))}
+        assert transferer(remote).run() == [0]
+        assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
+            "db1:/srv/x: sockets are not copied: 2"
+        ]
+
+    def test_a_long_stream_says_how_far_it_is(
+        self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("transferpy.output.progress_log._PAUSE", -1.0)
+        source = source_session(send_0=("sending", "progress bytes=1000000"))
+        target = target_session(peer=("listening port=4400", "connected"))
+        assert transferer(fleet(source, target), connect_timeout=1, idle_timeout=1).run() == [6]
+        assert any(message.startswith("db2:/srv/y: 1 MB of 4 MB (25%) sent, ") for message in caplog.messages)
+
+    def test_what_nobody_takes_is_not_called_sent(
+        self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("transferpy.output.progress_log._PAUSE", -1.0)
+        source = source_session(send_0=("sending", "progress bytes=1000000"))
+        target = target_session(peer=("listening port=4400",))
+        assert transferer(fleet(source, target), connect_timeout=1, idle_timeout=1).run() == [6]
+        assert not [message for message in caplog.messages if "1 MB of" in message]
+        assert "no connection to " in caplog.text
+
+    def test_a_session_that_is_never_ready_is_named(
+        self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("transferpy.engine.copy._READY_TIME", 0.2)
+        assert transferer(fleet(source_session(), target_session(start=(HELLO,)))).run() == [3]
+        assert "db2:/srv/y: failed: db2: not ready within 0 seconds" in caplog.messages
+
+    @pytest.mark.parametrize(
+        ("number", "text"),
+        [
+            (0, "0 B"),
+            (999, "999 B"),
+            (999.6, "1 kB"),
+            (1000, "1 kB"),
+            (123_456, "123 kB"),
+            (999_499, "999 kB"),
+            (999_500, "1 MB"),
+            (5_432_100_000, "5.43 GB"),
+            (12e15, "1.2e+04 TB"),
+        ],
+    )
+    def test_sizes_are_for_people(self, number: float, text: str) -> None:
+        assert size(number) == text
+
+
+class TestEnd:
+    @pytest.mark.parametrize("ending", [Interrupted(15), ZeroDivisionError("a bug")])
+    def test_a_signal_or_a_bug_ends_the_sessions_before_it_goes_on(self, ending: BaseException) -> None:
+        source, target = source_session(), target_session(publish=(ending,))
+        with pytest.raises(type(ending)):
+            transferer(fleet(source, target)).run()
+        assert source.told[-1] in {"stop", "kill"}
+        assert target.told == ["peer c1", "receive CODEC", "publish", "kill"]
+
+    def test_a_session_that_cannot_be_ended_is_a_warning_and_does_not_hide_the_failure(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        lost = {"peer": ("listening port=4400", "stages job=receive statuses=0,0,2")}
+        target = target_session(**lost, kill=(RemoteExecutionError("db2: cannot be reached"),))
+        assert transferer(fleet(source_session(), target)).run() == [6]
+        assert (
+            "db2: could not be cleaned up; the next run on this host will do it: db2: cannot be reached"
+            " (/run/transferpy/run.x)" in caplog.messages
+        )
+
+    @pytest.mark.parametrize("end", ["end status=137 undone=no", "beat"])
+    def test_what_a_session_did_not_undo_is_undone_by_the_next_script(
+        self, end: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        killed = (end, CommandResult(host="db2", returncode=137, output=""))
+        target = target_session(peer=("listening port=4400", "stages job=receive statuses=0,0,2"), kill=killed)
+        runs = {("db2", "\nfinish_dead_runs"): ["@transferpy RUN finished-dead-run run=target.r1"]}
+        assert transferer(fleet(source_session(), target, runs=runs)).run() == [6]
+        assert "db2: undid what the run target.r1 had left there" in caplog.messages

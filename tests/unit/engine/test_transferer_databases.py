@@ -1,0 +1,423 @@
+"""Runs for databases as their caller sees them: what is said of replication, of the copy, and of what fails late."""
+
+import logging
+import re
+import socket
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fleet import V4_ROUTE, database_facts, database_host, tarball_host, target_facts, target_host
+from scripted import END, Said, ScriptedRemote, ScriptedSession, answer, encoded, packed
+
+from transferpy.engine.copy import _PROGRESS_LINE
+from transferpy.Exceptions import RemoteExecutionError
+from transferpy.model.facts import HostFacts
+from transferpy.RemoteExecution.interface import CommandResult
+from transferpy.Transferer import Transferer
+
+RUN_DIRECTORY = "/run/transferpy/run.{}.r1.100.200"
+STOPPED, RUNS = "replication-stopped connections=2", "replication-runs"
+ENTRY = "start_replication /srv/sqldata/ mariadb '' IO_THREAD,\\ SQL_THREAD mariadb --socket=/run/mysqld/mysqld.sock "
+NOT_STARTED = (
+    f"undo-failed entry={encoded(ENTRY)} text={encoded('ERROR 1200 (HY000): Misconfigured replica' + chr(10))}"
+)
+TABLES = "tables digest=t1 entries=3"
+UNKNOWN = "db1: it is not known whether replication runs again; look there, and start it by hand if it does not"
+BROKEN = "db1: replication is stopped and does not start again, start it by hand: "
+END_THAT_STARTS = ("ending", RUNS, *END[1:])
+END_WITH_WORK_LEFT = ("ending", NOT_STARTED, "end status=0 undone=no", CommandResult(host="", returncode=0, output=""))
+POSITION = (
+    f"position binlog={encoded('db2-bin.000007' + chr(9) + '342' + chr(9) + '0-1-105')}"
+    f" replica={encoded('CHANGE MASTER TO' + chr(10) + 'MASTER_LOG_POS=4471;')}"
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_arguments: object, **_options: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+
+
+@pytest.fixture(autouse=True)
+def _log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+
+def size(digest: str | None) -> tuple[str, ...]:
+    return () if digest is None else (f"stream-digest job=x digest={digest}",)
+
+
+def source_session(targets: int = 1, *, sent: str | None = "4711", **orders: Any) -> ScriptedSession:
+    """Return a source that stops and starts replication and sends well, but for ``orders``: send_0, resume, stop."""
+    sends = {}
+    for n in range(targets):
+        usual = (*size(sent), f"stages job=send_{n} statuses=0,0,0,0", TABLES, "checked")
+        sends[f"send {n} CODEC 198.18.0.2 4400 c2"] = orders.pop(f"send_{n}", (STOPPED, *usual) if n == 0 else usual)
+    hello = f"hello directory={encoded(RUN_DIRECTORY.format('source'))}"
+    others = {"resume": (RUNS,), "stop": END, "kill": ("ending", RUNS, *END[1:]), **orders}
+    return ScriptedSession([hello, "ready certificate=c1", "sample size=0 trials="], {**sends, **others})
+
+
+def target_session(*, received: str | None = "4711", position: str = POSITION, **orders: Any) -> ScriptedSession:
+    """Return a target that receives well, but for ``orders``: peer, publish."""
+    stream = ("listening port=4400", "connected", *size(received), "stages job=receive statuses=0,0,0,0")
+    usual = {"peer": (*stream, position, TABLES, "checked"), "publish": ("published", *END), "kill": END, **orders}
+    hello = f"hello directory={encoded(RUN_DIRECTORY.format('target'))}"
+    return ScriptedSession(
+        [hello, "ready port=4400 certificate=c2"], {"peer c1": (), "receive CODEC": usual.pop("peer"), **usual}
+    )
+
+
+def remote(source: HostFacts, session: ScriptedSession, *targets: ScriptedSession, **more: Any) -> ScriptedRemote:
+    owner = bool(more.pop("owner", ""))
+    hosts = [
+        replace(source, routes=dict.fromkeys(range(len(targets)), V4_ROUTE)),
+        *(target_host(f"db{n + 2}", targets={n: target_facts()}) for n in range(len(targets))),
+    ]
+    sessions: dict[str, Any] = {facts.host: [made] for facts, made in zip(hosts, (session, *targets), strict=True)}
+    preflights = {facts.host: answer(facts, owner=owner and facts.host != "db1") for facts in hosts}
+    return ScriptedRemote(preflights=preflights, sessions=sessions, **more)
+
+
+def back_up(source: ScriptedSession, *targets: ScriptedSession, runs: Any = None, **options: Any) -> list[int]:
+    """Copy a server with replication stopped and return the statuses."""
+    fleet = remote(database_host(), source, *targets, runs=runs or {}, owner=options.get("owner"))
+    hosts = [f"db{n + 2}" for n in range(len(targets))]
+    wanted = {"type": "xtrabackup", "stop_slave": True, **options}
+    return Transferer("db1", "/run/mysqld/mysqld.sock", hosts, ["/srv/y"] * len(targets), wanted, remote=fleet).run()
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+
+
+STREAM = "not compressed, TLS 1.3"
+SEND = "send {} CODEC 198.18.0.2 4400 c2"
+
+
+class TestReplication:
+    def test_a_run_that_succeeds_says_what_it_does(self, caplog: pytest.LogCaptureFixture) -> None:
+        source, target = source_session(), target_session()
+        assert back_up(source, target, compress=False) == [0]
+        assert (source.told, target.told) == (
+            [SEND.format(0), "resume", "stop"],
+            ["peer c1", "receive CODEC", "publish"],
+        )
+        assert [message.partition(" in ")[0] for message in caplog.messages] == [
+            f"db1:/run/mysqld/mysqld.sock: a server of about 5 MB, to db2:/srv/y ({STREAM})",
+            "db2: port 4400 listens for db1",
+            "db1: replication stopped: 2 connection(s)",
+            "db2: received a stream of 4.71 kB",
+            "db2: the size of the stream agrees with the source",
+            "db1: replication runs as before",
+            "db2:/srv/y: binary log file, position and GTID: db2-bin.000007 342 0-1-105",
+            "db2:/srv/y: as its source replicates: CHANGE MASTER TO MASTER_LOG_POS=4471;",
+            "db2:/srv/y: complete",
+            "db2:/srv/y: ok",
+            "1 of 1 target(s) succeeded",
+        ]
+
+    def test_the_preparing_of_the_copy_is_told_before_it_begins(self, caplog: pytest.LogCaptureFixture) -> None:
+        published = target_session().orders["publish"]
+        target = target_session(publish=(f"error kind=host text={encoded('the end')}", *published[1:]))
+        assert back_up(source_session(), target, prepare=True) == [3]
+        told = caplog.messages
+        assert told.index("db2:/srv/y: preparing the copy") < told.index("db2:/srv/y: failed: db2: the end")
+
+    @pytest.mark.parametrize(
+        ("digest", "options", "status"),
+        [
+            ("0cc175b9c0f1b6a831c399e269772661", {"checksum": False, "parallel_checksum": True}, 0),
+            # Looks like a size, and is none.
+            ("11111111111111111111111111111111", {"checksum": False, "parallel_checksum": True}, 0),
+            ("nonsense", {}, 7),
+            ("-1", {}, 7),
+            ("9" * 5000, {}, 7),
+        ],
+    )
+    def test_only_a_size_is_told_as_one(
+        self, digest: str, options: dict[str, Any], status: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        sent = digest if status == 0 else "4711"
+        assert back_up(source_session(sent=sent), target_session(received=digest), **options) == [status]
+        (told,) = (message for message in caplog.messages if "received" in message)
+        assert re.fullmatch(r"db2: received the stream in \d+\.\d s", told)
+
+    def test_it_is_left_alone_unless_asked_for(self) -> None:
+        sent = (*size("4711"), "stages job=send_0 statuses=0,0,0,0", TABLES, "checked")
+        source = source_session(send_0=sent)
+        assert back_up(source, target_session(), stop_slave=False) == [0]
+        assert source.told == [SEND.format(0), "stop"]
+
+    def test_it_is_stopped_once_for_all_targets_and_resumed_when_the_last_stream_has_ended(self) -> None:
+        source = source_session(3)
+        assert back_up(source, *(target_session() for _ in range(3))) == [0, 0, 0]
+        assert source.told == [SEND.format(0), SEND.format(1), SEND.format(2), "resume", "stop"]
+
+    def test_a_last_target_that_fails_leaves_it_to_the_end_of_the_session(self) -> None:
+        source = source_session(2, stop=END_THAT_STARTS)
+        failing = target_session(peer=("listening port=4400", "stages job=receive statuses=0,0,0,1"))
+        failing.told = source.told
+        assert back_up(source, target_session(), failing) == [0, 6]
+        # Before the target is seen to its end, which may have a lot to remove.
+        assert source.told == [SEND.format(0), "peer c1", "receive CODEC", SEND.format(1), "stop", "kill"]
+
+    @pytest.mark.parametrize("targets", [1, 2])
+    def test_one_that_does_not_start_again_is_status_9_though_every_target_succeeded(
+        self, targets: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        source = source_session(targets, resume=(NOT_STARTED,), stop=END_WITH_WORK_LEFT)
+        sessions = [target_session() for _ in range(targets)]
+        runs = {("db1", "\nfinish_dead_runs"): [f"@transferpy RUN {NOT_STARTED}"]}
+        assert back_up(source, *sessions, runs=runs) == [0] * (targets - 1) + [9]
+        assert errors(caplog) == [f"{BROKEN}ERROR 1200 (HY000): Misconfigured replica"]
+        assert caplog.messages[-1].startswith(f"{targets} of {targets} target(s) succeeded in ")
+        assert caplog.messages[-1].endswith(" s, but replication is not known to run again")
+
+    def test_a_target_that_failed_keeps_its_status_and_both_are_told(self, caplog: pytest.LogCaptureFixture) -> None:
+        failing = target_session(peer=("listening port=4400", "stages job=receive statuses=0,0,0,1"))
+        source = source_session(stop=END_WITH_WORK_LEFT)
+        runs = {("db1", "\nfinish_dead_runs"): [f"@transferpy RUN {NOT_STARTED}"]}
+        assert back_up(source, failing, runs=runs) == [6]
+        assert errors(caplog) == [
+            "db2:/srv/y: failed: db2: mbstream failed with status 1",
+            f"{BROKEN}ERROR 1200 (HY000): Misconfigured replica",
+        ]
+
+    def test_one_that_starts_at_the_second_attempt_is_fine(self, caplog: pytest.LogCaptureFixture) -> None:
+        source = source_session(resume=(NOT_STARTED,), stop=("ending", RUNS, *END[1:]))
+        assert back_up(source, target_session()) == [0]
+        assert errors(caplog) == []
+
+    def test_one_that_the_next_script_starts_is_fine(self, caplog: pytest.LogCaptureFixture) -> None:
+        source = source_session(resume=(NOT_STARTED,), stop=END_WITH_WORK_LEFT)
+        runs = {("db1", "\nfinish_dead_runs"): ["@transferpy RUN finished-dead-run run=source.r1"]}
+        assert back_up(source, target_session(), runs=runs) == [0]
+        assert errors(caplog) == []
+
+    def test_one_that_another_run_needs_stopped_is_left_to_it(self, caplog: pytest.LogCaptureFixture) -> None:
+        source = source_session(resume=("replication-left",))
+        assert back_up(source, target_session()) == [0]
+        assert "db1: another transfer needs replication stopped, and will start it again" in caplog.messages
+
+    def test_where_nothing_runs_nothing_is_said_to_have_been_stopped(self, caplog: pytest.LogCaptureFixture) -> None:
+        sent = (*size("4711"), "stages job=send_0 statuses=0,0,0,0", TABLES, "checked")
+        source = source_session(send_0=("replication-stopped connections=0", *sent), resume=())
+        assert back_up(source, target_session()) == [0]
+        assert "db1: replication does not run, so there is nothing to stop" in caplog.messages
+        assert not [message for message in caplog.messages if "as before" in message]
+
+    def test_one_that_cannot_be_stopped_fails_the_run(self, caplog: pytest.LogCaptureFixture) -> None:
+        said = encoded("cannot stop replication: ERROR 1227 (42000): Access denied\n")
+        source = source_session(send_0=(f"error kind=replication text={said}", *END))
+        assert back_up(source, target_session(peer=("listening port=4400",))) == [9]
+        assert errors(caplog) == ["db2:/srv/y: failed: db1: cannot stop replication: ERROR 1227 (42000): Access denied"]
+
+    @pytest.mark.parametrize(
+        ("found", "told"),
+        [
+            (["@transferpy RUN finished-dead-run run=source.r1"], []),
+            ([f"@transferpy RUN {NOT_STARTED}"], [f"{BROKEN}ERROR 1200 (HY000): Misconfigured replica"]),
+            (["@transferpy RUN finished-dead-run run=source.another"], [UNKNOWN]),
+            ([], [UNKNOWN]),
+            (RemoteExecutionError("db1: cannot be reached"), [UNKNOWN]),
+        ],
+    )
+    def test_of_a_source_that_was_killed_only_word_that_it_runs_counts(
+        self, found: Any, told: list[str], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        killed = CommandResult(host="db1", returncode=137, output="")
+        source = source_session(send_0=(STOPPED, killed))
+        target = target_session(peer=("listening port=4400", "connected"))
+        assert back_up(source, target, runs={("db1", "\nfinish_dead_runs"): found}) == [3]
+        assert errors(caplog)[1:] == told
+
+    def test_what_an_earlier_run_could_not_start_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
+        fleet = remote(database_host(not_undone=((ENTRY, "ERROR 1200"),)), source_session(), target_session())
+        Transferer("db1", "/run/mysqld/mysqld.sock", ["db2"], ["/srv/y"], {"type": "xtrabackup"}, remote=fleet).run()
+        assert "db1: replication does not start, the next run tries again: ERROR 1200" in caplog.messages
+
+    def test_one_that_an_earlier_run_had_stopped_is_not_started_without_a_word(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        fleet = remote(database_host(finished=(("source.r7", True),)), source_session(), target_session())
+        Transferer("db1", "/run/mysqld/mysqld.sock", ["db2"], ["/srv/y"], {"type": "xtrabackup"}, remote=fleet).run()
+        warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        assert warnings[0] == "db1: replication, which that run had stopped, was started"
+
+
+class TestCopy:
+    @pytest.mark.parametrize(
+        ("sent", "received"), [("4711", "4710"), ("4711", None), (None, "4711"), (None, None), ("", "")]
+    )
+    def test_streams_of_different_size_are_not_the_same(
+        self, sent: str | None, received: str | None, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        target = target_session(received=received)
+        assert back_up(source_session(sent=sent), target) == [7]
+        assert errors(caplog) == ["db2:/srv/y: failed: db2:/srv/y: the stream was damaged on its way"]
+        assert target.told == ["peer c1", "receive CODEC", "kill"]
+
+    @pytest.mark.parametrize(
+        ("events", "status", "message"),
+        [
+            (
+                (f"stderr job=prepare stage=- text={encoded('a' + chr(10) + 'b: no space')}", "prepare"),
+                *(10, "db2: prepare failed with status 1: a; b: no space"),
+            ),
+            ((f"stderr job=owner stage=- text={encoded('x')}", "owner"), 10, "db2: owner failed with status 1: x"),
+            (("sync",), 8, "db2: sync failed with status 1"),
+            ((f"error kind=publish text={encoded('not empty')}",), 8, "db2: not empty"),
+        ],
+    )
+    def test_what_fails_after_the_checks_has_its_status(
+        self, events: tuple[str, ...], status: int, message: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        words = [
+            f"stages job={event} statuses=1" if event in {"prepare", "owner", "sync"} else event for event in events
+        ]
+        target = target_session(publish=(*words, *END))
+        assert back_up(source_session(), target, prepare=True, owner="mysql") == [status]
+        assert errors(caplog) == [f"db2:/srv/y: failed: {message}"]
+
+    @pytest.mark.parametrize("failing", ["source", "target"])
+    def test_what_a_session_finds_wrong_with_the_backup_fails_it(
+        self, failing: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        log = f"stderr job=backup stage=- text={encoded('Error 24' + chr(10) + 'the log does not end')}"
+        sent = (STOPPED, *size("4711"), "stages job=send_0 statuses=0,0,0,0", log, "stages job=backup statuses=1")
+        no_info = f"error kind=content text={encoded('the backup that arrived has no info file')}"
+        received = ("listening port=4400", *size("4711"), "stages job=receive statuses=0,0,0,0", no_info, *END)
+        if failing == "source":
+            assert back_up(source_session(send_0=sent), target_session()) == [7]
+            expected = "db1: backup failed with status 1: Error 24; the log does not end"
+        else:
+            assert back_up(source_session(stop=END_THAT_STARTS), target_session(peer=received)) == [7]
+            expected = "db2: the backup that arrived has no info file"
+        assert errors(caplog) == [f"db2:/srv/y: failed: {expected}"]
+
+    @pytest.mark.parametrize(
+        ("found", "status", "error"),
+        [
+            (("new/b.ibd", "shop/a.ibd"), 7, "db2:/srv/y: failed: db2:/srv/y: the backup lacks tables: shop/c.ibd"),
+            (("new/b.ibd", "shop/a.ibd", "shop/c.ibd"), 0, ""),
+            (("shop/a.new", "shop/c.ibd.new"), 0, ""),  # as long as it is not prepared
+            (None, 7, "db2:/srv/y: failed: db2:/srv/y: whether all tables arrived is not known: db2: lost"),
+        ],
+    )
+    def test_a_copy_has_every_table_that_the_server_had_all_the_time(
+        self, found: tuple[str, ...] | None, status: int, error: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        stream = ("listening port=4400", "connected", *size("4711"), "stages job=receive statuses=0,0,0,0")
+        target = target_session(peer=(*stream, POSITION, "tables digest=t2 entries=2", "checked"))
+        runs = {
+            ("db1", "list=tables"): [packed("shop/a.ibd", "shop/c.ibd")],
+            ("db2", "list=tables"): RemoteExecutionError("db2: lost") if found is None else [packed(*found)],
+        }
+        source = source_session(stop=END_THAT_STARTS) if status else source_session()
+        assert back_up(source, target, runs=runs) == [status]
+        assert errors(caplog) == [error] * bool(error)
+
+    @pytest.mark.parametrize("position", ["position binlog= replica=", "checked"])
+    def test_a_server_without_binary_log_has_no_position(self, position: str, caplog: pytest.LogCaptureFixture) -> None:
+        assert back_up(source_session(), target_session(position=position)) == [0]
+        assert not [message for message in caplog.messages if "binary log" in message or "replicates" in message]
+
+    def test_a_failing_backup_tool_is_named_with_its_last_words(self, caplog: pytest.LogCaptureFixture) -> None:
+        words = (
+            f"stderr job=send_0 stage=0 text={encoded(chr(10).join(['copying'] * 20 + ['Error 24', 'Too many files']))}"
+        )
+        source = source_session(send_0=(STOPPED, words, "stages job=send_0 statuses=1,0,0,0"), stop=END_THAT_STARTS)
+        target = target_session(peer=("listening port=4400", "connected", "stages job=receive statuses=0,0,0,0"))
+        assert back_up(source, target) == [6]
+        (error,) = errors(caplog)
+        assert error.startswith("db2:/srv/y: failed: db1: mariadb-backup failed with status 1: copying; copying; ")
+        assert error.endswith("; copying; Error 24; Too many files")
+        assert 3 < len(error.split("; ")) < 20
+
+
+class TestTarball:
+    def unpack(self, source: ScriptedSession, target: ScriptedSession) -> list[int]:
+        fleet = remote(tarball_host("zstd"), source, target)
+        options = {"type": "decompress"}
+        return Transferer("db1", "/srv/backups/sqldata.tar", ["db2"], ["/srv/y"], options, remote=fleet).run()
+
+    def sent(self, *said: Said) -> ScriptedSession:
+        return source_session(send_0=(*size("4711"), "stages job=send_0 statuses=0,0,0", *said))
+
+    def received(self, *said: Said) -> ScriptedSession:
+        stream = ("listening port=4400", "connected", *size("4711"), "stages job=receive statuses=0,0,0,0")
+        return target_session(peer=(*stream, *said))
+
+    def test_a_run_that_succeeds_says_what_it_does(self, caplog: pytest.LogCaptureFixture) -> None:
+        source = self.sent("checked")
+        assert self.unpack(source, self.received("checked")) == [0]
+        assert source.told == [SEND.format(0), "stop"]
+        assert [message.partition(" in ")[0] for message in caplog.messages] == [
+            f"db1:/srv/backups/sqldata.tar: 1 file(s), 4 MB, to db2:/srv/y ({STREAM})",
+            "db2: port 4400 listens for db1",
+            "db2: received a stream of 4.71 kB",
+            "db2: the size of the stream agrees with the source",
+            "db2:/srv/y: complete",
+            "db2:/srv/y: ok",
+            "1 of 1 target(s) succeeded",
+        ]
+
+    def test_one_that_changes_while_it_is_read_is_refused(self, caplog: pytest.LogCaptureFixture) -> None:
+        changed = f"changed job=send_0 paths={encoded('sqldata.tar')}"
+        assert self.unpack(self.sent(changed), self.received("checked")) == [7]
+        assert "db1:/srv/backups/sqldata.tar: changed during the copy: sqldata.tar" in caplog.text
+
+    def test_one_that_is_not_as_it_should_be_is_refused(self, caplog: pytest.LogCaptureFixture) -> None:
+        wrong = f"error kind=content text={encoded('the tarball has 2 entries at its top')}"
+        assert self.unpack(self.sent("checked"), self.received(wrong, *END)) == [7]
+        assert errors(caplog) == ["db2:/srv/y: failed: db2: the tarball has 2 entries at its top"]
+
+
+def test_a_server_that_does_not_answer_is_refused_before_anything_begins(caplog: pytest.LogCaptureFixture) -> None:
+    silent = database_facts(state="silent", error="ERROR 1045 (28000): Access denied")
+    fleet = remote(database_host(silent), source_session(), target_session())
+    options = {"type": "xtrabackup", "stop_slave": True}
+    assert Transferer("db1", "/run/mysqld/mysqld.sock", ["db2"], ["/srv/y"], options, remote=fleet).run() == [4]
+    assert caplog.messages == [
+        "db1:/run/mysqld/mysqld.sock: the server does not answer as it should: ERROR 1045 (28000): Access denied",
+        "refused: 1 problem(s); nothing was changed",
+    ]
+
+
+# What mariadb-backup 10.11 wrote when it failed to copy a table's definition, and around that.
+SAID = """\
+[00] 2026-11-22 21:06:48 Streaming /srv/mysql//aria_log_control to <STDOUT>
+[00] 2026-11-22 21:06:48         ...done
+[00] 2026-11-22 21:06:48 aria table file ./mysql/proc.MAI is copied successfully.
+[00] 2026-11-22 21:06:48 Streaming ./mysql/gtid_slave_pos.ibd
+[01] 2026-11-22 21:06:51         ...done
+[01] 2026-11-22 21:06:51 Streaming ./shop/payments.frm to <STDOUT>
+2026-11-22 21:06:51 0 [Warning] InnoDB: Retry attempts for reading partial data failed.
+[01] 2026-11-22 21:06:51 Error: copy_file() failed.
+[00] 2026-11-22 21:06:51 Failed to copy file ./shop/payments.frm
+[00] 2026-11-22 21:06:51 Backup files error
+[00] 2026-11-22 21:06:48 Connecting to MariaDB server host: localhost, user: root, password: not set, port: not set
+[00] 2026-11-22 21:06:49 Acquiring BACKUP LOCKS...
+[00] 2026-11-22 21:06:49 Stop copying aria log file tail: /srv/mysql//aria_log.00000001, copied 0 bytes
+[00] 2026-11-22 21:06:50 Redo log (from LSN 44894 to 8478268) was copied.
+[00] 2026-11-22 21:06:50 completed OK!
+mariabackup: Stopping log copying thread.
+"""
+
+
+def test_what_a_backup_tool_says_of_files_that_went_well_is_told_from_the_rest() -> None:
+    lines = SAID.splitlines()
+    assert [line for line in lines if not _PROGRESS_LINE.match(line)] == lines[6:]
+
+
+def test_a_backup_that_fails_is_told_without_what_went_well(caplog: pytest.LogCaptureFixture) -> None:
+    log = "\n".join([*SAID.splitlines()[:10], *SAID.splitlines()[:5] * 3])
+    failing = (STOPPED, f"stderr job=send_0 stage=0 text={encoded(log)}", "stages job=send_0 statuses=1,0,0,0")
+    target = target_session(peer=("listening port=4400", "stages job=receive statuses=0,0,0,0"))
+    assert back_up(source_session(send_0=failing, stop=END_THAT_STARTS), target) == [6]
+    said = "; ".join(SAID.splitlines()[6:10])
+    assert errors(caplog) == [f"db2:/srv/y: failed: db1: mariadb-backup failed with status 1: {said}"]

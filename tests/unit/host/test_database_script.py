@@ -1,0 +1,494 @@
+"""Replication around a backup: what ran is stopped, and runs again however the session ends; what did not, stays."""
+
+import fcntl
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import psutil
+import pytest
+from bash import HOSTILE_NAMES
+from database_server import MYSQL, Connection, DatabaseServer
+from host_text import RUN, TIMEOUT, events, heard, host_script, on_host, running, tell
+
+from transferpy.agent.protocol import Event, parse_event
+from transferpy.stream.renderer import render_array
+
+BOTH = Connection()
+STOPPED = Connection("stopped", "No", "No")
+SEVERAL = (
+    *(BOTH, Connection("io", "Yes", "No"), STOPPED),
+    *(Connection("sql", "No", "Yes"), Connection("two words")),
+)
+NAMES = [name for name in HOSTILE_NAMES if name.isprintable()]
+"""A server shows a name as it is, and takes no line break in one."""
+
+SOURCE = """
+echo ready
+role=source
+priority=normal
+checksum=no
+tried=()
+begin
+stop_replication "${client[@]}"
+while :; do await_order resume; resume_replication; done
+"""
+
+
+class Backup:
+    """A session on the source that stops replication, and resumes it when it is told to."""
+
+    def __init__(self, process: subprocess.Popen[bytes], job: str) -> None:
+        self.process, self.job = process, job
+        self.said: list[Event] = []
+
+    @property
+    def names(self) -> list[str]:
+        """What it said so far; what it always says is left out."""
+        return [
+            event.name
+            for event in self.said
+            if event.name not in {"hello", "progress", "ending", "replication-stopping"}
+        ]
+
+    @property
+    def directory(self) -> Path:
+        """Its run directory."""
+        return Path(self.last("hello").text("directory"))
+
+    def last(self, name: str) -> Event:
+        return next(event for event in reversed(self.said) if event.name == name)
+
+    def until(self, name: str) -> None:
+        """Wait until it says that."""
+        while not self.said or self.said[-1].name != name:
+            (line,) = heard(self.process)
+            assert line, self.said
+            self.said += filter(None, [parse_event(line, RUN)])
+
+    def end(self) -> None:
+        """Tell it to stop, and hear it to its end."""
+        with suppress(BrokenPipeError):  # it may have ended by itself
+            tell(self.process, line=b"order stop\n")
+        assert self.process.stdout is not None
+        self.said += events(self.process.stdout.read())
+        self.process.wait(TIMEOUT)
+
+    def processes(self) -> list[psutil.Process]:
+        return [process for process in psutil.process_iter(["cmdline"]) if self.job in (process.info["cmdline"] or ())]
+
+
+@contextmanager
+def backup(directory: Path, server: DatabaseServer, before: str = "", name: str = "1") -> Iterator[Backup]:
+    """Run a session that backs up that server; ``before`` is bash that it runs at its start."""
+    script = f"{before}\n{render_array('client', server.words)}\n{SOURCE}"
+    job = f"job.{name}.{directory.name}"
+    with running(host_script(directory, script, "database.sh", "session.sh"), job) as process:
+        made = Backup(process, job)
+        yield made
+        made.end()
+
+
+def entries(directory: Path) -> list[Path]:
+    return sorted((directory / "run").glob("run.*/undo.*.replication"))
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+class TestStopping:
+    @pytest.mark.parametrize("connections", [(), (STOPPED,), (STOPPED, Connection("two", "No", "No"))])
+    def test_where_nothing_runs_nothing_is_stopped_and_nothing_started(
+        self, tmp_path: Path, connections: tuple[Connection, ...]
+    ) -> None:
+        server = DatabaseServer(tmp_path, *connections)
+        with backup(tmp_path, server) as session:
+            session.until("replication-stopped")
+            assert entries(tmp_path) == []
+        assert (session.names, session.last("replication-stopped").fields) == (
+            ["replication-stopped", "end"],
+            {"connections": "0"},
+        )
+        assert (server.connections, server.changes) == ([*connections], [])
+
+    @pytest.mark.parametrize("version", ["10.11.14-MariaDB-log", MYSQL], ids=["mariadb", "mysql"])
+    def test_what_runs_is_stopped_and_runs_again_and_only_that(self, tmp_path: Path, version: str) -> None:
+        server = DatabaseServer(tmp_path, *SEVERAL, version=version)
+        with backup(tmp_path, server) as session:
+            session.until("replication-stopped")
+            assert session.last("replication-stopped").fields == {"connections": "4"}
+            assert {(connection.io, connection.sql) for connection in server.connections} == {("No", "No")}
+            assert server.changes == ["STOP", "STOP io", "STOP sql", "STOP two words"]
+        assert session.names == ["replication-stopped", "replication-runs", "end"]
+        assert session.last("end").fields == {"status": "0", "undone": "yes"}
+        assert server.connections == [*SEVERAL]
+        assert sorted(server.changes[4:]) == [
+            "START IO_THREAD, SQL_THREAD",
+            "START io IO_THREAD",
+            "START sql SQL_THREAD",
+            "START two words IO_THREAD, SQL_THREAD",
+        ]
+        assert not (tmp_path / "run").exists()
+
+    @pytest.mark.parametrize("state", ["Connecting", "Preparing"])
+    def test_a_connection_that_tries_to_reach_its_primary_runs(self, tmp_path: Path, state: str) -> None:
+        server = DatabaseServer(tmp_path, Connection("", state, "Yes"))
+        with backup(tmp_path, server) as session:
+            session.until("replication-stopped")
+        assert server.changes == ["STOP", "START IO_THREAD, SQL_THREAD"]
+
+    @pytest.mark.parametrize("version", ["10.11.14-MariaDB-log", MYSQL], ids=["mariadb", "mysql"])
+    def test_a_connection_may_have_any_name(self, tmp_path: Path, version: str) -> None:
+        connections = [Connection(name) for name in (*NAMES, "''", "\\", "\\'", "Slave_IO_Running: No", "a: b")]
+        server = DatabaseServer(tmp_path, *connections, version=version)
+        with backup(tmp_path, server) as session:
+            session.until("replication-stopped")
+            assert {connection.sql for connection in server.connections} == {"No"}
+        assert (server.connections, session.names[-2:]) == (connections, ["replication-runs", "end"])
+        assert [change["name"] for change in server.state["changes"][: len(connections)]] == [
+            connection.name for connection in connections
+        ]
+
+    @pytest.mark.parametrize("version", ["10.11.14-MariaDB-log", MYSQL], ids=["mariadb", "mysql"])
+    def test_an_error_that_a_server_quotes_a_statement_in_is_not_taken_for_its_state(
+        self, tmp_path: Path, version: str
+    ) -> None:
+        quoted = "Error 'x' on query: '/*\n*****************************\n***** banner *****\n */ DELETE FROM t'"
+        connections = [Connection("a", "Yes", "No", quoted), Connection("b", "Yes", "Yes")]
+        server = DatabaseServer(tmp_path, *connections, version=version)
+        with backup(tmp_path, server) as session:
+            session.until("replication-stopped")
+        assert server.connections == connections
+        assert server.changes[:2] == ["STOP a", "STOP b"]
+
+    def test_each_stop_has_its_entry_in_the_undo_list_before(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, *SEVERAL)
+        with backup(tmp_path, server) as session:
+            session.until("replication-stopped")
+        stops = [change for change in server.state["changes"] if change["verb"] == "STOP"]
+        assert [len(change["entries"]) for change in stops] == [1, 2, 3, 4]
+        for change in stops:
+            assert any(entry.startswith("start_replication ") for entry in change["entries"])
+            assert sum(
+                f"mariadb {change['name'] or chr(39) * 2}" in entry.replace("\\", "") for entry in change["entries"]
+            )
+
+    def test_before_the_first_stop_it_is_said_that_it_comes(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, *SEVERAL)
+        server.change(slow=True)
+        with backup(tmp_path, server) as session:
+            session.until("replication-stopping")
+            eventually(lambda: server.state.get("waiting"))
+        assert [event.name for event in session.said].count("replication-stopping") == 1
+
+    @pytest.mark.parametrize("version", ["10.11.14-MariaDB-log", MYSQL], ids=["mariadb", "mysql"])
+    @pytest.mark.parametrize("until", ["Master", "Gtid"])
+    def test_one_that_is_to_stop_by_itself_is_left_alone(self, tmp_path: Path, until: str, version: str) -> None:
+        connections = (BOTH, Connection("two", until=until))
+        server = DatabaseServer(tmp_path, *connections, version=version)
+        with backup(tmp_path, server) as session:
+            session.until("error")
+        assert "connection 'two' is to stop by itself (START SLAVE UNTIL)" in session.last("error").text("text")
+        assert server.connections == [*connections]
+
+    def test_one_that_would_stop_by_itself_but_does_not_run_is_no_matter(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, BOTH, Connection("two", "No", "No", until="Master"))
+        with backup(tmp_path, server) as session:
+            session.until("replication-stopped")
+        assert session.names[-2:] == ["replication-runs", "end"]
+
+    def test_a_server_that_does_not_stop_fails_the_session_and_the_others_run_again(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, BOTH, Connection("b"), Connection("c"))
+        server.change(failures={"STOP SLAVE 'b'": "ERROR 1227 (42000): Access denied"})
+        with backup(tmp_path, server) as session:
+            session.until("error")
+        assert session.last("error").fields["kind"] == "replication"
+        assert session.last("error").text("text") == "cannot stop replication: ERROR 1227 (42000): Access denied"
+        assert session.last("end").fields == {"status": "1", "undone": "yes"}
+        assert server.connections == [BOTH, Connection("b"), Connection("c")]
+        assert "STOP c" not in server.changes
+
+    @pytest.mark.parametrize("statement", ["SELECT", "SHOW"])
+    def test_a_server_that_cannot_be_asked_fails_the_session(self, tmp_path: Path, statement: str) -> None:
+        server = DatabaseServer(tmp_path, BOTH)
+        server.change(failures={statement: "ERROR 1045 (28000): Access denied for user 'x'@'localhost'"})
+        with backup(tmp_path, server) as session:
+            session.until("error")
+        assert session.last("error").fields["kind"] == "replication"
+        assert session.last("error").text("text") == (
+            "cannot ask whether replication runs: ERROR 1045 (28000): Access denied for user 'x'@'localhost'"
+        )
+        assert server.changes == []
+
+    def test_a_server_that_answers_but_once_is_not_taken_for_one_where_nothing_runs(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, BOTH)
+        server.change(once={"after": "SHOW", "failures": {"SHOW": "ERROR 2013 (HY000): Lost connection"}})
+        with backup(tmp_path, server) as session:
+            session.until("replication-stopped")
+            assert (session.last("replication-stopped").fields["connections"], server.changes) == ("1", ["STOP"])
+            server.change(failures={})
+        assert server.connections == [BOTH]
+
+
+class TestStarting:
+    def test_it_is_started_when_the_session_is_told_to_and_not_again_at_its_end(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, BOTH)
+        with backup(tmp_path, server) as session:
+            session.until("replication-stopped")
+            tell(session.process, line=b"order resume\n")
+            session.until("replication-runs")
+            assert server.connections == [BOTH]
+        assert session.names == ["replication-stopped", "replication-runs", "end"]
+        assert server.changes == ["STOP", "START IO_THREAD, SQL_THREAD"]
+
+    @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+    def test_it_runs_again_after_a_signal(self, tmp_path: Path, signum: signal.Signals) -> None:
+        server = DatabaseServer(tmp_path, BOTH)
+        with backup(tmp_path, server) as session:
+            session.until("replication-stopped")
+            session.process.send_signal(signum)
+            session.until("end")
+        assert session.process.returncode == 128 + signum
+        assert (server.connections, session.names[-2:]) == ([BOTH], ["replication-runs", "end"])
+
+    def test_it_runs_again_after_a_signal_while_the_server_is_slow_to_stop(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, BOTH, Connection("b"))
+        server.change(slow=True)
+        with backup(tmp_path, server) as session:
+            eventually(lambda: server.state.get("waiting"))
+            session.process.send_signal(signal.SIGTERM)
+            session.until("end")
+            session.process.wait(TIMEOUT)
+            assert session.processes() == []
+        assert session.process.returncode == 143
+        # it was not seen to be stopped, so it is started all the same
+        assert server.changes == ["START IO_THREAD, SQL_THREAD"]
+
+    def test_a_session_that_waits_for_a_slow_server_gives_signs_of_life(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, BOTH)
+        server.change(slow=True)
+        with backup(tmp_path, server) as session:
+            eventually(lambda: server.state.get("waiting"))
+            for _ in range(3):
+                session.said.clear()
+                session.until("progress")
+
+    def test_the_next_script_on_the_host_starts_what_a_killed_session_stopped(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, *SEVERAL)
+        with backup(tmp_path, server) as session:
+            session.until("replication-stopped")
+            session.process.kill()
+            session.process.wait(TIMEOUT)
+            assert {connection.sql for connection in server.connections} == {"No"}
+            (finished,) = events(on_host_with_database(tmp_path, "finish_dead_runs"))
+        assert (finished.name, finished.fields) == (
+            "finished-dead-run",
+            {"run": f"source.{RUN}", "replication": "started"},
+        )
+        assert server.connections == [*SEVERAL]
+        assert not (tmp_path / "run").exists()
+
+    def test_what_does_not_start_is_told_in_the_words_of_the_server_and_tried_again_by_the_next_script(
+        self, tmp_path: Path
+    ) -> None:
+        server = DatabaseServer(tmp_path, BOTH, Connection("b"))
+        with backup(tmp_path, server) as session:
+            session.until("replication-stopped")
+            server.change(failures={"START SLAVE 'b'": "ERROR 1200 (HY000): Misconfigured replica"})
+        assert session.names == ["replication-stopped", "undo-failed", "end"]
+        failed = session.last("undo-failed")
+        assert failed.text("entry").startswith("start_replication ")
+        assert failed.text("text") == "ERROR 1200 (HY000): Misconfigured replica"
+        assert session.last("end").fields == {"status": "0", "undone": "no"}
+        assert server.connections == [BOTH, Connection("b", "No", "No")]
+        assert len(entries(tmp_path)) == 1
+        server.change(failures={})
+        assert [event.name for event in events(on_host_with_database(tmp_path, "finish_dead_runs"))] == [
+            "finished-dead-run"
+        ]
+        assert server.connections == [BOTH, Connection("b")]
+
+    def test_a_server_that_accepts_but_does_not_start_is_found_out(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, Connection("b", "Yes", "Yes", "Could not execute Write_rows"))
+        with backup(tmp_path, server, before="sleep() { :; }") as session:
+            session.until("replication-stopped")
+            server.change(deaf=True)
+        assert session.last("undo-failed").text("text") == (
+            "connection 'b': IO_THREAD, SQL_THREAD did not start to run within 5 seconds; Could not execute Write_rows"
+        )
+        assert session.last("end").fields["undone"] == "no"
+
+    def test_more_may_run_by_then_than_ran_before(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, Connection("b", "No", "Yes"))
+        with backup(tmp_path, server) as session:
+            session.until("replication-stopped")
+            server.change(connections=[asdict(Connection("b", "Yes", "No"))])
+        assert session.names[-2:] == ["replication-runs", "end"]
+        assert server.connections == [Connection("b")]
+
+    def test_a_connection_that_is_gone_by_then_is_told(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, Connection("b"))
+        with backup(tmp_path, server) as session:
+            session.until("replication-stopped")
+            server.change(connections=[])
+        assert "There is no master connection 'b'" in session.last("undo-failed").text("text")
+
+
+class TestSeveralSessions:
+    """Several runs may copy one server at once."""
+
+    @pytest.mark.parametrize("first_to_end", [0, 1])
+    def test_the_last_one_to_end_starts_what_the_first_stopped(self, tmp_path: Path, first_to_end: int) -> None:
+        server = DatabaseServer(tmp_path, *SEVERAL)
+        with backup(tmp_path, server) as one, backup(tmp_path, server, name="2") as two:
+            for session in (one, two):
+                session.until("replication-stopped")
+            sessions = [one, two]
+            first, second = sessions.pop(first_to_end), sessions.pop()
+            assert [session.last("replication-stopped").fields["connections"] for session in (one, two)] == ["4", "4"]
+            first.end()
+            assert first.names[-2:] == ["replication-left", "end"]
+            assert {connection.sql for connection in server.connections} == {"No"}
+            second.end()
+            assert second.names[-2:] == ["replication-runs", "end"]
+        assert server.connections == [*SEVERAL]
+        assert len([change for change in server.changes if change.startswith("STOP")]) == 4
+        assert not (tmp_path / "run").exists()
+
+    def test_a_connection_that_somebody_has_started_since_counts_once(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, BOTH, Connection("io", "Yes", "No"))
+        with backup(tmp_path, server) as one:
+            one.until("replication-stopped")
+            server.change(connections=[asdict(BOTH), asdict(Connection("io", "No", "No"))])
+            with backup(tmp_path, server, name="2") as two:
+                two.until("replication-stopped")
+                words = [
+                    shlex.split(path.read_text())[3] for path in entries(tmp_path) if two.directory in path.parents
+                ]
+                assert words == ["", "io", ""]
+                assert two.last("replication-stopped").fields == {"connections": "2"}
+        assert server.connections == [BOTH, Connection("io", "Yes", "No")]
+
+    def test_a_session_that_was_killed_is_not_counted_on(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, *SEVERAL)
+        with backup(tmp_path, server) as one, backup(tmp_path, server, name="2") as two:
+            for session in (one, two):
+                session.until("replication-stopped")
+            two.process.kill()
+            two.process.wait(TIMEOUT)
+            one.end()
+            assert one.names[-2:] == ["replication-runs", "end"]
+            assert server.connections == [*SEVERAL]
+            on_host_with_database(tmp_path, "finish_dead_runs")
+        assert server.connections == [*SEVERAL]
+        assert not (tmp_path / "run").exists()
+
+    def test_one_that_others_finish_for_is_not_counted_on(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, BOTH)
+        with backup(tmp_path, server) as one, backup(tmp_path, server, name="2") as two:
+            for session in (one, two):
+                session.until("replication-stopped")
+            two.process.kill()
+            two.process.wait(TIMEOUT)
+            finisher = "undo() { echo ready; read -r; return 1; }; finish_dead_runs"  # and cannot, in the end
+            with running(host_script(tmp_path, finisher, "database.sh")):
+                one.end()
+                assert one.names[-2:] == ["replication-runs", "end"]
+            assert server.connections == [BOTH]
+            on_host_with_database(tmp_path, "finish_dead_runs")
+
+    def test_one_for_which_the_server_is_slow_to_stop_is_waited_for(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, Connection("a"))
+        impatient = 'flock() { if [ "$1" = -w ]; then command flock -w 0.02 "$3"; else command flock "$@"; fi; }'
+        with backup(tmp_path, server, impatient) as one:
+            one.until("replication-stopped")
+            server.change(connections=[asdict(Connection("a", "No", "No")), asdict(Connection("b"))], slow=True)
+            with backup(tmp_path, server, name="2") as two:
+                eventually(lambda: server.state.get("waiting"))
+                tell(one.process, line=b"order resume\n")
+                for _ in range(20):
+                    one.said.clear()
+                    one.until("progress")
+                    assert one.names == []
+                two.end()
+            one.end()
+        assert {one.names[-2], two.names[-2]} <= {"replication-runs", "replication-left"}
+        assert "replication-runs" in {one.names[-2], two.names[-2]}
+        assert server.connections == [Connection("a"), Connection("b")]
+
+    def test_another_server_that_is_slow_to_stop_is_not_waited_for(self, tmp_path: Path) -> None:
+        directories = [tmp_path / name for name in ("one", "two")]
+        for directory in directories:
+            directory.mkdir()
+        one, two = (DatabaseServer(directory, BOTH) for directory in directories)
+        one.change(slow=True)
+        with backup(tmp_path, one) as first:
+            eventually(lambda: one.state.get("waiting"))
+            with backup(tmp_path, two, name="2") as second:
+                second.until("replication-stopped")
+            assert second.names == ["replication-stopped", "replication-runs", "end"]
+            assert two.connections == [BOTH]
+            assert first.names == []
+
+    def test_the_lock_of_a_server_ends_with_its_session_and_not_with_what_that_has_started(
+        self, tmp_path: Path
+    ) -> None:
+        server = DatabaseServer(tmp_path, BOTH)
+        server.change(slow=True)
+        with backup(tmp_path, server) as session:
+            eventually(lambda: server.state.get("waiting"))
+            assert not lock_is_free(tmp_path)
+            session.process.kill()
+            session.process.wait(TIMEOUT)
+            assert session.processes() != []
+            assert lock_is_free(tmp_path)
+            on_host_with_database(tmp_path, "finish_dead_runs")
+        assert server.connections == [BOTH]
+
+    def test_who_locks_the_data_directory_keeps_nothing_stopped(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, BOTH)
+        stranger = os.open(server.state["datadir"], os.O_RDONLY)
+        try:
+            fcntl.flock(stranger, fcntl.LOCK_EX)
+            with backup(tmp_path, server) as session:
+                session.until("replication-stopped")
+                assert entries(tmp_path) != []
+            assert session.names == ["replication-stopped", "replication-runs", "end"]
+        finally:
+            os.close(stranger)
+        assert server.connections == [BOTH]
+        assert not (tmp_path / "run").exists()
+
+    def test_another_server_on_the_host_is_no_reason_to_leave_it_stopped(self, tmp_path: Path) -> None:
+        directories = [tmp_path / name for name in ("one", "two")]
+        for directory in directories:
+            directory.mkdir()
+        one, two = (DatabaseServer(directory, BOTH) for directory in directories)
+        with backup(tmp_path, one) as first, backup(tmp_path, two, name="2") as second:
+            for session in (first, second):
+                session.until("replication-stopped")
+            first.end()
+            assert (first.names[-2:], one.connections) == (["replication-runs", "end"], [BOTH])
+            assert two.connections == [Connection("", "No", "No")]
+        assert two.connections == [BOTH]
+
+
+def lock_is_free(directory: Path) -> bool:
+    (file,) = (directory / "run").glob("server.*")
+    return subprocess.run(["flock", "--nonblock", file, "true"], check=False).returncode == 0
+
+
+def on_host_with_database(directory: Path, script: str) -> bytes:
+    """Return what a script says that has the texts which every preflight has."""
+    text = (Path(__file__).parents[3] / "transferpy/host/database.sh").read_text()
+    return on_host(directory, f"{text}\n{script}")

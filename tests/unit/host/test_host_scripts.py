@@ -1,0 +1,391 @@
+"""What host.sh does on a host: events, processes, the undo list, and the clean-up behind dead runs."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+from bash import HOSTILE_NAMES, any_text, output_of, run_bash
+from host_text import TIMEOUT, events, host_script, on_host, running, tell
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from transferpy.stream.commands import Command
+from transferpy.stream.renderer import render_assignment, render_command
+
+any_directory = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # one for all examples will do
+
+
+class TestEvents:
+    @given(value=any_text)
+    @example(value="\n".join(HOSTILE_NAMES))
+    @any_directory
+    def test_any_value_reaches_the_orchestration_host(self, tmp_path: Path, value: str) -> None:
+        script = f"{render_assignment('value', value)}\n" + 'emit said kind=x text="$(encode "$value")"'
+        (event,) = events(on_host(tmp_path, script))
+        assert (event.name, event.fields["kind"], event.text("text")) == ("said", "x", value)
+
+    def test_who_has_nobody_left_to_tell_ends(self, tmp_path: Path) -> None:
+        script = host_script(tmp_path, "trap '' PIPE; echo ready; read -r; emit beat; emit beat; exit 0")
+        with running(script) as process:
+            assert process.stdout is not None
+            process.stdout.close()
+            tell(process)
+            assert process.wait(TIMEOUT) == 141
+
+    def test_a_failure_is_told_with_its_kind_and_ends_the_script(self, tmp_path: Path) -> None:
+        result = run_bash(host_script(tmp_path, "trap 'emit end' EXIT; fail port $'two\\nlines'; emit never"))
+        error, end = events(result.stdout)
+        assert (result.returncode, error.fields["kind"], error.text("text"), end.name) == (
+            1,
+            "port",
+            "two\nlines",
+            "end",
+        )
+
+    def test_what_the_administrator_likes_changes_nothing(self, tmp_path: Path) -> None:
+        likes = "export TAR_OPTIONS=--bad GZIP=-bad POSIXLY_CORRECT=1 LC_ALL=xx_XX.UTF-8; umask 0; set -o posix\n"
+        script = 'touch "$1"; stat -c %a -- "$1"; echo "${TAR_OPTIONS-} ${GZIP-} $LC_ALL"; tar --version >/dev/null'
+        result = run_bash(likes + host_script(tmp_path, script), "job", cwd=tmp_path)
+        assert (result.stdout, result.returncode) == (b"600\n  C\n", 0)
+
+
+class TestProcessStart:
+    @staticmethod
+    def start_of(directory: Path, pid: int) -> bytes:
+        return on_host(directory, f'process_start {pid} && echo "$REPLY" || echo none').strip()
+
+    @pytest.mark.parametrize("name", ["plain", "a) b (c", ") ) 1 2 3", "new\nline) S 1", "\n\n", "\udcff"])
+    def test_a_process_may_call_itself_as_it_likes(self, tmp_path: Path, name: str) -> None:
+        renaming = "import os, sys; open('/proc/self/comm', 'wb', 0).write(os.fsencode(sys.argv[1]))"
+        waiting = "print('ready', flush=True); sys.stdin.read()"
+        script = render_command(Command(("exec", sys.executable, "-c", f"{renaming}; {waiting}", name)))
+        with running(script) as process:
+            assert Path(f"/proc/{process.pid}/comm").read_bytes() == os.fsencode(f"{name}\n")
+            # the 22nd field, as proc(5) counts; the second ends with the last parenthesis
+            expected = Path(f"/proc/{process.pid}/stat").read_bytes().rpartition(b") ")[2].split()[19]
+            assert self.start_of(tmp_path, process.pid) == expected
+
+    def test_there_is_none_of_a_process_that_is_gone(self, tmp_path: Path) -> None:
+        process = subprocess.Popen(["true"])
+        process.wait()
+        assert self.start_of(tmp_path, process.pid) == b"none"
+
+
+JOB = "job-of-this-test"
+# Waits for the end of its input, and has a child that does not.
+PARENT = 'sleep 60 & echo ready; read -r; kill "$!"'
+
+
+class TestJobs:
+    @pytest.mark.parametrize(("reaction", "ending"), [("", signal.SIGTERM), ("trap '' TERM;", signal.SIGKILL)])
+    def test_all_processes_of_a_job_are_ended_and_no_others(
+        self, tmp_path: Path, reaction: str, ending: signal.Signals
+    ) -> None:
+        with running(reaction + PARENT, JOB, job=JOB) as parent, running(PARENT, f"{JOB}2") as bystander:
+            children = psutil.Process(parent.pid).children()
+            deadline = time.monotonic() + TIMEOUT
+            while [child.name() for child in children] != ["sleep"]:  # until then it is the shell that forked
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            assert on_host(tmp_path, f"stop_processes {JOB}; echo $?") == b"0\n"
+            assert parent.wait(TIMEOUT) == -ending
+            assert psutil.wait_procs(children, TIMEOUT)[1] == []
+            assert bystander.poll() is None
+
+    def test_a_process_that_is_born_meanwhile_is_ended_in_the_same_way(self, tmp_path: Path) -> None:
+        (tmp_path / "child.sh").write_text("trap 'touch told; exit' TERM; while :; do sleep 0.05; done")
+        parent = "trap 'bash child.sh >/dev/null & exit' TERM; sleep 60 & echo ready; wait"
+        with running(parent, JOB, job=JOB, cwd=tmp_path):
+            assert on_host(tmp_path, f"stop_processes {JOB}; echo $?") == b"0\n"
+            assert (tmp_path / "told").exists()
+
+    def test_a_job_without_processes_is_ended_already(self, tmp_path: Path) -> None:
+        assert on_host(tmp_path, f"stop_processes {JOB}; echo $?") == b"0\n"
+
+    def test_a_job_without_a_name_has_no_processes(self, tmp_path: Path) -> None:
+        """A session that is killed while it writes down the name of its job leaves an empty file."""
+        with running(PARENT, ""):
+            assert on_host(tmp_path, 'job_processes ""; echo "${#pids[@]}"') == b"0\n"
+
+    def test_the_process_that_asks_is_not_counted(self, tmp_path: Path) -> None:
+        script = host_script(tmp_path, f'job_processes {JOB}; echo "${{#pids[@]}}"')
+        assert run_bash(script, JOB, cwd=tmp_path).stdout == b"0\n"
+
+
+RUN_DIRECTORY = 'run_directory=$run_root/run.x; mkdir -p -- "$run_directory"\n'
+MARK = 'mark() { printf "%s\\0" "$@" >>done; }\n'
+
+
+def with_undo(directory: Path, script: str) -> bytes:
+    """Run a script that has a run directory, and the command ``mark``, which leaves its arguments in the file done."""
+    return on_host(directory, RUN_DIRECTORY + MARK + script)
+
+
+def done(directory: Path) -> list[str]:
+    """Return what was marked since the last time."""
+    path = directory / "done"
+    marked = os.fsdecode(path.read_bytes()).split("\0")[:-1] if path.exists() else []
+    path.unlink(missing_ok=True)
+    return marked
+
+
+def entries(directory: Path) -> list[str]:
+    return sorted(path.name for path in (directory / "run").glob("run.*/*"))
+
+
+ADD = "on_undo a mark 1; on_undo b mark 2; on_undo a mark 3; on_undo b mark 4\n"
+
+
+class TestUndo:
+    @given(arguments=st.lists(any_text))
+    @example(arguments=list(HOSTILE_NAMES))
+    @any_directory
+    def test_an_entry_runs_with_the_arguments_that_it_was_made_with(self, tmp_path: Path, arguments: list[str]) -> None:
+        with_undo(
+            tmp_path, f'{render_command(Command(("on_undo", "x", "mark", "-", *arguments)))}; undo "$run_directory"'
+        )
+        assert done(tmp_path) == ["-", *arguments]
+
+    def test_entries_run_newest_first_and_once(self, tmp_path: Path) -> None:
+        with_undo(tmp_path, f'{ADD} undo "$run_directory"')
+        assert (done(tmp_path), entries(tmp_path)) == (["4", "3", "2", "1"], [])
+        with_undo(tmp_path, 'undo "$run_directory"')
+        assert done(tmp_path) == []
+
+    def test_a_group_is_undone_alone(self, tmp_path: Path) -> None:
+        with_undo(tmp_path, f'{ADD} undo "$run_directory" a')
+        assert (done(tmp_path), entries(tmp_path)) == (["3", "1"], ["undo.10001.b", "undo.10003.b"])
+
+    def test_order_holds_for_a_thousand_entries(self, tmp_path: Path) -> None:
+        script = "on_undo x mark 1; undo_number=$((undo_number + 900)); on_undo x mark 2"
+        with_undo(tmp_path, f'{script}; undo "$run_directory"')
+        assert done(tmp_path) == ["2", "1"]
+
+    def test_an_entry_that_fails_stays_and_is_reported_and_the_others_run(self, tmp_path: Path) -> None:
+        broken = "broken() { mark tried; echo it broke >&2; return 3; }\n"
+        output = with_undo(
+            tmp_path,
+            f"{broken} on_undo x mark 1; on_undo x broken 'a b'; on_undo x mark 3; undo \"$run_directory\"; echo $?",
+        )
+        (event,) = events(output)
+        assert (event.name, event.text("entry"), event.text("text")) == ("undo-failed", "broken a\\ b ", "it broke")
+        assert output.endswith(b"\n1\n")
+        assert (done(tmp_path), entries(tmp_path)) == (["3", "tried", "1"], ["undo.10001.x"])
+        with_undo(tmp_path, 'broken() { mark "mended $1"; }; undo "$run_directory"')
+        assert (done(tmp_path), entries(tmp_path)) == (["mended a b"], [])
+
+    def test_an_entry_that_a_full_disk_cuts_short_is_never_run_and_what_it_undoes_is_not_done(
+        self, tmp_path: Path
+    ) -> None:
+        script = """
+            trap 'undo "$run_directory"' EXIT
+            on_undo x mark 1
+            ln -s /dev/full "$run_directory/entry"
+            on_undo x mark 2
+            mark the change itself
+        """
+        result = run_bash(host_script(tmp_path, RUN_DIRECTORY + MARK + script), cwd=tmp_path)
+        (error,) = events(result.stdout)
+        assert error.text("text") == f"cannot write in {tmp_path}/run/run.x: is it full?"
+        assert result.returncode == 1
+        assert done(tmp_path) == ["1"]
+
+    def test_half_an_entry_is_not_run(self, tmp_path: Path) -> None:
+        with_undo(tmp_path, 'printf "mark half" >"$run_directory/entry"; undo "$run_directory"')
+        assert done(tmp_path) == []
+
+    def test_without_entries_nothing_is_undone(self, tmp_path: Path) -> None:
+        assert with_undo(tmp_path, 'undo "$run_directory"; undo "$run_directory" x; undo /nowhere; echo $?') == b"0\n"
+
+
+class TestUndoCommands:
+    def test_a_rule_is_deleted_as_often_as_it_stands_there(self, tmp_path: Path) -> None:
+        fake = 'tool() { case "$3" in -C) [ -s rules ] ;; -D) echo "$@"; sed -i 1d rules ;; esac }\n'
+        (tmp_path / "rules").write_text("1\n2\n3\n")
+        assert on_host(tmp_path, f"{fake} delete_while_present tool -s a") == b"-w 5 -D INPUT -s a\n" * 3
+        assert on_host(tmp_path, f"{fake} delete_while_present tool -s a") == b""
+
+    def test_a_rule_that_cannot_be_deleted_is_a_failure_and_no_loop(self, tmp_path: Path) -> None:
+        fake = 'tool() { [ "$3" = -C ]; }\n'
+        assert on_host(tmp_path, f"{fake} delete_while_present tool -s a; echo $?") == b"1\n"
+
+    def test_rules_with_the_comment_are_deleted_by_their_handles_and_no_others(self, tmp_path: Path) -> None:
+        (tmp_path / "chain").write_text(
+            "table inet fw { # handle 1\n"
+            "\tchain in { # handle 2\n"
+            '\t\ttcp dport 1 accept comment "transferpy-r1" # handle 3\n'
+            '\t\ttcp dport 1 accept comment "transferpy-r12" # handle 4\n'
+            '\t\ttcp dport 1 accept comment "not transferpy-r1 # handle 9" # handle 5\n'
+            '\t\ttcp dport 1 accept comment "transferpy-r1" # handle 66\n'
+        )
+        fake = 'nft() { case "$1" in -a) cat chain ;; *) echo "$@" ;; esac }\n'
+        output = on_host(tmp_path, f"{fake} nft_delete_commented inet fw in transferpy-r1")
+        assert output == b"delete rule inet fw in handle 3\ndelete rule inet fw in handle 66\n"
+
+    @pytest.mark.parametrize(
+        ("command", "said", "status"),
+        [
+            ("nft_delete_commented inet fw in c", "Error: No such file or directory", 0),
+            ("nft_delete_commented inet fw in c", "Error: Operation not permitted", 1),
+            ("nft_delete_commented inet fw in c", "bash: line 1: nft: No such file or directory", 1),
+            ("delete_while_present nft -s a", "iptables: Bad rule (does a matching rule exist in that chain?).", 0),
+        ],
+    )
+    def test_a_rule_that_is_gone_with_its_chain_is_deleted(
+        self, tmp_path: Path, command: str, said: str, status: int
+    ) -> None:
+        fake = f"nft() {{ echo '{said}' >&2; return 1; }}\n"
+        output = on_host(tmp_path, f"{fake} {command}; echo $?").decode()
+        assert output == (f"{said}\n{status}\n" if status else "0\n")
+
+    def test_a_lock_that_others_hold_does_not_pass_for_a_rule_that_is_gone(self, tmp_path: Path) -> None:
+        fake = "tool() { echo 'Another app is currently holding the xtables lock' >&2; return 4; }\n"
+        output = on_host(tmp_path, f"{fake} delete_while_present tool -s a; echo $?")
+        assert output == b"Another app is currently holding the xtables lock\n1\n"
+
+    def test_a_rule_of_nft_that_cannot_be_deleted_is_a_failure(self, tmp_path: Path) -> None:
+        fake = """nft() { [ "$1" = -a ] && echo 'accept comment "c" # handle 3'; }\n"""
+        assert on_host(tmp_path, f"{fake} nft_delete_commented inet fw in c; echo $?") == b"1\n"
+
+    def test_a_staging_directory_of_any_name_is_removed_with_all_it_holds(self, tmp_path: Path) -> None:
+        (tmp_path / "other").mkdir()
+        for name in HOSTILE_NAMES:
+            (tmp_path / name / name).mkdir(parents=True)
+        removing = [render_command(Command(("remove_directory", str(tmp_path / name)))) for name in HOSTILE_NAMES]
+        assert on_host(tmp_path, " && ".join((*removing, *removing, "echo done"))) == b"done\n"
+        assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+    def test_a_link_or_a_file_in_place_of_a_staging_directory_stays(self, tmp_path: Path) -> None:
+        (tmp_path / "real").mkdir()
+        (tmp_path / "link").symlink_to("real")
+        (tmp_path / "file").touch()
+        on_host(tmp_path, 'for name in link file; do remove_directory "$PWD/$name" || exit; done')
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link", "real"]
+
+    def test_the_root_of_the_runs_goes_with_the_last_of_them(self, tmp_path: Path) -> None:
+        script = 'remove_run_directory "$run_root/run.{}"; echo $?; ls "$run_root" 2>/dev/null; true'
+        for number in (1, 2):
+            (tmp_path / "run" / f"run.{number}").mkdir(parents=True)
+        assert on_host(tmp_path, script.format(1)) == b"0\nrun.2\n"
+        assert on_host(tmp_path, script.format(2)) == b"0\n"
+        assert not (tmp_path / "run").exists()
+
+
+def dead_run(directory: Path, name: str, *commands: str, owner: str = "999999999.1") -> Path:
+    """Make what a killed session leaves: its run directory with undo entries."""
+    path = directory / "run" / f"run.{name}.{owner}"
+    path.mkdir(parents=True)
+    for number, command in enumerate(commands, start=100):
+        (path / f"undo.{number}.x").write_text(command)
+    return path
+
+
+class TestDeadRuns:
+    def test_what_a_dead_run_left_is_undone_and_told(self, tmp_path: Path) -> None:
+        dead_run(tmp_path, "source.r7", "mark 1 ", "mark 2 ")
+        dead_run(tmp_path, "target.r8", "mark 3 ")
+        (tmp_path / "run" / "run.target.r8.999999999.1" / "entry").write_text("mark half")
+        found = events(on_host(tmp_path, f"{MARK} finish_dead_runs"))
+        assert [(event.name, event.fields["run"]) for event in found] == [
+            ("finished-dead-run", "source.r7"),
+            ("finished-dead-run", "target.r8"),
+        ]
+        assert done(tmp_path) == ["2", "1", "3"]
+        assert not (tmp_path / "run").exists()
+
+    def test_without_dead_runs_nothing_happens(self, tmp_path: Path) -> None:
+        assert on_host(tmp_path, "finish_dead_runs; echo $?; ls") == b"0\n"
+
+    def test_a_run_whose_session_lives_is_left_alone(self, tmp_path: Path) -> None:
+        script = 'process_start $$; d=$run_root/run.source.r7.$$.$REPLY; mkdir -p "$d"; echo "mark 1 " >"$d/undo.100.x"'
+        with running(host_script(tmp_path, f"{script}; echo ready; read -r")) as session:
+            assert on_host(tmp_path, f"{MARK} finish_dead_runs") == b""
+            assert len(entries(tmp_path)) == 1
+            session.kill()
+            session.wait(TIMEOUT)
+            assert len(events(on_host(tmp_path, f"{MARK} finish_dead_runs"))) == 1
+        assert done(tmp_path) == ["1"]
+
+    def test_a_process_that_got_the_number_of_a_dead_session_does_not_stand_for_it(self, tmp_path: Path) -> None:
+        dead_run(tmp_path, "source.r7", "mark 1 ", owner=f"{os.getpid()}.1")
+        on_host(tmp_path, f"{MARK} finish_dead_runs")
+        assert done(tmp_path) == ["1"]
+
+    def test_the_processes_of_a_dead_run_are_ended_before_anything_is_undone(self, tmp_path: Path) -> None:
+        with running(PARENT, JOB, job=JOB) as orphan:
+            # until the test collects it, it has a number, but no program any more
+            path = dead_run(tmp_path, "source.r7", f"[ -e /proc/{orphan.pid}/exe ] && mark alive || mark gone")
+            (path / "job").write_text(JOB)
+            on_host(tmp_path, f"{MARK} finish_dead_runs")
+            assert orphan.wait(TIMEOUT) == -signal.SIGTERM
+        assert done(tmp_path) == ["gone"]
+
+    def test_an_empty_job_file_ends_nobody(self, tmp_path: Path) -> None:
+        (dead_run(tmp_path, "source.r7") / "job").touch()
+        with running(PARENT, "") as bystander:
+            fake = 'kill() { echo "kill $*"; }\n'
+            assert b"kill" not in on_host(tmp_path, f"{fake} finish_dead_runs")
+            assert bystander.poll() is None
+
+    def test_what_cannot_be_undone_stays_for_the_next_run(self, tmp_path: Path) -> None:
+        dead_run(tmp_path, "source.r7", "mark 1 ", "false ")
+        (failed,) = events(on_host(tmp_path, f"{MARK} finish_dead_runs"))
+        assert (failed.name, failed.text("entry"), done(tmp_path)) == ("undo-failed", "false ", ["1"])
+        (finished,) = events(on_host(tmp_path, f"{MARK} false() {{ mark mended; }}; finish_dead_runs"))
+        assert (finished.fields["run"], done(tmp_path)) == ("source.r7", ["mended"])
+        assert not (tmp_path / "run").exists()
+
+    def test_what_cannot_be_undone_is_tried_again_while_who_tried_lives_on(self, tmp_path: Path) -> None:
+        dead_run(tmp_path, "source.r7", "false ")
+        twice = "finish_dead_runs; false() { mark mended; }; finish_dead_runs"
+        failed, finished = events(on_host(tmp_path, f"{MARK} {twice}"))
+        assert (failed.name, finished.name) == ("undo-failed", "finished-dead-run")
+        assert (finished.fields["run"], done(tmp_path)) == ("source.r7", ["mended"])
+
+    @pytest.mark.parametrize("name", ["host.sh", "database.sh"])
+    def test_no_failure_is_without_a_number_where_a_trap_would_make_a_success_of_it(self, name: str) -> None:
+        assert output_of("f() { false || return; }; trap 'f; echo $?' EXIT; exit 0") == b"0\n"  # that is why
+        text = (Path(__file__).parents[3] / "transferpy/host" / name).read_text()
+        code = re.sub(r"#.*", "", text)
+        assert "return 1" in code
+        assert re.findall(r".*\breturn(?! [0-9\"]).*", code) == []
+
+    def test_only_directories_of_runs_are_touched(self, tmp_path: Path) -> None:
+        elsewhere = dead_run(tmp_path / "elsewhere", "source.r7", "mark 1 ")
+        root = tmp_path / "run"
+        root.mkdir()
+        (root / "run.link.1.1").symlink_to(elsewhere)
+        (root / "run.file.1.1").touch()
+        (root / "port.4400").touch()
+        assert on_host(tmp_path, f"{MARK} finish_dead_runs") == b""
+        assert sorted(path.name for path in root.iterdir()) == ["port.4400", "run.file.1.1", "run.link.1.1"]
+        assert done(tmp_path) == []
+
+    @pytest.mark.parametrize(
+        "name", ["run.", "run.x", "run..", "run. .1", "run.-x.y.z", "run.a\nb.1.2", "run.$(x).'.1"]
+    )
+    def test_a_directory_with_a_strange_name_is_a_dead_run(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / "run" / name).mkdir(parents=True)
+        (tmp_path / "run" / name / "undo.100.x").write_text("mark 1 ")
+        on_host(tmp_path, f"{MARK} finish_dead_runs")
+        assert done(tmp_path) == ["1"]
+        assert not (tmp_path / "run").exists()
+
+    def test_of_several_that_find_dead_runs_at_once_one_finishes_each(self, tmp_path: Path) -> None:
+        for number in range(5):
+            dead_run(tmp_path, f"source.{number}", f"mark {number} ")
+        script = host_script(tmp_path, f"{MARK} echo ready; read -r; finish_dead_runs")
+        with ExitStack() as stack:
+            finders = [stack.enter_context(running(script, cwd=tmp_path)) for _ in range(8)]
+            tell(*finders)
+            output = b"".join(finder.communicate(timeout=TIMEOUT)[0] for finder in finders)
+        assert sorted(event.fields["run"] for event in events(output)) == [f"source.{n}" for n in range(5)]
+        assert sorted(done(tmp_path)) == [str(number) for number in range(5)]
+        assert not (tmp_path / "run").exists()

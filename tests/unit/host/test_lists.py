@@ -1,0 +1,411 @@
+"""What sessions say of a tree: every name as it is, every difference shown, the same list for the same tree."""
+
+import hashlib
+import os
+import shlex
+import shutil
+import socket
+import stat
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from bash import HOSTILE_NAMES, NASTIEST_NAMES, output_of
+from host_text import events, in_session
+
+from transferpy.engine.differences import differing_paths
+from transferpy.stream.commands import Command
+from transferpy.stream.renderer import render_command
+from transferpy.stream.tar import archive
+
+TOP = "x 'y'\n"
+SMALL = 64 << 10
+BUNDLE = 2000
+SEGMENT = 64 << 20
+DIGESTER = shlex.quote(str(resources.files("transferpy") / "host" / "digest.pl"))
+
+
+def make_tree(top: Path) -> None:
+    top.mkdir()
+    for number, name in enumerate(HOSTILE_NAMES):
+        (top / name).mkdir(mode=0o751)
+        (top / name / name).write_bytes(os.fsencode(name) * number)
+        (top / name / name).chmod(0o600 + number % 8)
+        (top / name / "link").symlink_to(f"../{name}")
+        (top / name / "second").hardlink_to(top / name / name)
+    os.mkfifo(top / "fifo", 0o640)
+    (top / "empty directory").mkdir(mode=0o1777)
+    (top / "empty file").touch(mode=0o4755)
+    (top / "mode 0").touch(mode=0)
+
+
+def listed(directory: Path, top: str = TOP) -> list[str]:
+    """Return the records that a session lists for ``directory/top``."""
+    lists = [str(directory / "run" / name) for name in ("manifest", "stamps")]
+    (directory / "run").mkdir(exist_ok=True)
+    assert in_session(directory, f"{render_command(Command(('list_tree', top, *lists)))}; echo $?") == b"0\n"
+    return Path(lists[0]).read_bytes().decode(errors="surrogateescape").split("\0")[:-1]
+
+
+def digested(directory: Path, top: str = TOP, *, tool: str = "md5sum", role: str = "source") -> list[str]:
+    """Return the records that a session digests, when tar has read ``directory/top``."""
+    (directory / "run").mkdir(exist_ok=True)
+    script = f"""
+        digest_tool=({tool}) digester=$(<{DIGESTER})
+        {render_command(archive(top, indexed=True))} >/dev/null
+        : >"$run_directory/members.end"
+        digest_files {role} 2>/dev/null && cp -- "$run_directory"/digests.{{marks,count}} run/ &&
+            cat -- "$run_directory/digests"
+    """
+    return in_session(directory, script).decode(errors="surrogateescape").split("\0")[:-1]
+
+
+def marked(directory: Path) -> list[str]:
+    """Return the records that name what differs, of the files that were digested last."""
+    return sorted((directory / "run" / "digests.marks").read_bytes().decode(errors="surrogateescape").split("\0")[:-1])
+
+
+def bundle_digest(*files: tuple[str, bytes]) -> str:
+    """Return the digest of small files, by name and content: each with its length before it, in base 128."""
+
+    def framed(text: bytes) -> bytes:
+        sevens = [len(text) >> shift & 127 for shift in (14, 7, 0)]
+        while len(sevens) > 1 and not sevens[0]:
+            del sevens[0]
+        return bytes([*(seven | 128 for seven in sevens[:-1]), sevens[-1]]) + text
+
+    return hashlib.md5(b"".join(framed(os.fsencode(name)) + framed(content) for name, content in files)).hexdigest()
+
+
+def expected_record(path: Path, name: str) -> str:
+    status = path.lstat()
+    mode = f"{stat.S_IMODE(status.st_mode):o}"
+    owner = f"{status.st_uid} {status.st_gid}"
+    if path.is_symlink():
+        return f"l - {owner} {status.st_size} {name} -> {path.readlink()}"
+    if path.is_file():
+        return f"f {mode} {owner} {status.st_size} {name}"
+    return f"{'d' if path.is_dir() else 'p'} {mode} {owner} - {name}"
+
+
+def in_the_order_of_tar(path: Path) -> list[Path]:
+    entries = sorted(path.iterdir(), key=os.fsencode) if path.is_dir() and not path.is_symlink() else []
+    return [path, *(each for entry in entries for each in in_the_order_of_tar(entry))]
+
+
+def everything(directory: Path) -> list[tuple[Path, str]]:
+    paths = [directory / TOP, *(directory / TOP).rglob("*")]
+    return [(path, f"./{os.fspath(path.relative_to(directory))}") for path in paths]
+
+
+def in_byte_order(records: list[str]) -> list[str]:
+    return sorted(records, key=os.fsencode)
+
+
+def test_the_manifest_has_a_record_of_everything(tmp_path: Path) -> None:
+    make_tree(tmp_path / TOP)
+    assert listed(tmp_path) == in_byte_order([expected_record(*entry) for entry in everything(tmp_path)])
+
+
+@pytest.mark.parametrize("role", ["source", "target"])
+def test_the_digests_are_those_of_every_file(tmp_path: Path, role: str) -> None:
+    make_tree(tmp_path / TOP)
+    (tmp_path / TOP / "mode 0").unlink()  # who is not root cannot read it
+    for name in ("large", "nl\n"):
+        (tmp_path / TOP / name).write_bytes(os.fsencode(name) * SMALL)
+    large: list[str] = []
+    small: list[tuple[str, bytes]] = []
+    met: set[int] = set()
+    for path in in_the_order_of_tar(tmp_path / TOP):
+        # Of a file with several names, tar meets the first; the others are one more name of it.
+        if path.is_file() and not path.is_symlink() and path.stat().st_ino not in met:
+            met.add(path.stat().st_ino)
+            name, content = f"./{os.fspath(path.relative_to(tmp_path))}", path.read_bytes()
+            if len(content) <= SMALL:
+                small.append((name, content))
+            else:
+                large.append(f"{hashlib.md5(content).hexdigest()} {name}")
+    bundle = f"{bundle_digest(*small)} {small[0][0]} to {small[-1][0][2:]}"
+    assert digested(tmp_path, role=role) == in_byte_order([*large, bundle])
+    assert {*large} < {*marked(tmp_path)}
+    assert sorted(record.partition(" ")[2] for record in {*marked(tmp_path)} - {*large}) == sorted(n for n, _ in small)
+
+
+@pytest.mark.parametrize("tool", ["md5sum", "sha256sum", "xxh128sum", "b3sum --num-threads 1"])
+@pytest.mark.parametrize("role", ["source", "target"])
+def test_every_tool_tells_what_differs(tmp_path: Path, tool: str, role: str) -> None:
+    make_tree(tmp_path / TOP)
+    (tmp_path / TOP / "large").write_bytes(b"x" * (SMALL + 1))
+    before, marks = digested(tmp_path, tool=tool, role=role), marked(tmp_path)
+    assert len(before) == 2
+    assert len({record.partition(" ")[0] for record in marks}) >= len(HOSTILE_NAMES)
+    for name in ("-rf/-rf", "large"):
+        path = tmp_path / TOP / name
+        path.write_bytes(b"?" * path.stat().st_size)
+    assert not {*before} & {*digested(tmp_path, tool=tool, role=role)}
+    assert {*differing_paths(marks, marked(tmp_path))} == {f"{TOP}/-rf/-rf", f"{TOP}/large"}
+
+
+def change_of_a_bit(content: bytes) -> bytes:
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+def change_of_places(content: bytes) -> bytes:
+    return content[4096:8192] + content[:4096] + content[8192:]
+
+
+@pytest.mark.parametrize("change", [change_of_a_bit, change_of_places])
+def test_of_many_small_files_the_one_that_differs_is_named(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
+    (tmp_path / "x").mkdir()
+    for number in range(2 * BUNDLE):
+        (tmp_path / "x" / f"{number}").write_text(str(number))
+    content = bytes(range(256)) * 16 + b"tail" * 1024 + b"odd"
+    (tmp_path / "x" / "one").write_bytes(content)
+    before, marks = digested(tmp_path, "x"), marked(tmp_path)
+    (tmp_path / "x" / "one").write_bytes(change(content))
+    # Of its bundle only.
+    assert len({*before} - {*digested(tmp_path, "x")}) == 1
+    assert list(differing_paths(marks, marked(tmp_path))) == ["x/one"] * 2
+
+
+def test_what_moves_from_a_small_file_to_the_next_makes_a_difference(tmp_path: Path) -> None:
+    digests = set()
+    for number, contents in enumerate((("ab", "c"), ("a", "bc"), ("a", "b"))):
+        directory = tmp_path / str(number)
+        (directory / "x").mkdir(parents=True)
+        for name, content in zip("pq", contents, strict=True):
+            (directory / "x" / name).write_text(content)
+        digests |= {*digested(directory, "x")}
+    assert len(digests) == 3
+
+
+def test_a_small_file_that_has_grown_is_another_one(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "file").write_text("content")
+    script = f"""
+        digest_tool=(md5sum) digester=$(<{DIGESTER})
+        {render_command(archive("x", indexed=True))} >/dev/null
+        : >"$run_directory/members.end"
+        printf more >>x/file
+        digest_files source && cat -- "$run_directory/digests"
+    """
+    assert in_session(tmp_path, script).decode() != f"{bundle_digest(('./x/file', b'content'))} ./x/file to x/file\0"
+
+
+def test_which_small_files_share_a_digest_is_no_matter_of_time(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    for number in range(9):
+        (tmp_path / "x" / f"{number}").write_text(str(number))
+    files = [(f"./x/{number}", str(number).encode()) for number in range(9)]
+    # More than the second after which what there is would be digested.
+    script = f"""
+        digest_tool=(md5sum) digester=$(<{DIGESTER})
+        {render_command(archive("x", indexed=True))} >/dev/null
+        mv -- "$run_directory/members" "$run_directory/whole"
+        head -n 5 -- "$run_directory/whole" >"$run_directory/members"
+        {{
+            sleep 2.5
+            tail -n +6 -- "$run_directory/whole" >>"$run_directory/members"
+            : >"$run_directory/members.end"
+        }} &
+        digest_files source && cat -- "$run_directory/digests"
+    """
+    assert in_session(tmp_path, script).decode() == f"{bundle_digest(*files)} ./x/0 to x/8\0"
+
+
+def test_a_small_file_is_not_kept_waiting_by_all_the_large_ones_behind_it(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    for name, size in (("a", 1), ("b", 64 << 20), ("c", 1)):
+        with (tmp_path / "x" / name).open("wb") as file:
+            file.truncate(size)
+    names = [record.partition(" ")[2] for record in digested(tmp_path, "x")]
+    assert sorted(names) == ["./x/a to x/a", "./x/b", "./x/c to x/c"]
+
+
+def test_a_large_file_is_digested_in_segments_and_its_holes_by_a_word(tmp_path: Path) -> None:
+    with (tmp_path / TOP).open("wb") as file:
+        file.truncate(2 * SEGMENT + 5)
+        file.seek(2 * SEGMENT + 1)
+        file.write(b"x")
+    end = hashlib.md5(b"\0x\0\0\0").hexdigest()
+    assert digested(tmp_path) == in_byte_order([f"zeros {n} ./{TOP}" for n in (0, 1)] + [f"{end} 2 ./{TOP}"])
+
+
+def test_zeros_that_are_written_are_no_other_than_a_hole(tmp_path: Path) -> None:
+    (tmp_path / "hole").mkdir()
+    (tmp_path / "written").mkdir()
+    for directory in ("hole", "written"):
+        with (tmp_path / directory / "x").open("wb") as file:
+            file.truncate(SEGMENT + (3 << 20))
+            file.seek(SEGMENT + (2 << 20))
+            file.write(b"x")
+            file.seek(SEGMENT)
+            file.write(b"\0" * (2 << 20) if directory == "written" else b"")
+    assert digested(tmp_path / "hole", "x") == digested(tmp_path / "written", "x")
+
+
+# By the kernel alone, whose call has its number on some machines, and by what does without.
+@pytest.mark.parametrize("numbers", ["x86_64 => ", "another => "])
+def test_every_byte_of_a_large_file_counts(tmp_path: Path, numbers: str) -> None:
+    content = bytes(SEGMENT + 4321) + os.urandom(5_000_001) + bytes(SEGMENT) + os.urandom(70_001)
+    (tmp_path / TOP).write_bytes(content)
+    script = f"""
+        digest_tool=(md5sum) digester=$(sed 's/x86_64 => /{numbers}/' {DIGESTER})
+        {render_command(archive(TOP, indexed=True))} >/dev/null
+        : >"$run_directory/members.end"
+        digest_files source && cat -- "$run_directory/digests"
+    """
+    parts = (content[start : start + SEGMENT] for start in range(0, len(content), SEGMENT))
+    digests = [hashlib.md5(part).hexdigest() if any(part) else "zeros" for part in parts]
+    expected = in_byte_order([f"{digest} {number} ./{TOP}" for number, digest in enumerate(digests)])
+    assert in_session(tmp_path, script).decode().split("\0")[:-1] == expected
+
+
+def test_a_file_of_just_a_segment_is_digested_as_one(tmp_path: Path) -> None:
+    with (tmp_path / "x").open("wb") as file:
+        file.truncate(SEGMENT)
+    ((digest, name),) = (record.split(" ") for record in digested(tmp_path, "x"))
+    assert (len(digest), name) == (32, "./x")
+
+
+@pytest.mark.parametrize("size", [0, 1, SMALL, SMALL + 1])
+def test_what_is_no_file_any_more_is_told(tmp_path: Path, size: int) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "file").write_bytes(bytes(size))
+    script = f"""
+        digest_tool=(md5sum) digester=$(<{DIGESTER})
+        {render_command(archive("x", indexed=True))} >/dev/null
+        : >"$run_directory/members.end"
+        rm x/file && mkfifo x/file
+        digest_files source 2>&1; echo $?
+    """
+    assert in_session(tmp_path, script) == b"./x/file is not a regular file any more\n1\n"
+
+
+def test_names_that_tar_does_not_tell_whole_are_an_error(tmp_path: Path) -> None:
+    script = f"""
+        digest_tool=(md5sum) digester=$(<{DIGESTER})
+        printf %s '-rw-r--r-- 0/0 1 2026-01-01 00:00 ./cut sho' >"$run_directory/members"
+        : >"$run_directory/members.end"
+        digest_files source 2>&1 | sed 's,/.*/,,'; echo "${{PIPESTATUS[0]}}"
+    """
+    assert in_session(tmp_path, script) == b"the last line of members is not whole\n1\n"
+
+
+@pytest.mark.parametrize(("files", "says"), [(1, ["digests"]), (2, ["error"]), (0, ["error"])])
+def test_digests_of_other_files_than_there_are_count_for_nothing(tmp_path: Path, files: int, says: list[str]) -> None:
+    script = f"""
+        printf 'd 755 0 0 - ./x\\nf y\\0f 644 0 0 1 ./x/y\\0' >"$run_directory/manifest"
+        : >"$run_directory/manifest.links"
+        printf 'digest ./x/y\\0' >"$run_directory/digests"
+        echo {files} >"$run_directory/digests.count"
+        ended[digest]=0
+        (report_digests) || true
+    """
+    assert [event.name for event in events(in_session(tmp_path, script))] == says
+
+
+def test_digests_of_more_files_than_one_call_takes_are_all_there(tmp_path: Path) -> None:
+    (tmp_path / TOP).mkdir()
+    for number in range(901):
+        (tmp_path / TOP / f"{number}").write_text(str(number).rjust(SMALL + 1))
+    names = {record.partition(" ")[2]: record.partition(" ")[0] for record in digested(tmp_path)}
+    expected = {number: hashlib.md5(str(number).encode().rjust(SMALL + 1)).hexdigest() for number in range(901)}
+    assert names == {f"./{TOP}/{number}": expected[number] for number in expected}
+
+
+def test_small_files_of_more_than_one_bundle_are_all_there(tmp_path: Path) -> None:
+    (tmp_path / TOP).mkdir()
+    files = [(f"./{TOP}/{number:04}", str(number).encode()) for number in range(2 * BUNDLE + 1)]
+    for name, content in files:
+        (tmp_path / name).write_bytes(content)
+    bundles = [files[:BUNDLE], files[BUNDLE:-1], files[-1:]]
+    expected = [f"{bundle_digest(*bundle)} {bundle[0][0]} to {bundle[-1][0][2:]}" for bundle in bundles]
+    assert digested(tmp_path) == digested(tmp_path, role="target") == in_byte_order(expected)
+    assert (tmp_path / "run" / "digests.count").read_text() == f"{len(files)}\n"
+
+
+@pytest.mark.parametrize("name", NASTIEST_NAMES)
+def test_a_tree_can_be_one_file_of_any_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("content")
+    (tmp_path / name).chmod(0o644)
+    assert listed(tmp_path, name) == [expected_record(tmp_path / name, f"./{name}")]
+    assert digested(tmp_path, name) == [f"{bundle_digest((f'./{name}', b'content'))} ./{name} to {name}"]
+
+
+def test_a_tree_without_files_has_no_digests(tmp_path: Path) -> None:
+    (tmp_path / TOP).mkdir()
+    (tmp_path / TOP / "link").symlink_to("/etc/passwd")
+    assert digested(tmp_path) == []
+
+
+def test_sockets_are_no_part_of_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / TOP).mkdir()
+    monkeypatch.chdir(tmp_path / TOP)  # the path of a socket is short
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind("socket")
+    assert listed(tmp_path) == [expected_record(tmp_path / TOP, f"./{TOP}")]
+
+
+def test_no_directory_is_no_list(tmp_path: Path) -> None:
+    script = 'list_tree none "$run_directory/m" "$run_directory/s" 2>&1; echo $?'
+    assert in_session(tmp_path, script).decode() == "find: './none': No such file or directory\n1\n"
+
+
+@pytest.mark.parametrize("size", [1, SMALL + 1])
+def test_a_tool_that_fails_fails_all_of_it(tmp_path: Path, size: int) -> None:
+    (tmp_path / TOP).mkdir()
+    for number in range(50):
+        (tmp_path / TOP / f"{number}").write_text("x" * size)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    real = shutil.which("md5sum")
+    (tools / "md5sum").write_text(f'#!/bin/sh\n{real} "$@"\nexit 3\n')
+    (tools / "md5sum").chmod(0o755)
+    script = f"""
+        PATH={tools}:$PATH digest_tool=(md5sum) digester=$(<{DIGESTER})
+        {render_command(archive(TOP, indexed=True))} >/dev/null
+        : >"$run_directory/members.end"
+        digest_files source 2>&1; echo $?; [ -e "$run_directory/digests" ] || echo no list
+    """
+    assert in_session(tmp_path, script) == b"md5sum failed with status 3, see above\n1\nno list\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "paths"),
+    [
+        ("rm 'empty file'", {"empty file"}),
+        ("touch $'new\\nfile'", {"new\nfile"}),
+        ("truncate -s 1 '*/*'", {"*/*", "*/second"}),
+        ("chmod 600 fifo", {"fifo"}),
+        ("ln -sfn elsewhere '*/link'", {"*/link -> ../*", "*/link -> elsewhere"}),
+        ("rm fifo; touch fifo; chmod 640 fifo", {"fifo"}),
+        ("rmdir 'empty directory'; ln -s . 'empty directory'", {"empty directory", "empty directory -> ."}),
+        ("rm -r '#comment'", {"#comment", "#comment/#comment", "#comment/second", "#comment/link -> ../#comment"}),
+    ],
+)
+def test_what_differs_is_named_and_nothing_else(tmp_path: Path, change: str, paths: set[str]) -> None:
+    make_tree(tmp_path / TOP)
+    before = listed(tmp_path)
+    assert listed(tmp_path) == before
+    assert output_of(change, cwd=tmp_path / TOP) == b""
+    assert {*differing_paths(before, listed(tmp_path))} == {f"{TOP}/{path}" for path in paths}
+
+
+def test_the_same_size_with_another_content_shows_in_the_digests_only(tmp_path: Path) -> None:
+    make_tree(tmp_path / TOP)
+    (tmp_path / TOP / "mode 0").unlink()
+    manifest, digests = listed(tmp_path), digested(tmp_path)
+    (tmp_path / TOP / "-rf" / "-rf").write_bytes(b"?" * (tmp_path / TOP / "-rf" / "-rf").stat().st_size)
+    assert listed(tmp_path) == manifest
+    assert digested(tmp_path) != digests
+
+
+def test_a_list_is_reported_by_its_digest_and_its_length(tmp_path: Path) -> None:
+    (tmp_path / "list").write_bytes(b"a\nb\0c\0")
+    (event,) = events(in_session(tmp_path, "report_list manifest list"))
+    assert (event.name, event.fields) == (
+        "manifest",
+        {"digest": hashlib.sha256(b"a\nb\0c\0").hexdigest(), "entries": "2"},
+    )

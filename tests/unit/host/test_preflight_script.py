@@ -1,0 +1,505 @@
+"""The preflight as a host runs it: what it prints is what is there, whatever that is called."""
+
+import fcntl
+import os
+import re
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from bash import HOSTILE_NAMES, NASTIEST_NAMES, output_of
+from fleet import request
+from host_text import RUN, events, host_script
+
+from transferpy.agent.preflight import PreflightQuery, parse_facts, preflight_script
+from transferpy.agent.protocol import Event, parse_event
+from transferpy.model.facts import HostFacts, SourceFacts, TargetFacts, TargetState
+from transferpy.model.options import TransferType
+from transferpy.model.tools import TOOLS
+from transferpy.planning.query import preflight_queries
+from transferpy.stream.commands import Command
+from transferpy.stream.renderer import render_assignment, render_command
+
+
+def ask(directory: Path, questions: PreflightQuery) -> HostFacts:
+    """Return what this machine answers to a preflight; its own dead runs and firewalls are left alone."""
+    script = preflight_script(RUN, questions)
+    calls = script.rindex("\nbegin_watch\n")
+    script = script[:calls] + "\nfinish_dead_runs() { :; }; firewall_facts() { :; }" + script[calls:]
+    facts = parse_facts("db1", RUN, questions, output_of(script, cwd=directory).decode().splitlines())
+    assert facts is not None
+    return facts
+
+
+def source(directory: Path, path: str) -> SourceFacts:
+    found = ask(directory, PreflightQuery(source_path=path)).source
+    assert found is not None
+    return found
+
+
+def target(directory: Path, path: str, name: str = "x") -> TargetFacts:
+    return ask(directory, PreflightQuery(targets=((0, path, name),))).targets[0]
+
+
+def identity(path: Path) -> str:
+    status = path.lstat()
+    return f"{status.st_dev}:{status.st_ino}"
+
+
+def said(directory: Path, script: str, **tools: str) -> list[Event]:
+    """Return what functions of preflight.sh say on a host that has these tools, and else just what the text needs."""
+    path = directory / "tools"
+    path.mkdir()
+    for name in ("base64", "head", "grep", "cut", "uniq", "nproc"):
+        (path / name).symlink_to(str(shutil.which(name)))
+    for name, body in tools.items():
+        (path / name.replace("_", "-").replace("-dot-", ".")).write_text(f"#!/bin/bash\n{body}\n")
+        (path / name.replace("_", "-").replace("-dot-", ".")).chmod(0o755)
+    narrow = f"{render_assignment('PATH', str(path))}\n{script}"
+    return events(output_of(host_script(directory, narrow, "preflight.sh"), cwd=directory))
+
+
+class TestHost:
+    def test_a_host_says_who_it_is(self, tmp_path: Path) -> None:
+        facts = ask(tmp_path, PreflightQuery())
+        assert (facts.uid, facts.cores) == (os.geteuid(), len(os.sched_getaffinity(0)))
+        assert facts.boot == Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        assert {"tar", "flock", "awk", "perl", "cmp", "md5sum", "getent"} <= facts.tools <= {*TOOLS}
+
+    def test_a_port_on_which_something_listens_is_named(self, tmp_path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            assert port in ask(tmp_path, PreflightQuery()).listening
+        assert port not in ask(tmp_path, PreflightQuery()).listening
+
+    def test_a_tool_counts_only_if_it_can_be_run(self, tmp_path: Path) -> None:
+        (tmp_path / "tools" / "tar").parent.mkdir()
+        (tmp_path / "tools" / "tar").touch(mode=0o644)
+        (tmp_path / "tools").rename(tmp_path / "elsewhere")
+        script = f"PATH=$PATH:{tmp_path}/elsewhere; host_facts pigz tar socat 2>/dev/null"
+        (event,) = said(tmp_path, script, pigz="", netstat="")
+        assert event.fields["tools"] == "pigz"
+
+    def test_netcats_say_what_they_are(self, tmp_path: Path) -> None:
+        nc = "echo OpenBSD netcat >&2; exit 1"
+        found = said(
+            tmp_path, "netcat_facts nc ncat nc.openbsd", nc=nc, nc_dot_openbsd="read -r; head -c 9999 /dev/zero"
+        )
+        assert [(event.fields["name"], event.text("help")) for event in found] == [
+            ("nc", "OpenBSD netcat\n"),
+            ("nc.openbsd", "\0" * 500),
+        ]
+
+
+class TestFirewalls:
+    LISTING = """case "$*" in -V) echo 'iptables v1.8.9 (nf_tables)' ;; *) echo "$0 $*"; echo two; echo three ;; esac"""
+
+    def test_each_tool_that_is_there_is_asked_for_little(self, tmp_path: Path) -> None:
+        found = said(tmp_path, "firewall_facts", iptables=self.LISTING, nft='echo "{ $* }"')
+        assert [(event.fields["tool"], event.text("rules")) for event in found] == [
+            ("iptables", f"{tmp_path}/tools/iptables -w 30 -S INPUT\ntwo\n"),
+            ("nft", "{ -j list chains }\n"),
+        ]
+
+    def test_a_tool_that_fails_has_no_rules(self, tmp_path: Path) -> None:
+        found = said(tmp_path, "firewall_facts", ip6tables="echo no such table >&2; exit 1", nft="exit 1")
+        assert [(event.fields["tool"], event.text("rules")) for event in found] == [("ip6tables", ""), ("nft", "")]
+
+    def test_the_older_tables_are_left_alone_where_they_are_not_in_use(self, tmp_path: Path) -> None:
+        legacy = "echo 'iptables v1.8.9 (legacy)'; [ \"$1\" = -V ] || touch asked"
+        script = 'is_in() { [ "$*" = "filter /proc/net/ip6_tables_names" ]; }; firewall_facts'
+        found = said(tmp_path, script, iptables=legacy, iptables_legacy=legacy, ip6tables_legacy=self.LISTING)
+        assert [event.fields["tool"] for event in found] == ["ip6tables-legacy"]
+        assert not (tmp_path / "asked").exists()
+
+
+IP = """
+case "$4" in
+  198.18.0.2) echo '198.18.0.2 dev eth0 src 198.18.0.1 uid 0 \\    cache' ;;
+  198.18.9.9) echo '198.18.9.9 via 198.18.0.254 dev eth0 src 198.18.0.1 uid 0 \\    cache' ;;
+  2001:db8::2) echo '2001:db8::2 from :: dev eth0 proto kernel src 2001:db8::1 metric 256 pref medium' ;;
+  127.0.0.1) echo 'local 127.0.0.1 dev lo src 127.0.0.1 uid 0 \\    cache <local>' ;;
+  192.0.2.1) echo 'unreachable 192.0.2.1' ;;
+  *) echo 'RTNETLINK answers: Network is unreachable' >&2; exit 2 ;;
+esac
+"""
+NAMES = """
+case "$2" in
+  db2) printf '198.18.0.2      %s\\n' 'STREAM db2' DGRAM RAW ;;
+  db6) printf '%s STREAM\\n' 2001:db8::3 2001:db8::2 198.18.0.2 ;;
+  lost) echo '203.0.113.1 STREAM' ;;
+  refused) printf '%s STREAM\\n' 192.0.2.1 198.18.9.9 ;;
+  *) exit 2 ;;
+esac
+"""
+
+
+class TestRoutes:
+    @pytest.mark.parametrize(
+        ("call", "address", "seen"),
+        [
+            ("db2", "198.18.0.2", "198.18.0.1"),
+            ("db6", "2001:db8::2", "2001:db8::1"),
+            ("refused", "198.18.9.9", "198.18.0.1"),
+            ("unknown 203.0.113.1 198.18.9.9", "198.18.9.9", "198.18.0.1"),
+            ("lost 198.18.0.2", "198.18.0.2", "198.18.0.1"),
+            ("localhost", "127.0.0.1", "127.0.0.1"),
+        ],
+    )
+    def test_the_first_address_with_a_route_is_taken(self, tmp_path: Path, call: str, address: str, seen: str) -> None:
+        (event,) = said(tmp_path, f"unset SSH_CONNECTION; route_facts 3 {call}", ip=IP, getent=NAMES)
+        assert event == Event("route", {"index": "3", "address": address, "source": seen})
+
+    def test_localhost_is_where_the_connection_to_this_host_came_from(self, tmp_path: Path) -> None:
+        script = 'SSH_CONNECTION="198.18.9.9 50000 198.18.0.1 22"; route_facts 0 localhost'
+        (event,) = said(tmp_path, script, ip=IP, getent=NAMES)
+        assert (event.fields["address"], event.fields["source"]) == ("198.18.9.9", "198.18.0.1")
+
+    @pytest.mark.parametrize("call", ["unknown", "lost", "unknown 203.0.113.1", "db2x ''"])
+    def test_without_a_route_nothing_is_said(self, tmp_path: Path, call: str) -> None:
+        assert said(tmp_path, f"route_facts 0 {call}", ip=IP, getent=NAMES) == []
+
+
+class TestSource:
+    @pytest.mark.parametrize("name", NASTIEST_NAMES)
+    def test_a_file_of_any_name_in_a_directory_of_any_name(self, tmp_path: Path, name: str) -> None:
+        directory = tmp_path / name
+        directory.mkdir()
+        (directory / name).write_bytes(b"x" * 5000)
+        found = source(tmp_path, f"{directory}/{name}")
+        assert (found.directory, found.name, found.kind, found.error) == (str(directory), name, "f", "")
+        assert (found.identity, found.files, found.inodes, found.bytes) == (identity(directory / name), 1, 1, 5000)
+        assert found.disk == (directory / name).stat().st_blocks * 512
+
+    def test_a_tree_is_measured_as_what_the_copy_will_need(self, tmp_path: Path) -> None:
+        top = tmp_path / "x"
+        for name in HOSTILE_NAMES:
+            (top / name).mkdir(parents=True)
+            (top / name / name).write_bytes(b"x" * 10)
+            (top / name / "second").hardlink_to(top / name / name)
+            (top / name / "link").symlink_to("/nowhere")
+        with (top / "sparse").open("wb") as file:
+            file.truncate(1 << 40)
+        os.mkfifo(top / "fifo")
+        found = source(tmp_path, str(top))
+        everything = {path.lstat().st_ino: path.lstat() for path in (top, *top.rglob("*"))}
+        assert found == SourceFacts(
+            directory=str(tmp_path),
+            name="x",
+            kind="d",
+            identity=identity(top),
+            disk=sum(status.st_blocks for status in everything.values()) * 512,
+            inodes=len(everything),
+            files=len(HOSTILE_NAMES) + 1,
+            bytes=10 * len(HOSTILE_NAMES) + (1 << 40),
+        )
+
+    @pytest.mark.parametrize("file", ["ibdata1", "aria_log_control"])
+    def test_a_data_directory_whose_server_runs_is_known_by_its_locks(self, tmp_path: Path, file: str) -> None:
+        (tmp_path / "x").mkdir()
+        with (tmp_path / "x" / file).open("w") as held:
+            assert not source(tmp_path, str(tmp_path / "x")).server
+            fcntl.lockf(held, fcntl.LOCK_EX)
+            assert source(tmp_path, str(tmp_path / "x")).server
+        assert not source(tmp_path, str(tmp_path / "x")).server
+
+    def test_sockets_are_counted_apart(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)  # the path of a socket is short
+        (tmp_path / "x").mkdir()
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind("x/socket")
+        found = source(tmp_path, str(tmp_path / "x"))
+        assert (found.sockets, found.inodes) == (1, 1)
+        assert source(tmp_path, str(tmp_path / "x/socket")).kind == "s"
+
+    @pytest.mark.parametrize(
+        ("path", "directory", "name", "kind"),
+        [
+            ("{0}/link", "{0}", "link", "l"),
+            ("{0}/link/", "{0}/real", "tree\n", "d"),
+            ("{0}/real/tree\n///", "{0}/real", "tree\n", "d"),
+            ("{0}/real//tree\n", "{0}/real/", "tree\n", "d"),
+            ("{0}/file/", "{0}", "file", "f"),
+            ("{0}/dangling", "{0}", "dangling", "l"),
+            ("{0}/none", "{0}", "none", ""),
+            ("{0}/file/none", "{0}/file", "none", ""),
+            ("file", ".", "file", "f"),
+            ("-", ".", "-", "f"),
+            ("real/tree\n", "./real", "tree\n", "d"),
+            ("/dev", "/", "dev", "d"),
+            ("//dev/", "/", "dev", "d"),
+        ],
+    )
+    def test_a_path_has_a_directory_and_a_name(
+        self, tmp_path: Path, path: str, directory: str, name: str, kind: str
+    ) -> None:
+        (tmp_path / "real" / "tree\n").mkdir(parents=True)
+        (tmp_path / "link").symlink_to("real/tree\n")
+        (tmp_path / "dangling").symlink_to("nowhere")
+        (tmp_path / "file").touch()
+        (tmp_path / "-").touch()
+        found = source(tmp_path, path.format(tmp_path))
+        assert (found.directory, found.name, found.kind) == (directory.format(tmp_path), name, kind)
+
+    def test_what_cannot_be_read_is_told(self, tmp_path: Path) -> None:
+        find = "echo 'd 7:8'; [ \"$2\" = -maxdepth ] || echo \"find: '/x y/a': Permission denied\" >&2"
+        awk = f'exec {shutil.which("awk")} "$@"'
+        (event,) = said(tmp_path, "source_facts /x", find=find, awk=awk)
+        assert event.text("error") == "find: '/x y/a': Permission denied"
+
+
+class TestTarball:
+    @pytest.mark.parametrize("name", HOSTILE_NAMES)
+    def test_its_first_bytes_and_the_mark_of_tar_are_told(self, tmp_path: Path, name: str) -> None:
+        content = bytes(range(256)) * 2
+        (tmp_path / name).write_bytes(content)
+        for path in (f"{tmp_path}/{name}", f"{tmp_path}/{name}/", f"./{name}"):
+            found = ask(tmp_path, PreflightQuery(source_path=path, magic=True))
+            assert found.magic == (content[:6], content[257:262])
+
+    @pytest.mark.parametrize("content", [b"", b"x", b"x" * 256, b"x" * 258])
+    def test_a_short_file_has_what_it_has(self, tmp_path: Path, content: bytes) -> None:
+        (tmp_path / "x").write_bytes(content)
+        found = ask(tmp_path, PreflightQuery(source_path=f"{tmp_path}/x", magic=True))
+        assert found.magic == (content[:6], content[257:262])
+
+    def test_what_is_no_file_is_not_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "fifo")
+        (tmp_path / "directory").mkdir()
+        for path in (tmp_path / "fifo", tmp_path / "directory", tmp_path / "none", "/dev/zero", "/"):
+            assert ask(tmp_path, PreflightQuery(source_path=str(path), magic=True)).magic == (b"", b"")
+
+    def test_a_link_to_the_latest_one_is_followed(self, tmp_path: Path) -> None:
+        (tmp_path / "sqldata.2026-11-22.tar").write_bytes(b"x" * 5000)
+        (tmp_path / "latest").symlink_to("sqldata.2026-11-22.tar")
+        (tmp_path / "dangling").symlink_to("nowhere")
+        wanted = request(f"db1:{tmp_path}/latest", "db2:/srv/y", transfer_type=TransferType.DECOMPRESS)
+        found = ask(tmp_path, replace(preflight_queries(wanted, {})["db1"], routes=()))
+        assert found.source is not None
+        assert (found.source.name, found.source.kind, found.source.bytes) == ("sqldata.2026-11-22.tar", "f", 5000)
+        assert found.magic == (b"xxxxxx", b"xxxxx")
+        wanted = request(f"db1:{tmp_path}/dangling", "db2:/srv/y", transfer_type=TransferType.DECOMPRESS)
+        found = ask(tmp_path, replace(preflight_queries(wanted, {})["db1"], routes=()))
+        assert found.source is not None
+        assert found.source.kind == ""
+
+
+ANSWERED = 'printf "%s\\t%s\\t%s\\t%s\\n" '
+
+
+class TestServer:
+    """What a server answers is asked of the program that is called as its client would be."""
+
+    @pytest.fixture
+    def place(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+        """Return a directory with a data directory and the socket of a server in it."""
+        monkeypatch.chdir(tmp_path)  # the path of a socket is short
+        (tmp_path / "data dir").mkdir()
+        (tmp_path / "data dir" / "ibdata1").write_bytes(b"x" * 100_000)
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind("socket")
+            yield tmp_path
+
+    def database(self, place: Path, path: str, *options: str, **clients: str) -> Event:
+        tools = {**{tool: f'exec /usr/bin/{tool} "$@"' for tool in ("du", "sleep", "timeout")}, **clients}
+        call = "answer_seconds=1; " + render_command(Command(("database_facts", path, *options)))
+        (event,) = said(place, call, **tools)
+        assert event.name == "database"
+        return event
+
+    def test_it_says_what_it_is_and_what_it_holds(self, place: Path) -> None:
+        client = f"""[ "$*" = '--defaults-file=/r --socket=s --batch --skip-column-names --execute {ASKED}' ] || exit 9
+            {ANSWERED} 10.11.14-MariaDB '{place}/data dir' NULL NULL"""
+        event = self.database(place, f"{place}/socket", "--defaults-file=/r", "--socket=s", mariadb=client)
+        assert (event.fields["state"], event.text("version")) == ("server", "10.11.14-MariaDB")
+        assert event.text("datadir") == f"{place}/data dir"
+        used = sum(path.stat().st_blocks * 512 for path in (place / "data dir", place / "data dir" / "ibdata1"))
+        assert (int(event.fields["disk"]), event.fields["inodes"]) == (used, "2")
+
+    def test_one_that_hangs_is_not_waited_for(self, place: Path) -> None:
+        event = self.database(place, f"{place}/socket", mariadb="echo began; exec sleep 30")
+        assert event.fields["state"] == "silent"
+        assert event.text("error") == "began; no answer within 1 seconds"
+
+    def test_the_logs_of_replication_are_not_counted(self, place: Path) -> None:
+        data = place / "data dir"
+        answer = f"{ANSWERED} 10.11.14-MariaDB '{data}' '{data}/db2-bin' '{data}/relay bin'"
+        before = self.database(place, f"{place}/socket", mariadb=answer)
+        (place / "tools").rename(place / "done")
+        for name in ("db2-bin.000001", "db2-bin.000002", "relay bin.000017"):
+            (data / name).write_bytes(b"x" * 1_000_000)
+        after = self.database(place, f"{place}/socket", mariadb=answer)
+        assert int(after.fields["disk"]) - int(before.fields["disk"]) < 50_000
+        assert after.fields["inodes"] == before.fields["inodes"]
+
+    def test_a_warning_of_the_client_does_not_matter(self, place: Path) -> None:
+        client = f"echo 'Warning: World-writable config file' >&2; {ANSWERED} 8.0.36 '{place}/data dir' NULL NULL"
+        assert self.database(place, f"{place}/socket", mysql=client).text("version") == "8.0.36"
+
+    @pytest.mark.parametrize(
+        ("client", "error"),
+        [
+            ("echo 'ERROR 1045 (28000): Access denied' >&2; exit 1", "ERROR 1045 (28000): Access denied"),
+            ("echo 'ERROR 2002 (HY000): no server' >&2; exit 1", "ERROR 2002 (HY000): no server"),
+            (f"{ANSWERED} 10.11.14-MariaDB /none/at/all NULL NULL", "10.11.14-MariaDB\t/none/at/all\tNULL\tNULL"),
+            ("echo something else", "something else"),
+            ("exit 0", ""),
+        ],
+    )
+    def test_one_that_does_not_answer_as_it_should_is_quoted(self, place: Path, client: str, error: str) -> None:
+        event = self.database(place, f"{place}/socket", mariadb=client)
+        assert (event.fields["state"], event.text("error")) == ("silent", error)
+
+    def test_without_a_client_there_is_no_answer(self, place: Path) -> None:
+        event = self.database(place, f"{place}/socket")
+        assert event.fields["state"] == "silent"
+        assert re.search("mariadb.*: No such file or directory", event.text("error"))
+
+    @pytest.mark.parametrize(
+        ("path", "state"),
+        [("none", "missing"), ("none/socket", "missing"), ("data dir", "other"), ("dangling", "other")],
+    )
+    def test_what_is_no_socket_is_told_without_asking(self, place: Path, path: str, state: str) -> None:
+        (place / "dangling").symlink_to("nowhere")
+        event = self.database(place, f"{place}/{path}", mariadb="touch asked")
+        assert (event.fields, (place / "asked").exists()) == ({"state": state}, False)
+
+    def test_the_tools_that_are_there_say_their_version(self, tmp_path: Path) -> None:
+        tools = {"mariadb-backup": 'echo "$1 10.11.14" >&2', "xtrabackup": "exit 1"}
+        found = said(tmp_path, "backup_facts mariadb-backup mariabackup xtrabackup", **tools)
+        assert [(event.fields["tool"], event.text("version")) for event in found] == [
+            ("mariadb-backup", "--version 10.11.14"),
+            ("xtrabackup", ""),
+        ]
+
+
+ASKED = "SELECT VERSION(), @@datadir, @@log_bin_basename, @@relay_log_basename"
+
+
+class TestOwner:
+    @pytest.mark.parametrize(
+        ("owner", "unknown"),
+        [
+            *(("root", ""), ("root:root", ""), ("0:0", ""), ("4711:4711", "")),
+            *(("nobody-at-all", "nobody-at-all"), ("root:nobody-at-all", "nobody-at-all")),
+            ("nobody-at-all:root", "nobody-at-all"),
+        ],
+    )
+    def test_who_is_not_known_is_told(self, tmp_path: Path, owner: str, unknown: str) -> None:
+        assert ask(tmp_path, PreflightQuery(owner=owner)).unknown_owner == unknown
+
+
+class TestTarget:
+    @pytest.mark.parametrize(
+        ("others", "empty"),
+        [([], True), (["lost+found"], True), (["x"], False), ([".x"], False), (["lost+found", "-n"], False)],
+    )
+    def test_lost_and_found_is_not_content(self, tmp_path: Path, others: list[str], *, empty: bool) -> None:
+        for name in others:
+            (tmp_path / "y\n" / name).mkdir(parents=True)
+        (tmp_path / "y\n").mkdir(exist_ok=True)
+        assert target(tmp_path, str(tmp_path / "y\n")).empty is empty
+
+    @pytest.mark.parametrize("name", NASTIEST_NAMES)
+    def test_a_directory_of_any_name(self, tmp_path: Path, name: str) -> None:
+        directory = tmp_path / name
+        directory.mkdir()
+        found = target(tmp_path, str(directory), name)
+        assert (found.state, found.path, found.taken, found.final_identity) == (
+            TargetState.DIRECTORY,
+            str(directory),
+            False,
+            "",
+        )
+        assert list(found.ancestors) == [identity(path) for path in (directory, *directory.parents)]
+
+    def test_space_is_what_the_file_system_has_free(self, tmp_path: Path) -> None:
+        found, status = target(tmp_path, str(tmp_path)), os.statvfs(tmp_path)
+        assert found.free == pytest.approx(status.f_bavail * status.f_frsize, rel=0.3)
+        assert (found.inodes is None) == (status.f_files == 0)
+
+    @pytest.mark.parametrize("make", ["touch {}", "mkdir {}", "ln -s nowhere {}", "ln -s / {}", "mkfifo {}"])
+    @pytest.mark.parametrize("name", ["x", "-n", "two\nlines\n"])
+    def test_a_final_name_is_taken_by_anything(self, tmp_path: Path, make: str, name: str) -> None:
+        output_of(make.format(render_command(Command(("--", name)))), cwd=tmp_path)
+        found = target(tmp_path, str(tmp_path), name)
+        assert (found.taken, found.final_identity) == (True, identity(tmp_path / name))
+
+    @pytest.mark.parametrize(
+        ("path", "state", "real"),
+        [
+            ("{0}/none", TargetState.MISSING, "{0}"),
+            ("{0}/none/none/", TargetState.MISSING, "{0}"),
+            ("none", TargetState.MISSING, "{0}"),
+            ("{0}/file/none", TargetState.OTHER, ""),
+            ("{0}/dangling/none", TargetState.OTHER, ""),
+            ("{0}/file", TargetState.OTHER, ""),
+            ("{0}/dangling", TargetState.OTHER, ""),
+            ("{0}/link", TargetState.DIRECTORY, "{0}/real/tree\n"),
+            ("{0}/link/../", TargetState.DIRECTORY, "{0}/real"),
+            ("real", TargetState.DIRECTORY, "{0}/real"),
+            ("-", TargetState.DIRECTORY, "{0}/-"),
+            ("/", TargetState.DIRECTORY if os.access("/", os.W_OK) else TargetState.READ_ONLY, "/"),
+        ],
+    )
+    def test_a_target_is_a_directory_and_nothing_else(
+        self, tmp_path: Path, path: str, state: TargetState, real: str
+    ) -> None:
+        (tmp_path / "real" / "tree\n").mkdir(parents=True)
+        (tmp_path / "-").mkdir()
+        (tmp_path / "link").symlink_to("real/tree\n")
+        (tmp_path / "dangling").symlink_to("nowhere")
+        (tmp_path / "file").touch()
+        found = target(tmp_path, path.format(tmp_path))
+        assert (found.state, found.path) == (state, real.format(tmp_path))
+        if real:
+            resolved = Path(real.format(tmp_path))
+            known = found.ancestors[1:] if state is TargetState.MISSING else found.ancestors
+            assert list(known) == [identity(above) for above in (resolved, *resolved.parents)]
+
+
+class TestLeftovers:
+    def test_a_half_copy_without_a_run_is_named_and_one_with_a_run_is_not(self, tmp_path: Path) -> None:
+        dead, alive = ".transferpy-0123456789abcdef-0", ".transferpy-fedcba9876543210-0"
+        for name in (dead, alive, ".transferpy-mine", "x"):
+            (tmp_path / "in" / name).mkdir(parents=True)
+        (tmp_path / "run" / "run.target.fedcba9876543210.1.2").mkdir(parents=True)
+        script = host_script(tmp_path, f"target_facts 0 {tmp_path}/in x", "preflight.sh")
+        script = script.replace("run_root=/run/transferpy", f"run_root={tmp_path}/run")
+        assert [event.fields["leftovers"] for event in events(output_of(script))] == [dead]
+
+
+def test_questions_of_low_priority_step_back_behind_the_hosts_other_work(tmp_path: Path) -> None:
+    for low in (False, True):
+        script = preflight_script(RUN, PreflightQuery(source_path="/", low_priority=low), dry_run=True)
+        nice = output_of(f"{script}\nwait; nice", cwd=tmp_path).decode().splitlines()[-1]
+        assert int(nice) == (19 if low else os.nice(0))
+
+
+class TestWatch:
+    """What a host says while nothing comes of a question."""
+
+    def watched(self, directory: Path, question: str) -> list[str]:
+        """Return the names of the events while a host deals with a question; it looks every 0.2 seconds."""
+        script = preflight_script(RUN, PreflightQuery(targets=((0, "/srv", "x"),)))
+        calls = script.rindex("\nbegin_watch\n")
+        script = (
+            script[:calls].replace(" -t 5 ", " -t 0.2 ") + f"\nbegin_watch; about /srv; {question}; end_watch; wait"
+        )
+        events = (parse_event(line, RUN) for line in output_of(script, cwd=directory).decode().splitlines())
+        return [event.name for event in events if event]
+
+    def test_a_tool_that_gets_on_is_told_of_again_and_again(self, tmp_path: Path) -> None:
+        busy = "timeout 2 sh -c 'while :; do :; done'"
+        assert self.watched(tmp_path, busy).count("progress") >= 4
+
+    def test_a_tool_that_waits_for_something_is_told_of_once(self, tmp_path: Path) -> None:
+        assert self.watched(tmp_path, "sleep 2").count("progress") <= 2
+
+    def test_the_path_is_told_before_it_is_looked_at(self) -> None:
+        lines = preflight_script(RUN, PreflightQuery(source_path="/srv/x", targets=((0, "/srv/y", "x"),))).splitlines()
+        for path, question in (("/srv/x", "source_facts /srv/x"), ("/srv/y", "target_facts 0 /srv/y x")):
+            assert lines.index(f"about {path}") == lines.index(question) - 1

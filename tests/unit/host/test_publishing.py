@@ -1,0 +1,429 @@
+"""What lands in a target directory at the end: all of it or nothing, and nothing that others put there is touched."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from bash import HOSTILE_NAMES, output_of, run_bash
+from host_text import events, on_host, session_script
+
+from transferpy.stream.renderer import render_argument, render_assignment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from transferpy.agent.protocol import Event
+
+STAGING = ".transferpy-r1-0"
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    """Return a target directory with the staging directory of a run in it."""
+    path = tmp_path / "it's a $(target)\n"
+    (path / STAGING).mkdir(parents=True)
+    return path
+
+
+def in_target(target: Path, script: str, *, owner: str = "") -> str:
+    """Return the text of a session that does ``script`` in the staging directory, and its undo list at the end."""
+    variables = {"target_directory": str(target), "staging_name": STAGING, "owner": owner}
+    start = [
+        *(render_assignment(name, value) for name, value in variables.items()),
+        'cd -- "$target_directory" && exec {target}<. && cd -- "$staging_name"',
+        "watch() { :; }",  # nobody listens
+        'run_job() { "${@:2}"; }',
+        "trap 'undo \"$run_directory\"' EXIT",
+    ]
+    return session_script(target.parent, "\n".join([*start, script]))
+
+
+def said(target: Path, script: str, *, owner: str = "") -> list[Event]:
+    """Return what such a session says."""
+    result = run_bash(in_target(target, script, owner=owner))
+    assert result.stderr == b""
+    return events(result.stdout)
+
+
+def failure(target: Path, script: str, *, owner: str = "") -> tuple[str, str]:
+    """Return kind and text of the one error that such a session ends with."""
+    (error,) = said(target, script, owner=owner)
+    assert error.name == "error"
+    return error.fields["kind"], error.text("text")
+
+
+def names(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
+class TestEmptiness:
+    @pytest.mark.parametrize(
+        ("others", "empty"),
+        [
+            ([], True),
+            (["lost+found/"], True),
+            (["lost+found"], True),
+            (["x"], False),
+            ([".hidden"], False),
+            (["x/"], False),
+            (["lost+found/", "lost"], False),
+            ([".transferpy-r2-0/"], False),
+        ],
+    )
+    def test_lost_and_found_and_the_staging_directory_do_not_count(
+        self, target: Path, others: list[str], *, empty: bool
+    ) -> None:
+        for name in others:
+            (target / name).mkdir() if name.endswith("/") else (target / name).touch()
+        assert output_of(in_target(target, "target_is_empty && echo empty || echo full")) == (
+            b"empty\n" if empty else b"full\n"
+        )
+        assert [event.name for event in said(target, "claim_target")] == ([] if empty else ["error"])
+
+    def test_a_dangling_link_is_something(self, target: Path) -> None:
+        (target / "link").symlink_to("nowhere")
+        assert failure(target, "claim_target") == ("host", f"{target} is not empty")
+
+    def test_a_directory_that_another_session_has_claimed_is_refused(self, target: Path) -> None:
+        script = 'claim_target; exec {other}<"$target_directory"; target=$other; claim_target'
+        assert failure(target, script) == ("host", f"another transfer is at work on {target}")
+
+    def test_a_claim_ends_with_its_session(self, target: Path) -> None:
+        for _ in range(2):
+            assert said(target, "claim_target") == []
+
+
+def make_content(staging: Path) -> set[str]:
+    """Make a copy of everything that can have a name, and return the names."""
+    for name in HOSTILE_NAMES:
+        (staging / name).write_bytes(os.fsencode(name))
+    (staging / "directory" / "inside").mkdir(parents=True)
+    (staging / ".hidden").touch()
+    (staging / "dangling").symlink_to("nowhere")
+    (staging / "fifo").unlink(missing_ok=True)
+    os.mkfifo(staging / "fifo")
+    return {*HOSTILE_NAMES, "directory", ".hidden", "dangling", "fifo"}
+
+
+class TestPublishing:
+    def test_everything_is_moved_whatever_it_is_called(self, target: Path) -> None:
+        expected = make_content(target / STAGING)
+        assert said(target, "publish_content") == []
+        assert names(target) == expected | {STAGING}
+        assert names(target / STAGING) == set()
+        assert all((target / name).read_bytes() == os.fsencode(name) for name in HOSTILE_NAMES)
+        assert (target / "directory" / "inside").is_dir()
+
+    def test_what_a_server_does_not_start_without_comes_last(self, target: Path) -> None:
+        for name in ("zz", "mysql", "ibdata1", "xtrabackup_info", "a", "ib_logfile0"):
+            (target / STAGING / name).touch()
+        script = 'mv() { echo "${*: -2:1}" >>../../order; command mv "$@"; }; publish_content'
+        assert said(target, script) == []
+        order = (target.parent / "order").read_text().split()[1:]  # the first is that of the undo list
+        assert order == ["./a", "./ib_logfile0", "./zz", "./ibdata1", "./mysql", "./xtrabackup_info"]
+
+    @pytest.mark.parametrize(("publish", "place"), [("publish_content", "a"), ("publish_entry", "final")])
+    def test_the_new_names_are_on_disk_before_it_is_done(self, target: Path, publish: str, place: str) -> None:
+        (target / STAGING / "a").touch()
+        script = f"""
+            source_name=a final_name=final
+            sync() {{ [ "$2" -ef "$target_directory" ] && [ -e "$2/{place}" ] && echo "$#" >>../../synced; }}
+            {publish}
+        """
+        assert said(target, script) == []
+        assert (target.parent / "synced").read_text() == "2\n"
+
+    @pytest.mark.parametrize("publish", ["publish_content", "publish_entry"])
+    def test_a_disk_that_does_not_take_the_names_is_a_failure(self, target: Path, publish: str) -> None:
+        (target / STAGING / "a").touch()
+        script = f"source_name=a final_name=final; sync() {{ echo broken >&2; return 1; }}; {publish}"
+        assert failure(target, script) == ("publish", f"cannot write {target} to disk: broken")
+        assert names(target) == {STAGING}
+
+    @pytest.mark.parametrize("publish", ["publish_content", "publish_entry"])
+    def test_a_session_that_is_ended_before_the_names_are_on_disk_takes_them_back(
+        self, target: Path, publish: str
+    ) -> None:
+        (target / STAGING / "a").touch()
+        script = f"source_name=a final_name=final; sync() {{ ls -A .. >../../there; exit 143; }}; {publish}"
+        assert run_bash(in_target(target, script)).returncode == 143
+        assert names(target) == {STAGING}
+        assert set((target.parent / "there").read_text().split()) == {STAGING, "a" if "content" in publish else "final"}
+
+    def test_an_entry_that_others_put_there_meanwhile_stays(self, target: Path) -> None:
+        (target / STAGING / "a").write_text("of the run")
+        script = """
+            source_name=a final_name=final
+            sync() { echo of others >../other; command mv -f ../other ../final; exit 143; }
+            publish_entry
+        """
+        assert run_bash(in_target(target, script)).returncode == 143
+        assert (target / "final").read_text() == "of others\n"
+
+    def test_who_moves_a_lot_gives_signs_of_life(self, target: Path) -> None:
+        for number in range(4):
+            (target / STAGING / str(number)).touch()
+        script = """
+            watch() { printf x >>../../alive; last_beat=$EPOCHSECONDS; }
+            mv() { [ "$1" != -nT ] || sleep 1.1; command mv "$@"; }
+            publish_content
+        """
+        assert said(target, script) == []
+        assert (target.parent / "alive").read_text() >= "xxxx"
+
+    def test_nothing_to_move_is_fine(self, target: Path) -> None:
+        assert said(target, "publish_content") == []
+        assert names(target) == {STAGING}
+
+    def test_what_is_published_is_not_taken_back_at_the_end(self, target: Path) -> None:
+        (target / STAGING / "a").touch()
+        assert output_of(in_target(target, 'publish_content; compgen -G "$run_directory/undo.*" || echo none')) == (
+            b"none\n"
+        )
+        assert names(target) == {STAGING, "a"}
+
+    def test_what_came_meanwhile_fails_it_before_anything_is_moved(self, target: Path) -> None:
+        make_content(target / STAGING)
+        (target / "of others").touch()
+        assert failure(target, "publish_content") == ("publish", f"{target} is not empty any more")
+        assert names(target) == {STAGING, "of others"}
+
+    @pytest.mark.parametrize("of_others", [": >", "mkdir ", "ln -s nowhere "])
+    @pytest.mark.parametrize("name", ["dangling", "directory", "two words", "zz last"])
+    def test_what_comes_while_it_moves_fails_it_and_all_is_taken_back(
+        self, target: Path, name: str, of_others: str
+    ) -> None:
+        make_content(target / STAGING)
+        (target / STAGING / "zz last").touch()
+        script = f"""
+            mv() {{
+                [ "${{*: -2:1}}" != {render_argument(f"./{name}")} ] ||
+                    {of_others}"$target_directory/"{render_argument(name)}
+                command mv "$@"
+            }}
+            publish_content
+        """
+        kind, text = failure(target, script)
+        assert (kind, text.startswith(f"cannot move {name} to {target}: ")) == ("publish", True)
+        assert names(target) == {STAGING, name}
+
+    def test_a_move_that_fails_is_told_in_the_words_of_the_system(self, target: Path) -> None:
+        make_content(target / STAGING)
+        script = (
+            'mv() { [ "${*: -2:1}" != ./fifo ] && command mv "$@" || { echo no space >&2; false; }; }; publish_content'
+        )
+        assert failure(target, script) == ("publish", f"cannot move fifo to {target}: no space")
+        assert names(target) == {STAGING}
+
+    def test_a_lost_and_found_of_both_is_the_targets_own(self, target: Path) -> None:
+        (target / "lost+found").mkdir(mode=0o700)
+        (target / STAGING / "lost+found").mkdir(mode=0o755)
+        (target / STAGING / "a").touch()
+        assert said(target, "publish_content") == []
+        assert names(target) == {STAGING, "lost+found", "a"}
+        assert (target / "lost+found").stat().st_mode & 0o777 == 0o700
+
+    def test_what_was_lost_and_found_on_the_source_is_not_thrown_away(self, target: Path) -> None:
+        (target / "lost+found").mkdir()
+        (target / STAGING / "lost+found").mkdir()
+        (target / STAGING / "lost+found" / "#17").touch()
+        (target / STAGING / "a").touch()
+        assert failure(target, "publish_content")[1].startswith(f"cannot move lost+found to {target}: ")
+        assert (names(target), names(target / "lost+found")) == ({STAGING, "lost+found"}, set())
+
+    def test_the_owner_of_the_directory_is_set_too(self, target: Path) -> None:
+        (target / STAGING / "a").touch()
+        script = """
+            chown() { [ "$1 $2" = '-- mysql:dba' ] && [ "$3" -ef "$target_directory" ] && echo "$#" >../../set; }
+            publish_content
+        """
+        assert said(target, script, owner="mysql:dba") == []
+        assert (target.parent / "set").read_text() == "3\n"
+
+    def test_an_owner_that_cannot_be_set_takes_all_back(self, target: Path) -> None:
+        make_content(target / STAGING)
+        script = "chown() { return 1; }; publish_content"
+        assert failure(target, script, owner="mysql") == ("publish", f"cannot set the owner of {target}")
+        assert names(target) == {STAGING}
+
+    def test_the_directory_may_be_renamed_on_the_way(self, target: Path) -> None:
+        """Whoever may rename things on the way to it cannot make the run write elsewhere."""
+        make_content(target / STAGING)
+        script = 'command mv -- "$target_directory" ../../moved; mkdir -- "$target_directory"; publish_content'
+        assert said(target, script) == []
+        assert names(target.parent / "moved") > {*HOSTILE_NAMES}
+        assert names(target) == set()
+
+
+class TestTakingBack:
+    def test_the_next_script_takes_back_what_a_killed_session_had_moved(self, target: Path) -> None:
+        expected = make_content(target / STAGING)
+        script = """
+            mv() { [ "${*: -2:1}" != ./directory ] || kill -KILL $$; command mv "$@"; }
+            publish_content
+        """
+        result = run_bash(in_target(target, script))
+        assert result.returncode == -9
+        moved = names(target) - {STAGING}
+        assert moved
+        assert moved | names(target / STAGING) == expected
+        on_host(target.parent, "finish_dead_runs")
+        assert names(target) == {STAGING}
+        assert not (target.parent / "run").exists()
+
+    def test_the_next_script_leaves_a_copy_alone_that_was_all_moved(self, target: Path) -> None:
+        """It may be a running server's by then."""
+        expected = make_content(target / STAGING)
+        result = run_bash(in_target(target, "chown() { kill -KILL $$; }; publish_content", owner="mysql"))
+        assert result.returncode == -9
+        assert len(list((target.parent / "run").glob("run.*/undo.*.publish"))) == 1
+        on_host(target.parent, "finish_dead_runs")
+        assert names(target) == expected | {STAGING}
+        assert not (target.parent / "run").exists()
+
+    def test_the_next_script_goes_on_where_a_session_was_killed_that_took_all_back(self, target: Path) -> None:
+        make_content(target / STAGING)
+        script = """
+            chown() { return 1; }
+            rm() { case "$*" in *directory) kill -KILL $$ ;; *) command rm "$@" ;; esac }
+            publish_content
+        """
+        result = run_bash(in_target(target, script, owner="mysql"))
+        assert result.returncode == -9
+        assert names(target) > {STAGING}
+        on_host(target.parent, "finish_dead_runs")
+        assert names(target) == {STAGING}
+
+    @pytest.mark.parametrize("name", ["a", "two words", " blank at both ends ", "new\nline", "-rf", "*"])
+    def test_only_what_it_had_moved_itself_is_taken_back(self, target: Path, name: str) -> None:
+        (target / STAGING / name).write_text("of the run")
+        (target / STAGING / "z").mkdir()
+        (target / STAGING / "z" / "inside").touch()
+        script = f"""
+            chown() {{
+                command mv -- "$target_directory/"{render_argument(name)} ../../kept
+                echo of others >"$target_directory/"{render_argument(name)}
+                return 1
+            }}
+            publish_content
+        """
+        failure(target, script, owner="mysql")
+        assert names(target) == {STAGING, name}
+        assert (target / name).read_text() == "of others\n"
+
+    def test_a_directory_that_is_gone_has_nothing_to_take_back(self, target: Path) -> None:
+        (target / STAGING / "a").touch()
+        script = 'chown() { rm -r -- "$target_directory"; return 1; }; publish_content'
+        failure(target, script, owner="mysql")
+        assert not target.exists()
+
+
+LOG = "".join(f"[00] 2026-11-22 02:00:{number:02} copying ./db/t{number}.ibd\n" for number in range(30))
+COMPLETED = "[00] 2026-11-22 02:01:00 completed OK!\n"
+
+
+class TestLog:
+    @pytest.mark.parametrize(
+        ("log", "completed"),
+        [
+            (LOG + COMPLETED, True),
+            (COMPLETED, True),
+            (LOG + COMPLETED.rstrip("\n"), True),
+            (LOG + COMPLETED + "[00] a last word\n\n", True),
+            ("", False),
+            (LOG, False),
+            (COMPLETED + LOG, False),
+            (LOG + "[00] mysqlbackup: error: completed with errors\n", False),
+            (LOG + "[00] completed\n", False),
+        ],
+    )
+    def test_a_backup_is_complete_if_its_log_ends_so(self, target: Path, log: str, *, completed: bool) -> None:
+        (target / "log").write_text(log)
+        assert output_of(in_target(target, "says_completed ../log && echo yes || echo no")) == (
+            b"yes\n" if completed else b"no\n"
+        )
+
+    def test_a_log_that_is_not_there_says_nothing(self, target: Path) -> None:
+        result = run_bash(in_target(target, "says_completed ../none"))
+        assert result.returncode != 0
+
+    def test_the_end_of_the_log_says_why_it_is_not_complete(self, target: Path) -> None:
+        (target / "log").write_text(LOG + "[00] Error 24: Too many open files\n")
+        result = run_bash(in_target(target, "check_backup_log ../log"))
+        lines = result.stderr.decode().splitlines()
+        assert (result.returncode, len(lines)) == (1, 21)
+        assert lines[-2:] == [
+            "[00] Error 24: Too many open files",
+            "the log of the backup does not end with 'completed OK!'",
+        ]
+
+    @pytest.mark.parametrize(
+        ("prepared", "fails"),
+        [
+            ("echo 'completed OK!' >&2", False),
+            ("echo 'completed OK!' >&2; return 1", True),
+            ("echo 'InnoDB: no space left' >&2", True),
+            ("true", True),
+        ],
+    )
+    def test_preparing_takes_both_the_status_and_the_log(self, target: Path, prepared: str, *, fails: bool) -> None:
+        script = f"""
+            prepare_copy() {{ {prepared}; }}
+            prepare_and_check 2>"$run_directory/prepare.err" && echo ready || echo failed
+        """
+        assert output_of(in_target(target, script)) == (b"failed\n" if fails else b"ready\n")
+
+
+class TestHotCopy:
+    """What has arrived of a hot copy, before it is published."""
+
+    @pytest.mark.parametrize("tool", ["xtrabackup", "mariadb_backup"])
+    def test_its_position_is_told(self, target: Path, tool: str) -> None:
+        staging = target / STAGING
+        (staging / f"{tool}_info").write_text("tool_name = mariadb-backup\n")
+        (staging / f"{tool}_binlog_info").write_text("db2-bin.000007\t342\t0-1-105\n")
+        (staging / f"{tool}_slave_info").write_text("CHANGE MASTER TO MASTER_LOG_FILE='db1-bin.000012';\n")
+        event, _tables = said(target, "target_checks_xtrabackup")
+        assert (event.name, event.text("binlog"), event.text("replica")) == (
+            *("position", "db2-bin.000007\t342\t0-1-105"),
+            "CHANGE MASTER TO MASTER_LOG_FILE='db1-bin.000012';",
+        )
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            "mbstream: Can't create/write to file './db/t.ibd' (Errcode: 28 \"No space left on device\")",
+            "mbstream: failed to create file.",
+            "Error creating ./db",
+        ],
+    )
+    def test_what_could_not_be_unpacked_is_told(self, target: Path, words: str) -> None:
+        (target / STAGING / "xtrabackup_info").write_text("x")
+        script = f'printf "%s\\n" {render_argument(words)} >"$run_directory/receive.3.err"; target_checks_xtrabackup'
+        assert failure(target, script) == ("content", f"not all of the backup could be unpacked: {words}")
+
+    def test_its_tables_are_told(self, target: Path) -> None:
+        staging = target / STAGING
+        (staging / "xtrabackup_info").write_text("x")
+        (staging / "shop").mkdir()
+        for name in ("a.ibd", "b.new", "c.frm"):
+            (staging / "shop" / name).write_text("x")
+        _position, tables = said(target, "target_checks_xtrabackup")
+        assert (tables.name, tables.fields["entries"]) == ("tables", "2")
+
+    def test_a_server_without_binary_log_has_no_position(self, target: Path) -> None:
+        (target / STAGING / "xtrabackup_info").write_text("x")
+        (target / STAGING / "xtrabackup_binlog_info").touch()
+        event, _tables = said(target, "target_checks_xtrabackup")
+        assert (event.text("binlog"), event.text("replica")) == ("", "")
+
+    @pytest.mark.parametrize("files", [[], ["ibdata1", "xtrabackup_checkpoints"], ["xtrabackup_info"]])
+    def test_without_its_info_file_it_is_none(self, target: Path, files: list[str]) -> None:
+        for name in files:
+            (target / STAGING / name).touch()
+        assert failure(target, "target_checks_xtrabackup") == (
+            *("content",),
+            "the backup that arrived has no info file: it is not whole",
+        )

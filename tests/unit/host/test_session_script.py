@@ -1,0 +1,308 @@
+"""Parts of session.sh, run by a real bash in a directory of their own."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+from bash import run_bash
+from host_text import host_script
+
+from transferpy.agent.session_script import _text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def run_in_session(directory: Path, script: str) -> str:
+    """Return what ``script`` prints, with the functions of a session and its fifo, but no session begun."""
+    directory.mkdir(exist_ok=True)
+    variables = "run_id=x job=y cores=2 watched=tar checksum=no priority=normal"
+    start = f"{variables}; run_directory={directory}; mkfifo {directory}/control"
+    text = "\n".join(
+        (
+            _text("host.sh"),
+            _text("database.sh"),
+            _text("session.sh"),
+            start,
+            f"exec {{control}}<>{directory}/control",
+            script,
+        )
+    )
+    result = run_bash(text)
+    return result.stdout.decode()
+
+
+def test_a_line_that_a_time_out_cuts_in_two_is_put_together_again(tmp_path: Path) -> None:
+    script = """
+        printf 'order se' >&$control; hear 0.1; echo "status $?"
+        printf 'nd 0 address\\n' >&$control; hear 1
+        echo "${pending[@]}"
+    """
+    assert run_in_session(tmp_path, script) == "status 1\nsend 0 address\n"
+
+
+def test_a_listener_that_takes_a_moment_is_waited_for(tmp_path: Path) -> None:
+    script = """
+        port=4400 looks=0
+        is_listening_itself() { ((++looks == 3)); }
+        beat() { :; }
+        await_listening receive; echo "status $? after $looks looks"
+    """
+    assert run_in_session(tmp_path, script) == "status 0 after 3 looks\n"
+
+
+def test_only_a_listener_of_this_user_on_that_port_is_a_listener(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as ours:
+        port = ours.getsockname()[1]
+        script = f"""
+            port={port}
+            is_listening_itself; echo "status $?"
+            EUID_OF_ANOTHER=$((EUID + 1))
+            eval "$(declare -f is_listening_itself | sed s/EUID/EUID_OF_ANOTHER/)"
+            is_listening_itself; echo "status $?"
+        """
+        assert run_in_session(tmp_path, script) == "status 0\nstatus 1\n"
+        with socket.create_connection(("127.0.0.1", port)):
+            ours.close()
+            # The connection is still there, and has the port.
+            assert run_in_session(tmp_path / "again", script).startswith("status 1\n")
+
+
+def test_a_listener_that_ended_is_not_waited_for(tmp_path: Path) -> None:
+    script = """
+        port=4400
+        is_listening_itself() { false; }
+        beat() { :; }
+        ended[receive]=1
+        await_listening receive; echo "status $?"
+    """
+    assert run_in_session(tmp_path, script) == "status 1\n"
+
+
+def test_a_job_that_is_killed_counts_as_killed(tmp_path: Path) -> None:
+    script = """
+        connected=unknown
+        launch victim sleep 60
+        kill -KILL "${job_pid[victim]}"
+        await_end victim
+        echo "${ended[victim]}"
+        kill -KILL -- "-${job_pid[victim]}"
+    """
+    assert run_in_session(tmp_path, script).splitlines()[-1] == "137"
+
+
+def test_the_tables_of_a_server_are_the_files_of_its_databases(tmp_path: Path) -> None:
+    server = tmp_path / ".hidden" / "server"
+    names = ["shop/a.ibd", "shop/b.MYD", "shop/c.MAD", "linked/d.ibd", "a\nb/e.ibd"]
+    others = [
+        "shop/n.new",
+        "ibdata1",
+        "top.ibd",
+        "shop/a.frm",
+        "shop/#sql-1.ibd",
+        "#tmp/x.ibd",
+        ".snapshot/x.ibd",
+        "shop/deep/x.ibd",
+    ]
+    (tmp_path / "elsewhere").mkdir()
+    for name in (*names, *others):
+        (server / name).parent.mkdir(parents=True, exist_ok=True)
+        (server / name).write_text("data")
+    (server / "linked").rename(tmp_path / "elsewhere" / "linked")
+    (server / "linked").symlink_to(tmp_path / "elsewhere" / "linked")
+    (server / "shop" / "empty.ibd").touch()
+    (tmp_path / "empty").mkdir()
+    script = """
+        list_tables "$1" tables; echo "status $?"
+        list_tables empty none; echo "status $?"
+        list_tables "$1" copy new; comm -z -13 tables copy | tr '\\0' '\\n'
+        tr '\\0' '|' <tables
+    """
+    said = run_in_session(tmp_path, f"cd {tmp_path}; set -- {server}; {script}")
+    assert said == "status 0\nstatus 0\nshop/n.new\n" + "".join(f"{name}|" for name in sorted(names))
+
+
+@pytest.mark.parametrize(("job", "status"), [("false", "1"), ("sleep 60", "137")])
+def test_what_follows_a_job_follows_it_once_however_it_ends(tmp_path: Path, job: str, status: str) -> None:
+    script = f"""
+        connected=unknown
+        next() {{ echo "next ${{ended[first]}}"; launch second true; }}
+        followed_by=([first]=next)
+        launch first {job}
+        [[ {job!r} != sleep* ]] || kill -KILL "${{job_pid[first]}}"
+        await_end first
+        await_end second
+        watch 1; watch 1
+        kill -KILL -- "-${{job_pid[first]}}" 2>/dev/null
+    """
+    said = run_in_session(tmp_path, script).splitlines()
+    assert [line for line in said if not line.startswith("@")] == [f"next {status}"]
+
+
+def test_the_last_word_of_a_job_is_heard_before_it_counts_as_killed(tmp_path: Path) -> None:
+    script = """
+        connected=unknown
+        launch quick true
+        wait "${job_pid[quick]}"
+        read -r line <&$control
+        printf 'order stop-not\\n%s\\n' "$line" >&$control
+        await_end quick
+        echo "${ended[quick]} ${pending[*]}"
+    """
+    assert run_in_session(tmp_path, script).splitlines()[-1] == "0 stop-not"
+
+
+def staging(directory: Path, meanwhile: str) -> str:
+    """Return how the making of a staging directory ends when ``meanwhile`` happens between its steps."""
+    script = f"""
+        cd {directory}/target; exec {{target}}<.
+        staging_name=.staging
+        mkdir() {{ command mkdir "$@" && {{ {meanwhile}; }}; }}
+        make_staging; echo "status $? in $(pwd -P)"
+    """
+    (directory / "target").mkdir()
+    return run_in_session(directory, script)
+
+
+def test_a_staging_directory_is_made_and_entered(tmp_path: Path) -> None:
+    assert staging(tmp_path, ":") == f"status 0 in {tmp_path}/target/.staging/content\n"
+
+
+def test_a_link_that_takes_the_place_of_the_staging_directory_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "victim").mkdir(mode=0o700)
+    assert staging(tmp_path, "mv .staging away; ln -s ../victim .staging").startswith("status 1 ")
+
+
+def test_a_staging_directory_that_is_not_empty_is_not_ours(tmp_path: Path) -> None:
+    assert staging(tmp_path, "touch .staging/planted").startswith("status 1 ")
+
+
+@pytest.mark.parametrize("end", ["", "/", "//"])
+def test_a_target_that_was_made_is_known_to_be_however_its_name_ends(tmp_path: Path, end: str) -> None:
+    script = f"made_target=; make_target {tmp_path}/above/target{end}; echo made=$made_target"
+    assert run_in_session(tmp_path, script) == "made=yes\n"
+    assert (tmp_path / "above/target").is_dir()
+    assert run_in_session(tmp_path / "again", script) == "made=\n"
+
+
+def test_a_listing_of_nft_that_fails_does_not_pass_for_an_empty_one(tmp_path: Path) -> None:
+    script = """
+        nft() { echo 'netlink: Error: cache initialization failed'; return 1; }
+        nft_delete_commented inet filter input transferpy-x; echo "status $?"
+    """
+    assert run_in_session(tmp_path, script).endswith("status 1\n")
+
+
+def test_a_chain_that_is_gone_needs_no_closing(tmp_path: Path) -> None:
+    script = """
+        nft() { echo 'Error: No such file or directory' >&2; return 1; }
+        nft_delete_commented inet filter input transferpy-x; echo "status $?"
+    """
+    assert run_in_session(tmp_path, script) == "status 0\n"
+
+
+def test_what_arrives_goes_to_disk_while_the_stream_flows(tmp_path: Path) -> None:
+    script = """
+        sync() { echo "$*" >>"$run_directory/synced"; }
+        stream=receive
+        write_behind 1000; echo "${job_pid[sync]-none}"
+        write_behind $((64 << 20)); await_end sync
+        write_behind $((127 << 20)); await_end sync
+        write_behind $((128 << 20)); await_end sync
+        cat "$run_directory/synced"
+    """
+    told = run_in_session(tmp_path, script).splitlines()
+    assert [line for line in told if not line.startswith("@transferpy")] == ["none", "-f .", "-f ."]
+
+
+def test_a_fault_of_the_disk_that_shows_early_is_not_forgotten(tmp_path: Path) -> None:
+    script = """
+        sync() { [ -e "$run_directory/told" ] || { : >"$run_directory/told"; echo broken >&2; return 1; }; }
+        stream=receive
+        write_behind $((64 << 20)); await_end sync
+        write_behind $((128 << 20)); await_end sync
+        report_end sync; echo "status $?"
+    """
+    *_, stages, status = run_in_session(tmp_path, script).splitlines()
+    assert (stages, status) == ("@transferpy x stages job=sync statuses=1", "status 1")
+
+
+def test_a_pipe_is_made_wide_and_a_perl_that_cannot_do_it_says_nothing(tmp_path: Path) -> None:
+    capacity = "import fcntl; print(fcntl.fcntl(0, fcntl.F_GETPIPE_SZ))"
+    script = f"""
+        sleep 0.1 | {{ widen_pipe; python3 -c '{capacity}'; }}
+        perl() {{ echo "cannot" >&2; return 2; }}
+        sleep 0.1 | {{ widen_pipe; python3 -c '{capacity}'; }} 2>&1
+    """
+    assert run_in_session(tmp_path, script) == f"{1 << 20}\n{1 << 16}\n"
+
+
+def test_no_key_stays_where_something_could_not_be_undone(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").touch()
+    script = "orders= port_lock= replication_lock=; on_undo x false; finish"
+    assert "end status=0 undone=no" in run_in_session(tmp_path, script)
+    assert {path.name for path in tmp_path.iterdir()} == {"control", "undo.10000.x"}
+
+
+@pytest.mark.parametrize("end", ["take_in 'order stop'", "fail host 'no more'", "kill -HUP $$"])
+def test_a_signal_at_any_statement_of_the_end_leaves_nothing_behind(tmp_path: Path, end: str) -> None:
+    for number in range(1, 25):
+        script = f"""
+            role=source priority=low statements=0
+            strike() {{ [ "$BASHPID" != $$ ] || ((++statements != {number})) || kill -TERM $$; }}
+            begin
+            on_undo x eval ': >{tmp_path}/undone'
+            set -T
+            trap strike DEBUG
+            {end}
+        """
+        said = run_bash(host_script(tmp_path, script, "database.sh", "session.sh"), f"job-{tmp_path}").stdout
+        (tmp_path / "undone").unlink()
+        assert said.endswith(b" undone=yes\n"), number
+        assert not (tmp_path / "run").exists(), number
+
+
+def test_a_job_that_is_stopped_is_gone_with_all_its_processes_and_forgotten(tmp_path: Path) -> None:
+    script = """
+        run_in_job() { sleep 1000 & sleep 1000; }
+        beat() { :; }
+        launch digest run_in_job
+        group=${job_pid[digest]}
+        until pgrep -g "$group" -c | grep -qx 3; do sleep 0.02; done
+        stop_job digest
+        pgrep -g "$group" -r D,R,S # init may take a moment for what is dead
+        echo "${job_pid[digest]-none} ${ended[digest]-none}"
+    """
+    assert run_in_session(tmp_path, script) == "none none\n"
+
+
+def test_the_last_word_of_a_job_that_is_stopped_is_not_taken_for_the_next_ones(tmp_path: Path) -> None:
+    script = """
+        beat() { :; }
+        launch digest true
+        until ! kill -0 "-${job_pid[digest]}" 2>/dev/null; do sleep 0.02; done
+        stop_job digest
+        launch digest sleep 1000
+        watch 0.2
+        echo "${ended[digest]-runs}"
+        kill -- "-${job_pid[digest]}"
+    """
+    assert run_in_session(tmp_path, script) == "runs\n"
+
+
+def test_a_job_that_was_left_by_its_leader_or_takes_no_hint_is_ended_all_the_same(tmp_path: Path) -> None:
+    script = """
+        beat() { :; }
+        stay() { trap '' TERM; sleep 1000; }
+        run_in_job() { (stay) & exit 1; }
+        launch digest run_in_job
+        group=${job_pid[digest]}
+        until ! kill -0 "$group" 2>/dev/null; do sleep 0.02; done
+        ended[digest]=1
+        pgrep -c -g "$group" -r D,R,S
+        stop_job digest; echo "stopped $?"
+        pgrep -c -g "$group" -r D,R,S
+    """
+    assert run_in_session(tmp_path, script) == "2\nstopped 0\n0\n"

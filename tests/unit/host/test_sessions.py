@@ -1,0 +1,521 @@
+"""Whole sessions in a real bash: a copy by way of a file in place of a network, and every way to end a session."""
+
+import base64
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from bash import output_of
+from host_text import TIMEOUT, on_host
+
+from transferpy.agent.protocol import Event, parse_event
+from transferpy.agent.session_script import SourceSession, TargetSession, source_script, target_script
+from transferpy.Firewall import FirewallRule
+from transferpy.model.options import TransferOptions
+from transferpy.stream.codecs import codecs
+from transferpy.stream.commands import Command, Pipeline, Variable, join
+from transferpy.stream.pipelines import receiver, sender
+from transferpy.stream.renderer import render_assignment
+from transferpy.stream.tar import archive, extract
+from transferpy.stream.transports import Transport
+
+RUN = "r1"
+STREAM = join(Variable("run_directory"), "/../../stream")
+FILE = Transport(listen=Command(("cat", STREAM)), connect=Command(("dd", "status=none", join("of=", *STREAM.parts))))
+(CODEC,) = codecs(TransferOptions(), frozenset(), frozenset(), 1)
+MD5 = Command(("md5sum",))
+SEND = sender(archive("x", indexed=True), CODEC, FILE, None)
+RECEIVE = receiver((extract(indexed=True),), CODEC, FILE, None)
+SOURCE = SourceSession(
+    directory="", name="x", own_name="source.r1", cores=2, encrypt=False, digest=MD5, senders={"0": {"gzip": SEND}}
+)
+TARGET = TargetSession(
+    directory="",
+    staging_name=".transferpy-r1-0",
+    source_name="x",
+    final_name="x",
+    own_name="target.r1",
+    cores=2,
+    encrypt=False,
+    digest=MD5,
+    port=0,
+    firewall_rules=(),
+    receivers={"gzip": RECEIVE},
+)
+
+
+class Running:
+    """A session that runs here, with the orders and the events of a real one."""
+
+    def __init__(self, directory: Path, script: str) -> None:
+        root = "readonly run_root=/run/transferpy\n"
+        assert script.count(root) == 1
+        script = script.replace(root, f"readonly {render_assignment('run_root', str(directory / 'run'))}\n")
+        command = [b"bash", b"-c", os.fsencode(script), b"transferpy", f"job-{directory}-{id(self)}".encode()]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=directory)
+        self.events: list[Event] = []
+
+    def order(self, *words: str) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(f"order {' '.join(words)}\n".encode())
+        self.process.stdin.flush()
+
+    def says(self, *names: str) -> dict[str, Event]:
+        """Return the next events of these names; the session may say others before."""
+        found: dict[str, Event] = {}
+        assert self.process.stdout
+        while set(names) - set(found):
+            line = self.process.stdout.readline()
+            assert line, f"ended after {self.events}"
+            if event := parse_event(line.decode(), RUN):
+                self.events.append(event)
+                found[event.name] = event
+        return found
+
+    def end(self) -> dict[str, Event]:
+        """Return what else the session says until it ends by itself."""
+        assert self.process.stdout
+        found = [event for line in self.process.stdout if (event := parse_event(line.decode(), RUN))]
+        self.process.communicate(timeout=TIMEOUT)
+        self.events += found
+        return {event.name: event for event in found}
+
+
+class Host:
+    """A directory with a source, a target, and the runs of the sessions in it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.sessions: list[Running] = []
+        for name in ("source", "target"):
+            (directory / name).mkdir()
+
+    def source(self, **changes: object) -> Running:
+        session = replace(SOURCE, **{"directory": str(self.directory / "source"), **changes})  # type: ignore[arg-type]  # the caller knows
+        return self.start(source_script(RUN, session))
+
+    def start_target(self, **changes: object) -> Running:
+        session = replace(TARGET, **{"directory": str(self.directory / "target"), **changes})  # type: ignore[arg-type]  # the caller knows
+        return self.start(target_script(RUN, session))
+
+    def target(self, **changes: object) -> Running:
+        target = self.start_target(**changes)
+        with suppress(BrokenPipeError):  # one that could not begin
+            target.order("receive", "gzip")
+        return target
+
+    def start(self, script: str) -> Running:
+        self.sessions.append(Running(self.directory, script))
+        return self.sessions[-1]
+
+    def make_source(self, name: str = "x") -> None:
+        (self.directory / "source" / name / "a").mkdir(parents=True)
+        (self.directory / "source" / name / "a" / "file").write_text("content")
+        (self.directory / "source" / name / "link").symlink_to("a")
+
+    def left(self) -> list[str]:
+        """Return what sessions may leave by mistake."""
+        runs = self.directory / "run"
+        kept = [*runs.rglob("*")] if runs.exists() else []
+        return [str(path) for path in (*kept, *self.directory.glob("target/.transferpy*"))]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    host = Host(tmp_path)
+    yield host
+    for session in host.sessions:
+        if session.process.poll() is None:
+            session.process.communicate(timeout=TIMEOUT)
+    assert host.left() == []
+
+
+def sent(host: Host, **changes: object) -> Running:
+    """Return a source session that has sent."""
+    source = host.source(**changes)
+    source.says("hello", "ready")
+    source.order("send", "0", "gzip", "nowhere", "4400")
+    return source
+
+
+def digest_of(events: dict[str, Event], name: str) -> tuple[str, str]:
+    return events[name].fields["digest"], events[name].fields["entries"]
+
+
+class TestCopy:
+    @pytest.mark.parametrize("name", ["x", "-rf *", "new\nline\n", "it's $(touch gone) %h", "\udcff\x01\x7f"])
+    def test_a_tree_is_sent_received_checked_and_published(self, host: Host, name: str) -> None:
+        host.make_source(name)
+        (host.directory / "target" / name).mkdir()
+        sending = sender(archive(name, indexed=True), CODEC, FILE, None)
+        source = sent(host, name=name, senders={"0": {"gzip": sending}})
+        there = source.says("stages", "manifest", "digests")
+        assert there["stages"].fields == {"job": "send_0", "statuses": "0,0,0"}
+        target = host.target(directory=str(host.directory / "target" / name), source_name=name, final_name=f"{name}2")
+        here = target.says("ready", "stages", "manifest", "digests")
+        assert here["stages"].fields == {"job": "receive", "statuses": "0,0,0"}
+        assert digest_of(here, "manifest") == digest_of(there, "manifest")
+        assert digest_of(here, "digests") == digest_of(there, "digests")
+        assert [path.name for path in (host.directory / "target" / name).iterdir()] == [".transferpy-r1-0"]
+        target.order("publish")
+        source.order("stop")
+        assert target.end()["end"].fields == source.end()["end"].fields == {"status": "0", "undone": "yes"}
+        final = host.directory / "target" / name / f"{name}2"
+        assert (final / "a" / "file").read_text() == "content"
+        assert list(final.parent.iterdir()) == [final]
+
+    def test_one_source_serves_several_targets_and_digests_once(self, host: Host) -> None:
+        host.make_source()
+        source = host.source(senders={"0": {"gzip": SEND}, "1": {"gzip": SEND}})
+        source.says("ready")
+        lists = []
+        for label in ("0", "1"):
+            source.order("send", label, "gzip", "nowhere", "4400")
+            there = source.says("stages", "manifest", "digests")
+            assert there["stages"].fields == {"job": f"send_{label}", "statuses": "0,0,0"}
+            lists.append(digest_of(there, "digests"))
+        source.order("stop")
+        source.end()
+        assert lists[0] == lists[1]
+        assert [event.name for event in source.events].count("hello") == 1
+
+    @pytest.mark.parametrize(
+        ("change", "paths"),
+        [
+            ("echo more >>x/a/file", {"x/a/file"}),
+            ("touch -d 2001-01-01 x/a/file", {"x/a/file"}),
+            ("touch $'x/new\\nfile'", {"x/new\nfile"}),
+            ("rm x/link", {"x/link -> a", "x/link"}),
+            ("chmod 700 x/a", {"x/a"}),
+        ],
+    )
+    def test_a_source_that_changes_under_the_copy_is_told(self, host: Host, change: str, paths: set[str]) -> None:
+        host.make_source()
+        changing = Command(("bash", "-c", f"cat && {change}"))
+        source = sent(host, senders={"0": {"gzip": Pipeline((*SEND.stages[:-1], changing, SEND.stages[-1]))}})
+        changed = source.says("changed")["changed"]
+        assert {*changed.text("paths").split("\0")} - {""} == paths
+        source.order("stop")
+        assert "manifest" not in source.end()
+
+    def test_a_file_that_becomes_a_pipe_is_told_and_nobody_waits_for_it(self, host: Host) -> None:
+        host.make_source()
+        changing = Command(("sh", "-c", "cat && rm x/a/file && mkfifo x/a/file"))
+        source = sent(host, senders={"0": {"gzip": Pipeline((*SEND.stages[:-1], changing, SEND.stages[-1]))}})
+        assert source.says("changed")["changed"].text("paths").split("\0")[0] == "x/a/file"
+        source.order("stop")
+        assert source.end()["end"].fields["undone"] == "yes"
+
+    def test_digests_that_never_come_to_an_end_are_waited_for_while_the_source_stands_still(self, host: Host) -> None:
+        host.make_source()
+        endless = Command(("sh", "-c", "exec sleep 1000"))
+        script = source_script(RUN, replace(SOURCE, directory=str(host.directory / "source"), digest=endless))
+        assert script.count(" patience=60\n") == 1
+        source = host.start(script.replace(" patience=60\n", " patience=2\n"))
+        source.says("hello", "ready")
+        source.order("send", "0", "gzip", "nowhere", "4400")
+        source.says("stages", "manifest")
+        (host.directory / "source" / "x" / "a" / "file").write_text("more")
+        assert source.says("changed")["changed"].text("paths").split("\0")[0] == "x/a/file"
+        source.order("stop")
+        assert source.end()["end"].fields["undone"] == "yes"
+
+    def test_a_stage_that_fails_is_told_with_its_words(self, host: Host) -> None:
+        host.make_source()
+        source = sent(
+            host,
+            senders={"0": {"gzip": Pipeline((Command(("sh", "-c", "echo it broke >&2; exit 3")), *SEND.stages[1:]))}},
+        )
+        told = source.says("stderr", "stages")
+        assert told["stages"].fields["statuses"] == "3,0,0"
+        assert (told["stderr"].fields["stage"], told["stderr"].text("text")) == ("0", "it broke\n")
+        source.order("stop")
+        assert "manifest" not in source.end()
+
+    def test_a_source_that_vanished_is_told(self, host: Host) -> None:
+        told = sent(host).says("stages", "stderr")
+        assert told["stages"].fields == {"job": "manifest", "statuses": "1"}
+        assert "No such file or directory" in told["stderr"].text("text")
+
+    def test_keys_are_secret_and_fresh_and_gone_afterwards(self, host: Host) -> None:
+        host.make_source()
+        certificates = set()
+        for _ in range(2):
+            source = host.source(encrypt=True)
+            told = source.says("hello", "ready")
+            run_directory = Path(told["hello"].text("directory"))
+            assert stat.S_IMODE(run_directory.stat().st_mode) == 0o700
+            assert stat.S_IMODE((run_directory / "key.pem").stat().st_mode) == 0o600
+            certificates.add(base64.b64decode(told["ready"].fields["certificate"]))
+            source.order("stop")
+            source.end()
+            assert not run_directory.exists()
+        assert len(certificates) == 2
+        assert all(certificate.startswith(b"-----BEGIN CERTIFICATE-----") for certificate in certificates)
+
+
+class TestPublishing:
+    @pytest.mark.parametrize("taking", ["echo mine >x", "mkdir x", "ln -s nowhere x", "mkfifo x"])
+    def test_a_name_that_is_taken_by_now_is_never_taken_from_anything(self, host: Host, taking: str) -> None:
+        host.make_source()
+        source = sent(host)
+        source.says("digests")
+        target = host.target()
+        target.says("digests")
+        output_of(taking, cwd=host.directory / "target")
+        before = (host.directory / "target" / "x").lstat()
+        target.order("publish")
+        told = target.end()
+        assert told["error"].fields["kind"] == "publish"
+        assert told["error"].text("text") == f"{host.directory}/target/x exists by now"
+        assert told["end"].fields == {"status": "1", "undone": "yes"}
+        assert (host.directory / "target" / "x").lstat() == before
+
+    def test_who_moves_the_target_directory_does_not_move_the_copy(self, host: Host) -> None:
+        host.make_source()
+        sent(host).says("digests")
+        target = host.target()
+        target.says("digests")
+        (host.directory / "target").rename(host.directory / "moved")
+        (host.directory / "target").mkdir()
+        target.order("publish")
+        assert "published" in target.end()
+        assert (host.directory / "moved" / "x" / "a" / "file").exists()
+        assert list((host.directory / "target").iterdir()) == []
+        (host.directory / "moved" / ".transferpy-r1-0" / "content").rmdir()  # its name led elsewhere
+        (host.directory / "moved" / ".transferpy-r1-0").rmdir()
+
+
+# Says that it does, and takes whoever comes; a listener of the test's own user, as the session wants it.
+LISTEN = "import socket, sys; socket.create_server(('127.0.0.1', int(sys.argv[1]))).accept()[0].recv(1)"
+
+
+class TestProbe:
+    """A target listens for a stream without value, and what came of it is told before the other listens."""
+
+    def test_what_came_is_told(self, host: Host) -> None:
+        counted = Command(("sh", "-c", 'echo "bytes=5 microseconds=7" >"$0"', join(Variable("run_directory"), "/link")))
+        target = host.start_target(probe=Pipeline((Command((sys.executable, "-c", LISTEN, Variable("port"))), counted)))
+        port = int(target.says("probing")["probing"].fields["port"])
+        socket.create_connection(("127.0.0.1", port)).close()
+        assert target.says("link")["link"].fields == {"bytes": "5", "microseconds": "7"}
+        target.order("stop")
+        target.end()
+
+    def test_a_listener_that_cannot_be_is_told_before_anybody_would_connect(self, host: Host) -> None:
+        target = host.start_target(probe=Pipeline((Command(("false",)),)))
+        target.says("link", "probing")
+        assert [event.name for event in target.events][-2:] == ["link", "probing"]
+        target.order("stop")
+        target.end()
+
+    def test_one_that_nobody_wants_ends_before_the_stream(self, host: Host) -> None:
+        host.make_source()
+        sent(host).says("digests")
+        listener = Command((sys.executable, "-c", LISTEN, Variable("port")))
+        target = host.start_target(probe=Pipeline((listener, Command(("cat",)))))
+        port = int(target.says("probing")["probing"].fields["port"])
+        target.order("receive", "gzip")
+        assert target.says("stages")["stages"].fields["job"] == "receive"
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+        assert "link" not in {event.name for event in target.events}
+        target.order("stop")
+        target.end()
+
+
+class TestPlaces:
+    def test_a_staging_directory_is_removed_whatever_holds_it_is_called(self, host: Host) -> None:
+        directory = host.directory / "target" / "two\nlines\n"
+        directory.mkdir()
+        target = host.target(directory=str(directory), receivers={"gzip": Pipeline((Command(("sleep", "60")),))})
+        target.says("ready")
+        assert [path.name for path in directory.iterdir()] == [".transferpy-r1-0"]
+        target.process.terminate()
+        assert target.end()["end"].fields == {"status": "143", "undone": "yes"}
+        assert list(directory.iterdir()) == []
+
+    @pytest.mark.parametrize("name", ["-", "-P", "--"])
+    def test_a_relative_path_is_a_path_and_no_option(self, host: Host, name: str) -> None:
+        (host.directory / name).mkdir()
+        target = host.target(directory=name, receivers={"gzip": Pipeline((Command(("sleep", "60")),))})
+        target.says("ready")
+        assert [path.name for path in (host.directory / name).iterdir()] == [".transferpy-r1-0"]
+        target.process.terminate()
+        target.end()
+
+    def test_a_directory_that_cannot_be_entered_is_an_error(self, host: Host) -> None:
+        told = host.target(directory=str(host.directory / "none")).end()
+        assert told["error"].text("text") == f"cannot enter the directory {host.directory}/none"
+
+
+def rule(directory: Path, name: str, opening: str) -> FirewallRule:
+    """Return a rule whose opening is a shell command, and whose closing leaves a file."""
+    closing = Command(("touch", str(directory / f"closed {name}")))
+    return FirewallRule(tool=name, opening=Command(("sh", "-c", opening)), closing=closing)
+
+
+class TestFirewall:
+    def test_doors_are_open_for_the_stream_and_no_longer(self, host: Host) -> None:
+        host.make_source()
+        sent(host).says("digests")
+        opened, closed = host.directory / "opened", host.directory / "closed a"
+        looking = Command(("sh", "-c", f"[ -e {opened} ] && [ ! -e '{closed}' ] && cat"))
+        receiving = Pipeline((RECEIVE.stages[0], looking, *RECEIVE.stages[1:]))
+        target = host.target(
+            firewall_rules=(rule(host.directory, "a", f"touch {opened}"),), receivers={"gzip": receiving}
+        )
+        assert target.says("stages")["stages"].fields["statuses"] == "0,0,0,0"
+        assert closed.exists()
+        closed.unlink()
+        target.order("stop")
+        assert target.end()["end"].fields["undone"] == "yes"
+        assert not closed.exists()
+
+    def test_a_door_that_cannot_be_opened_is_told_and_all_are_closed(self, host: Host) -> None:
+        firewall_rules = [
+            rule(host.directory, name, opening)
+            for name, opening in (("a", "true"), ("b", "echo no such table >&2; exit 1"), ("c", "true"))
+        ]
+        told = host.target(firewall_rules=tuple(firewall_rules)).end()
+        assert (told["error"].fields["kind"], told["end"].fields) == ("firewall", {"status": "1", "undone": "yes"})
+        assert told["error"].text("text") == "cannot open the firewall: no such table"
+        assert sorted(path.name for path in host.directory.glob("closed *")) == ["closed a", "closed b", "closed c"]
+
+    def test_a_door_is_closed_before_the_half_copy_is_removed(self, host: Host) -> None:
+        staging, closed = host.directory / "target" / ".transferpy-r1-0", host.directory / "closed first"
+        closing = Command(("sh", "-c", f"[ ! -e {staging} ] || touch '{closed}'"))
+        target = host.target(
+            firewall_rules=(FirewallRule(tool="a", opening=Command(("true",)), closing=closing),), **BUSY_TARGET
+        )
+        target.says("ready")
+        target.process.terminate()
+        assert target.end()["end"].fields == {"status": "143", "undone": "yes"}
+        assert closed.exists()
+        assert not staging.exists()
+
+    @pytest.mark.parametrize("waits", ["opening", "closing"])
+    def test_a_door_that_waits_for_a_lock_keeps_no_signal_waiting(self, host: Host, waits: str) -> None:
+        host.make_source()
+        sent(host).says("digests")
+        once = host.directory / "once"
+        waiting = Command(("sh", "-c", f"[ -e {once} ] || {{ touch {once}; exec sleep 60; }}"))
+        opening, closing = (waiting, Command(("true",))) if waits == "opening" else (Command(("true",)), waiting)
+        target = host.target(firewall_rules=(FirewallRule(tool="a", opening=opening, closing=closing),))
+        target.says("hello")
+        deadline = time.monotonic() + TIMEOUT
+        while not once.exists():
+            assert time.monotonic() < deadline
+        began = time.monotonic()
+        target.process.terminate()
+        assert target.end()["end"].fields == {"status": "143", "undone": "yes"}
+        assert time.monotonic() - began < 5
+
+
+SLEEP = Command(("sleep", "60"))
+BUSY_SOURCE = {"senders": {"0": {"gzip": Pipeline((SLEEP, *SEND.stages[1:]))}}}
+BUSY_TARGET = {"receivers": {"gzip": Pipeline((SLEEP, *RECEIVE.stages[1:]))}}
+
+
+def start_busy(host: Host, role: str) -> Running:
+    """Return a session with a stream that does not end by itself."""
+    if role == "target":
+        return host.target(**BUSY_TARGET)
+    host.make_source()
+    return sent(host, **BUSY_SOURCE)
+
+
+def await_busy(session: Running) -> list[psutil.Process]:
+    """Wait until the stream flows; return the processes of the session, but for itself."""
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        found = psutil.Process(session.process.pid).children(recursive=True)
+        with suppress(psutil.NoSuchProcess):  # one that ended since it was listed
+            if any(child.name() == "sleep" for child in found):
+                return found
+        assert time.monotonic() < deadline
+        session.says("progress")
+
+
+def close_input(session: Running) -> None:
+    assert session.process.stdin
+    session.process.stdin.close()
+
+
+def close_output(session: Running) -> None:
+    assert session.process.stdout
+    session.process.stdout.close()
+
+
+ENDINGS: dict[str, tuple[Callable[[Running], None], int]] = {
+    "an order": (lambda session: session.order("stop"), 0),
+    "the end of its input": (close_input, 0),
+    "nobody who listens": (close_output, 141),
+    "TERM": (lambda session: session.process.send_signal(signal.SIGTERM), 143),
+    "HUP": (lambda session: session.process.send_signal(signal.SIGHUP), 129),
+    "INT": (lambda session: session.process.send_signal(signal.SIGINT), 130),
+}
+
+
+def test_whatever_ends_a_session_nothing_is_left(tmp_path: Path) -> None:
+    """All at once, as most of the time is spent in waiting."""
+    running: dict[tuple[str, str], tuple[Host, Running]] = {}
+    for ending in ENDINGS:
+        for role in ("source", "target"):
+            (tmp_path / ending / role).mkdir(parents=True)
+            host = Host(tmp_path / ending / role)
+            running[ending, role] = host, start_busy(host, role)
+    processes = {key: await_busy(session) for key, (_, session) in running.items()}
+    for (ending, _), (_, session) in running.items():
+        ENDINGS[ending][0](session)
+    for key, (host, session) in running.items():
+        assert session.process.wait(TIMEOUT) == ENDINGS[key[0]][1], key
+        assert psutil.wait_procs(processes[key], TIMEOUT)[1] == [], key
+        assert host.left() == [], key
+
+
+@pytest.mark.parametrize("role", ["source", "target"])
+def test_a_session_whose_orders_are_cut_off_says_so(host: Host, role: str) -> None:
+    session = start_busy(host, role)
+    await_busy(session)
+    taking = psutil.Process(session.process.pid).children()[0]  # the first that it started
+    (cat,) = taking.children()
+    assert cat.cmdline() == ["cat"]
+    cat.kill()
+    told = session.end()
+    assert told["error"].fields["kind"] == "host"
+    assert told["error"].text("text") == "the process that takes the session's orders was killed"
+    assert told["end"].fields == {"status": "1", "undone": "yes"}
+
+
+@pytest.mark.parametrize("role", ["source", "target"])
+def test_what_a_killed_session_left_is_cleaned_up_by_the_next_script(host: Host, role: str) -> None:
+    session = start_busy(host, role)
+    left_over = await_busy(session)
+    session.process.kill()
+    session.process.wait(TIMEOUT)
+    assert host.left() != []
+    assert any(process.is_running() for process in left_over)
+    told = on_host(host.directory, "finish_dead_runs").decode()
+    assert told == f"@transferpy r1 finished-dead-run run={role}.r1\n"
+    assert psutil.wait_procs(left_over, TIMEOUT)[1] == []
+
+
+def test_an_order_that_is_not_expected_ends_the_session(host: Host) -> None:
+    host.make_source()
+    source = host.source()
+    source.says("ready")
+    source.order("publish", "now")
+    told = source.end()
+    assert told["error"].text("text").startswith("got the order publish, but expected send")
+    assert told["end"].fields == {"status": "1", "undone": "yes"}

@@ -1,0 +1,116 @@
+"""Metrics: what Prometheus reads, and what stays in a file when a run adds its own."""
+
+import re
+import stat
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transferpy.model.locations import Location
+from transferpy.model.report import TargetReport, TransferReport
+from transferpy.output.metrics import labels_of, of_report, parse, render
+from transferpy.output.outputs import write_metrics
+
+STARTED = datetime(2026, 11, 22, 1, 30, tzinfo=UTC)
+GOOD = TargetReport(
+    target=Location(host="db2", path="/srv"),
+    final=Location(host="db2", path="/srv/x"),
+    status=0,
+    bytes=4_000_000,
+    files=20,
+    wire_bytes=1_000_000,
+    stream_seconds=4.0,
+    seconds=5.5,
+)
+BAD = TargetReport(target=Location(host="db3", path="/srv"), final=Location(host="db3", path="/srv/x"), status=6)
+REPORT = TransferReport(
+    source=Location(host="db1", path="/srv/x"), transfer_type="file", started=STARTED, seconds=10, targets=(GOOD, BAD)
+)
+DB2, DB3 = (labels_of("db1:/srv/x", f"{host}:/srv", "file") for host in ("db2", "db3"))
+
+
+def test_each_target_has_its_series() -> None:
+    ended = f"{STARTED.timestamp() + 10:.15g}"
+    assert of_report(REPORT) == {
+        ("last_success_timestamp_seconds", DB2): ended,
+        ("last_status", DB2): "0",
+        ("last_duration_seconds", DB2): "5.5",
+        ("last_bytes", DB2): "4000000",
+        ("last_wire_bytes", DB2): "1000000",
+        ("last_rate_bytes_per_second", DB2): "1000000",
+        ("last_failure_timestamp_seconds", DB3): ended,
+        ("last_status", DB3): "6",
+    }
+
+
+def test_a_target_that_was_not_tried_has_the_status_of_the_run() -> None:
+    never = TransferReport(
+        source=REPORT.source,
+        transfer_type="file",
+        started=STARTED,
+        status=130,
+        targets=(TargetReport(target=GOOD.target, final=GOOD.final),),
+    )
+    assert of_report(never)["last_status", DB2] == "130"
+
+
+def test_a_dry_run_and_one_that_was_not_understood_have_none() -> None:
+    assert of_report(TransferReport(started=STARTED, dry_run=True, source=REPORT.source, targets=(GOOD,))) == {}
+    assert of_report(TransferReport(started=STARTED, status=2)) == {}
+
+
+def test_the_targets_of_a_job_are_called_as_in_its_file() -> None:
+    names = {labels for _, labels in of_report(REPORT, ["db2:/srv/{date}", "db3:/srv/{date}"])}
+    assert all("{date}" in labels for labels in names)
+
+
+def test_a_failure_leaves_the_last_success_where_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "transferpy.prom"
+    assert write_metrics(str(file), of_report(REPORT))
+    failed = replace(REPORT, targets=(replace(GOOD, status=6),))
+    assert write_metrics(str(file), of_report(failed))
+    text = file.read_text()
+    assert f"transferpy_last_bytes{DB2} 4000000\n" in text
+    assert f"transferpy_last_status{DB2} 6\n" in text
+    assert f"transferpy_last_status{DB3} 6\n" in text
+    assert stat.S_IMODE(file.stat().st_mode) == 0o644
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_each_series_has_its_help_and_type_once_and_before_its_samples() -> None:
+    lines = render(of_report(REPORT)).splitlines()
+    names = [line.split()[2] for line in lines if line.startswith("# TYPE")]
+    assert len(names) == len(set(names)) == 7
+    for name in names:
+        start = lines.index(f"# TYPE {name} gauge")
+        assert lines[start - 1].startswith(f"# HELP {name} ")
+        assert lines[start + 1].startswith(f"{name}{{")
+
+
+@pytest.mark.parametrize("content", ["node_load1 0.5\n", "transferpy_colour{} 1\n", "transferpy_last_bytes 1\n", "x"])
+def test_a_file_of_others_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str) -> None:
+    file = tmp_path / "other.prom"
+    file.write_text(content)
+    assert not write_metrics(str(file), of_report(REPORT))
+    assert file.read_text() == content
+    assert caplog.messages == [f"{file}: the metrics cannot be written: line 1 is not of transferpy"]
+
+
+def test_a_directory_that_is_not_there_is_an_error_and_no_exception(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert not write_metrics(str(tmp_path / "none/x.prom"), of_report(REPORT))
+    assert re.search("none/x.prom: the metrics cannot be written: No such file or directory", caplog.text)
+
+
+@given(source=st.text(), target=st.text())
+def test_any_name_comes_back_from_the_file(source: str, target: str) -> None:
+    series = {("last_bytes", labels_of(source, target, "file")): "1"}
+    text = render(series)
+    assert parse(text) == series
+    assert len(text.split("\n")) == 4
+    assert text.encode()

@@ -1,0 +1,57 @@
+"""Dry runs: what is said of the time that a run would take."""
+
+import re
+from typing import Any
+
+import pytest
+from fleet import RUN, V4_ROUTE, answers, source_facts, source_host, target_facts, target_host
+from test_planner import REQUEST
+
+from transferpy.model.locations import Location
+from transferpy.model.options import TransferOptions
+from transferpy.model.request import TransferRequest
+from transferpy.planning.dry_run import _COMPRESSORS, describe
+from transferpy.planning.planner import make_plan
+from transferpy.stream.codecs import _ROWS
+
+
+def estimate(*, targets: int = 1, gigabytes: float = 117, **options: Any) -> list[str]:
+    """Return the times in the estimate for so many bytes: of a target, and of all."""
+    places = tuple(Location(host="db2", path=f"/srv/y{number}") for number in range(targets))
+    request = TransferRequest(source=REQUEST.source, targets=places, options=TransferOptions(**options))
+    source = source_host(
+        cores=2, source=source_facts(bytes=round(gigabytes * 1e9)), routes=dict.fromkeys(range(targets), V4_ROUTE)
+    )
+    found = {number: target_facts(ancestors=(f"7:{100 + number}",), free=100_000_000) for number in range(targets)}
+    hosts = answers(source, target_host(targets=found))
+    lines = [line for line in describe(make_plan(request, hosts, RUN, {}), hosts) if line.startswith("estimate: ")]
+    return [time for line in lines for time in re.findall(r"(?:estimate: |, )(.*?) (?:a target|in all)", line)]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        # 117 GB at 1 Gbit/s take 1000 s; where data shrinks to half, 500 s, if the processors keep up.
+        ({}, ["0:08:20 to 0:16:40"] * 2),
+        ({"compress": False}, ["0:16:40"] * 2),
+        ({"compressor": "zstd"}, ["0:08:20 to 0:16:40"] * 2),
+        ({"compressor": "pigz"}, ["0:10:03 to 0:16:40"] * 2),
+        ({"compressor": "pigz", "compress_threads": 1}, ["0:20:06"] * 2),
+        ({"bwlimit": "55.79M"}, ["0:16:40 to 0:33:20"] * 2),
+        ({"compressor": "zstd", "compress_level": 19}, []),
+    ],
+)
+def test_the_time_is_a_span_by_how_much_the_data_shrinks(options: dict[str, Any], expected: list[str]) -> None:
+    assert estimate(**options) == expected
+
+
+def test_nothing_takes_no_time_that_could_be_told() -> None:
+    assert estimate(gigabytes=0) == []
+
+
+def test_the_speed_of_every_program_that_compresses_is_known() -> None:
+    assert {program for row in _ROWS.values() for program in row.programs} == set(_COMPRESSORS)
+
+
+def test_targets_take_their_time_one_after_the_other() -> None:
+    assert estimate(targets=2) == ["0:08:20 to 0:16:40", "0:16:40 to 0:33:20"]

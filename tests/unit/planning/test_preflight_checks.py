@@ -1,0 +1,260 @@
+"""What speaks against a hot copy or a tarball: every reason is named, with what to do, and no other."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fleet import (
+    BACKUP_TOOL,
+    RUN,
+    TARBALLS,
+    V4_ROUTE,
+    answers,
+    database_facts,
+    database_host,
+    request,
+    source_facts,
+    source_host,
+    tarball_host,
+    target_facts,
+    target_host,
+)
+
+from transferpy.Exceptions import PreflightError
+from transferpy.model.facts import HostFacts, TargetFacts, TargetState
+from transferpy.model.options import TransferType
+from transferpy.model.request import TransferRequest
+from transferpy.model.tools import TOOLS
+from transferpy.planning.planner import make_plan
+
+SOCKET = "db1:/run/mysqld/mysqld.sock"
+SILENT = "the server does not answer as it should:"
+BACKUP = request(SOCKET, "db2:/srv/y", transfer_type=TransferType.XTRABACKUP)
+PREPARED = replace(BACKUP, options=replace(BACKUP.options, prepare=True))
+TARBALL = request("db1:/srv/backups/sqldata.tar", "db2:/srv/y", transfer_type=TransferType.DECOMPRESS)
+MARIADB_11 = BACKUP_TOOL.replace("10.11", "11.4")
+
+
+def problems(wanted: TransferRequest, *hosts: HostFacts, silent: Mapping[str, str] | None = None) -> list[str]:
+    try:
+        make_plan(wanted, answers(*hosts), RUN, silent or {})
+    except PreflightError as refused:
+        return list(refused.problems)
+    return []
+
+
+def without(*tools: str) -> frozenset[str]:
+    return frozenset(TOOLS) - {*tools}
+
+
+ALL_BACKUP_TOOLS = ("mariadb-backup", "mariabackup", "xtrabackup")
+
+
+class TestServer:
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            ({}, []),
+            ({"state": "missing"}, [f"{SOCKET}: no such socket; does the server run?"]),
+            (
+                {"state": "other"},
+                [f"{SOCKET}: is not a socket; --type xtrabackup needs that of a running server"],
+            ),
+            (
+                {"state": "silent", "error": "ERROR 1045 (28000): Access denied for user 'root'@'localhost'"},
+                [f"{SOCKET}: {SILENT} ERROR 1045 (28000): Access denied for user 'root'@'localhost'"],
+            ),
+            (
+                {"state": "silent", "error": "ERROR 2002 (HY000): Can't connect to local server through socket"},
+                [f"{SOCKET}: {SILENT} ERROR 2002 (HY000): Can't connect to local server through socket"],
+            ),
+            # what the server holds, and not what the socket does
+            ({"disk": 8_951_425}, ["db2:/srv/y: 10,000,001 bytes are needed, but only 10,000,000 are free"]),
+            ({"inodes": 1000}, ["db2:/srv/y: 1,002 inodes are needed, but only 1,000 are free"]),
+        ],
+    )
+    def test_a_server_that_cannot_be_copied(self, changes: dict[str, Any], expected: list[str]) -> None:
+        facts = database_facts(**changes)
+        if facts.state != "server":
+            facts = replace(facts, version="", datadir="", disk=0, inodes=0)
+        assert problems(BACKUP, database_host(facts), target_host()) == expected
+
+    @pytest.mark.parametrize(
+        ("server", "source", "target", "expected"),
+        [
+            ("10.11.9-MariaDB", {"mariadb-backup": BACKUP_TOOL}, {"mariadb-backup": BACKUP_TOOL}, []),
+            (
+                "10.11.9-MariaDB",
+                {"mariadb-backup": MARIADB_11},
+                {"mariadb-backup": BACKUP_TOOL},
+                ["db1: mariadb-backup is of version 11.4, but the server of 10.11"],
+            ),
+            (
+                "11.4.2-MariaDB",
+                {"mariadb-backup": MARIADB_11},
+                {"mariadb-backup": BACKUP_TOOL},
+                ["db2: mariadb-backup is of version 10.11, but the server of 11.4"],
+            ),
+            (
+                "10.6.18-MariaDB",
+                {"mariadb-backup": BACKUP_TOOL},
+                {"mariadb-backup": BACKUP_TOOL},
+                [
+                    "db1: mariadb-backup is of version 10.11, but the server of 10.6",
+                    "db2: mariadb-backup is of version 10.11, but the server of 10.6",
+                ],
+            ),
+            # only the tool that would be used counts
+            ("10.11.9-MariaDB", {"mariadb-backup": BACKUP_TOOL, "xtrabackup": "xtrabackup version 8.0.35-31"}, {}, []),
+            # what says nothing that can be understood is not refused for it
+            ("10.11.9-MariaDB", {"mariadb-backup": "cannot open shared object file"}, {"mariadb-backup": ""}, []),
+        ],
+    )
+    def test_a_tool_of_another_major_version_than_the_server(
+        self, server: str, source: dict[str, str], target: dict[str, str], expected: list[str]
+    ) -> None:
+        source_of = database_host(database_facts(version=server), backup_versions=source)
+        assert problems(BACKUP, source_of, target_host(backup_versions=target)) == expected
+
+
+class TestTools:
+    @pytest.mark.parametrize(
+        ("wanted", "source", "target", "expected"),
+        [
+            (BACKUP, ("mariadb-backup", "mariabackup"), ("mbstream",), []),
+            (
+                BACKUP,
+                ALL_BACKUP_TOOLS,
+                ALL_BACKUP_TOOLS,
+                ["db1: mariadb-backup is missing (Debian package mariadb-backup)"],
+            ),
+            (BACKUP, ("mariadb",), (), []),
+            (BACKUP, ("mariadb", "mysql"), (), ["db1: mariadb is missing (Debian package mariadb-client)"]),
+            (BACKUP, ("mbstream", "xbstream"), ("mariadb", "mysql"), []),
+            (
+                BACKUP,
+                (),
+                ("mbstream", "xbstream"),
+                ["db2: mbstream is missing (Debian package mariadb-backup)"],
+            ),
+            (
+                PREPARED,
+                (),
+                ALL_BACKUP_TOOLS,
+                ["db2: mariadb-backup is missing (Debian package mariadb-backup)"],
+            ),
+            (PREPARED, (), ("mariadb-backup", "mariabackup"), []),
+            # no other type misses them
+            (TARBALL, (*ALL_BACKUP_TOOLS, "mariadb", "mysql", "zstd"), (*ALL_BACKUP_TOOLS, "mbstream"), []),
+        ],
+    )
+    def test_of_tools_with_several_names_one_is_needed_where_it_is_used(
+        self, wanted: TransferRequest, source: tuple[str, ...], target: tuple[str, ...], expected: list[str]
+    ) -> None:
+        make = database_host if wanted is not TARBALL else lambda tools: tarball_host("zstd", tools=tools)
+        assert problems(wanted, make(tools=without(*source)), target_host(tools=without(*target))) == expected
+
+    @pytest.mark.parametrize(
+        ("tarball", "missing", "expected"),
+        [
+            ("gzip", ("pigz",), []),
+            ("gzip", ("gzip",), []),
+            ("gzip", ("pigz", "gzip"), ["db2: gzip is missing (Debian package gzip)"]),
+            ("zstd", ("zstd",), ["db2: zstd is missing (Debian package zstd)"]),
+            ("lz4", ("lz4",), ["db2: lz4 is missing (Debian package lz4)"]),
+            ("xz", ("xz",), ["db2: xz is missing (Debian package xz-utils)"]),
+            ("plain", ("zstd", "lz4", "xz", "pigz", "gzip"), []),
+        ],
+    )
+    def test_a_tarball_needs_its_decompressor_on_the_target(
+        self, tarball: str, missing: tuple[str, ...], expected: list[str]
+    ) -> None:
+        target = target_host(tools=without(*missing))
+        assert problems(TARBALL, tarball_host(tarball, tools=without(*missing)), target) == expected
+
+    @pytest.mark.parametrize("wanted", [BACKUP, PREPARED, TARBALL])
+    def test_an_owner_that_the_target_does_not_know(self, wanted: TransferRequest) -> None:
+        source = database_host() if wanted is not TARBALL else tarball_host("gzip")
+        assert problems(wanted, source, target_host(unknown_owner="mysql")) == [
+            "db2: knows no mysql, who is to own the copy (--owner)"
+        ]
+
+
+class TestTarball:
+    @pytest.mark.parametrize(
+        ("source", "magic", "expected"),
+        [
+            ({"kind": "d"}, (b"", b""), "is not a file; --type decompress needs a tarball"),
+            ({"kind": "p"}, (b"", b""), "is not a file; --type decompress needs a tarball"),
+            ({"kind": "b"}, (b"\x1f\x8b", b""), "is not a file; --type decompress needs a tarball"),
+            ({"kind": ""}, (b"", b""), "no such file or directory"),
+            (
+                {"error": "find: 'x': Input/output error"},
+                (b"", b""),
+                "cannot be read: find: 'x': Input/output error",
+            ),
+            ({}, (b"", b""), "does not begin as a tarball does (gzip, zstd, lz4, xz or plain tar)"),
+            ({}, (b"PK\x03\x04", b""), "does not begin as a tarball does (gzip, zstd, lz4, xz or plain tar)"),
+            ({}, (b"BZh91A", b"\0\0\0\0\0"), "does not begin as a tarball does (gzip, zstd, lz4, xz or plain tar)"),
+        ],
+    )
+    def test_what_is_no_tarball(self, source: dict[str, Any], magic: tuple[bytes, bytes], expected: str) -> None:
+        facts = source_facts("/srv/backups", "sqldata.tar", **{"kind": "f", **source})
+        found = problems(TARBALL, source_host(source=facts, magic=magic), target_host())
+        assert found == [f"db1:/srv/backups/sqldata.tar: {expected}"]
+
+    @pytest.mark.parametrize("name", TARBALLS)
+    def test_what_is_one_by_its_first_bytes_is_taken_whatever_its_name_is(self, name: str) -> None:
+        assert problems(TARBALL, tarball_host(name), target_host()) == []
+
+
+def for_each_type(facts: Mapping[str, Any]) -> Iterable[tuple[TransferRequest, HostFacts]]:
+    return [(BACKUP, database_host(**facts)), (TARBALL, tarball_host("gzip", **facts))]
+
+
+class TestTarget:
+    @pytest.mark.parametrize(("wanted", "source"), for_each_type({}))
+    def test_it_has_to_be_empty(self, wanted: TransferRequest, source: HostFacts) -> None:
+        full = target_host(targets={0: target_facts(empty=False)})
+        assert problems(wanted, source, full) == [
+            f"db2:/srv/y: is not empty; --type {wanted.options.transfer_type} needs an empty directory"
+        ]
+
+    @pytest.mark.parametrize(("wanted", "source"), for_each_type({}))
+    def test_of_a_directory_that_is_none_nothing_more_is_said(self, wanted: TransferRequest, source: HostFacts) -> None:
+        missing = target_host(targets={0: TargetFacts(state=TargetState.MISSING)})
+        assert problems(wanted, source, missing) == ["db2:/srv/y: no such directory; make it first"]
+
+    @pytest.mark.parametrize(("wanted", "source"), for_each_type({"boot": "one", "routes": {0: V4_ROUTE}}))
+    def test_the_name_of_the_source_means_nothing_there(self, wanted: TransferRequest, source: HostFacts) -> None:
+        """Neither is anything called like the source in the way, nor can the target lie in it."""
+        taken = target_facts(taken=True, final_identity="7:8", ancestors=("7:9", "7:8"))
+        assert problems(wanted, source, target_host(boot="one", targets={0: taken})) == []
+
+    def test_a_file_or_a_tree_may_go_into_a_directory_that_holds_others(self) -> None:
+        full = target_host(targets={0: target_facts(empty=False)})
+        assert problems(request("db1:/srv/x", "db2:/srv/y"), source_host(), full) == []
+
+
+def test_every_reason_is_named_at_once() -> None:
+    wanted = request(SOCKET, "db2:/srv/y", "db3:/srv/y", transfer_type=TransferType.XTRABACKUP, prepare=True)
+    source = database_host(database_facts(state="missing"), tools=without(*ALL_BACKUP_TOOLS), routes={1: V4_ROUTE})
+    target = target_host(tools=without("mbstream", "xbstream"), targets={0: target_facts(empty=False)})
+    assert problems(wanted, source, target, silent={"db3": "db3: no answer"}) == [
+        "db3: no answer",
+        "db2:/srv/y: is not empty; --type xtrabackup needs an empty directory",
+        "db1: mariadb-backup is missing (Debian package mariadb-backup)",
+        "db2: mbstream is missing (Debian package mariadb-backup)",
+        f"{SOCKET}: no such socket; does the server run?",
+        "db1: has no address of db2, or no route to it; make its name known there, in DNS or /etc/hosts",
+    ]
+
+
+@pytest.mark.parametrize("wanted", [BACKUP, TARBALL])
+def test_a_silent_source_does_not_hide_what_is_wrong_with_the_targets(wanted: TransferRequest) -> None:
+    full = target_host(targets={0: target_facts(empty=False)})
+    assert problems(wanted, full, silent={"db1": "db1: no answer"}) == [
+        "db1: no answer",
+        f"db2:/srv/y: is not empty; --type {wanted.options.transfer_type} needs an empty directory",
+    ]

@@ -1,0 +1,215 @@
+"""Compression: what is chosen from what was measured, and what measures it."""
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from bash import PIPES_AS_THEY_ARE, output_of
+
+from transferpy.agent.protocol import Event
+from transferpy.model.options import Compressor, TransferOptions
+from transferpy.stream.codec_choice import CodecBenchmark, Sample, choose, link_of, reason, sample_of, shrinks
+from transferpy.stream.codecs import Codec, codecs
+from transferpy.stream.commands import Command, Pipeline
+from transferpy.stream.pipelines import probe_receiver, probe_sender, sender
+from transferpy.stream.renderer import render_assignment, render_pipeline_function
+from transferpy.stream.transports import Transport
+
+MB = 1e6
+ALL = frozenset({"zstd", "lz4", "pigz", "gzip"})
+# As measured on one processor, of data that halves.
+HALVES = Sample(
+    size=8_000_000,
+    trials={
+        "zstd1": CodecBenchmark(size=4_000_000, seconds=8 / 430),
+        "zstd3": CodecBenchmark(size=3_900_000, seconds=8 / 230),
+        "lz41": CodecBenchmark(size=4_200_000, seconds=8 / 700),
+    },
+)
+NOISE = Sample(size=1000, trials={label: CodecBenchmark(size=1000, seconds=1e-6) for label in HALVES.trials})
+
+
+def offered(tools: frozenset[str] = ALL, cores: int = 2, **options: object) -> tuple[Codec, ...]:
+    return codecs(TransferOptions(**options), tools, tools, cores)  # type: ignore[arg-type]  # checked there
+
+
+def chosen(sample: Sample, link: float | None, cores: int = 2) -> str:
+    codec = choose(offered(cores=cores), sample, link, cores)
+    return codec.label if codec else "none"
+
+
+class TestChoice:
+    @pytest.mark.parametrize(
+        ("link", "cores", "label"),
+        [
+            (1000 * MB, 2, "none"),  # no compressor keeps up
+            (118 * MB, 2, "zstd1"),  # 1 Gbit/s
+            (24 * MB, 2, "zstd3"),  # 200 Mbit/s: what is smaller is faster
+            (300 * MB, 2, "lz41"),
+            (1000 * MB, 33, "zstd3"),  # with many processors even the slowest does
+        ],
+    )
+    def test_what_has_most_data_pass_in_a_second_is_chosen(self, link: float, cores: int, label: str) -> None:
+        assert chosen(HALVES, link, cores) == label
+
+    @pytest.mark.parametrize("link", [None, 1.0, 1e12])
+    def test_data_that_does_not_shrink_is_sent_as_it_is(self, link: float | None) -> None:
+        assert chosen(NOISE, link) == "none"
+        assert not shrinks(NOISE)
+        assert shrinks(HALVES)
+
+    def test_without_a_look_at_the_link_data_that_shrinks_is_compressed(self) -> None:
+        assert chosen(HALVES, None) == "zstd1"
+
+    def test_without_a_sample_data_is_taken_for_what_most_data_is(self) -> None:
+        assert chosen(Sample(size=0, trials={}), None) == "zstd1"
+
+    def test_the_choice_is_told_with_what_it_was_made_from(self) -> None:
+        zstd = offered()[0]
+        assert reason(zstd, HALVES, 118 * MB) == (
+            "zstd -1; a sample shrinks to 50%, at 430 MB/s on one core; the link carries 118 MB/s"
+        )
+        assert reason(None, HALVES, None) == "none; a sample shrinks to 49% at best"
+        assert reason(zstd, Sample(size=0, trials={}), None) == "zstd -1; no sample could be taken"
+
+
+class TestCodecs:
+    @pytest.mark.parametrize(
+        ("tools", "labels"),
+        [
+            (ALL, ["zstd1", "zstd3", "lz41"]),
+            (ALL - {"zstd"}, ["lz41"]),
+            (ALL - {"lz4"}, ["zstd1", "zstd3"]),
+            (frozenset({"pigz"}), ["pigz1"]),
+            (frozenset(), ["pigz1"]),
+        ],
+    )
+    def test_only_what_both_hosts_have_is_offered(self, tools: frozenset[str], labels: list[str]) -> None:
+        for pair in [(tools, ALL), (ALL, tools)]:
+            assert [codec.label for codec in codecs(TransferOptions(), *pair, 2)] == labels
+
+    @pytest.mark.parametrize("compressor", [choice for choice in Compressor if choice is not Compressor.AUTO])
+    def test_level_and_threads_are_those_asked_for(self, compressor: Compressor) -> None:
+        (codec,) = offered(compressor=compressor, compress_level=7, compress_threads=3)
+        assert "-7" in codec.compress.argv
+        assert codec.threads == (1 if compressor is Compressor.LZ4 else 3)
+        (codec,) = offered(ALL - {compressor}, compressor=compressor, compress_level=7)
+        assert "-7" not in codec.compress.argv or compressor is Compressor.PIGZ  # gzip has the same levels
+
+    @pytest.mark.parametrize("compressor", Compressor)
+    def test_what_is_compressed_is_decompressed(self, compressor: Compressor) -> None:
+        content = os.urandom(1000) * 1000
+        for codec in offered(compressor=compressor):
+            for compress in (codec.compress, codec.trial):
+                packed = subprocess.run(compress.argv, input=content, capture_output=True, check=True).stdout  # type: ignore[arg-type]  # no variables
+                assert len(packed) < len(content) / 10
+                unpack = codec.decompress.argv
+                assert subprocess.run(unpack, input=packed, capture_output=True, check=True).stdout == content  # type: ignore[arg-type]  # as above
+
+
+class TestEvents:
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {},
+            {"size": "8", "trials": "zstd1"},
+            {"size": "8", "trials": "zstd1:4:x"},
+            {"size": "-8", "trials": "zstd1:4:1"},
+            {"size": "9" * 5000, "trials": "zstd1:4:1"},
+            {"size": "0", "trials": "zstd1:0:1"},
+        ],
+    )
+    def test_a_sample_that_makes_no_sense_is_none(self, fields: dict[str, str]) -> None:
+        assert sample_of(Event("sample", fields)).trials == {}
+
+    def test_a_sample_and_a_link_are_read(self) -> None:
+        sample = sample_of(Event("sample", {"size": "8", "trials": "zstd1:4:2000000,lz41:5:1"}))
+        assert sample == Sample(
+            size=8, trials={"zstd1": CodecBenchmark(size=4, seconds=2.0), "lz41": CodecBenchmark(size=5, seconds=1e-6)}
+        )
+        assert link_of(Event("link", {"bytes": "500", "microseconds": "250000"})) == 2000
+
+    @pytest.mark.parametrize("fields", [{}, {"bytes": "1", "microseconds": "0"}, {"bytes": "x", "microseconds": "1"}])
+    def test_a_link_that_makes_no_sense_is_unknown(self, fields: dict[str, str]) -> None:
+        assert link_of(Event("link", fields)) is None
+
+
+def sampled(directory: Path) -> bytes:
+    """Return what the sampler takes of the files in a directory."""
+    names = sorted(path for path in directory.rglob("*") if path.is_file())
+    records = b"".join(b"%d %s\0" % (path.stat().st_size, os.fsencode(path)) for path in names)
+    sample = sample_of_list(directory, records)
+    assert sample == sample_of_list(directory, records, sum(path.stat().st_size for path in names))
+    return sample
+
+
+def sample_of_list(directory: Path, records: bytes, total: int = 0) -> bytes:
+    (directory / "list").write_bytes(records)
+    program = (Path(__file__).parents[3] / "transferpy/host/sample.pl").read_text()
+    command = ["perl", "-e", program, "--", str(directory / "list"), str(total)]
+    return subprocess.run(command, capture_output=True, check=True).stdout
+
+
+class TestSample:
+    def test_pieces_come_from_all_over_a_file(self, tmp_path: Path) -> None:
+        with (tmp_path / "x").open("wb") as file:
+            for number in range(64):
+                file.write(bytes([number]) * (1 << 20))
+        sample = sampled(tmp_path)
+        assert len(sample) == 4 << 20
+        assert len(set(sample)) == 32
+
+    def test_small_files_are_taken_one_behind_the_other(self, tmp_path: Path) -> None:
+        for number in range(100):
+            (tmp_path / f"new\nline {number}").write_bytes(bytes([number]) * 1000)
+        assert len(set(sampled(tmp_path))) > 90
+
+    def test_a_long_list_does_not_take_the_time_for_the_sample(self, tmp_path: Path) -> None:
+        (tmp_path / "x").write_bytes(b"x" * 1000)
+        count = 2_000_000
+        sample = sample_of_list(tmp_path, b"1000 %s\0" % os.fsencode(tmp_path / "x") * count)
+        assert len(sample) > 100_000
+
+    def test_of_what_vanished_or_is_no_file_nothing_is_taken(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "fifo")
+        names = [tmp_path / "none", tmp_path / "fifo"]
+        assert sample_of_list(tmp_path, b"".join(b"1000 %s\0" % os.fsencode(name) for name in names)) == b""
+
+
+def run(directory: Path, pipeline: Pipeline) -> list[int]:
+    script = [
+        PIPES_AS_THEY_ARE,
+        render_assignment("run_directory", str(directory)),
+        render_pipeline_function("stream", pipeline),
+        'stream; echo "${statuses[*]}"',
+    ]
+    return [int(word) for word in output_of("\n".join(script)).split()]
+
+
+def test_a_probe_ends_by_itself_and_tells_what_came(tmp_path: Path) -> None:
+    transport = Transport(listen=Command(("cat", "/dev/zero")), connect=Command(("head", "-c", "1000000")))
+    assert run(tmp_path, probe_receiver(transport)) == [141, 0]
+    words = dict(word.split("=") for word in (tmp_path / "link").read_text().split())
+    # The first of the two clocks is finer.
+    assert 20_000 <= int(words["microseconds"]) < 10_000_000
+    assert int(words["bytes"]) > 1_000_000
+
+
+def test_a_probe_sends_until_nobody_takes_any_more(tmp_path: Path) -> None:
+    taking = Transport(
+        listen=Command(("true",)), connect=Command(("dd", "status=none", "bs=1000", "count=9", "of=/dev/null"))
+    )
+    assert run(tmp_path, probe_sender(taking)) == [141, 0]
+
+
+@pytest.mark.parametrize(("rate", "seconds"), [(1_000_000, 1.5), (100_000_000, 0.0)])
+def test_a_limit_holds_and_loses_nothing(tmp_path: Path, rate: int, seconds: float) -> None:
+    content = os.urandom(2_000_000)
+    (tmp_path / "x").write_bytes(content)
+    writing = Transport(listen=Command(("true",)), connect=Command(("dd", "status=none", f"of={tmp_path}/out")))
+    began = time.monotonic()
+    assert run(tmp_path, sender(Command(("cat", str(tmp_path / "x"))), None, writing, None, rate)) == [0, 0, 0]
+    assert time.monotonic() - began >= seconds
+    assert (tmp_path / "out").read_bytes() == content

@@ -1,0 +1,1 @@
+"""The protocol with hosts: scripts, sessions and their events."""

@@ -1,0 +1,1 @@
+"""One stream from its start to its verdict."""

@@ -1,0 +1,50 @@
+"""The differences between two sorted lists of records."""
+
+import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+_NAMED_DIFFERENCES = 5
+_COUNTED_DIFFERENCES = 1000
+
+
+def differing_paths(source: Iterable[str], target: Iterable[str]) -> Iterator[str]:
+    """Yield the path of each record that only one of two lists has, once each time it differs.
+
+    Args:
+        source: records in byte order, as ``manifest`` and ``digests`` of a session hold them: any fields, then the
+            path, which begins with ``./``.
+        target: the other side's.
+    """
+    ours, theirs = iter(source), iter(target)
+    left, right = next(ours, None), next(theirs, None)
+    while left is not None or right is not None:
+        if left == right:
+            left, right = next(ours, None), next(theirs, None)
+        elif right is None or (left is not None and os.fsencode(left) < os.fsencode(right)):
+            yield _path(str(left))
+            left = next(ours, None)
+        else:
+            yield _path(right)
+            right = next(theirs, None)
+
+
+def _path(record: str) -> str:
+    return record.partition("./")[2]
+
+
+def name_some(paths: Iterable[str]) -> str:
+    """Return the first few of ``paths``, each once, and how many more there are, for a message.
+
+    There may be millions: counting ends where the number no longer matters.
+    """
+    named: dict[str, None] = {}
+    for path in paths:
+        named[path] = None
+        if len(named) > _COUNTED_DIFFERENCES:
+            break
+    text = ", ".join(islice(named, _NAMED_DIFFERENCES))
+    more = min(len(named), _COUNTED_DIFFERENCES) - _NAMED_DIFFERENCES
+    if more <= 0:
+        return text
+    return f"{text} and {'more than ' if len(named) > _COUNTED_DIFFERENCES else ''}{more} more"

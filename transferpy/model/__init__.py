@@ -1,0 +1,1 @@
+"""Values: options, locations, facts and reports."""

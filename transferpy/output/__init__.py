@@ -1,0 +1,1 @@
+"""Reports, metrics and log lines about a run."""

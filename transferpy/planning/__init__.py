@@ -1,0 +1,1 @@
+"""Decide: the preflight query, the checks and the plan."""

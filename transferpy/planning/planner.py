@@ -1,0 +1,296 @@
+"""The plan: what every host is going to do, decided from the request and from what the hosts answered.
+
+A pure function. It collects every problem that it finds and refuses with all of them at once.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from transferpy import MariaDB
+from transferpy.agent.session_script import SourceSession, TargetSession
+from transferpy.Exceptions import PreflightError
+from transferpy.Firewall import FirewallRule, firewall_rules
+from transferpy.model.facts import HostFacts, RouteFacts
+from transferpy.model.locations import Location
+from transferpy.model.options import UNCOMPRESSED, ChecksumAlgorithm, Compressor, Priority, TransferType
+from transferpy.model.request import TransferRequest
+from transferpy.model.tools import NETCATS, PACKAGES
+from transferpy.planning.checks import PreflightChecks
+from transferpy.planning.context import PlanContext, best_netcat, first_there, has_socat, is_ipv6
+from transferpy.planning.plan import TargetPlan, TransferPlan
+from transferpy.stream.codecs import Codec, codecs
+from transferpy.stream.commands import Command, Pipeline, Stage
+from transferpy.stream.digests import ALGORITHMS, STREAM_SIZE, available_algorithm
+from transferpy.stream.pipelines import probe_receiver, probe_sender, receiver, sender
+from transferpy.stream.tar import archive, decompress, decompressors, extract, extract_tarball, read
+from transferpy.stream.transports import Transport, netcat, plain, tls
+
+_CHOICE_BYTES = 1 << 20
+"""Below it, whatever compresses takes longer to start than the data to send."""
+_PROBE_BYTES = 64 << 20
+"""Below it, a look at the link costs more than the best choice can spare."""
+_MEMBER_BYTES = 1536  # what tar adds to each file, half of it for the fractions of seconds
+
+
+def make_plan(
+    request: TransferRequest, facts: Mapping[str, HostFacts], run_id: str, silent: Mapping[str, str]
+) -> TransferPlan:
+    """Return what every host is going to do.
+
+    Args:
+        request: with hosts that are resolved.
+        facts: what its hosts answered.
+        run_id: the name of the run.
+        silent: why a host did not answer, for those that are not in ``facts``.
+
+    Raises:
+        PreflightError: it cannot work; the error has every reason.
+    """
+    problems = [*silent.values(), *PreflightChecks(request, facts).all()]
+    if problems:
+        raise PreflightError(problems)
+    return _Planner(request, facts, run_id).plan()
+
+
+@dataclass(frozen=True)
+class _Planner(PlanContext):
+    run_id: str
+
+    def plan(self) -> TransferPlan:
+        options = self.options
+        return TransferPlan(
+            source=self.request.source,
+            options=options,
+            source_session=self._source_session(),
+            facts=self.source,
+            targets=tuple(self._target(index, location) for index, location in enumerate(self.request.targets)),
+            cores=self.source_host.cores,
+            stream=self._stream(),
+            algorithm=self._algorithm if self._digests else "",
+            notes=tuple(self._notes()),
+        )
+
+    def _stream(self) -> str:
+        words = ["TLS 1.3" if self.options.encrypt else "not encrypted"]
+        if not self._compresses:
+            words.insert(0, "not compressed")
+        if self.options.parallel_checksum:
+            words.append(f"{self._algorithm} of the stream")
+        elif self.options.transfer_type is TransferType.FILE:
+            words.append(f"{self._algorithm} of every file" if self.options.checksum else "no checksum of files")
+        if self.options.bwlimit:
+            words.append(f"at most {self.options.bwlimit:,} bytes per second")
+        return ", ".join(words)
+
+    def _notes(self) -> list[str]:
+        notes: list[str] = []
+        if self.source.kind == "l":
+            notes.append(
+                f"{self.request.source} is a symbolic link and is copied as one;"
+                " end the path with a slash to copy what it points to"
+            )
+        if self.source.server:
+            notes.append(
+                f"{self.request.source}: a server runs on these files: the copy fails if it writes meanwhile, else is"
+                " as after a crash; --type xtrabackup copies a server that runs"
+            )
+        if self.source.sockets:
+            notes.append(f"{self.request.source}: sockets are not copied: {self.source.sockets}")
+        for _, location, target in self.answered:
+            notes += [
+                f"{location}: {name} is half a copy of a run that its host did not survive; remove it"
+                for name in target.leftovers
+            ]
+        if self._compresses:
+            notes += dict.fromkeys(self._compressor_notes())
+        wanted = self.options.checksum_algorithm
+        if self._digests and wanted not in {"auto", self._algorithm}:
+            tool = ALGORITHMS[wanted].name
+            lacking = ", ".join(facts.host for facts in self.facts.values() if tool not in facts.tools)
+            notes.append(f"no {tool} (Debian package {PACKAGES[tool]}) on {lacking}: {self._algorithm} stands in")
+        return notes
+
+    def _compressor_notes(self) -> Iterator[str]:
+        wanted = self.options.compressor
+        tool = Compressor.ZSTD if wanted is Compressor.AUTO else wanted
+        for index in range(len(self.request.targets)):
+            if not any(codec.compressor is Compressor.PIGZ for codec in self._codecs(index)):
+                continue
+            for facts in (self.source_host, self._target_host(index)):
+                if tool not in facts.tools and tool is not Compressor.PIGZ:
+                    yield f"{facts.host} has no {tool} (Debian package {tool}); pigz stands in"
+                if "pigz" not in facts.tools:
+                    yield f"{facts.host} has no pigz (Debian package pigz); gzip stands in, on one core"
+
+    def _source_session(self) -> SourceSession:
+        return SourceSession(
+            directory=self.source.directory,
+            name=self.source.name,
+            own_name=self._name("source"),
+            cores=self.source_host.cores,
+            encrypt=self.options.encrypt,
+            digest=ALGORITHMS[self._algorithm] if self.options.checksum else None,
+            senders={str(index): self._senders(index) for index in range(len(self.request.targets))},
+            probes={
+                str(index): probe_sender(self._transport(self.source_host, "target", self.route(index)))
+                for index in range(len(self.request.targets))
+                if self._probes(index)
+            },
+            trials=self._trials(),
+            bytes=self.source.bytes,
+            sample_directory=self.source.directory if self.options.transfer_type is TransferType.XTRABACKUP else "",
+            low_priority=self.options.priority is Priority.LOW,
+            transfer_type=self.options.transfer_type,
+            client=self._client(),
+            stop_slave=self.options.stop_slave,
+        )
+
+    def _client(self) -> tuple[str, ...]:
+        if self.options.transfer_type is not TransferType.XTRABACKUP:
+            return ()
+        program = first_there(MariaDB.CLIENTS, self.source_host) or MariaDB.CLIENTS[0]
+        return MariaDB.client(program, self.request.source.path, self.options.defaults_file)
+
+    def _target(self, index: int, location: Location) -> TargetPlan:
+        host = self.facts[location.host]
+        route = self.route(index)
+        transport = self._transport(host, "source", route)
+        session = TargetSession(
+            directory=location.path,
+            staging_name=f".transferpy-{self.run_id}-{index}",
+            source_name=self.source.name,
+            final_name=self.request.final_name,
+            own_name=self._name("target"),
+            cores=host.cores,
+            encrypt=self.options.encrypt,
+            digest=ALGORITHMS[self._algorithm] if self.options.checksum else None,
+            port=self.options.port,
+            firewall_rules=self._firewall_rules(host, route),
+            receivers={
+                label: receiver(self._unpack(host), codec, transport, self._digest)
+                for label, codec in self._by_label(index).items()
+            },
+            probe=probe_receiver(transport) if self._probes(index) else None,
+            low_priority=self.options.priority is Priority.LOW,
+            transfer_type=self.options.transfer_type,
+            prepare=self._prepare(host),
+            owner=self.options.owner,
+            create_target=self.options.create_target,
+        )
+        return TargetPlan(
+            location=location,
+            label=str(index),
+            final=self.final(location),
+            address=f"[{route.address}]" if is_ipv6(route.address) and has_socat(self.source_host) else route.address,
+            session=session,
+            codecs=self._codecs(index),
+            sender_names={label: sender.names for label, sender in self._senders(index).items()},
+        )
+
+    def _senders(self, index: int) -> dict[str, Pipeline]:
+        """Return the pipelines of the source to a target, by codec."""
+        transport = self._transport(self.source_host, "target", self.route(index))
+        return {
+            label: sender(self._pack(), codec, transport, self._digest, self.options.bwlimit)
+            for label, codec in self._by_label(index).items()
+        }
+
+    def _trials(self) -> dict[str, Command]:
+        """Return by codec what to try on a sample of the data, where there is a choice."""
+        if self.options.compressor is not Compressor.AUTO:
+            return {}
+        found = (codec for index in range(len(self.request.targets)) for codec in self._codecs(index))
+        return {codec.label: codec.trial for codec in found}
+
+    def _target_host(self, index: int) -> HostFacts:
+        return self.facts[self.request.targets[index].host]
+
+    def _codecs(self, index: int) -> tuple[Codec, ...]:
+        """Return what may compress the stream to a target."""
+        is_small = self.options.compressor is Compressor.AUTO and self._amount < _CHOICE_BYTES
+        if not self._compresses or is_small:
+            return ()
+        return codecs(self.options, self.source_host.tools, self._target_host(index).tools, self.source_host.cores)
+
+    def _by_label(self, index: int) -> dict[str, Codec | None]:
+        """Return the codecs of a stream by label, and nothing among them where that may be chosen."""
+        found: dict[str, Codec | None] = {codec.label: codec for codec in self._codecs(index)}
+        return found if found and self.options.compressor is not Compressor.AUTO else {UNCOMPRESSED: None, **found}
+
+    def _probes(self, index: int) -> bool:
+        """Whether the run looks how much the link carries: there is a choice, and enough to send for it to matter."""
+        is_choice = self.options.compressor is Compressor.AUTO and bool(self._codecs(index))
+        return is_choice and self._amount >= _PROBE_BYTES and not self.options.bwlimit
+
+    @property
+    def _amount(self) -> int:
+        """Roughly the bytes of the stream."""
+        return self.source.bytes + self.source.inodes * _MEMBER_BYTES
+
+    def _pack(self) -> Command:
+        """The stage that reads the source."""
+        match self.options.transfer_type:
+            case TransferType.FILE:
+                return archive(self.source.name, indexed=self.options.checksum)
+            case TransferType.DECOMPRESS:
+                return read(self.source.name)
+            case TransferType.XTRABACKUP:
+                tool = self._backup_tool(self.source_host)
+                return MariaDB.backup(
+                    tool, self.request.source.path, self.options.defaults_file, self.source_host.cores
+                )
+
+    def _unpack(self, host: HostFacts) -> tuple[Stage, ...]:
+        """The stages that unpack the stream on a target."""
+        match self.options.transfer_type:
+            case TransferType.FILE:
+                return (extract(indexed=self.options.checksum),)
+            case TransferType.DECOMPRESS:
+                program = first_there(decompressors(*self.source_host.magic) or (), host)
+                return (decompress(program), extract_tarball()) if program else (extract_tarball(),)
+            case TransferType.XTRABACKUP:
+                return (MariaDB.unpack(first_there(MariaDB.UNPACK_TOOLS, host) or MariaDB.UNPACK_TOOLS[0]),)
+
+    def _prepare(self, host: HostFacts) -> Command | None:
+        return MariaDB.prepare(self._backup_tool(host), host.memory) if self.options.prepare else None
+
+    @staticmethod
+    def _backup_tool(host: HostFacts) -> str:
+        return first_there(MariaDB.BACKUP_TOOLS, host) or MariaDB.BACKUP_TOOLS[0]
+
+    @property
+    def _compresses(self) -> bool:
+        return self.options.compress and self.options.transfer_type is not TransferType.DECOMPRESS
+
+    @property
+    def _digests(self) -> bool:
+        """Whether the content of the data is compared."""
+        return self.options.checksum or self.options.parallel_checksum
+
+    @property
+    def _digest(self) -> Command | None:
+        """What both ends of the stream are compared by while it flows."""
+        if self.options.parallel_checksum:
+            return ALGORITHMS[self._algorithm]
+        # A manifest shows what is missing of a tree; of the others nothing would.
+        return None if self.options.transfer_type is TransferType.FILE else STREAM_SIZE
+
+    @property
+    def _algorithm(self) -> ChecksumAlgorithm:
+        """What the data is compared by."""
+        tools = frozenset.intersection(*(facts.tools for facts in self.facts.values()))
+        return available_algorithm(self.options.checksum_algorithm, tools)
+
+    def _transport(self, host: HostFacts, peer: str, route: RouteFacts) -> Transport:
+        if self.options.encrypt:
+            return tls(self._name(peer), route.source)
+        if has_socat(host):
+            return plain(route.source)
+        program, flavour = best_netcat(host) or (NETCATS[0], "openbsd")
+        return netcat(program, flavour, ipv6=is_ipv6(route.address))
+
+    def _firewall_rules(self, host: HostFacts, route: RouteFacts) -> tuple[FirewallRule, ...]:
+        return firewall_rules(host.firewalls, self.options.firewall, route.source, self.run_id)
+
+    def _name(self, role: str) -> str:
+        return f"{role}.{self.run_id}"

@@ -1,0 +1,1 @@
+"""The stream: commands, codecs, transports and pipelines as values."""

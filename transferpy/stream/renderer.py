@@ -1,0 +1,122 @@
+"""The one renderer that turns commands and pipelines into shell text."""
+
+import shlex
+from collections.abc import Mapping
+
+from transferpy.stream.commands import Argument, Command, Drain, Join, Pipeline, Tee, Variable
+
+# Writes all that it reads twice. Where one of its readers is gone, so is it: or it would go on to the end of the data.
+#
+# From pipe to pipes the kernel does that without copying, by tee and splice, whose numbers these are on some machines.
+# Elsewhere all is read, in larger pieces than the command tee takes.
+_TEE = r"""
+use strict; use warnings; use Config;
+open my $branch, ">&=", shift or die "no branch: $!\n";
+my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
+my ($count, $buffer);
+while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
+    while ($count > 0) {
+        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
+        $done > 0 or die "cannot pass the stream on: $!\n";
+        $count -= $done;
+    }
+}
+while ($count = sysread STDIN, $buffer, 1 << 18) {
+    for my $to (\*STDOUT, $branch) {
+        for (my $done = 0; $done < $count;) {
+            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
+        }
+    }
+}
+defined $count or die "cannot read the stream: $!\n";
+"""
+
+
+def render_argument(argument: Argument) -> str:
+    """Return ``argument`` quoted once, for bash."""
+    match argument:
+        case str():
+            return shlex.quote(argument)
+        case Variable(name=name):
+            return f'"${{{name}}}"'
+        case Join(parts=parts):
+            return "".join(render_argument(part) for part in parts)
+
+
+def render_command(command: Command) -> str:
+    """Return ``command`` as one simple command for bash."""
+    return " ".join(render_argument(argument) for argument in command.argv)
+
+
+def render_assignment(name: str, value: str) -> str:
+    """Return the line that sets the variable ``name`` to ``value``."""
+    return f"{name}={shlex.quote(value)}"
+
+
+def render_array(name: str, values: tuple[str, ...]) -> str:
+    """Return the line that sets the array ``name`` to ``values``."""
+    return f"{name}=({' '.join(map(shlex.quote, values))})"
+
+
+def render_mapping(name: str, values: Mapping[str, str]) -> str:
+    """Return the line that sets the associative array ``name`` to ``values``; its keys are plain words."""
+    return f"declare -A {name}=({' '.join(f'[{key}]={shlex.quote(value)}' for key, value in values.items())})"
+
+
+def render_function(name: str, commands: tuple[Command, ...]) -> str:
+    """Return a shell function that runs ``commands`` in turn and stops at the first that fails."""
+    lines = "".join(f"  {render_command(command)} || return\n" for command in commands)
+    return f"{name}() {{\n{lines}  return 0\n}}"
+
+
+def render_pipeline(pipeline: Pipeline) -> str:
+    """Return ``pipeline`` as people write one, to be read; what hosts run is :func:`render_pipeline_function`."""
+    words: list[str] = []
+    for stage in pipeline.stages:
+        match stage:
+            case Command():
+                words.append(render_command(stage))
+            case Drain(command=command):
+                words.append(render_command(command))
+            case Tee(branch=branch, output=output):
+                words.append(f"tee >({render_command(branch)} >{render_argument(output)})")
+    return " | ".join(words)
+
+
+def render_pipeline_function(name: str, pipeline: Pipeline, job: str = "") -> str:
+    """Return a shell function that runs ``pipeline``.
+
+    It leaves the exit status of every stage, in order, in the array ``statuses``, and what stage N wrote to its
+    standard error in ``$run_directory/JOB.N.err``, where JOB is the name if it is not given. Functions of the session
+    are at work in it: the first stage is run by ``metered``, and each that reads a pipe calls ``widen_pipe`` first.
+    """
+    job = job or name
+    before: list[str] = []
+    after: list[str] = []
+    stages: list[str] = []
+    for number, stage in enumerate(pipeline.stages):
+        errors = f'2>"$run_directory"/{job}.{number}.err'
+        match stage:
+            case Command() if number == 0:
+                stages.append(f"metered {job} {render_command(stage)} {errors}")
+            case Command():
+                stages.append(f"{_reading(render_command(stage))} {errors}")
+            case Drain(command=command):
+                stages.append(f"{{ widen_pipe; {render_command(command)} && cat >/dev/null; }} {errors}")
+            case Tee(branch=branch, output=output):
+                # A pipe without a name: nobody waits for another one to open it, whoever of them is killed before that.
+                reading = f">({_reading(render_command(branch))} >{render_argument(output)} {errors})"
+                before.append(f"exec {{branch_{number}}}> {reading}")
+                before.append(f"local process_{number}=$!")
+                tee = render_command(Command(("perl", "-e", _TEE, Variable(f"branch_{number}"))))
+                stages.append(f"{_reading(tee)} {errors.replace('2>', '2>>')}")
+                # The branch reads until nobody has its pipe; without this join its output could be half written.
+                after.append(f"exec {{branch_{number}}}>&-")
+                after.append(f'wait "$process_{number}" || statuses[{number}]=$?')
+    body = [*before, " |\n    ".join(stages), 'statuses=("${PIPESTATUS[@]}")', *after]
+    return f"{name}() {{\n" + "".join(f"  {line}\n" for line in body) + "}"
+
+
+def _reading(command: str) -> str:
+    """Return ``command`` so that it reads a wide pipe; it takes the place of the subshell."""
+    return f"{{ widen_pipe; exec {command}; }}"
