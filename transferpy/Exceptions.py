@@ -1,6 +1,6 @@
-"""The errors of transferpy: one class, and one exit status, for each kind of failure.
+"""Errors of transferpy: one class and one exit status for each kind of failure.
 
-Every message names host and path where there is one, says what happened and, where it helps, what to do next.
+Every message names the host and the path if there is one. It states the failure and, where possible, the remedy.
 """
 
 import signal
@@ -9,32 +9,32 @@ from typing import ClassVar
 
 
 class TransferpyError(Exception):
-    """Base class of everything that transferpy raises on purpose.
+    """Base class of all errors that transferpy raises on purpose.
 
     Attributes:
-        exit_status: what ``transfer.py`` exits with when this error ends the run.
+        exit_status: exit status of ``transfer.py`` if this error ends the run.
     """
 
     exit_status: ClassVar[int] = 1
 
 
 class UsageError(TransferpyError):
-    """The command line, the configuration file or the arguments of the Python API make no sense."""
+    """The command line, the configuration file, the job file or the arguments of the Python API are invalid."""
 
     exit_status = 2
 
 
 class RemoteExecutionError(TransferpyError):
-    """A host cannot be found or reached, or a command on it could not be run to its end."""
+    """A host cannot be resolved or reached, or a remote command failed to run to its end."""
 
     exit_status = 3
 
 
 class PreflightError(TransferpyError):
-    """The hosts were asked and the transfer cannot work; nothing was changed anywhere.
+    """The preflight found reasons why the transfer cannot work. Nothing was changed on any host.
 
     Attributes:
-        problems: every reason found, one line each.
+        problems: every reason, one line each.
     """
 
     exit_status = 4
@@ -51,57 +51,57 @@ class FirewallError(TransferpyError):
 
 
 class StreamError(TransferpyError):
-    """A stage of the stream failed, on the source or on the target, or the two never met."""
+    """A stage of the stream failed on the source or on the target, or the source could not connect to the target."""
 
     exit_status = 6
 
 
 class VerificationError(TransferpyError):
-    """What arrived on the target is not what the source holds."""
+    """The copy on the target differs from the source."""
 
     exit_status = 7
 
 
 class PublishError(TransferpyError):
-    """The checked copy could not get its final name on the target."""
+    """The verified copy could not be renamed to its final name on the target."""
 
     exit_status = 8
 
 
 class ReplicationError(TransferpyError):
-    """Replication on the source could not be stopped for the backup, or is not known to run again after it."""
+    """Replication on the source could not be stopped for the backup, or could not be confirmed to run after it."""
 
     exit_status = 9
 
 
 class FinishError(TransferpyError):
-    """The checked copy could not be prepared, or not be given to its owner."""
+    """The verified copy could not be prepared, or its owner could not be set."""
 
     exit_status = 10
 
 
 class PostRunError(TransferpyError):
-    """The copies are as good as they are, but something that was to come after them failed."""
+    """All copies succeeded, but a later step (report, metrics, log, hook, pruning) failed."""
 
     exit_status = 11
 
 
 class JobRunningError(TransferpyError):
-    """Another run of the same job is still at work."""
+    """Another run of the same job has not ended yet."""
 
     exit_status = 12
 
 
-def reason(error: Exception) -> str:
-    """Return what a message says of an error of the system: not its number, nor the file, which the message names."""
+def error_text(error: Exception) -> str:
+    """Return the message of an error without its errno number and its file name, which the caller logs."""
     return getattr(error, "strerror", None) or str(error)
 
 
 class Interrupted(BaseException):
-    """A signal asks the run to stop: clean up and let it pass.
+    """A signal asked the run to stop: clean up and let this exception pass.
 
-    Raised by the signal handlers of ``transfer.py``, once, wherever the main thread is. No Exception, so that nothing
-    takes it for a failure of its own.
+    The signal handlers of ``transfer.py`` raise it once, at any point of the main thread. It does not derive from
+    Exception, so that no handler of ordinary failures catches it.
 
     Attributes:
         signum: the signal.

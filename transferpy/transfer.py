@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 from transferpy import __version__
 from transferpy.cli.console import Console
-from transferpy.Exceptions import Interrupted, PostRunError, TransferpyError, UsageError, reason
+from transferpy.Exceptions import Interrupted, PostRunError, TransferpyError, UsageError, error_text
 from transferpy.model.locations import split_word
 from transferpy.model.options import (
     OPTION_NAMES,
@@ -143,7 +143,7 @@ def parse_configurations(path: str | os.PathLike[str]) -> dict[str, str]:
     except configparser.Error as error:
         raise UsageError(f"{path}: {textwrap.shorten(_syntax_error(error, text), 200)}") from error
     except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a file name that no file can have
-        raise UsageError(f"{path}: the configuration file cannot be read: {reason(error)}") from error
+        raise UsageError(f"{path}: the configuration file cannot be read: {error_text(error)}") from error
     if parser.sections():
         raise UsageError(f"{path}: unknown section [{parser.sections()[0]}]; options stand in the section [DEFAULT]")
     for name, value in parser.defaults().items():

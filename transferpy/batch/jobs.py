@@ -35,7 +35,7 @@ from transferpy.Exceptions import (
     PostRunError,
     RemoteExecutionError,
     UsageError,
-    reason,
+    error_text,
 )
 from transferpy.model.locations import Location
 from transferpy.model.options import OptionValue, TransferType
@@ -139,7 +139,7 @@ def read_job_file(path: str) -> JobFile:
         with Path(path).open(encoding="utf-8") as file:
             text = file.read(_LONGEST_FILE + 1)
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: the job file cannot be read: {reason(error)}") from error
+        raise UsageError(f"{path}: the job file cannot be read: {error_text(error)}") from error
     if len(text) > _LONGEST_FILE:
         raise UsageError(f"{path}: the job file cannot be read: it has more than {_LONGEST_FILE} characters")
     return parse_job_file(text, path)
@@ -159,7 +159,7 @@ def _locked(directory: Path, key: str, path: str, *, dry: bool) -> Iterator[int 
             raise PermissionError("others than its owner, or another owner, can write there")
         lock = os.open(directory / f"{key}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise UsageError(f"{directory}: the job cannot keep its state there: {reason(error)}") from error
+        raise UsageError(f"{directory}: the job cannot keep its state there: {error_text(error)}") from error
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -406,7 +406,7 @@ class _Run:
         return True
 
     def _log_ledger(self, error: Exception) -> None:
-        logger.error("%s: what the job has made cannot be noted: %s", self._ledger.path, reason(error))
+        logger.error("%s: what the job has made cannot be noted: %s", self._ledger.path, error_text(error))
 
     def _prune(self) -> bool:
         """Remove old copies of the transfers that succeeded; return whether all went well."""
@@ -560,7 +560,7 @@ def _run_hook(words: Sequence[str], document: str) -> bool:
                 words, stdin=report, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
             )
         except OSError as error:
-            logger.error("the hook %s could not be run: %s", words[0], reason(error))  # noqa: TRY400 # not a bug
+            logger.error("the hook %s could not be run: %s", words[0], error_text(error))  # noqa: TRY400 # not a bug
             return False
     listener = threading.Thread(target=_log_output, args=(words[0], process), daemon=True)
     listener.start()

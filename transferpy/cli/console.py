@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from transferpy.cli.progress_bar import TerminalProgress, _lost
-from transferpy.Exceptions import reason
+from transferpy.Exceptions import error_text
 from transferpy.model.progress import Observer, Progress
 from transferpy.model.text import printable
 from transferpy.output.progress_log import ProgressLog
@@ -77,7 +77,7 @@ class Console:
         try:
             handler = opener(path)
         except (OSError, ValueError) as error:
-            logger.error("%s: cannot log there: %s", path, reason(error))  # noqa: TRY400 # not a bug, no traceback
+            logger.error("%s: cannot log there: %s", path, error_text(error))  # noqa: TRY400 # not a bug, no traceback
             return False
         self._more.append(handler)
         self._package.addHandler(handler)

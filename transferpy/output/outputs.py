@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from transferpy.Exceptions import reason
+from transferpy.Exceptions import error_text
 from transferpy.model.report import TransferReport
 from transferpy.model.text import printable
 from transferpy.output import metrics
@@ -93,7 +93,7 @@ def write_report(path: str, document: str) -> bool:
         else:
             write_atomically(Path(path), document)
     except (OSError, ValueError) as error:
-        logger.error("%s: the report cannot be written: %s", path, reason(error))  # noqa: TRY400 # not a bug, no traceback
+        logger.error("%s: the report cannot be written: %s", path, error_text(error))  # noqa: TRY400 # not a bug, no traceback
         return False
     return True
 
@@ -108,7 +108,7 @@ def write_metrics(path: str, series: metrics.Series) -> bool:
                 known = metrics.parse(file.read_text(encoding="utf-8"))
             write_atomically(file, metrics.render({**known, **series}), mode=0o644)
     except (OSError, ValueError) as error:
-        logger.error("%s: the metrics cannot be written: %s", path, reason(error))  # noqa: TRY400 # as above
+        logger.error("%s: the metrics cannot be written: %s", path, error_text(error))  # noqa: TRY400 # as above
         return False
     return True
 
