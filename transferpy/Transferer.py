@@ -99,11 +99,11 @@ class Transferer:
             for problem in error.problems:
                 logger.error("%s", problem)  # noqa: TRY400 # not a bug, no traceback
             logger.error("refused: %d problem(s); nothing was changed", len(error.problems))  # noqa: TRY400 # as above
-            self._record.note(status=error.exit_status, errors=error.problems)
+            self._record.update(status=error.exit_status, errors=error.problems)
             return [error.exit_status]
         except TransferpyError as error:
             logger.error("%s", error)  # noqa: TRY400 # as above
-            self._record.note(status=error.exit_status, errors=(str(error),))
+            self._record.update(status=error.exit_status, errors=(str(error),))
             return [error.exit_status]
         if plan.options.dry_run:
             return [0] * len(plan.targets)
@@ -114,10 +114,10 @@ class Transferer:
             broken = self._conversation.broken_replication()
             if broken:
                 logger.error("%s", broken)
-                self._record.note(errors=(broken,))
+                self._record.update(errors=(broken,))
         if broken:
             statuses[-1] = statuses[-1] or ReplicationError.exit_status
-        self._record.note(status=next(filter(None, statuses), 0))
+        self._record.update(status=next(filter(None, statuses), 0))
         for line in summary(self.report):
             logger.info("%s", line)
         return statuses
@@ -141,9 +141,9 @@ class Transferer:
             if set(error.problems) == set(answers.silent.values()):
                 raise RemoteExecutionError("; ".join(error.problems)) from error
             raise
-        self._record.note(cipher=plan.cipher, checksum=plan.algorithm)
+        self._record.update(cipher=plan.cipher, checksum=plan.algorithm)
         if plan.options.dry_run:
-            self._record.note(plan=tuple(describe(plan, answers.facts)))
+            self._record.update(plan=tuple(describe(plan, answers.facts)))
         else:
             targets = ", ".join(str(target.location) for target in plan.targets)
             logger.info("%s: %s, to %s (%s)", plan.source, amount(plan), targets, plan.stream)
@@ -162,7 +162,7 @@ class Transferer:
         )
 
     def _note_request(self, request: TransferRequest) -> None:
-        self._record.note(
+        self._record.update(
             source=request.source,
             transfer_type=str(request.options.transfer_type),
             dry_run=request.options.dry_run,

@@ -113,7 +113,7 @@ class ReportBuilder:
         """Since the run began."""
         return self._clock() - self._began
 
-    def note(self, **changes: Any) -> None:
+    def update(self, **changes: Any) -> None:
         """Set attributes of the report."""
         self._report = replace(self._report, **{"seconds": self.seconds, **changes})
 
@@ -121,12 +121,7 @@ class ReportBuilder:
         """Set attributes of one target's report."""
         targets = list(self._report.targets)
         targets[index] = replace(targets[index], **changes)
-        self.note(targets=tuple(targets))
-
-
-def interrupted(report: TransferReport, name: str, status: int) -> TransferReport:
-    """Return the report of a run that the signal ``name`` ended, with the exit status of that."""
-    return replace(report, interrupted=name, status=status)
+        self.update(targets=tuple(targets))
 
 
 def status_of(reports: Sequence[TransferReport]) -> int:

@@ -160,7 +160,7 @@ def test_the_time_of_a_record_is_that_of_its_clock() -> None:
     now = [100.0]
     record = ReportBuilder(lambda: now[0])
     now[0] = 103.5
-    record.note(status=0)
+    record.update(status=0)
     assert record.report.seconds == 3.5
     assert record.report.started <= datetime.now(UTC)
 
