@@ -82,8 +82,8 @@ def test_what_the_page_on_networks_says_works_through_firewalls(equipped: Lab) -
         wrote[title] = type_section("networks", title, equipped.__getitem__)
     assert "nft insert rule inet filter input ip6 saddr fd00:1ab::12 tcp dport " in wrote["What a transfer needs"]
     assert "port 4444 listens for db1, firewall opened" in wrote["A firewall between the hosts"]
-    assert "port 4444 listens for db1" in wrote["A firewall that nobody may change"]
-    assert "firewall opened" not in wrote["A firewall that nobody may change"]
+    assert "port 4444 listens for db1" in wrote["A firewall that transferpy must not change"]
+    assert "firewall opened" not in wrote["A firewall that transferpy must not change"]
     assert "INFO  [fd00:1ab::13]:/srv/third/data: complete" in wrote["IPv6"]
     assert "INFO  198.18.0.13:/srv/fourth/data: complete" in wrote["IPv6"]
     assert "INFO  db3:/srv/data: complete" in wrote["Hosts without socat"]

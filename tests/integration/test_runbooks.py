@@ -114,6 +114,6 @@ def test_what_the_page_on_nightly_copies_says_to_type_makes_one_and_brings_it_ba
     first, second = wrote["By cron"].split()
     assert f"[db2] db3:/srv/nightly/db2/{first}: complete\n" in wrote["The job"]
     assert wrote["The job"].endswith(f"\n{first}\n")
-    assert f"INFO  db1:/srv/{second}: complete\n" in wrote["Have a copy back"]
+    assert f"INFO  db1:/srv/{second}: complete\n" in wrote["Restore a copy"]
     assert fleet["db1"].sh(f"stat -c %U /srv/{second}/ibdata1") == "mysql"
     assert follows(fleet, "db2")
