@@ -11,7 +11,8 @@ from functools import partial
 from transferpy.agent.preflight_connection import ask
 from transferpy.agent.session import Session, log_finished, log_not_undone
 from transferpy.agent.session_manager import SessionManager
-from transferpy.agent.session_script import source_script, target_script
+from transferpy.agent.session_plan import SessionPlan
+from transferpy.agent.session_script import session_script
 from transferpy.engine.copy import _Copy
 from transferpy.Exceptions import (
     PreflightError,
@@ -29,7 +30,7 @@ from transferpy.model.request import TransferRequest
 from transferpy.output.progress_log import ProgressLog
 from transferpy.output.summary import summary
 from transferpy.planning.dry_run import amount, describe
-from transferpy.planning.plan import TargetPlan, TransferPlan
+from transferpy.planning.plan import EdgePlan, TransferPlan
 from transferpy.planning.planner import make_plan
 from transferpy.planning.query import preflight_queries
 from transferpy.RemoteExecution.CuminExecution import CuminExecution
@@ -106,9 +107,9 @@ class Transferer:
             self._record.update(status=error.exit_status, errors=(str(error),))
             return [error.exit_status]
         if plan.options.dry_run:
-            return [0] * len(plan.targets)
+            return [0] * len(plan.edges)
         try:
-            statuses = [self._copy(plan, target) for target in plan.targets]
+            statuses = [self._copy(plan, edge) for edge in plan.edges]
         finally:
             self._conversation.end_all()
             broken = self._conversation.broken_replication()
@@ -145,7 +146,7 @@ class Transferer:
         if plan.options.dry_run:
             self._record.update(plan=tuple(describe(plan, answers.facts)))
         else:
-            targets = ", ".join(str(target.location) for target in plan.targets)
+            targets = ", ".join(str(edge.target) for edge in plan.edges)
             logger.info("%s: %s, to %s (%s)", plan.source, amount(plan), targets, plan.stream)
         for note in plan.notes:
             logger.warning("%s", note)
@@ -185,18 +186,18 @@ class Transferer:
 
     # --- do, check, publish
 
-    def _copy(self, plan: TransferPlan, target: TargetPlan) -> int:
+    def _copy(self, plan: TransferPlan, edge: EdgePlan) -> int:
         """Copy to one target and return its exit status."""
         copy: _Copy | None = None
         status = 0
-        last = target is plan.targets[-1]
-        note, began = partial(self._record.update_target, plan.targets.index(target)), self._record.seconds
+        last = edge is plan.edges[-1]
+        note, began = partial(self._record.update_target, plan.edges.index(edge)), self._record.seconds
         try:
-            copy = _Copy(self._conversation, plan, target, *self._start_sessions(plan, target), note=note)
+            copy = _Copy(self._conversation, plan, edge, *self._start_sessions(plan, edge), note=note)
             self._copying = copy
             copy.run(last=last)
         except TransferpyError as error:
-            logger.error("%s: failed: %s", target.location, error)  # noqa: TRY400 # not a bug, no traceback
+            logger.error("%s: failed: %s", edge.target, error)  # noqa: TRY400 # not a bug, no traceback
             status = error.exit_status
             note(status=status, error=str(error))
         finally:
@@ -218,12 +219,13 @@ class Transferer:
             self._source_session = None
         return status
 
-    def _start_sessions(self, plan: TransferPlan, target: TargetPlan) -> tuple[Session, Session]:
+    def _start_sessions(self, plan: TransferPlan, edge: EdgePlan) -> tuple[Session, Session]:
         if self._source_session is None:
-            script = source_script(self._run_id, plan.source_session)
-            self._source_session = self._conversation.start(plan.source.host, script)
-        script = target_script(self._run_id, target.session)
-        return self._source_session, self._conversation.start(target.location.host, script)
+            self._source_session = self._start_session(plan.sessions[edge.sender])
+        return self._source_session, self._start_session(plan.sessions[edge.receiver])
+
+    def _start_session(self, plan: SessionPlan) -> Session:
+        return self._conversation.start(plan.host, session_script(self._run_id, plan))
 
 
 def _log_dead_runs(facts: Iterable[HostFacts]) -> None:

@@ -19,13 +19,14 @@ from test_preflight import ANSWERS, QUESTIONS, RUN
 from transferpy.agent.preflight import parse_facts
 from transferpy.agent.protocol import Event, parse_event
 from transferpy.agent.session import _FIELDS, Session
-from transferpy.agent.session_script import TargetSession, target_script
+from transferpy.agent.session_plan import DeliveryPlan, SessionPlan
+from transferpy.agent.session_script import session_script
 from transferpy.Exceptions import UsageError
 from transferpy.model.locations import Location, split_word
 from transferpy.model.options import options_from_mapping
 from transferpy.model.units import size
 from transferpy.RemoteExecution.packed_script import pack_script
-from transferpy.stream.commands import Argument, Command, Join, Pipeline, Variable
+from transferpy.stream.commands import Argument, Join, Variable
 from transferpy.stream.renderer import render_argument, render_array, render_assignment
 
 if TYPE_CHECKING:
@@ -144,21 +145,17 @@ class TestRenderer:
         for batch in collected(st.tuples(words, words, words, words), CASES // 10):
             lines = []
             for directory, source, final, owner in batch:
-                session = TargetSession(
+                delivery = DeliveryPlan(
                     directory=directory,
                     staging_name=".transferpy-x",
                     source_name=source,
                     final_name=final,
-                    own_name="target.x",
-                    cores=1,
-                    encrypt=True,
-                    digest=None,
-                    port=0,
-                    firewall_rules=(),
-                    receivers={"none": Pipeline((Command(("cat",)),))},
                     owner=owner,
                 )
-                assignments = target_script(RUN, session).partition("# shellcheck shell=bash")[0]
+                session = SessionPlan(
+                    host="x", own_name="target.x", cores=1, encrypt=True, digest=None, delivery=delivery
+                )
+                assignments = session_script(RUN, session).partition("# shellcheck shell=bash")[0]
                 lines.append(
                     f'{assignments}\nprintf \'%s\\0\' "$target_directory" "$source_name" "$final_name" "$owner"'
                 )

@@ -1,16 +1,15 @@
-"""The host session: its script, the orders it takes and the events it sends.
+"""The script of a host session, rendered from its plan.
 
-A session is one process on a host; it alone changes that host, and undoes what it did however it ends. The fixed part
-of its text is ``host.sh`` and ``session.sh``; this module puts the variables and the pipelines of a plan before it.
+A session is one process on a host. It alone changes that host, and it undoes its changes however it ends. The fixed
+part of its script is ``host.sh``, ``database.sh`` and ``session.sh``; this module adds the variables and the pipelines.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from importlib import resources
 
-from transferpy.Firewall import FirewallRule
+from transferpy.agent.session_plan import DeliveryPlan, ListeningPlan, ReadingPlan, SendingPlan, SessionPlan
 from transferpy.model.options import TransferType
-from transferpy.stream.commands import Command, Pipeline
+from transferpy.stream.commands import Command
 from transferpy.stream.renderer import (
     render_array,
     render_assignment,
@@ -20,150 +19,110 @@ from transferpy.stream.renderer import (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class SourceSession:
-    """What the session on the source is told.
-
-    Attributes:
-        directory: holds the source.
-        name: of the source, in that directory.
-        own_name: common name of the certificate it makes.
-        cores: how many processes may digest at once.
-        encrypt: whether a key is made.
-        digest: the command that digests files, or None where they are not digested.
-        senders: by target, as orders name it, a pipeline for each codec, by its label.
-        probes: by target, what finds out how much the link carries.
-        trials: by label of a codec, the command that compresses a sample.
-        bytes: the sum of the sizes of its files, over which a sample is spread.
-        sample_directory: holds what a sample is taken from, where that is not the source.
-        low_priority: whether the session steps back behind the host's other work.
-        transfer_type: what is copied.
-        client: the words of the database's client, for a backup.
-        stop_slave: whether replication is stopped for a backup.
-    """
-
-    directory: str
-    name: str
-    own_name: str
-    cores: int
-    encrypt: bool
-    digest: Command | None
-    senders: Mapping[str, Mapping[str, Pipeline]]
-    probes: Mapping[str, Pipeline] = field(default_factory=dict)
-    trials: Mapping[str, Command] = field(default_factory=dict)
-    bytes: int = 0
-    sample_directory: str = ""
-    low_priority: bool = False
-    transfer_type: TransferType = TransferType.FILE
-    client: tuple[str, ...] = ()
-    stop_slave: bool = False
+def session_script(run_id: str, plan: SessionPlan) -> str:
+    """Return the script of a session."""
+    role = "source" if plan.reading else "target"
+    assignments = [render_assignment(name, value) for name, value in _variables(run_id, role, plan).items()]
+    texts = map(_text, ("host.sh", "database.sh", "session.sh"))
+    return "\n".join([*assignments, *texts, *_functions(plan), f"{role}_session"])
 
 
-@dataclass(frozen=True, kw_only=True)
-class TargetSession:
-    """What the session on a target is told; what both have in common is as in :class:`SourceSession`.
-
-    Attributes:
-        directory: the target directory.
-        staging_name: the directory made in it, to receive.
-        source_name: the name under which the copy arrives there.
-        final_name: the name it gets at the end.
-        own_name: common name of the certificate it makes.
-        cores: how many processes may digest at once.
-        encrypt: whether a key is made.
-        digest: the command that digests files, or None where they are not digested.
-        port: the port wanted, or 0.
-        firewall_rules: what to open in the firewalls.
-        receivers: a pipeline for each codec, by its label.
-        probe: what finds out how much the link carries, or None.
-        low_priority: whether the session steps back behind the host's other work.
-        transfer_type: what is copied.
-        prepare: the command that makes a hot copy ready to start, or None to leave it as it is.
-        owner: who owns all that arrived, or empty to keep the owners.
-        create_target: whether the directory is made if it is missing.
-    """
-
-    directory: str
-    staging_name: str
-    source_name: str
-    final_name: str
-    own_name: str
-    cores: int
-    encrypt: bool
-    digest: Command | None
-    port: int
-    firewall_rules: tuple[FirewallRule, ...]
-    receivers: Mapping[str, Pipeline]
-    probe: Pipeline | None = None
-    low_priority: bool = False
-    transfer_type: TransferType = TransferType.FILE
-    prepare: Command | None = None
-    owner: str = ""
-    create_target: bool = False
-
-
-def source_script(run_id: str, session: SourceSession) -> str:
-    """Return the script of the session on the source."""
-    functions = [render_array("client", session.client), render_array("tried", tuple(session.trials))]
-    for target, senders in session.senders.items():
-        job = f"send_{target}"
-        functions += [render_pipeline_function(f"{job}_{label}", sender, job) for label, sender in senders.items()]
-    functions += [render_pipeline_function(f"probe_{label}", probe, "probe") for label, probe in session.probes.items()]
-    functions += [render_function(f"try_{label}", (trial,)) for label, trial in session.trials.items()]
-    variables = {
-        "role": "source",
-        "source_directory": session.directory,
-        "source_name": session.name,
-        "stop_slave": _word(session.stop_slave),
-        "sample_directory": session.sample_directory,
-        "sampled_bytes": str(0 if session.sample_directory else session.bytes),
-        **_common(session),
+def _variables(run_id: str, role: str, plan: SessionPlan) -> dict[str, str]:
+    return {
+        "run_id": run_id,
+        "role": role,
+        **(_reading_variables(plan.reading) if plan.reading else {}),
+        **(_listening_variables(plan.listening) if plan.listening else {}),
+        **(_delivery_variables(plan.delivery) if plan.delivery else {}),
+        "own_name": plan.own_name,
+        "cores": str(plan.cores),
+        "transfer_type": plan.transfer_type,
+        "encrypt": _yes_or_no(plan.encrypt),
+        "checksum": _yes_or_no(plan.digest is not None),
+        "priority": "low" if plan.low_priority else "normal",
+        **({"digester": _text("digest.pl")} if plan.digest else {}),
     }
-    if session.trials:
+
+
+def _reading_variables(plan: ReadingPlan) -> dict[str, str]:
+    variables = {
+        "source_directory": plan.directory,
+        "source_name": plan.name,
+        "stop_slave": _yes_or_no(plan.stop_slave),
+    }
+    if plan.sample:
+        variables["sample_directory"] = plan.sample.directory
+        variables["sampled_bytes"] = str(plan.sample.bytes)
         variables["sampler"] = _text("sample.pl")
-    functions.insert(0, render_mapping("watched_by", _watched(session)))
-    return _script(run_id, variables, [*_digest_tool(session), *functions], "source_session")
+    return variables
 
 
-def target_script(run_id: str, session: TargetSession) -> str:
-    """Return the script of the session on a target."""
-    listener = next(iter(session.receivers.values())).names[0]
-    functions = [
-        render_mapping("watched_by", dict.fromkeys(session.receivers, listener)),
-        render_function(
-            "note_firewall_rules",
-            tuple(Command(("on_undo", "firewall", *rule.closing.argv)) for rule in session.firewall_rules),
-        ),
-        render_function("open_firewall", tuple(rule.opening for rule in session.firewall_rules)),
-        *(
-            render_pipeline_function(f"receive_{label}", receiver, "receive")
-            for label, receiver in session.receivers.items()
-        ),
-        render_function("prepare_copy", (session.prepare,) if session.prepare else ()),
-    ]
-    if session.probe:
-        functions.append(render_pipeline_function("probe", session.probe, "probe"))
-    variables = {
-        "role": "target",
-        "target_directory": session.directory,
-        "staging_name": session.staging_name,
-        "source_name": session.source_name,
-        "final_name": session.final_name,
-        "wanted_port": str(session.port),
-        "owner": session.owner,
-        "create_target": _word(session.create_target),
-        "prepare": _word(session.prepare is not None),
-        "probe": _word(session.probe is not None),
-        **_common(session),
+def _listening_variables(plan: ListeningPlan) -> dict[str, str]:
+    return {"wanted_port": str(plan.port), "probe": _yes_or_no(plan.probe is not None)}
+
+
+def _delivery_variables(plan: DeliveryPlan) -> dict[str, str]:
+    return {
+        "target_directory": plan.directory,
+        "staging_name": plan.staging_name,
+        "source_name": plan.source_name,
+        "final_name": plan.final_name,
+        "owner": plan.owner,
+        "create_target": _yes_or_no(plan.create_target),
+        "prepare": _yes_or_no(plan.prepare is not None),
     }
-    return _script(run_id, variables, [*_digest_tool(session), *functions], "target_session")
 
 
-def _watched(session: SourceSession) -> dict[str, str]:
-    """Return by codec the stage whose reading shows how far the stream is."""
-    # A backup tool reads the server's log once a second for ever: what it has written is what the next stage reads.
-    number = 1 if session.transfer_type is TransferType.XTRABACKUP else 0
-    return {label: sender.names[number] for senders in session.senders.values() for label, sender in senders.items()}
+def _functions(plan: SessionPlan) -> Iterable[str]:
+    """Yield the arrays and functions that the fixed text reads and calls."""
+    if plan.digest:
+        yield render_array("digest_tool", tuple(map(str, plan.digest.argv)))
+    yield render_mapping("watched_by", _metered_stages(plan))
+    if plan.reading:
+        yield from _reading_functions(plan.reading)
+    yield from _sending_functions(plan.sending)
+    if plan.listening:
+        yield from _listening_functions(plan.listening)
+    if plan.delivery:
+        yield render_function("prepare_copy", (plan.delivery.prepare,) if plan.delivery.prepare else ())
+
+
+def _metered_stages(plan: SessionPlan) -> dict[str, str]:
+    """Return the program of the stage that measures the progress of the stream, by the label of the codec."""
+    # A backup tool also reads the log of its server once a second, whether data flows or not.
+    number = 1 if plan.transfer_type is TransferType.XTRABACKUP else 0
+    sent = {
+        label: pipeline.names[number] for part in plan.sending.values() for label, pipeline in part.pipelines.items()
+    }
+    received = plan.listening.pipelines if plan.listening else {}
+    return sent | {label: pipeline.names[0] for label, pipeline in received.items()}
+
+
+def _reading_functions(plan: ReadingPlan) -> Iterable[str]:
+    benchmarks = plan.sample.benchmarks if plan.sample else {}
+    yield render_array("client", plan.client)
+    yield render_array("tried", tuple(benchmarks))
+    for label, command in benchmarks.items():
+        yield render_function(f"try_{label}", (command,))
+
+
+def _sending_functions(plans: Mapping[str, SendingPlan]) -> Iterable[str]:
+    for edge, plan in plans.items():
+        job = f"send_{edge}"
+        for label, pipeline in plan.pipelines.items():
+            yield render_pipeline_function(f"{job}_{label}", pipeline, job)
+        if plan.probe:
+            yield render_pipeline_function(f"probe_{edge}", plan.probe, "probe")
+
+
+def _listening_functions(plan: ListeningPlan) -> Iterable[str]:
+    closing = tuple(Command(("on_undo", "firewall", *rule.closing.argv)) for rule in plan.firewall_rules)
+    yield render_function("note_firewall_rules", closing)
+    yield render_function("open_firewall", tuple(rule.opening for rule in plan.firewall_rules))
+    for label, pipeline in plan.pipelines.items():
+        yield render_pipeline_function(f"receive_{label}", pipeline, "receive")
+    if plan.probe:
+        yield render_pipeline_function("probe", plan.probe, "probe")
 
 
 def list_script(directory: str, name: str) -> str:
@@ -176,31 +135,8 @@ def finish_dead_runs_script(run_id: str) -> str:
     return "\n".join([render_assignment("run_id", run_id), _text("host.sh"), _text("database.sh"), "finish_dead_runs"])
 
 
-def _common(session: SourceSession | TargetSession) -> dict[str, str]:
-    variables = {
-        "own_name": session.own_name,
-        "cores": str(session.cores),
-        "transfer_type": session.transfer_type,
-        "encrypt": _word(session.encrypt),
-        "checksum": _word(session.digest is not None),
-        "priority": "low" if session.low_priority else "normal",
-    }
-    if session.digest:
-        variables["digester"] = _text("digest.pl")
-    return variables
-
-
-def _digest_tool(session: SourceSession | TargetSession) -> list[str]:
-    return [render_array("digest_tool", tuple(map(str, session.digest.argv)))] if session.digest else []
-
-
-def _word(value: bool) -> str:  # noqa: FBT001 - it is all that there is to say
+def _yes_or_no(value: bool) -> str:  # noqa: FBT001 - it is all that there is to say
     return "yes" if value else "no"
-
-
-def _script(run_id: str, variables: Mapping[str, str], functions: list[str], call: str) -> str:
-    assignments = [render_assignment(name, value) for name, value in {"run_id": run_id, **variables}.items()]
-    return "\n".join([*assignments, *map(_text, ("host.sh", "database.sh", "session.sh")), *functions, call])
 
 
 def _text(name: str) -> str:

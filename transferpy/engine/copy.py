@@ -23,7 +23,7 @@ from transferpy.MariaDB import BACKUP_TOOLS, UNPACK_TOOLS, lacking_tables
 from transferpy.model.options import UNCOMPRESSED, TransferType
 from transferpy.model.progress import Phase, Progress
 from transferpy.model.units import size
-from transferpy.planning.plan import TargetPlan, TransferPlan
+from transferpy.planning.plan import EdgePlan, TransferPlan
 from transferpy.stream.codec_choice import choose, link_of, reason, sample_of, shrinks
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class _Copy:
 
     conversation: SessionManager
     plan: TransferPlan
-    target: TargetPlan
+    edge: EdgePlan
     source_session: Session
     target_session: Session
     note: Callable[..., None]
@@ -63,7 +63,7 @@ class _Copy:
     codec: str = field(init=False)
 
     def __post_init__(self) -> None:
-        self.codec = next(iter(self.target.sender_names))  # until one is chosen
+        self.codec = next(iter(self.edge.sending.pipelines))  # until one is chosen
 
     def run(self, *, last: bool) -> None:
         """Copy, check and publish; ``last`` lets the source end while the target publishes."""
@@ -81,7 +81,7 @@ class _Copy:
             self.conversation.order(self.source_session, "resume")
         self._check()
         if self.plan.options.prepare:
-            logger.info("%s: preparing the copy", self.target.final)
+            logger.info("%s: preparing the copy", self.edge.final)
         if last:
             self.conversation.stop(self.source_session)  # it has said all that it had to say
         self._enter(Phase.PUBLISHING)
@@ -89,7 +89,7 @@ class _Copy:
         self._wait_for_checks("published", self.target_session)
         self.note_published()
         self._log_position()
-        logger.info("%s: complete", self.target.final)
+        logger.info("%s: complete", self.edge.final)
 
     def note_published(self) -> None:
         """Note that the copy is good, and what was made for it, if its target has said so."""
@@ -107,9 +107,9 @@ class _Copy:
     def progress(self) -> Progress:
         """How far it is."""
         return Progress(
-            target=self.target.location,
-            number=self.plan.targets.index(self.target) + 1,
-            of=len(self.plan.targets),
+            target=self.edge.target,
+            number=self.plan.edges.index(self.edge) + 1,
+            of=len(self.plan.edges),
             phase=self.phase,
             # Until somebody takes it, it is in the buffers of the source.
             bytes=self.source_session.bytes if "connected" in self.target_session.seen else 0,
@@ -129,8 +129,8 @@ class _Copy:
     def _jobs(self) -> tuple[tuple[Session, str, tuple[str, ...]], ...]:
         """The stream's job on each end: whose, its name, and its stages."""
         return (
-            (self.source_session, f"send_{self.target.label}", self.target.sender_names[self.codec]),
-            (self.target_session, "receive", self.target.session.receivers[self.codec].names),
+            (self.source_session, f"send_{self.edge.label}", self.edge.sending.pipelines[self.codec].names),
+            (self.target_session, "receive", self.edge.listening.pipelines[self.codec].names),
         )
 
     @property
@@ -162,29 +162,29 @@ class _Copy:
         source.forget("manifest", "digests", "tables", "changed", "stream-digest", "checked", "sending", "probed")
         source.statuses.clear()
         self._wait_for("ready", source, target)
-        if self.target.session.encrypt:
+        if self.plan.options.encrypt:
             self.conversation.order(target, "peer", source.seen["ready"].fields["certificate"])
         self.codec = self._choose_codec()
-        words = {codec.label: codec.words for codec in self.target.codecs}
+        words = {codec.label: codec.words for codec in self.edge.codecs}
         self.note(codec=words.get(self.codec, UNCOMPRESSED))
         self.conversation.order(target, "receive", self.codec)
         self._wait_for("listening", target)
         port = target.seen["listening"].fields["port"]
-        opened = ", firewall opened" if self.target.session.firewall_rules else ""
+        opened = ", firewall opened" if self.edge.listening.firewall_rules else ""
         logger.info("%s: port %s listens for %s%s", target.host, port, source.host, opened)
         source.bytes = 0
         source.moved = target.moved = time.monotonic()
         self.sending = True
-        self.conversation.order(source, "send", self.target.label, self.codec, *self._address("listening"))
+        self.conversation.order(source, "send", self.edge.label, self.codec, *self._address("listening"))
 
     def _address(self, event: str) -> tuple[str, str, str]:
         """Where the target listens, as that event of its says, and what it proves who it is with."""
         events = self.target_session.seen
-        return self.target.address, events[event].fields["port"], events["ready"].fields["certificate"]
+        return self.edge.address, events[event].fields["port"], events["ready"].fields["certificate"]
 
     def _choose_codec(self) -> str:
         """Return the label of what compresses the stream, and log why, where there is a choice."""
-        labels = tuple(self.target.sender_names)
+        labels = tuple(self.edge.sending.pipelines)
         if len(labels) == 1:
             return labels[0]
         # The list of millions of files has to stand before a sample can be taken of them; that has no limit.
@@ -192,10 +192,10 @@ class _Copy:
         self.conversation.wait(*self._sessions, until=lambda: "sample" in seen)
         sample = sample_of(seen["sample"])
         link: float | None = self.plan.options.bwlimit or None
-        if self.target.session.probe and shrinks(sample):
+        if self.edge.listening.probe and shrinks(sample):
             link = self._probe_link()
-        codec = choose(self.target.codecs, sample, link, self.plan.cores)
-        logger.info("%s: compression: %s", self.target.location, reason(codec, sample, link))
+        codec = choose(self.edge.codecs, sample, link, self.plan.sessions[self.edge.sender].cores)
+        logger.info("%s: compression: %s", self.edge.target, reason(codec, sample, link))
         return codec.label if codec else UNCOMPRESSED
 
     def _probe_link(self) -> float | None:
@@ -204,7 +204,7 @@ class _Copy:
         self._wait_for("probing", target)
         if "link" in target.seen:
             return None  # the listener ended before anybody could connect; that of the stream will say why
-        self.conversation.order(source, "probe", self.target.label, *self._address("probing"))
+        self.conversation.order(source, "probe", self.edge.label, *self._address("probing"))
         deadline = time.monotonic() + self.plan.options.connect_timeout
         met = self.conversation.wait(
             *self._sessions, until=lambda: "link" in target.seen or "probed" in source.seen, deadline=deadline
@@ -296,7 +296,7 @@ class _Copy:
     def _not_met(self, event: str) -> StreamError:
         port = self.target_session.seen[event].fields["port"]
         return StreamError(
-            f"{self.source_session.host} to {self.target_session.host}: no connection to {self.target.address}"
+            f"{self.source_session.host} to {self.target_session.host}: no connection to {self.edge.address}"
             f" port {port} within {self.plan.options.connect_timeout} seconds;"
             " is there a firewall between the two? (--connect-timeout)"
         )
@@ -344,9 +344,9 @@ class _Copy:
         position = self.target_session.seen.get("position")
         if position and (binlog := position.text("binlog")):
             self.note(position=" ".join(binlog.split()))
-            logger.info("%s: binary log file, position and GTID: %s", self.target.final, " ".join(binlog.split()))
+            logger.info("%s: binary log file, position and GTID: %s", self.edge.final, " ".join(binlog.split()))
         if position and (replica := position.text("replica")):
-            logger.info("%s: as its source replicates: %s", self.target.final, " ".join(replica.split()))
+            logger.info("%s: as its source replicates: %s", self.edge.final, " ".join(replica.split()))
 
     # --- check
 
@@ -361,10 +361,10 @@ class _Copy:
         self._raise_if_changed()
         is_file = options.transfer_type is TransferType.FILE
         if (options.parallel_checksum or not is_file) and not self._agree("stream-digest"):
-            raise VerificationError(f"{self.target.location}: the stream was damaged on its way")
+            raise VerificationError(f"{self.edge.target}: the stream was damaged on its way")
         for name in self._lists:
             if not self._agree(name):
-                raise VerificationError(f"{self.target.location}: {self._difference(name)}")
+                raise VerificationError(f"{self.edge.target}: {self._difference(name)}")
         if options.transfer_type is TransferType.XTRABACKUP and not self._agree("tables"):
             self._raise_if_tables_lack()
         if is_file:
@@ -423,10 +423,10 @@ class _Copy:
         try:
             lacking = lacking_tables(*self._records("tables"))
         except RemoteExecutionError as error:
-            what = f"{self.target.location}: whether all tables arrived is not known"
+            what = f"{self.edge.target}: whether all tables arrived is not known"
             raise VerificationError(f"{what}: {error}") from error
         if lacking:
-            raise VerificationError(f"{self.target.location}: the backup lacks tables: {name_some(lacking)}")
+            raise VerificationError(f"{self.edge.target}: the backup lacks tables: {name_some(lacking)}")
 
     def _records(self, name: str) -> list[Iterator[str]]:
         return [self.conversation.records(session, name) for session in self._sessions]

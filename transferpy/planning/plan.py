@@ -1,9 +1,9 @@
-"""The plan: what every host is going to do, as values."""
+"""The plan of a run: its edges, and what the session of each node does."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from transferpy.agent.session_script import SourceSession, TargetSession
+from transferpy.agent.session_plan import ListeningPlan, SendingPlan, SessionPlan
 from transferpy.model.facts import SourceFacts
 from transferpy.model.locations import Location
 from transferpy.model.options import UNCOMPRESSED, TransferOptions
@@ -11,66 +11,68 @@ from transferpy.stream.codecs import Codec
 
 
 @dataclass(frozen=True, kw_only=True)
-class TargetPlan:
-    """What happens for one target.
+class EdgePlan:
+    """The plan of one stream, from the session of one node to the session of another.
 
     Attributes:
-        location: as the user gave it.
-        label: names it in orders and events.
-        final: where the copy will stand.
-        address: what the source connects to, as the stream's program wants it.
-        session: what its session is told.
-        codecs: what may compress the stream; none, or one, where there is nothing to choose.
-        sender_names: by codec, the stages on the source, for messages.
+        label: the name of the edge in session commands and events.
+        sender: the name of the session that sends.
+        receiver: the name of the session that receives.
+        target: the target directory of the receiver, as the user gave it.
+        final: the location of the finished copy.
+        address: the address that the sender connects to, in the notation of its transport.
+        codecs: the codecs that may compress the stream; none, or one, where there is no choice.
+        sending: the pipelines of the sender.
+        listening: the pipelines of the receiver, its port and its firewall rules.
     """
 
-    location: Location
     label: str
+    sender: str
+    receiver: str
+    target: Location
     final: Location
     address: str
-    session: TargetSession
     codecs: tuple[Codec, ...]
-    sender_names: Mapping[str, tuple[str, ...]]
+    sending: SendingPlan
+    listening: ListeningPlan
 
     @property
-    def chooses(self) -> bool:
-        """Whether the run finds out what compresses the stream best."""
-        return UNCOMPRESSED in self.sender_names and bool(self.codecs)
+    def is_codec_chosen_at_run_time(self) -> bool:
+        """Whether the run measures which codec is fastest."""
+        return UNCOMPRESSED in self.sending.pipelines and bool(self.codecs)
 
     @property
     def candidates(self) -> tuple[str, ...]:
-        """What the stream may be compressed with, in words; that it is not may be one of them."""
-        nothing = (UNCOMPRESSED,) if UNCOMPRESSED in self.sender_names else ()
+        """The codecs, and ``none`` where the stream may stay uncompressed, as messages name them."""
+        nothing = (UNCOMPRESSED,) if UNCOMPRESSED in self.sending.pipelines else ()
         return (*(codec.words for codec in self.codecs), *nothing)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransferPlan:
-    """What every host does.
+    """The plan of a run.
 
     Attributes:
         source: as the user gave it.
         options: those of the request.
-        source_session: what the session on the source is told.
-        facts: what stands at the source path.
-        targets: in the order of the request.
-        cores: processors of the source.
-        stream: in words, for the log: how the data travels.
-        algorithm: what the content of the data is compared by; empty if it is not compared.
-        notes: what the user should know before it starts.
+        facts: the facts of the source.
+        edges: the streams, in the order in which they run.
+        sessions: the plan of the session of each node, by the name of the node.
+        stream: how the data travels, for the log.
+        algorithm: the algorithm by which the content is compared; empty if it is not compared.
+        notes: warnings for the user.
     """
 
     source: Location
     options: TransferOptions
-    source_session: SourceSession
     facts: SourceFacts
-    targets: tuple[TargetPlan, ...]
-    cores: int
+    edges: tuple[EdgePlan, ...]
+    sessions: Mapping[str, SessionPlan]
     stream: str
     algorithm: str
     notes: tuple[str, ...]
 
     @property
     def cipher(self) -> str:
-        """What encrypts the stream, in a word; empty if nothing does."""
+        """The protocol that encrypts the streams; empty if nothing does."""
         return "TLS 1.3" if self.options.encrypt else ""

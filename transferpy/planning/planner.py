@@ -7,19 +7,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from transferpy import MariaDB
-from transferpy.agent.session_script import SourceSession, TargetSession
+from transferpy.agent.session_plan import DeliveryPlan, ListeningPlan, ReadingPlan, SamplePlan, SendingPlan, SessionPlan
 from transferpy.Exceptions import PreflightError
-from transferpy.Firewall import FirewallRule, firewall_rules
+from transferpy.Firewall import firewall_rules
 from transferpy.model.facts import HostFacts, RouteFacts
-from transferpy.model.locations import Location
 from transferpy.model.options import UNCOMPRESSED, ChecksumAlgorithm, Compressor, Priority, TransferType
 from transferpy.model.request import TransferRequest
 from transferpy.model.tools import NETCATS, PACKAGES
 from transferpy.planning.checks import PreflightChecks
 from transferpy.planning.context import PlanContext, best_netcat, first_there, has_socat, is_ipv6
-from transferpy.planning.plan import TargetPlan, TransferPlan
+from transferpy.planning.plan import EdgePlan, TransferPlan
+from transferpy.planning.topology import SOURCE, Edge, Node, edges
 from transferpy.stream.codecs import Codec, codecs
-from transferpy.stream.commands import Command, Pipeline, Stage
+from transferpy.stream.commands import Command, Stage
 from transferpy.stream.digests import ALGORITHMS, STREAM_SIZE, available_algorithm
 from transferpy.stream.pipelines import probe_receiver, probe_sender, receiver, sender
 from transferpy.stream.tar import archive, decompress, decompressors, extract, extract_tarball, read
@@ -58,13 +58,15 @@ class _Planner(PlanContext):
 
     def plan(self) -> TransferPlan:
         options = self.options
+        found = edges(self.request, self.facts)
+        planned = {edge: self._edge(edge) for edge in found}
+        nodes = {node.name: node for edge in found for node in (edge.sender, edge.receiver)}
         return TransferPlan(
             source=self.request.source,
             options=options,
-            source_session=self._source_session(),
             facts=self.source,
-            targets=tuple(self._target(index, location) for index, location in enumerate(self.request.targets)),
-            cores=self.source_host.cores,
+            edges=tuple(planned.values()),
+            sessions={name: self._session(node, tuple(planned.values())) for name, node in nodes.items()},
             stream=self._stream(),
             algorithm=self._algorithm if self._digests else "",
             notes=tuple(self._notes()),
@@ -113,36 +115,43 @@ class _Planner(PlanContext):
     def _compressor_notes(self) -> Iterator[str]:
         wanted = self.options.compressor
         tool = Compressor.ZSTD if wanted is Compressor.AUTO else wanted
-        for index in range(len(self.request.targets)):
-            if not any(codec.compressor is Compressor.PIGZ for codec in self._codecs(index)):
+        for edge in edges(self.request, self.facts):
+            if not any(codec.compressor is Compressor.PIGZ for codec in self._codecs(edge)):
                 continue
-            for facts in (self.source_host, self._target_host(index)):
+            for facts in (self.facts[node.location.host] for node in (edge.sender, edge.receiver)):
                 if tool not in facts.tools and tool is not Compressor.PIGZ:
                     yield f"{facts.host} has no {tool} (Debian package {tool}); pigz stands in"
                 if "pigz" not in facts.tools:
                     yield f"{facts.host} has no pigz (Debian package pigz); gzip stands in, on one core"
 
-    def _source_session(self) -> SourceSession:
-        return SourceSession(
-            directory=self.source.directory,
-            name=self.source.name,
-            own_name=self._name("source"),
-            cores=self.source_host.cores,
+    def _session(self, node: Node, planned: tuple[EdgePlan, ...]) -> SessionPlan:
+        """Return the plan of the session of a node, composed of its ends of the edges."""
+        host = self.facts[node.location.host]
+        is_source = node.name == SOURCE
+        return SessionPlan(
+            host=host.host,
+            own_name=self._certificate_name(node),
+            cores=host.cores,
             encrypt=self.options.encrypt,
             digest=ALGORITHMS[self._algorithm] if self.options.checksum else None,
-            senders={str(index): self._senders(index) for index in range(len(self.request.targets))},
-            probes={
-                str(index): probe_sender(self._transport(self.source_host, "target", self.route(index)))
-                for index in range(len(self.request.targets))
-                if self._probes(index)
-            },
-            trials=self._trials(),
-            bytes=self.source.bytes,
-            sample_directory=self.source.directory if self.options.transfer_type is TransferType.XTRABACKUP else "",
             low_priority=self.options.priority is Priority.LOW,
             transfer_type=self.options.transfer_type,
+            reading=self._reading() if is_source else None,
+            sending={edge.label: edge.sending for edge in planned if edge.sender == node.name},
+            listening=next((edge.listening for edge in planned if edge.receiver == node.name), None),
+            delivery=None if is_source else self._delivery(node, host),
+        )
+
+    def _reading(self) -> ReadingPlan:
+        is_backup = self.options.transfer_type is TransferType.XTRABACKUP
+        benchmarks = self._benchmarks()
+        sampled = {"directory": self.source.directory} if is_backup else {"bytes": self.source.bytes}
+        return ReadingPlan(
+            directory=self.source.directory,
+            name=self.source.name,
             client=self._client(),
             stop_slave=self.options.stop_slave,
+            sample=SamplePlan(benchmarks=benchmarks, **sampled) if benchmarks else None,
         )
 
     def _client(self) -> tuple[str, ...]:
@@ -151,75 +160,77 @@ class _Planner(PlanContext):
         program = first_there(MariaDB.CLIENTS, self.source_host) or MariaDB.CLIENTS[0]
         return MariaDB.client(program, self.request.source.path, self.options.defaults_file)
 
-    def _target(self, index: int, location: Location) -> TargetPlan:
-        host = self.facts[location.host]
-        route = self.route(index)
-        transport = self._transport(host, "source", route)
-        session = TargetSession(
-            directory=location.path,
-            staging_name=f".transferpy-{self.run_id}-{index}",
+    def _delivery(self, node: Node, host: HostFacts) -> DeliveryPlan:
+        return DeliveryPlan(
+            directory=node.location.path,
+            staging_name=f".transferpy-{self.run_id}-{node.name}",
             source_name=self.source.name,
             final_name=self.request.final_name,
-            own_name=self._name("target"),
-            cores=host.cores,
-            encrypt=self.options.encrypt,
-            digest=ALGORITHMS[self._algorithm] if self.options.checksum else None,
-            port=self.options.port,
-            firewall_rules=self._firewall_rules(host, route),
-            receivers={
-                label: receiver(self._unpack(host), codec, transport, self._digest)
-                for label, codec in self._by_label(index).items()
-            },
-            probe=probe_receiver(transport) if self._probes(index) else None,
-            low_priority=self.options.priority is Priority.LOW,
-            transfer_type=self.options.transfer_type,
-            prepare=self._prepare(host),
             owner=self.options.owner,
+            prepare=MariaDB.prepare(self._backup_tool(host), host.memory) if self.options.prepare else None,
             create_target=self.options.create_target,
         )
-        return TargetPlan(
-            location=location,
-            label=str(index),
-            final=self.final(location),
-            address=f"[{route.address}]" if is_ipv6(route.address) and has_socat(self.source_host) else route.address,
-            session=session,
-            codecs=self._codecs(index),
-            sender_names={label: sender.names for label, sender in self._senders(index).items()},
+
+    def _edge(self, edge: Edge) -> EdgePlan:
+        sender, receiver = (self.facts[node.location.host] for node in (edge.sender, edge.receiver))
+        route = self.route(edge.target)
+        return EdgePlan(
+            label=edge.label,
+            sender=edge.sender.name,
+            receiver=edge.receiver.name,
+            target=edge.receiver.location,
+            final=self.final(edge.receiver.location),
+            address=f"[{route.address}]" if is_ipv6(route.address) and has_socat(sender) else route.address,
+            codecs=self._codecs(edge),
+            sending=self._sending(edge, sender, route),
+            listening=self._listening(edge, receiver, route),
         )
 
-    def _senders(self, index: int) -> dict[str, Pipeline]:
-        """Return the pipelines of the source to a target, by codec."""
-        transport = self._transport(self.source_host, "target", self.route(index))
-        return {
-            label: sender(self._pack(), codec, transport, self._digest, self.options.bwlimit)
-            for label, codec in self._by_label(index).items()
-        }
+    def _sending(self, edge: Edge, host: HostFacts, route: RouteFacts) -> SendingPlan:
+        transport = self._transport(host, edge.receiver, route)
+        return SendingPlan(
+            pipelines={
+                label: sender(self._pack(), codec, transport, self._digest, self.options.bwlimit)
+                for label, codec in self._by_label(edge).items()
+            },
+            probe=probe_sender(transport) if self._probes(edge) else None,
+        )
 
-    def _trials(self) -> dict[str, Command]:
-        """Return by codec what to try on a sample of the data, where there is a choice."""
+    def _listening(self, edge: Edge, host: HostFacts, route: RouteFacts) -> ListeningPlan:
+        transport = self._transport(host, edge.sender, route)
+        return ListeningPlan(
+            port=self.options.port,
+            firewall_rules=firewall_rules(host.firewalls, self.options.firewall, route.source, self.run_id),
+            pipelines={
+                label: receiver(self._unpack(host), codec, transport, self._digest)
+                for label, codec in self._by_label(edge).items()
+            },
+            probe=probe_receiver(transport) if self._probes(edge) else None,
+        )
+
+    def _benchmarks(self) -> dict[str, Command]:
+        """Return the commands to measure on a sample of the data, by codec, where there is a choice."""
         if self.options.compressor is not Compressor.AUTO:
             return {}
-        found = (codec for index in range(len(self.request.targets)) for codec in self._codecs(index))
+        found = (codec for edge in edges(self.request, self.facts) for codec in self._codecs(edge))
         return {codec.label: codec.trial for codec in found}
 
-    def _target_host(self, index: int) -> HostFacts:
-        return self.facts[self.request.targets[index].host]
-
-    def _codecs(self, index: int) -> tuple[Codec, ...]:
-        """Return what may compress the stream to a target."""
+    def _codecs(self, edge: Edge) -> tuple[Codec, ...]:
+        """Return the codecs that may compress the stream of an edge."""
         is_small = self.options.compressor is Compressor.AUTO and self._amount < _CHOICE_BYTES
         if not self._compresses or is_small:
             return ()
-        return codecs(self.options, self.source_host.tools, self._target_host(index).tools, self.source_host.cores)
+        sender, receiver = (self.facts[node.location.host] for node in (edge.sender, edge.receiver))
+        return codecs(self.options, sender.tools, receiver.tools, sender.cores)
 
-    def _by_label(self, index: int) -> dict[str, Codec | None]:
-        """Return the codecs of a stream by label, and nothing among them where that may be chosen."""
-        found: dict[str, Codec | None] = {codec.label: codec for codec in self._codecs(index)}
+    def _by_label(self, edge: Edge) -> dict[str, Codec | None]:
+        """Return the codecs of a stream by label, and None for an uncompressed stream where that may be chosen."""
+        found: dict[str, Codec | None] = {codec.label: codec for codec in self._codecs(edge)}
         return found if found and self.options.compressor is not Compressor.AUTO else {UNCOMPRESSED: None, **found}
 
-    def _probes(self, index: int) -> bool:
-        """Whether the run looks how much the link carries: there is a choice, and enough to send for it to matter."""
-        is_choice = self.options.compressor is Compressor.AUTO and bool(self._codecs(index))
+    def _probes(self, edge: Edge) -> bool:
+        """Whether the run measures the speed of the link: there is a choice, and enough data for it to matter."""
+        is_choice = self.options.compressor is Compressor.AUTO and bool(self._codecs(edge))
         return is_choice and self._amount >= _PROBE_BYTES and not self.options.bwlimit
 
     @property
@@ -251,9 +262,6 @@ class _Planner(PlanContext):
             case TransferType.XTRABACKUP:
                 return (MariaDB.unpack(first_there(MariaDB.UNPACK_TOOLS, host) or MariaDB.UNPACK_TOOLS[0]),)
 
-    def _prepare(self, host: HostFacts) -> Command | None:
-        return MariaDB.prepare(self._backup_tool(host), host.memory) if self.options.prepare else None
-
     @staticmethod
     def _backup_tool(host: HostFacts) -> str:
         return first_there(MariaDB.BACKUP_TOOLS, host) or MariaDB.BACKUP_TOOLS[0]
@@ -281,16 +289,13 @@ class _Planner(PlanContext):
         tools = frozenset.intersection(*(facts.tools for facts in self.facts.values()))
         return available_algorithm(self.options.checksum_algorithm, tools)
 
-    def _transport(self, host: HostFacts, peer: str, route: RouteFacts) -> Transport:
+    def _transport(self, host: HostFacts, peer: Node, route: RouteFacts) -> Transport:
         if self.options.encrypt:
-            return tls(self._name(peer), route.source)
+            return tls(self._certificate_name(peer), route.source)
         if has_socat(host):
             return plain(route.source)
         program, flavour = best_netcat(host) or (NETCATS[0], "openbsd")
         return netcat(program, flavour, ipv6=is_ipv6(route.address))
 
-    def _firewall_rules(self, host: HostFacts, route: RouteFacts) -> tuple[FirewallRule, ...]:
-        return firewall_rules(host.firewalls, self.options.firewall, route.source, self.run_id)
-
-    def _name(self, role: str) -> str:
-        return f"{role}.{self.run_id}"
+    def _certificate_name(self, node: Node) -> str:
+        return f"{SOURCE if node.name == SOURCE else 'target'}.{self.run_id}"

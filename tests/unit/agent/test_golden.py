@@ -32,7 +32,7 @@ from fleet import (
 )
 
 from transferpy.agent.preflight import preflight_script
-from transferpy.agent.session_script import source_script, target_script
+from transferpy.agent.session_script import session_script
 from transferpy.model.facts import HostFacts
 from transferpy.model.locations import Location
 from transferpy.model.options import FirewallChoice, TransferType
@@ -145,14 +145,14 @@ CASES: dict[str, Case] = {
 def told(wanted: TransferRequest, facts: dict[str, HostFacts]) -> str:
     """Return the variable part of what every host of a run is told."""
     plan = make_plan(wanted, facts, RUN, {})
-    addresses = {target.location.host: ("203.0.113.9",) for target in plan.targets}
+    addresses = {edge.target.host: ("203.0.113.9",) for edge in plan.edges}
     scripts = {
         f"preflight on {host}": preflight_script(RUN, asked)
         for host, asked in preflight_queries(wanted, addresses).items()
     }
-    scripts[f"session on {plan.source.host}"] = source_script(RUN, plan.source_session)
-    for target in plan.targets:
-        scripts[f"session for {target.location.host}"] = target_script(RUN, target.session)
+    for session in plan.sessions.values():
+        title = f"session on {session.host}" if session.reading else f"session for {session.host}"
+        scripts[title] = session_script(RUN, session)
     for name in ("host.sh", "database.sh", "session.sh", "preflight.sh"):
         text = (resources.files("transferpy") / "host" / name).read_text(encoding="utf-8")
         scripts = {title: script.replace(text, f"# ... {name} ...\n") for title, script in scripts.items()}

@@ -19,7 +19,8 @@ from bash import output_of
 from host_text import TIMEOUT, on_host
 
 from transferpy.agent.protocol import Event, parse_event
-from transferpy.agent.session_script import SourceSession, TargetSession, source_script, target_script
+from transferpy.agent.session_plan import DeliveryPlan, ListeningPlan, ReadingPlan, SendingPlan, SessionPlan
+from transferpy.agent.session_script import session_script
 from transferpy.Firewall import FirewallRule
 from transferpy.model.options import TransferOptions
 from transferpy.stream.codecs import codecs
@@ -36,22 +37,32 @@ FILE = Transport(listen=Command(("cat", STREAM)), connect=Command(("dd", "status
 MD5 = Command(("md5sum",))
 SEND = sender(archive("x", indexed=True), CODEC, FILE, None)
 RECEIVE = receiver((extract(indexed=True),), CODEC, FILE, None)
-SOURCE = SourceSession(
-    directory="", name="x", own_name="source.r1", cores=2, encrypt=False, digest=MD5, senders={"0": {"gzip": SEND}}
+
+
+def sends(pipeline: Pipeline, *edges: str) -> dict[str, SendingPlan]:
+    """Return the plan to send with this pipeline along each of the edges; by default along the first."""
+    return {edge: SendingPlan(pipelines={"gzip": pipeline}) for edge in edges or ("0",)}
+
+
+COMMON = SessionPlan(host="here", own_name="here.r1", cores=2, encrypt=False, digest=MD5)
+SOURCE = replace(COMMON, reading=ReadingPlan(directory="", name="x"), sending=sends(SEND))
+TARGET = replace(
+    COMMON,
+    listening=ListeningPlan(pipelines={"gzip": RECEIVE}),
+    delivery=DeliveryPlan(directory="", staging_name=".transferpy-r1-0", source_name="x", final_name="x"),
 )
-TARGET = TargetSession(
-    directory="",
-    staging_name=".transferpy-r1-0",
-    source_name="x",
-    final_name="x",
-    own_name="target.r1",
-    cores=2,
-    encrypt=False,
-    digest=MD5,
-    port=0,
-    firewall_rules=(),
-    receivers={"gzip": RECEIVE},
-)
+
+
+def changed(plan: SessionPlan, **changes: object) -> SessionPlan:
+    """Return a plan in which these attributes, of the plan itself or of one of its parts, have other values."""
+    parts = {name: part for name in ("reading", "listening", "delivery") if (part := getattr(plan, name))}
+    for name, value in changes.items():
+        where = next((part for part in parts if hasattr(parts[part], name)), None)
+        if where:
+            parts[where] = replace(parts[where], **{name: value})
+        else:
+            plan = replace(plan, **{name: value})  # type: ignore[arg-type]  # the caller knows
+    return replace(plan, **parts)
 
 
 class Running:
@@ -101,12 +112,12 @@ class Host:
             (directory / name).mkdir()
 
     def source(self, **changes: object) -> Running:
-        session = replace(SOURCE, **{"directory": str(self.directory / "source"), **changes})  # type: ignore[arg-type]  # the caller knows
-        return self.start(source_script(RUN, session))
+        plan = changed(SOURCE, **{"directory": str(self.directory / "source"), **changes})
+        return self.start(session_script(RUN, plan))
 
     def start_target(self, **changes: object) -> Running:
-        session = replace(TARGET, **{"directory": str(self.directory / "target"), **changes})  # type: ignore[arg-type]  # the caller knows
-        return self.start(target_script(RUN, session))
+        plan = changed(TARGET, **{"directory": str(self.directory / "target"), **changes})
+        return self.start(session_script(RUN, plan))
 
     def target(self, **changes: object) -> Running:
         target = self.start_target(**changes)
@@ -158,7 +169,7 @@ class TestCopy:
         host.make_source(name)
         (host.directory / "target" / name).mkdir()
         sending = sender(archive(name, indexed=True), CODEC, FILE, None)
-        source = sent(host, name=name, senders={"0": {"gzip": sending}})
+        source = sent(host, name=name, sending=sends(sending))
         there = source.says("stages", "manifest", "digests")
         assert there["stages"].fields == {"job": "send_0", "statuses": "0,0,0"}
         target = host.target(directory=str(host.directory / "target" / name), source_name=name, final_name=f"{name}2")
@@ -176,7 +187,7 @@ class TestCopy:
 
     def test_one_source_serves_several_targets_and_digests_once(self, host: Host) -> None:
         host.make_source()
-        source = host.source(senders={"0": {"gzip": SEND}, "1": {"gzip": SEND}})
+        source = host.source(sending=sends(SEND, "0", "1"))
         source.says("ready")
         lists = []
         for label in ("0", "1"):
@@ -202,7 +213,7 @@ class TestCopy:
     def test_a_source_that_changes_under_the_copy_is_told(self, host: Host, change: str, paths: set[str]) -> None:
         host.make_source()
         changing = Command(("bash", "-c", f"cat && {change}"))
-        source = sent(host, senders={"0": {"gzip": Pipeline((*SEND.stages[:-1], changing, SEND.stages[-1]))}})
+        source = sent(host, sending=sends(Pipeline((*SEND.stages[:-1], changing, SEND.stages[-1]))))
         changed = source.says("changed")["changed"]
         assert {*changed.text("paths").split("\0")} - {""} == paths
         source.order("stop")
@@ -211,7 +222,7 @@ class TestCopy:
     def test_a_file_that_becomes_a_pipe_is_told_and_nobody_waits_for_it(self, host: Host) -> None:
         host.make_source()
         changing = Command(("sh", "-c", "cat && rm x/a/file && mkfifo x/a/file"))
-        source = sent(host, senders={"0": {"gzip": Pipeline((*SEND.stages[:-1], changing, SEND.stages[-1]))}})
+        source = sent(host, sending=sends(Pipeline((*SEND.stages[:-1], changing, SEND.stages[-1]))))
         assert source.says("changed")["changed"].text("paths").split("\0")[0] == "x/a/file"
         source.order("stop")
         assert source.end()["end"].fields["undone"] == "yes"
@@ -219,7 +230,7 @@ class TestCopy:
     def test_digests_that_never_come_to_an_end_are_waited_for_while_the_source_stands_still(self, host: Host) -> None:
         host.make_source()
         endless = Command(("sh", "-c", "exec sleep 1000"))
-        script = source_script(RUN, replace(SOURCE, directory=str(host.directory / "source"), digest=endless))
+        script = session_script(RUN, changed(SOURCE, directory=str(host.directory / "source"), digest=endless))
         assert script.count(" patience=60\n") == 1
         source = host.start(script.replace(" patience=60\n", " patience=2\n"))
         source.says("hello", "ready")
@@ -234,7 +245,7 @@ class TestCopy:
         host.make_source()
         source = sent(
             host,
-            senders={"0": {"gzip": Pipeline((Command(("sh", "-c", "echo it broke >&2; exit 3")), *SEND.stages[1:]))}},
+            sending=sends(Pipeline((Command(("sh", "-c", "echo it broke >&2; exit 3")), *SEND.stages[1:]))),
         )
         told = source.says("stderr", "stages")
         assert told["stages"].fields["statuses"] == "3,0,0"
@@ -338,7 +349,7 @@ class TestPlaces:
     def test_a_staging_directory_is_removed_whatever_holds_it_is_called(self, host: Host) -> None:
         directory = host.directory / "target" / "two\nlines\n"
         directory.mkdir()
-        target = host.target(directory=str(directory), receivers={"gzip": Pipeline((Command(("sleep", "60")),))})
+        target = host.target(directory=str(directory), pipelines={"gzip": Pipeline((Command(("sleep", "60")),))})
         target.says("ready")
         assert [path.name for path in directory.iterdir()] == [".transferpy-r1-0"]
         target.process.terminate()
@@ -348,7 +359,7 @@ class TestPlaces:
     @pytest.mark.parametrize("name", ["-", "-P", "--"])
     def test_a_relative_path_is_a_path_and_no_option(self, host: Host, name: str) -> None:
         (host.directory / name).mkdir()
-        target = host.target(directory=name, receivers={"gzip": Pipeline((Command(("sleep", "60")),))})
+        target = host.target(directory=name, pipelines={"gzip": Pipeline((Command(("sleep", "60")),))})
         target.says("ready")
         assert [path.name for path in (host.directory / name).iterdir()] == [".transferpy-r1-0"]
         target.process.terminate()
@@ -373,7 +384,7 @@ class TestFirewall:
         looking = Command(("sh", "-c", f"[ -e {opened} ] && [ ! -e '{closed}' ] && cat"))
         receiving = Pipeline((RECEIVE.stages[0], looking, *RECEIVE.stages[1:]))
         target = host.target(
-            firewall_rules=(rule(host.directory, "a", f"touch {opened}"),), receivers={"gzip": receiving}
+            firewall_rules=(rule(host.directory, "a", f"touch {opened}"),), pipelines={"gzip": receiving}
         )
         assert target.says("stages")["stages"].fields["statuses"] == "0,0,0,0"
         assert closed.exists()
@@ -423,8 +434,8 @@ class TestFirewall:
 
 
 SLEEP = Command(("sleep", "60"))
-BUSY_SOURCE = {"senders": {"0": {"gzip": Pipeline((SLEEP, *SEND.stages[1:]))}}}
-BUSY_TARGET = {"receivers": {"gzip": Pipeline((SLEEP, *RECEIVE.stages[1:]))}}
+BUSY_SOURCE = {"sending": sends(Pipeline((SLEEP, *SEND.stages[1:])))}
+BUSY_TARGET = {"pipelines": {"gzip": Pipeline((SLEEP, *RECEIVE.stages[1:]))}}
 
 
 def start_busy(host: Host, role: str) -> Running:

@@ -177,7 +177,7 @@ class TestRefusal:
             "db2:/srv/y: 12,097,152 bytes are needed, but only 10,000,000 are free"
         ]
         apart = {0: target_facts(), 1: target_facts(ancestors=("6:10", "6:2"))}
-        assert len(plan(source, target_host(targets=apart), wanted=TWO).targets) == 2
+        assert len(plan(source, target_host(targets=apart), wanted=TWO).edges) == 2
 
     def test_every_reason_is_named_at_once(self) -> None:
         wanted = request("db1:/srv/x", "db2:/srv/y", "db3:/srv/y", port=22)
@@ -204,15 +204,15 @@ class TestRefusal:
 class TestPlan:
     def test_what_is_fine_is_not_refused(self) -> None:
         made = plan(source_host(), target_host())
-        (target,) = made.targets
-        assert (made.notes, target.address, str(target.final)) == ((), "198.18.0.2", "db2:/srv/y/x")
+        (edge,) = made.edges
+        assert (made.notes, edge.address, str(edge.final)) == ((), "198.18.0.2", "db2:/srv/y/x")
         assert made.stream == "TLS 1.3, xxh128 of every file"
 
     def test_a_file_system_that_makes_inodes_as_needed_has_enough(self) -> None:
         assert plan(source_host(), target_host(targets={0: target_facts(inodes=None)})).notes == ()
 
     def test_only_the_source_needs_ip(self) -> None:
-        assert plan(source_host(), target_host(tools=without("ip", "netstat", "pigz"))).targets
+        assert plan(source_host(), target_host(tools=without("ip", "netstat", "pigz"))).edges
 
     @pytest.mark.parametrize(
         ("options", "stream"),
@@ -309,33 +309,35 @@ class TestPlan:
     )
     def test_of_several_netcats_one_that_knows_ipv6_is_used(self, netcats: dict[str, str], used: str) -> None:
         made = plan(source_host(netcats=netcats, tools=without("socat")), target_host(), wanted=PLAIN)
-        assert made.targets[0].sender_names["none"][-1] == used
+        assert made.edges[0].sending.pipelines["none"].names[-1] == used
 
     def test_socat_carries_an_open_stream_where_a_host_has_it(self) -> None:
         netcats = {"nc": NC_OPENBSD}
         for tools, program in [(without(), "socat"), (without("socat"), "nc")]:
             made = plan(source_host(netcats=netcats, tools=tools), target_host(), wanted=PLAIN)
-            (target,) = made.targets
-            assert (target.sender_names["none"][-1], target.session.receivers["none"].names[0]) == (program, "socat")
+            (edge,) = made.edges
+            ends = edge.sending.pipelines["none"].names[-1], edge.listening.pipelines["none"].names[0]
+            assert ends == (program, "socat")
 
     def test_an_ipv6_address_is_written_as_the_program_of_the_stream_wants_it(self) -> None:
         netcats = {"nc": NC_OPENBSD}
         facts = source_host(routes={0: V6_ROUTE}, netcats=netcats), target_host(netcats=netcats)
-        assert plan(*facts).targets[0].address == "[2001:db8::2]"
-        assert plan(*facts, wanted=PLAIN).targets[0].address == "[2001:db8::2]"
+        assert plan(*facts).edges[0].address == "[2001:db8::2]"
+        assert plan(*facts, wanted=PLAIN).edges[0].address == "[2001:db8::2]"
         with_netcat = source_host(routes={0: V6_ROUTE}, netcats=netcats, tools=without("socat"))
-        assert plan(with_netcat, target_host(), wanted=PLAIN).targets[0].address == "2001:db8::2"
+        assert plan(with_netcat, target_host(), wanted=PLAIN).edges[0].address == "2001:db8::2"
 
     def test_the_door_admits_the_address_that_the_target_sees(self) -> None:
         routes = {0: RouteFacts(address="198.18.0.2", source="198.18.7.7")}
         made = plan(source_host(routes=routes), target_host(firewalls={"iptables": "-P INPUT DROP\n"}))
-        (rule,) = made.targets[0].session.firewall_rules
+        (rule,) = made.edges[0].listening.firewall_rules
         assert "198.18.7.7" in rule.opening.argv
 
     def test_targets_on_one_host_do_not_share_a_staging_name(self) -> None:
         source = source_host(routes={0: V4_ROUTE, 1: V4_ROUTE})
         target = target_host(targets={0: target_facts(), 1: target_facts(ancestors=("6:10", "6:2"))})
-        names = [made.session.staging_name for made in plan(source, target, wanted=TWO).targets]
+        sessions = plan(source, target, wanted=TWO).sessions.values()
+        names = [session.delivery.staging_name for session in sessions if session.delivery]
         assert names == [f".transferpy-{RUN}-0", f".transferpy-{RUN}-1"]
 
 

@@ -50,8 +50,6 @@ role=source
 source_directory=/srv/backups
 source_name=sqldata.tar
 stop_slave=no
-sample_directory=''
-sampled_bytes=4000000
 own_name=source.0123456789abcdef
 cores=4
 transfer_type=decompress
@@ -102,15 +100,15 @@ source_session
 # === session for db2
 run_id=0123456789abcdef
 role=target
+wanted_port=0
+probe=no
 target_directory=/srv/y
 staging_name=.transferpy-0123456789abcdef-0
 source_name=sqldata.tar
 final_name=sqldata.tar
-wanted_port=0
 owner=''
 create_target=no
 prepare=no
-probe=no
 own_name=target.0123456789abcdef
 cores=4
 transfer_type=decompress

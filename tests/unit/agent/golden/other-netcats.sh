@@ -53,6 +53,7 @@ source_name=x
 stop_slave=no
 sample_directory=''
 sampled_bytes=4000000
+sampler='sample.pl'
 own_name=source.0123456789abcdef
 cores=4
 transfer_type=file
@@ -60,7 +61,6 @@ encrypt=no
 checksum=yes
 priority=normal
 digester='digest.pl'
-sampler='sample.pl'
 # ... host.sh ...
 
 # ... database.sh ...
@@ -71,6 +71,18 @@ digest_tool=(xxh128sum)
 declare -A watched_by=([none]=tar [zstd1]=tar [zstd3]=tar [lz41]=tar)
 client=()
 tried=(zstd1 zstd3 lz41)
+try_zstd1() {
+  zstd --stdout --quiet -T1 -1 || return
+  return 0
+}
+try_zstd3() {
+  zstd --stdout --quiet -T1 -3 || return
+  return 0
+}
+try_lz41() {
+  lz4 --stdout --quiet -1 || return
+  return 0
+}
 send_0_none() {
   metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec nc -q 0 "${peer_address}" "${port}"; } 2>"$run_directory"/send_0.1.err
@@ -94,32 +106,20 @@ send_0_lz41() {
     { widen_pipe; exec nc -q 0 "${peer_address}" "${port}"; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
 }
-try_zstd1() {
-  zstd --stdout --quiet -T1 -1 || return
-  return 0
-}
-try_zstd3() {
-  zstd --stdout --quiet -T1 -3 || return
-  return 0
-}
-try_lz41() {
-  lz4 --stdout --quiet -1 || return
-  return 0
-}
 source_session
 
 # === session for db2
 run_id=0123456789abcdef
 role=target
+wanted_port=4444
+probe=no
 target_directory=/srv/y
 staging_name=.transferpy-0123456789abcdef-0
 source_name=x
 final_name=x
-wanted_port=4444
 owner=''
 create_target=no
 prepare=no
-probe=no
 own_name=target.0123456789abcdef
 cores=4
 transfer_type=file

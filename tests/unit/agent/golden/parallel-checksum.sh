@@ -51,13 +51,13 @@ source_name=x
 stop_slave=no
 sample_directory=''
 sampled_bytes=4000000
+sampler='sample.pl'
 own_name=source.0123456789abcdef
 cores=16
 transfer_type=file
 encrypt=yes
 checksum=no
 priority=normal
-sampler='sample.pl'
 # ... host.sh ...
 
 # ... database.sh ...
@@ -67,6 +67,18 @@ sampler='sample.pl'
 declare -A watched_by=([none]=tar [zstd1]=tar [zstd3]=tar [lz41]=tar)
 client=()
 tried=(zstd1 zstd3 lz41)
+try_zstd1() {
+  zstd --stdout --quiet -T1 -1 || return
+  return 0
+}
+try_zstd3() {
+  zstd --stdout --quiet -T1 -3 || return
+  return 0
+}
+try_lz41() {
+  lz4 --stdout --quiet -1 || return
+  return 0
+}
 send_0_none() {
   exec {branch_1}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.1.err)
   local process_1=$!
@@ -190,32 +202,20 @@ defined $count or die "cannot read the stream: $!\n";
   exec {branch_2}>&-
   wait "$process_2" || statuses[2]=$?
 }
-try_zstd1() {
-  zstd --stdout --quiet -T1 -1 || return
-  return 0
-}
-try_zstd3() {
-  zstd --stdout --quiet -T1 -3 || return
-  return 0
-}
-try_lz41() {
-  lz4 --stdout --quiet -1 || return
-  return 0
-}
 source_session
 
 # === session for db2
 run_id=0123456789abcdef
 role=target
+wanted_port=0
+probe=no
 target_directory=/srv/y
 staging_name=.transferpy-0123456789abcdef-0
 source_name=x
 final_name=x
-wanted_port=0
 owner=''
 create_target=no
 prepare=no
-probe=no
 own_name=target.0123456789abcdef
 cores=4
 transfer_type=file

@@ -51,8 +51,6 @@ role=source
 source_directory=/srv
 source_name=x
 stop_slave=no
-sample_directory=''
-sampled_bytes=4000000
 own_name=source.0123456789abcdef
 cores=4
 transfer_type=file
@@ -78,15 +76,15 @@ source_session
 # === session for db2
 run_id=0123456789abcdef
 role=target
+wanted_port=0
+probe=no
 target_directory=/srv/y
 staging_name=.transferpy-0123456789abcdef-0
 source_name=x
 final_name=x
-wanted_port=0
 owner=''
 create_target=no
 prepare=no
-probe=no
 own_name=target.0123456789abcdef
 cores=4
 transfer_type=file

@@ -72,6 +72,7 @@ source_name=behind-the-link
 stop_slave=no
 sample_directory=''
 sampled_bytes=4000000
+sampler='sample.pl'
 own_name=source.0123456789abcdef
 cores=4
 transfer_type=file
@@ -79,7 +80,6 @@ encrypt=yes
 checksum=yes
 priority=normal
 digester='digest.pl'
-sampler='sample.pl'
 # ... host.sh ...
 
 # ... database.sh ...
@@ -90,6 +90,18 @@ digest_tool=(xxh128sum)
 declare -A watched_by=([none]=tar [zstd1]=tar [zstd3]=tar [lz41]=tar)
 client=()
 tried=(zstd1 zstd3 lz41)
+try_zstd1() {
+  zstd --stdout --quiet -T1 -1 || return
+  return 0
+}
+try_zstd3() {
+  zstd --stdout --quiet -T1 -3 || return
+  return 0
+}
+try_lz41() {
+  lz4 --stdout --quiet -1 || return
+  return 0
+}
 send_0_none() {
   metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./behind-the-link 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.1.err
@@ -136,32 +148,20 @@ send_1_lz41() {
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.2.err
   statuses=("${PIPESTATUS[@]}")
 }
-try_zstd1() {
-  zstd --stdout --quiet -T1 -1 || return
-  return 0
-}
-try_zstd3() {
-  zstd --stdout --quiet -T1 -3 || return
-  return 0
-}
-try_lz41() {
-  lz4 --stdout --quiet -1 || return
-  return 0
-}
 source_session
 
 # === session for db2
 run_id=0123456789abcdef
 role=target
+wanted_port=0
+probe=no
 target_directory=/srv/y
 staging_name=.transferpy-0123456789abcdef-0
 source_name=behind-the-link
 final_name=x
-wanted_port=0
 owner=''
 create_target=no
 prepare=no
-probe=no
 own_name=target.0123456789abcdef
 cores=4
 transfer_type=file
@@ -220,15 +220,15 @@ target_session
 # === session for db3
 run_id=0123456789abcdef
 role=target
+wanted_port=0
+probe=no
 target_directory=/srv/z
 staging_name=.transferpy-0123456789abcdef-1
 source_name=behind-the-link
 final_name=x
-wanted_port=0
 owner=''
 create_target=no
 prepare=no
-probe=no
 own_name=target.0123456789abcdef
 cores=4
 transfer_type=file

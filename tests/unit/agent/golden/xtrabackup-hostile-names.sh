@@ -59,13 +59,13 @@ stop_slave=yes
 sample_directory='/it'"'"'s $(touch gone)
 -x *ÿ'
 sampled_bytes=0
+sampler='sample.pl'
 own_name=source.0123456789abcdef
 cores=4
 transfer_type=xtrabackup
 encrypt=yes
 checksum=no
 priority=normal
-sampler='sample.pl'
 # ... host.sh ...
 
 # ... database.sh ...
@@ -76,6 +76,18 @@ declare -A watched_by=([none]=wc [zstd1]=zstd [zstd3]=zstd [lz41]=lz4)
 client=(mysql '--defaults-file=/root/it'"'"'s $(touch gone) -x *' --host=localhost --protocol=socket '--socket=/it'"'"'s $(touch gone)
 -x *ÿ.sock' --connect-timeout=30 --batch --skip-column-names)
 tried=(zstd1 zstd3 lz41)
+try_zstd1() {
+  zstd --stdout --quiet -T1 -1 || return
+  return 0
+}
+try_zstd3() {
+  zstd --stdout --quiet -T1 -3 || return
+  return 0
+}
+try_lz41() {
+  lz4 --stdout --quiet -1 || return
+  return 0
+}
 send_0_none() {
   exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.1.err)
   local process_1=$!
@@ -203,34 +215,22 @@ defined $count or die "cannot read the stream: $!\n";
   exec {branch_2}>&-
   wait "$process_2" || statuses[2]=$?
 }
-try_zstd1() {
-  zstd --stdout --quiet -T1 -1 || return
-  return 0
-}
-try_zstd3() {
-  zstd --stdout --quiet -T1 -3 || return
-  return 0
-}
-try_lz41() {
-  lz4 --stdout --quiet -1 || return
-  return 0
-}
 source_session
 
 # === session for db2
 run_id=0123456789abcdef
 role=target
+wanted_port=0
+probe=no
 target_directory='/srv/it'"'"'s $(touch gone)
 -x *ÿ'
 staging_name=.transferpy-0123456789abcdef-0
 source_name=''
 final_name='it'"'"'s $(touch gone)
 -x *ÿ.sock'
-wanted_port=0
 owner=''
 create_target=no
 prepare=no
-probe=no
 own_name=target.0123456789abcdef
 cores=4
 transfer_type=xtrabackup

@@ -52,8 +52,6 @@ role=source
 source_directory=/srv/sqldata
 source_name=''
 stop_slave=no
-sample_directory=/srv/sqldata
-sampled_bytes=0
 own_name=source.0123456789abcdef
 cores=16
 transfer_type=xtrabackup
@@ -104,15 +102,15 @@ source_session
 # === session for db2
 run_id=0123456789abcdef
 role=target
+wanted_port=0
+probe=no
 target_directory=/srv/y
 staging_name=.transferpy-0123456789abcdef-0
 source_name=''
 final_name=mysqld.sock
-wanted_port=0
 owner=''
 create_target=no
 prepare=no
-probe=no
 own_name=target.0123456789abcdef
 cores=4
 transfer_type=xtrabackup
