@@ -203,4 +203,4 @@ def test_the_test_that_comes_with_the_package_copies_between_hosts_that_have_wha
     others = (name for name in needed if name not in {"transferpy", "transferpy-host"})
     system.install(f"/root/transferpy-host_{__version__}_all.deb", *others)
     unpack(system)
-    assert "both copies are what the source is" in system.run(f"{SOURCE}/debian/tests/transfer", timeout=300)
+    assert "both copies are equal to the source" in system.run(f"{SOURCE}/debian/tests/transfer", timeout=300)
