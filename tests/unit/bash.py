@@ -6,6 +6,9 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
+from transferpy.stream.commands import Command, Variable, join
+from transferpy.stream.transports import Transport
+
 SHELL_CHARACTERS = "'\"$`\\!*?[]{}~#%&;|<>()^= \n\t\r-\x01\x7fa"
 
 any_text = st.one_of(
@@ -35,6 +38,12 @@ NASTIEST_NAMES = (
 
 PIPES_AS_THEY_ARE = 'widen_pipe() { :; }; metered() { "${@:2}"; }'
 """In place of the session's function, for pipelines that run without a session."""
+
+FILE = Transport(
+    listen=Command(("cat", join(Variable("run_directory"), "/stream"))),
+    connect=Command(("dd", "status=none", join("of=", Variable("run_directory"), "/stream"))),
+)
+"""In place of a network: the target reads a file that the source wrote."""
 
 
 def run_bash(script: str, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:

@@ -32,6 +32,9 @@ def request(source: str | Location, *targets: str | Location, **options: object)
     return TransferRequest(source=locations[0], targets=tuple(locations[1:]), options=typed)
 
 
+REQUEST = request("db1:/srv/x", "db2:/srv/y")
+
+
 def host(name: str, **changes: object) -> HostFacts:
     """Return a root's host with every tool and no part in the transfer, but for ``changes``."""
     usual = HostFacts(

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bash import HOSTILE_NAMES, SHELL_CHARACTERS, any_text
+from fleet import RUN
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
-from test_preflight import ANSWERS, QUESTIONS, RUN
+from preflight_output import ANSWERS, QUERY
 
 from transferpy.agent.preflight import parse_facts
 from transferpy.agent.protocol import Event, parse_event
@@ -265,7 +266,7 @@ class TestWordsOfHosts:
         )
         answers = {**ANSWERS, name: " ".join(changed)}
         output = [f"@transferpy {RUN} {key.partition(' ')[0]} {text}" for key, text in answers.items()]
-        found = parse_facts("db1", RUN, QUESTIONS, output)
+        found = parse_facts("db1", RUN, QUERY, output)
         if found is None:
             return
         assert found.source

@@ -1,47 +1,16 @@
 """What hosts answer becomes facts, or nothing at all: half an answer is none."""
 
-import base64
-import os
-
 import pytest
 from bash import HOSTILE_NAMES, any_text
+from fleet import RUN
 from hypothesis import example, given
 from hypothesis import strategies as st
+from preflight_output import ANSWERS, QUERY
+from scripted import encoded
 
-from transferpy.agent.preflight import PreflightQuery, Route, parse_facts
+from transferpy.agent.preflight import PreflightQuery, parse_facts
 from transferpy.model.facts import HostFacts, RouteFacts, SourceFacts, TargetFacts, TargetState
 
-RUN = "0123456789abcdef"
-
-
-def encoded(text: str) -> str:
-    return base64.b64encode(os.fsencode(text)).decode()
-
-
-QUESTIONS = PreflightQuery(
-    source_path="/srv/x",
-    routes=(Route(index=0, host="db2"), Route(index=1, host="db3")),
-    targets=((0, "/srv/y", "x"), (1, "/none", "x")),
-)
-ANSWERS = {
-    "finished-dead-run": "run=target.fedcba",
-    "host": "uid=0 cores=4 memory=8000000000 run=90000000 boot=b1 tools=tar,ss listening=22,4400",
-    "netcat": f"name=nc help={encoded('OpenBSD netcat')}",
-    "source": (
-        f"directory={encoded('/srv')} name={encoded('x')} kind=d identity=7:8 error="
-        " disk=4096 inodes=3 files=2 bytes=4711 sockets=1 server=no"
-    ),
-    "route": "index=0 address=198.18.0.2 source=198.18.0.1",
-    "route 2": "index=1 address=2001:db8::2 source=2001:db8::1",
-    "firewall": f"tool=iptables rules={encoded('-P INPUT DROP')}",
-    "target": (
-        f"index=0 state=directory path={encoded('/srv/y')} ancestors=7:9,7:2 final=7:11 content=x"
-        " leftovers=.transferpy-0123456789abcdef-0"
-        " free=12345 inodes=100:50"
-    ),
-    "target 2": "index=1 state=other",
-    "asked": "",
-}
 FACTS = HostFacts(
     host="db1",
     uid=0,
@@ -78,7 +47,7 @@ FACTS = HostFacts(
 )
 
 
-def parse(answers: dict[str, str], questions: PreflightQuery = QUESTIONS) -> HostFacts | None:
+def parse(answers: dict[str, str], questions: PreflightQuery = QUERY) -> HostFacts | None:
     lines = [f"@transferpy {RUN} {name.partition(' ')[0]} {fields}" for name, fields in answers.items()]
     return parse_facts("db1", RUN, questions, lines)
 
@@ -96,7 +65,7 @@ def test_a_host_without_part_in_the_transfer_is_asked_for_little() -> None:
 def test_noise_between_the_answers_does_not_matter() -> None:
     lines = [f"@transferpy {RUN} {name.partition(' ')[0]} {fields}\r" for name, fields in ANSWERS.items()]
     noisy = [word for line in lines for word in ("Welcome!", line, "@transferpy other asked", "")]
-    assert parse_facts("db1", RUN, QUESTIONS, noisy) == FACTS
+    assert parse_facts("db1", RUN, QUERY, noisy) == FACTS
 
 
 @pytest.mark.parametrize("name", ["host", "source", "target", "target 2", "asked"])

@@ -8,131 +8,30 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from scripted import ScriptedRemote
+from job_directory import Hosts, JobDirectory, most_at_once, transfers
 
 from transferpy.batch import jobs
-from transferpy.batch.jobs import read_job_file, run_job_file
+from transferpy.batch.jobs import read_job_file
 from transferpy.Exceptions import Interrupted, JobRunningError, UsageError
-from transferpy.model.options import OptionValue, TransferOptions
 from transferpy.output.atomic_file import write_atomically
-from transferpy.RemoteExecution.interface import CommandResult
-
-PROGRAM = """\
-import json, os, sys, time
-*options, source, target = sys.argv[1:]
-log = open({log!r}, "a", buffering=1)
-tell = lambda what: print(what, source, target, time.monotonic(), file=log)
-tell("begin")
-time.sleep({seconds})
-tell("end")
-attempts = open({log!r}).read().count("end " + source)
-status = {statuses}.get(source, [0])[min(attempts, len({statuses}.get(source, [0]))) - 1]
-place = dict(zip(("host", "path"), target.split(":", 1)))
-final = dict(place, path=place["path"] + "/x")
-one = dict(target=place, final=final, status=status, error="", codec="", bytes=1, files=1, wire_bytes=1, ratio=1,
-    stream_seconds=1, seconds=1, checks=[], position="", made_inode=7, made_born=8)
-run = dict(name="", source=dict(zip(("host", "path"), source.split(":", 1))), type="file", cipher="", checksum="",
-    started="2026-11-22T00:00:00+00:00", seconds=1, status=status, errors=[], interrupted="", dry_run=False,
-    attempts=1, targets=[one], plan=[])
-print("2026-11-22 00:00:00 INFO  said", file=sys.stderr)
-assert "--report=-" in options
-print(json.dumps(dict(version=1, job="", status=status, transfers=[run])))
-"""
-
-
-@dataclass(frozen=True)
-class Given:
-    options: dict[str, OptionValue]
-    given: Mapping[str, object] = field(default_factory=dict)
-    config: str | None = None
-
-
-class Hosts(ScriptedRemote):
-    """Hosts that answer the removal of old copies."""
-
-    def __init__(self, answer: Callable[[str], list[str]] = lambda _: []) -> None:
-        super().__init__()
-        self.answer = answer
-        self.removals: list[str] = []
-
-    def run(self, host: str, command: Any, *, on_line: Any = None, timeout: float | None = None) -> CommandResult:
-        assert timeout is None
-        self.removals.append(command)
-        run_id = command.partition("run_id=")[2].split("\n")[0]
-        for what in self.answer(command):
-            on_line(f"@transferpy {run_id} pruned what={what}")
-        return CommandResult(host=host, returncode=1, output="no such thing")
-
-
-class Bench:
-    """A directory with a job and a program that stands for a transfer."""
-
-    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.directory, self.monkeypatch = directory, monkeypatch
-        self.state = directory / "state"
-        self.remote = Hosts()
-        self.received: list[int] = []
-
-    def job(self, text: str, *, seconds: float = 0, statuses: Mapping[str, list[int]] = {}) -> None:
-        source = PROGRAM.format(log=str(self.directory / "log"), seconds=seconds, statuses=dict(statuses))
-        (self.directory / "program.py").write_text(source)
-        self.monkeypatch.setattr(jobs, "_PROGRAM", (sys.executable, str(self.directory / "program.py")))
-        (self.directory / "j.yaml").write_text(f"state_directory: {self.state}\n{text}")
-
-    def run(self, *names: str, **options: Any) -> int:
-        options = {**vars(TransferOptions()), "report": str(self.directory / "report.json"), **options}
-        return run_job_file(str(self.directory / "j.yaml"), names, Given(options), self.received, self.remote)
-
-    @property
-    def report(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.directory / "report.json").read_text())
-        return found
-
-    @property
-    def events(self) -> list[list[str]]:
-        """What the program noted: begin or end, source, target, time."""
-        log = self.directory / "log"
-        return [line.split() for line in log.read_text().splitlines()] if log.exists() else []
-
-    @property
-    def noted(self) -> list[dict[str, Any]]:
-        (ledger,) = self.state.glob("*.json")
-        found: list[dict[str, Any]] = json.loads(ledger.read_text())["copies"]
-        return found
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(tmp_path, monkeypatch)
-
-
-def transfers(*pairs: tuple[str, str], more: str = "") -> str:
-    lines = (f"  t{n}: {{source: '{a}:/x', targets: '{b}:/srv/{{date}}'{more}}}\n" for n, (a, b) in enumerate(pairs))
-    return "transfers:\n" + "".join(lines)
-
-
-def most_at_once(events: list[list[str]], host: str = "") -> int:
-    now = most = 0
-    for what, source, target, _ in events:
-        if host in {"", source.partition(":")[0], target.partition(":")[0]}:
-            now += 1 if what == "begin" else -1
-            most = max(most, now)
-    return most
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobDirectory:
+    return JobDirectory(tmp_path, monkeypatch)
 
 
 class TestLimits:
-    def test_one_transfer_runs_at_a_time_where_nothing_else_is_said(self, bench: Bench) -> None:
+    def test_one_transfer_runs_at_a_time_where_nothing_else_is_said(self, bench: JobDirectory) -> None:
         bench.job(transfers(("a", "b"), ("c", "d"), ("e", "f")), seconds=0.2)
         assert bench.run() == 0
         assert [event[1] for event in bench.events] == ["a:/x", "a:/x", "c:/x", "c:/x", "e:/x", "e:/x"]
 
-    def test_no_host_has_more_than_its_share_whether_source_or_target(self, bench: Bench) -> None:
+    def test_no_host_has_more_than_its_share_whether_source_or_target(self, bench: JobDirectory) -> None:
         pairs = (("a", "b"), ("a", "c"), ("d", "a"), ("e", "f"), ("g", "f"))
         bench.job("at_once: 9\nat_once_per_host: 1\n" + transfers(*pairs), seconds=0.3)
         assert bench.run() == 0
@@ -140,19 +39,19 @@ class TestLimits:
         assert most_at_once(bench.events) == 2
         assert all(most_at_once(bench.events, host) == 1 for host in "abcdefg")
 
-    def test_a_host_that_may_have_two_has_two(self, bench: Bench) -> None:
+    def test_a_host_that_may_have_two_has_two(self, bench: JobDirectory) -> None:
         bench.job("at_once: 3\nat_once_per_host: 2\n" + transfers(*(("a", host) for host in "bcd")), seconds=0.5)
         assert bench.run() == 0
         assert most_at_once(bench.events, "a") == 2
 
-    def test_names_choose_transfers_and_their_order(self, bench: Bench) -> None:
+    def test_names_choose_transfers_and_their_order(self, bench: JobDirectory) -> None:
         bench.job(transfers(("a", "b"), ("c", "d"), ("e", "f")))
         assert bench.run("t2", "t0", "t2") == 0
         assert [event[1] for event in bench.events if event[0] == "begin"] == ["e:/x", "a:/x"]
 
 
 class TestRetries:
-    def test_a_transfer_is_tried_again_after_a_pause_and_counts_as_it_ended(self, bench: Bench) -> None:
+    def test_a_transfer_is_tried_again_after_a_pause_and_counts_as_it_ended(self, bench: JobDirectory) -> None:
         bench.job(transfers(("a", "b"), more=", retries: 2, retry_pause: 1"), statuses={"a:/x": [6, 0]})
         assert bench.run() == 0
         times = [float(event[3]) for event in bench.events]
@@ -160,18 +59,18 @@ class TestRetries:
         assert times[2] - times[1] >= 1
         assert (bench.report["status"], bench.report["transfers"][0]["attempts"]) == (0, 2)
 
-    def test_a_dry_run_is_not_tried_again(self, bench: Bench) -> None:
+    def test_a_dry_run_is_not_tried_again(self, bench: JobDirectory) -> None:
         bench.job(transfers(("a", "b"), more=", retries: 2, retry_pause: 60"), statuses={"a:/x": [4]})
         assert bench.run(dry_run=True) == 4
         assert bench.report["transfers"][0]["attempts"] == 1
 
-    def test_the_status_is_that_of_the_first_in_the_file_that_failed(self, bench: Bench) -> None:
+    def test_the_status_is_that_of_the_first_in_the_file_that_failed(self, bench: JobDirectory) -> None:
         bench.job("at_once: 3\n" + transfers(("a", "b"), ("c", "d"), ("e", "f")), statuses={"c:/x": [6], "e:/x": [3]})
         assert bench.run() == 6
         assert [run["status"] for run in bench.report["transfers"]] == [0, 6, 3]
 
     def test_a_process_that_cannot_be_started_is_a_failure_and_no_hang(
-        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+        self, bench: JobDirectory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         bench.job(transfers(("a", "b")))
         monkeypatch.setattr(jobs, "_PROGRAM", ("/nowhere/python",))
@@ -179,7 +78,7 @@ class TestRetries:
         assert "it could not be run: " in bench.report["transfers"][0]["errors"][0]
 
     def test_a_process_that_dies_without_a_report_is_a_failure(
-        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+        self, bench: JobDirectory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         bench.job(transfers(("a", "b")))
         monkeypatch.setattr(jobs, "_PROGRAM", ("bash", "-c", "kill -KILL $$"))
@@ -202,7 +101,7 @@ def _alarm() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_alarm")
 class TestSignals:
-    def test_one_that_comes_in_the_pause_before_a_retry_ends_the_job_with_a_report(self, bench: Bench) -> None:
+    def test_one_that_comes_in_the_pause_before_a_retry_ends_the_job_with_a_report(self, bench: JobDirectory) -> None:
         bench.job(
             transfers(("a", "b"), ("c", "d"), more=", retries: 1, retry_pause: 60"), statuses={"a:/x": [6], "c:/x": [0]}
         )
@@ -217,7 +116,7 @@ class TestSignals:
         assert [copy["transfer"] for copy in bench.noted] == ["t1"]
 
     def test_one_that_comes_before_anything_began_leaves_no_old_report(
-        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+        self, bench: JobDirectory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def resolve_all(_word: str) -> tuple[str, ...]:
             raise Interrupted(signal.SIGTERM)
@@ -230,7 +129,7 @@ class TestSignals:
         assert (bench.report["status"], run["interrupted"]) == (143, "SIGTERM")
         assert bench.events == []
 
-    def test_one_that_comes_while_a_transfer_is_at_work_waits_for_its_end(self, bench: Bench) -> None:
+    def test_one_that_comes_while_a_transfer_is_at_work_waits_for_its_end(self, bench: JobDirectory) -> None:
         bench.job(transfers(("a", "b"), ("c", "d")), seconds=30)
         bench.received = [signal.SIGINT]
         signal.setitimer(signal.ITIMER_REAL, 0.7)
@@ -242,7 +141,7 @@ class TestSignals:
         with jobs._locked(bench.state, jobs._key(str(bench.directory / "j.yaml")), "j.yaml", dry=False) as lock:
             assert lock is not None  # nothing holds it any more
 
-    def test_one_that_comes_while_a_hook_is_at_work_ends_that(self, bench: Bench) -> None:
+    def test_one_that_comes_while_a_hook_is_at_work_ends_that(self, bench: JobDirectory) -> None:
         bench.job("on_success: sleep 60\n" + transfers(("a", "b")))
         signal.setitimer(signal.ITIMER_REAL, 1)
         began = time.monotonic()
@@ -252,11 +151,11 @@ class TestSignals:
 
 
 class TestLock:
-    def test_another_run_is_refused_while_a_transfer_of_a_killed_one_is_at_work(self, bench: Bench) -> None:
+    def test_another_run_is_refused_while_a_transfer_of_a_killed_one_is_at_work(self, bench: JobDirectory) -> None:
         bench.job(transfers(("a", "b")), seconds=4)
         runner = (
-            "import sys; sys.path[:0] = sys.argv[1].split(':'); from test_jobs import *; from pathlib import Path\n"
-            "bench = Bench(Path(sys.argv[2]), None)\n"
+            "import sys; sys.path[:0] = sys.argv[1].split(':'); from job_directory import *; from pathlib import Path\n"
+            "bench = JobDirectory(Path(sys.argv[2]), None)\n"
             "jobs._PROGRAM = (sys.executable, sys.argv[2] + '/program.py')\n"
             "bench.run()\n"
         )
@@ -281,7 +180,7 @@ class TestLock:
                 time.sleep(0.02)
         assert (status, bench.report["status"], len(bench.events)) == (0, 0, 4)
 
-    def test_no_process_of_a_transfer_hands_it_on(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_no_process_of_a_transfer_hands_it_on(self, bench: JobDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
         # As ClusterShell starts ssh: with pipes of its own, and whatever else can be inherited.
         bench.job(transfers(("a", "b")))
         child = (
@@ -294,7 +193,7 @@ class TestLock:
         assert bench.run() == 0
 
     @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770])
-    def test_a_state_directory_in_which_others_can_write_is_refused(self, bench: Bench, mode: int) -> None:
+    def test_a_state_directory_in_which_others_can_write_is_refused(self, bench: JobDirectory, mode: int) -> None:
         bench.job(transfers(("a", "b")))
         bench.state.mkdir()
         bench.state.chmod(mode)
@@ -303,13 +202,13 @@ class TestLock:
         assert bench.report["status"] == 2
         assert list(bench.state.iterdir()) == []
 
-    def test_a_dry_run_neither_takes_it_nor_makes_anything(self, bench: Bench) -> None:
+    def test_a_dry_run_neither_takes_it_nor_makes_anything(self, bench: JobDirectory) -> None:
         bench.job("on_success: touch " + str(bench.directory / "hooked") + "\n" + transfers(("a", "b")))
         assert bench.run(dry_run=True) == 0
         assert not bench.state.exists()
         assert not (bench.directory / "hooked").exists()
 
-    def test_a_dry_run_speaks_of_no_success(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_dry_run_speaks_of_no_success(self, bench: JobDirectory, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO)
         bench.job(transfers(("a", "b")))
         assert bench.run(dry_run=True) == 0
@@ -318,7 +217,7 @@ class TestLock:
 
 
 class TestOldCopies:
-    def test_all_that_is_known_of_a_copy_is_noted_once(self, bench: Bench) -> None:
+    def test_all_that_is_known_of_a_copy_is_noted_once(self, bench: JobDirectory) -> None:
         bench.job(transfers(("a", "b")))
         assert bench.run() == bench.run() == 0
         (copy,) = bench.noted
@@ -326,7 +225,7 @@ class TestOldCopies:
         assert time.strptime(today, "%Y-%m-%d")
         assert copy == {"transfer": "t0", "host": "b", "template": "/srv/{date}", "inode": 7, "born": 8, "holds": "x"}
 
-    def test_they_go_after_a_success_only(self, bench: Bench) -> None:
+    def test_they_go_after_a_success_only(self, bench: JobDirectory) -> None:
         bench.job(transfers(("a", "b"), ("c", "d"), more=", keep: 1"), statuses={"a:/x": [0, 6]})
         bench.remote = Hosts(lambda _: ["kept"])
         assert bench.run() == 0
@@ -334,7 +233,7 @@ class TestOldCopies:
         assert bench.run() == 6
         assert len(bench.remote.removals) == 3
 
-    def test_one_that_is_gone_or_not_ours_any_more_is_forgotten(self, bench: Bench) -> None:
+    def test_one_that_is_gone_or_not_ours_any_more_is_forgotten(self, bench: JobDirectory) -> None:
         bench.job(transfers(("a", "b"), ("c", "d"), ("e", "f"), more=", keep: 1"))
         fates = iter(["gone", "other", "shared"])
         bench.remote = Hosts(lambda _: [next(fates)])
@@ -342,7 +241,7 @@ class TestOldCopies:
         assert bench.noted == []
 
     def test_a_host_that_does_not_answer_is_an_error_in_the_log(
-        self, bench: Bench, caplog: pytest.LogCaptureFixture
+        self, bench: JobDirectory, caplog: pytest.LogCaptureFixture
     ) -> None:
         bench.job(transfers(("a", "b"), more=", keep: 1"))
         assert bench.run() == 11
@@ -350,7 +249,7 @@ class TestOldCopies:
         assert len(bench.noted) == 1
 
     def test_a_signal_while_it_is_noted_what_was_made_does_not_lose_that(
-        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+        self, bench: JobDirectory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         bench.job(transfers(("a", "b"), more=", keep: 1"))
 
@@ -363,7 +262,7 @@ class TestOldCopies:
             bench.run()
         assert [copy["host"] for copy in bench.noted] == ["b"]
 
-    def test_a_slash_at_the_end_of_a_target_is_not_noted(self, bench: Bench) -> None:
+    def test_a_slash_at_the_end_of_a_target_is_not_noted(self, bench: JobDirectory) -> None:
         bench.job(transfers(("a", "b"), more=", keep: 1").replace("{date}", "{date}//"))
         bench.remote = Hosts(lambda _: ["kept"])
         assert bench.run() == 0
@@ -371,7 +270,7 @@ class TestOldCopies:
         assert bench.noted[0]["template"] == "/srv/{date}//"
 
     def test_a_list_that_is_damaged_is_an_error_and_nothing_is_removed(
-        self, bench: Bench, caplog: pytest.LogCaptureFixture
+        self, bench: JobDirectory, caplog: pytest.LogCaptureFixture
     ) -> None:
         bench.job(transfers(("a", "b"), more=", keep: 1"))
         bench.remote = Hosts(lambda _: ["kept"])
@@ -385,7 +284,7 @@ class TestOldCopies:
         assert bench.report["status"] == 0
 
     def test_a_list_that_cannot_be_written_after_it_is_an_error(
-        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+        self, bench: JobDirectory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         bench.job(transfers(("a", "b"), more=", keep: 1"))
 
@@ -401,15 +300,15 @@ class TestOldCopies:
 
 
 class TestHooks:
-    def hook(self, bench: Bench, words: str) -> int:
+    def hook(self, bench: JobDirectory, words: str) -> int:
         bench.job(f"on_success: {words}\n" + transfers(("a", "b")))
         return bench.run()
 
-    def test_it_gets_the_report(self, bench: Bench) -> None:
+    def test_it_gets_the_report(self, bench: JobDirectory) -> None:
         assert self.hook(bench, f"tee {bench.directory}/hooked") == 0
         assert json.loads((bench.directory / "hooked").read_text()) == bench.report
 
-    def test_it_need_not_read_it(self, bench: Bench) -> None:
+    def test_it_need_not_read_it(self, bench: JobDirectory) -> None:
         assert self.hook(bench, "sh -c 'exec <&-; exit 0'") == 0
 
     @pytest.mark.parametrize(
@@ -421,14 +320,14 @@ class TestHooks:
         ],
     )
     def test_one_that_fails_is_an_error_of_its_own(
-        self, bench: Bench, caplog: pytest.LogCaptureFixture, words: str, expected: str
+        self, bench: JobDirectory, caplog: pytest.LogCaptureFixture, words: str, expected: str
     ) -> None:
         assert self.hook(bench, words) == 11
         assert expected in caplog.text
         assert bench.report["status"] == 0
 
     def test_one_that_hangs_is_killed_with_all_that_it_started(
-        self, bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+        self, bench: JobDirectory, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(jobs, "_HOOK_TIME", 0.5)
         assert self.hook(bench, f"sh -c 'sleep 60 & echo $! >{bench.directory}/pid; wait'") == 11
@@ -443,7 +342,7 @@ class TestHooks:
             assert not Path(f"/proc/{pid}").exists()
 
     def test_one_that_leaves_something_in_the_background_is_not_waited_for(
-        self, bench: Bench, caplog: pytest.LogCaptureFixture
+        self, bench: JobDirectory, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO)
         began = time.monotonic()
@@ -451,7 +350,7 @@ class TestHooks:
         assert time.monotonic() - began < 6
         assert "sh: said" in caplog.messages
 
-    def test_it_is_not_at_the_terminal_of_the_job(self, bench: Bench) -> None:
+    def test_it_is_not_at_the_terminal_of_the_job(self, bench: JobDirectory) -> None:
         assert self.hook(bench, f"sh -c 'ps -o sid= -p $$ >{bench.directory}/sid'") == 0
         assert int((bench.directory / "sid").read_text()) != os.getsid(0)
 
@@ -465,7 +364,7 @@ class TestFiles:
         ],
     )
     def test_one_that_is_refused_leaves_no_old_report_in_its_place(
-        self, bench: Bench, text: str, expected: str
+        self, bench: JobDirectory, text: str, expected: str
     ) -> None:
         bench.job(text)
         (bench.directory / "report.json").write_text("{}")
@@ -478,13 +377,13 @@ class TestFiles:
         with pytest.raises(UsageError, match=f"^{tmp_path}/x: the job file cannot be read: No such file or directory$"):
             read_job_file(str(tmp_path / "x"))
 
-    def test_a_name_that_is_none_is_refused_with_those_there_are(self, bench: Bench) -> None:
+    def test_a_name_that_is_none_is_refused_with_those_there_are(self, bench: JobDirectory) -> None:
         bench.job(transfers(("a", "b"), ("c", "d")))
         with pytest.raises(UsageError, match="no transfer is called x; the file has t0, t1"):
             bench.run("x")
 
 
-def test_what_a_transfer_says_has_its_name(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_a_transfer_says_has_its_name(bench: JobDirectory, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     bench.job(transfers(("a", "b")))
     assert bench.run() == 0

@@ -9,12 +9,11 @@ import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
-from bash import HOSTILE_NAMES, run_bash
+from bash import FILE, HOSTILE_NAMES, run_bash
 from fleet import TARBALLS
 from host_text import events, session_script
 from hypothesis import example, given
 from hypothesis import strategies as st
-from test_pipelines import FILE
 
 from transferpy.stream.pipelines import receiver
 from transferpy.stream.renderer import render_assignment, render_pipeline_function

@@ -3,33 +3,17 @@
 import re
 import stat
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reports import GOOD, REPORT, STARTED
 
-from transferpy.model.locations import Location
 from transferpy.model.report import TargetReport, TransferReport
 from transferpy.output.metrics import labels_of, of_report, parse, render
 from transferpy.output.outputs import write_metrics
 
-STARTED = datetime(2026, 11, 22, 1, 30, tzinfo=UTC)
-GOOD = TargetReport(
-    target=Location(host="db2", path="/srv"),
-    final=Location(host="db2", path="/srv/x"),
-    status=0,
-    bytes=4_000_000,
-    files=20,
-    wire_bytes=1_000_000,
-    stream_seconds=4.0,
-    seconds=5.5,
-)
-BAD = TargetReport(target=Location(host="db3", path="/srv"), final=Location(host="db3", path="/srv/x"), status=6)
-REPORT = TransferReport(
-    source=Location(host="db1", path="/srv/x"), transfer_type="file", started=STARTED, seconds=10, targets=(GOOD, BAD)
-)
 DB2, DB3 = (labels_of("db1:/srv/x", f"{host}:/srv", "file") for host in ("db2", "db3"))
 
 

@@ -4,8 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from fleet import RUN, V4_ROUTE, answers, source_facts, source_host, target_facts, target_host
-from test_planner import REQUEST
+from fleet import REQUEST, RUN, V4_ROUTE, answers, source_facts, source_host, target_facts, target_host
 
 from transferpy.model.locations import Location
 from transferpy.model.options import TransferOptions

@@ -8,6 +8,7 @@ from fleet import (
     NC_OPENBSD,
     NC_TRADITIONAL,
     NCAT,
+    REQUEST,
     RUN,
     V4_ROUTE,
     V6_ROUTE,
@@ -30,7 +31,6 @@ from transferpy.planning.plan import TransferPlan
 from transferpy.planning.planner import make_plan
 from transferpy.planning.query import preflight_queries
 
-REQUEST = request("db1:/srv/x", "db2:/srv/y")
 PLAIN = request("db1:/srv/x", "db2:/srv/y", encrypt=False)
 TWO = request("db1:/srv/x", "db2:/srv/y", "db2:/srv/z")
 

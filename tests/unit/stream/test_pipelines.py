@@ -5,23 +5,17 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from bash import HOSTILE_NAMES, PIPES_AS_THEY_ARE, output_of
+from bash import FILE, HOSTILE_NAMES, PIPES_AS_THEY_ARE, output_of
 from fleet import NC_OPENBSD, NC_TRADITIONAL, NCAT
 
 from transferpy.model.options import ChecksumAlgorithm, Compressor, TransferOptions
 from transferpy.stream.codecs import Codec, codecs
-from transferpy.stream.commands import Command, Pipeline, Variable, join
+from transferpy.stream.commands import Command, Pipeline
 from transferpy.stream.digests import ALGORITHMS
 from transferpy.stream.pipelines import receiver, sender
 from transferpy.stream.renderer import render_argument, render_assignment, render_command, render_pipeline_function
 from transferpy.stream.tar import archive, extract
-from transferpy.stream.transports import Transport, netcat, netcat_flavour, netcat_speaks_ipv6, plain, tls
-
-# In place of a network, what the target reads is a file that the source wrote.
-FILE = Transport(
-    listen=Command(("cat", join(Variable("run_directory"), "/stream"))),
-    connect=Command(("dd", "status=none", join("of=", Variable("run_directory"), "/stream"))),
-)
+from transferpy.stream.transports import netcat, netcat_flavour, netcat_speaks_ipv6, plain, tls
 
 
 def run(pipeline: Pipeline, run_directory: Path, directory: Path) -> list[int]:

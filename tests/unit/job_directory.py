@@ -1,0 +1,113 @@
+"""A directory with a job file and a program in place of transfer.py, and hosts on which old copies are removed."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted import ScriptedRemote
+
+from transferpy.batch import jobs
+from transferpy.batch.jobs import run_job_file
+from transferpy.model.options import OptionValue, TransferOptions
+from transferpy.RemoteExecution.interface import CommandResult
+
+PROGRAM = """\
+import json, os, sys, time
+*options, source, target = sys.argv[1:]
+log = open({log!r}, "a", buffering=1)
+tell = lambda what: print(what, source, target, time.monotonic(), file=log)
+tell("begin")
+time.sleep({seconds})
+tell("end")
+attempts = open({log!r}).read().count("end " + source)
+status = {statuses}.get(source, [0])[min(attempts, len({statuses}.get(source, [0]))) - 1]
+place = dict(zip(("host", "path"), target.split(":", 1)))
+final = dict(place, path=place["path"] + "/x")
+one = dict(target=place, final=final, status=status, error="", codec="", bytes=1, files=1, wire_bytes=1, ratio=1,
+    stream_seconds=1, seconds=1, checks=[], position="", made_inode=7, made_born=8)
+run = dict(name="", source=dict(zip(("host", "path"), source.split(":", 1))), type="file", cipher="", checksum="",
+    started="2026-11-22T00:00:00+00:00", seconds=1, status=status, errors=[], interrupted="", dry_run=False,
+    attempts=1, targets=[one], plan=[])
+print("2026-11-22 00:00:00 INFO  said", file=sys.stderr)
+assert "--report=-" in options
+print(json.dumps(dict(version=1, job="", status=status, transfers=[run])))
+"""
+
+
+@dataclass(frozen=True)
+class Given:
+    options: dict[str, OptionValue]
+    given: Mapping[str, object] = field(default_factory=dict)
+    config: str | None = None
+
+
+class Hosts(ScriptedRemote):
+    """Hosts that answer the removal of old copies."""
+
+    def __init__(self, answer: Callable[[str], list[str]] = lambda _: []) -> None:
+        super().__init__()
+        self.answer = answer
+        self.removals: list[str] = []
+
+    def run(self, host: str, command: Any, *, on_line: Any = None, timeout: float | None = None) -> CommandResult:
+        assert timeout is None
+        self.removals.append(command)
+        run_id = command.partition("run_id=")[2].split("\n")[0]
+        for what in self.answer(command):
+            on_line(f"@transferpy {run_id} pruned what={what}")
+        return CommandResult(host=host, returncode=1, output="no such thing")
+
+
+class JobDirectory:
+    """A directory with a job and a program that stands for a transfer."""
+
+    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.directory, self.monkeypatch = directory, monkeypatch
+        self.state = directory / "state"
+        self.remote = Hosts()
+        self.received: list[int] = []
+
+    def job(self, text: str, *, seconds: float = 0, statuses: Mapping[str, list[int]] = {}) -> None:
+        source = PROGRAM.format(log=str(self.directory / "log"), seconds=seconds, statuses=dict(statuses))
+        (self.directory / "program.py").write_text(source)
+        self.monkeypatch.setattr(jobs, "_PROGRAM", (sys.executable, str(self.directory / "program.py")))
+        (self.directory / "j.yaml").write_text(f"state_directory: {self.state}\n{text}")
+
+    def run(self, *names: str, **options: Any) -> int:
+        options = {**vars(TransferOptions()), "report": str(self.directory / "report.json"), **options}
+        return run_job_file(str(self.directory / "j.yaml"), names, Given(options), self.received, self.remote)
+
+    @property
+    def report(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.directory / "report.json").read_text())
+        return found
+
+    @property
+    def events(self) -> list[list[str]]:
+        """What the program noted: begin or end, source, target, time."""
+        log = self.directory / "log"
+        return [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+
+    @property
+    def noted(self) -> list[dict[str, Any]]:
+        (ledger,) = self.state.glob("*.json")
+        found: list[dict[str, Any]] = json.loads(ledger.read_text())["copies"]
+        return found
+
+
+def transfers(*pairs: tuple[str, str], more: str = "") -> str:
+    lines = (f"  t{n}: {{source: '{a}:/x', targets: '{b}:/srv/{{date}}'{more}}}\n" for n, (a, b) in enumerate(pairs))
+    return "transfers:\n" + "".join(lines)
+
+
+def most_at_once(events: list[list[str]], host: str = "") -> int:
+    now = most = 0
+    for what, source, target, _ in events:
+        if host in {"", source.partition(":")[0], target.partition(":")[0]}:
+            now += 1 if what == "begin" else -1
+            most = max(most, now)
+    return most

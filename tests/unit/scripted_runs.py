@@ -1,0 +1,58 @@
+"""Sessions and hosts with which a run succeeds, except for what a test changes."""
+
+from typing import Any
+
+from fleet import V4_ROUTE, source_facts, source_host, target_facts, target_host
+from scripted import END, ScriptedRemote, ScriptedSession, answer, encoded
+
+from transferpy.Transferer import Transferer
+
+LISTS = ("manifest digest=m1 entries=3", "digests digest=d1 entries=2", "checked")
+HELLO = f"hello directory={encoded('/run/transferpy/run.x')}"
+SENT = "stages job=send_{} statuses=0,0,0"
+RECEIVED = "stages job=receive statuses=0,0,0"
+KILLED = {"kill": END}
+
+
+def source_session(targets: int = 1, **orders: Any) -> ScriptedSession:
+    """Return a session that sends well, but for ``orders``: send_0 and such."""
+    sends = {
+        f"send {n} CODEC 198.18.0.2 4400 c2": orders.get(f"send_{n}", (SENT.format(n), *LISTS)) for n in range(targets)
+    }
+    return ScriptedSession([HELLO, "ready certificate=c1", "sample size=0 trials="], {**sends, "stop": END, **KILLED})
+
+
+def target_session(**orders: Any) -> ScriptedSession:
+    """Return a session that receives well, but for ``orders``: start, peer_c1, peer, publish, kill."""
+    usual: dict[str, Any] = {
+        "peer": ("listening port=4400", "connected", "progress bytes=100", RECEIVED, *LISTS),
+        "publish": ("published", *END),
+        **KILLED,
+        **orders,
+    }
+    start = usual.pop("start", (HELLO, "ready port=4400 certificate=c2"))
+    return ScriptedSession(start, {"peer c1": usual.pop("peer_c1", ()), "receive CODEC": usual.pop("peer"), **usual})
+
+
+def fleet(source: ScriptedSession, *targets: ScriptedSession | BaseException, **more: Any) -> ScriptedRemote:
+    """Return hosts that have these sessions: db1 the first, db2, db3 ... the others."""
+    routes = dict.fromkeys(range(len(targets)), V4_ROUTE)
+    hosts = [source_host(routes=routes)] + [
+        target_host(f"db{n + 2}", targets={n: target_facts()}) for n in range(len(targets))
+    ]
+    sessions = {facts.host: [session] for facts, session in zip(hosts, (source, *targets), strict=True)}
+    return ScriptedRemote(preflights={facts.host: answer(facts) for facts in hosts}, sessions=sessions, **more)
+
+
+def fleet_with_much(source: ScriptedSession, target: ScriptedSession) -> ScriptedRemote:
+    """As :func:`fleet`, with so much that compresses that it matters what the link carries."""
+    remote = fleet(source, target)
+    source.start = [HELLO, "ready certificate=c1", "sample size=1000 trials=zstd1:100:10"]
+    facts = source_host(routes={0: V4_ROUTE}, source=source_facts(bytes=1 << 30))
+    remote.preflights = {**remote.preflights, "db1": answer(facts)}
+    return remote
+
+
+def transferer(remote: ScriptedRemote, targets: int = 1, **options: Any) -> Transferer:
+    hosts = [f"db{n + 2}" for n in range(targets)]
+    return Transferer("db1", "/srv/x", hosts, ["/srv/y"] * targets, options, remote=remote)
