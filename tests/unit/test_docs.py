@@ -289,11 +289,11 @@ def test_every_attack_and_fault_on_the_page_names_a_test() -> None:
 TIMES = {
     "--connect-timeout": f"{TransferOptions.connect_timeout} seconds",
     "--idle-timeout": f"{TransferOptions.idle_timeout} seconds",
-    "the questions of the preflight": f"{preflight_connection._ANSWER_TIME:.0f} seconds",
-    "by the shell that has answered": f"{preflight_connection._WAITING_TIME:.0f} seconds",
-    "a sign of life": f"{session_manager._SILENCE:.0f} seconds",
+    "answers the preflight query": f"{preflight_connection._ANSWER_TIME:.0f} seconds",
+    "the shell of the preflight receives": f"{preflight_connection._WAITING_TIME:.0f} seconds",
+    "a heartbeat of a session": f"{session_manager._SILENCE:.0f} seconds",
     "is ready, or listens": f"{copy._READY_TIME:.0f} seconds",
-    "the other end's reason": f"{copy._OTHER_END_TIME:.0f} seconds",
+    "the error message of the other end": f"{copy._OTHER_END_TIME:.0f} seconds",
     "the end of a clean-up": f"{session_manager._CLEAN_UP_TIME:.0f} seconds",
 }
 
