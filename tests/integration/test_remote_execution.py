@@ -1,7 +1,7 @@
-"""Jobs on the hosts of the lab, by the cumin that Debian has and by the newest one.
+"""Commands on the hosts of the lab, with the cumin of Debian 12 and with the newest cumin.
 
-Each test sends a small program to the orchestration host: the function ``program`` in it, which sees nothing of the
-test but its arguments. Whatever it returns comes back; whatever it prints fails the test.
+Each test runs its function ``program`` on the orchestration host, in a process of its own. ``program`` uses only its
+arguments and the names of ``_PRELUDE``. Its return value is sent back; output of the process fails the test.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ def main(program):
 
 @dataclass(frozen=True)
 class Driver:
-    """The orchestration host with one of the two cumins."""
+    """The orchestration host with one of the two versions of cumin."""
 
     host: Host
     python: str
     version: str
 
     def start(self, program: Callable[..., object], *arguments: object) -> subprocess.Popen[bytes]:
-        """Start ``program`` there, in a process group of its own."""
+        """Start ``program`` there, in its own process group."""
         code = f"{_PRELUDE}\n{textwrap.dedent(inspect.getsource(program))}\nmain(program)\n"
         self.host.run(["rm", "-f", "/tmp/jobs/answer"])
         return self.host.popen(
@@ -110,7 +110,7 @@ def drive(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Driver]:
 
 
 def left_processes(host: Host) -> str:
-    """Processes of jobs, and ssh processes, that run on ``host`` a few seconds after a test."""
+    """Return the processes of commands and of ssh that still run on ``host`` 5 seconds after a test."""
     look = "grep -slzE '^(TRANSFERPY_JOB=.*|[0-9a-f]{32})$' /proc/[0-9]*/{cmdline,environ}; pgrep -x ssh; true"
     deadline = time.monotonic() + 5
     while (left := host.sh(look)) and time.monotonic() < deadline:
@@ -130,7 +130,7 @@ def test_the_exit_status_is_the_commands_own(drive: Driver) -> None:
 
     first, *others, last = drive(program)
     assert first == [0, "out\nerr"]
-    # Of a command that a signal ended ssh says no more than 255.
+    # For a command that a signal ended, ssh returns 255.
     assert others == [[3, ""], [255, ""], [255, ""]]
     assert last[0] == 127
     assert "no-such-program" in last[1]
@@ -156,9 +156,11 @@ def test_lines_arrive_while_the_command_runs(drive: Driver) -> None:
     assert drive(program) == [True, [["one"], None], [0, "one\ntwo go"], ["one", "two go"]]
 
 
-def test_several_hosts_work_at_once(drive: Driver, lab: Lab) -> None:
+def test_commands_run_on_several_hosts_at_the_same_time(drive: Driver, lab: Lab) -> None:
     def program(execution: CuminExecution, script: str) -> object:
-        return execution.run_many({host: script + host for host in ("db1", "db2", "db3")}, timeout=30)
+        hosts = ("db1", "db2", "db3")
+        jobs = [execution.start_job(host, script + host) for host in hosts]
+        return {host: execution.wait_job(host, job, 30) for host, job in zip(hosts, jobs, strict=True)}
 
     process = drive.start(program, "touch /tmp/jobs/here; until [ -e /tmp/jobs/go ]; do sleep 0.01; done; echo ")
     for host in ("db1", "db2", "db3"):
@@ -168,13 +170,20 @@ def test_several_hosts_work_at_once(drive: Driver, lab: Lab) -> None:
     assert drive.answer(process) == {"db1": [0, "db1"], "db2": [0, "db2"], "db3": [0, "db3"]}
 
 
-def test_an_unreachable_host_is_an_error_and_hides_no_other(drive: Driver) -> None:
+def test_an_unreachable_host_is_an_error_and_other_hosts_return_their_results(drive: Driver) -> None:
     def program(execution: CuminExecution, unused: str) -> object:
         began = time.monotonic()
         job = execution.start_job(unused, "true")
-        result = execution.run_many({"db1": "echo 1", unused: "true", "no-such-host": "true", "db2": "echo 2"})
+        scripts = {"db1": "echo 1", unused: "true", "no-such-host": "true", "db2": "echo 2"}
+        jobs = {host: execution.start_job(host, script) for host, script in scripts.items()}
+        outcomes: dict[str, object] = {}
+        for host, started in jobs.items():
+            try:
+                outcomes[host] = execution.wait_job(host, started)
+            except RemoteExecutionError as error:
+                outcomes[host] = error
         execution.kill_job(unused, job)
-        return result, time.monotonic() - began
+        return outcomes, time.monotonic() - began
 
     result, seconds = drive(program, UNUSED_ADDRESS)
     assert seconds < 12
@@ -186,7 +195,7 @@ def test_an_unreachable_host_is_an_error_and_hides_no_other(drive: Driver) -> No
     assert result["no-such-host"].startswith("RemoteExecutionError: no-such-host: cannot be reached: ssh: ")
 
 
-def test_a_job_is_watched_and_waited_for(drive: Driver) -> None:
+def test_a_command_is_monitored_and_waited_for(drive: Driver) -> None:
     def program(execution: CuminExecution) -> object:
         ends: list[object] = []
         job = execution.start_job(
@@ -204,7 +213,7 @@ def test_a_job_is_watched_and_waited_for(drive: Driver) -> None:
     assert drive(program) == [late, None, [5, ""], [5, ""], [[5, ""]]]
 
 
-def test_a_killed_job_cleans_up_and_nothing_of_it_stays_on_its_host(drive: Driver, lab: Lab) -> None:
+def test_a_killed_command_cleans_up_and_none_of_its_processes_remain(drive: Driver, lab: Lab) -> None:
     script = f"""
         setsid sleep 1000 & echo $!
         (setsid bash -c 'sleep 1000 & echo $!') &
@@ -234,7 +243,7 @@ def test_a_killed_job_cleans_up_and_nothing_of_it_stays_on_its_host(drive: Drive
     assert lab["db1"].run("test -e /tmp/jobs/clean")
 
 
-def test_another_users_process_with_the_name_of_a_job_stays_alive(drive: Driver) -> None:
+def test_a_process_of_another_user_with_the_identifier_continues_to_run(drive: Driver) -> None:
     def program(execution: CuminExecution, _unused: str) -> object:
         pids: list[str] = []
         ready = threading.Event()
@@ -256,19 +265,19 @@ def test_another_users_process_with_the_name_of_a_job_stays_alive(drive: Driver)
     assert drive(program, "") == ["nobody", "sleep"]
 
 
-def test_a_job_whose_first_words_were_lost_cleans_up_all_the_same(drive: Driver) -> None:
+def test_a_killed_command_cleans_up_even_if_its_start_marker_was_lost(drive: Driver) -> None:
     def program(execution: CuminExecution, script: str) -> object:
         ready = threading.Event()
         job = execution.start_job("db1", script, on_line=lambda _line: ready.set())
         ready.wait(20)
-        job.leader = None  # which its first line had said
+        job.output.pid = None  # as if the start marker had been lost
         execution.kill_job("db1", job)
         return execution.run("db1", "ls /tmp/jobs").output
 
     assert drive(program, f"(while :; do sleep 0.1; done) & {CLEANS_UP}") == "clean"
 
 
-def test_a_job_that_ignores_term_is_killed_when_its_grace_is_over(drive: Driver, lab: Lab) -> None:
+def test_a_command_that_ignores_term_is_killed_after_the_grace(drive: Driver, lab: Lab) -> None:
     def program(execution: CuminExecution) -> object:
         jobs = [
             execution.start_job("db3", "trap '' TERM; sleep 1000; touch /tmp/jobs/went-on; sleep 1000"),
@@ -282,7 +291,7 @@ def test_a_job_that_ignores_term_is_killed_when_its_grace_is_over(drive: Driver,
     assert not lab["db3"].sh("ls /tmp/jobs")
 
 
-def test_a_run_that_takes_too_long_is_ended_on_its_host(drive: Driver, lab: Lab) -> None:
+def test_run_ends_the_command_on_its_host_after_its_timeout(drive: Driver, lab: Lab) -> None:
     def program(execution: CuminExecution, script: str) -> object:
         try:
             return execution.run("db1", script, timeout=2)
@@ -293,7 +302,7 @@ def test_a_run_that_takes_too_long_is_ended_on_its_host(drive: Driver, lab: Lab)
     assert lab["db1"].run("test -e /tmp/jobs/clean")
 
 
-def test_control_c_leaves_the_connections_alive_to_clean_up_with(drive: Driver, lab: Lab) -> None:
+def test_control_c_does_not_end_the_connections_that_the_clean_up_needs(drive: Driver, lab: Lab) -> None:
     def program(execution: CuminExecution, script: str) -> object:
         job = execution.start_job("db1", script)
         try:
@@ -313,7 +322,7 @@ def test_control_c_leaves_the_connections_alive_to_clean_up_with(drive: Driver, 
         assert lab[host].run("test -e /tmp/jobs/clean")
 
 
-def test_hostile_text_arrives_as_it_is(drive: Driver) -> None:
+def test_arguments_and_scripts_with_special_characters_arrive_unchanged(drive: Driver) -> None:
     words = [
         "a\nb",
         "'\"",
@@ -341,7 +350,7 @@ def test_hostile_text_arrives_as_it_is(drive: Driver) -> None:
 
 
 @pytest.mark.parametrize("shell", ["/bin/bash", "/bin/sh"])
-def test_what_a_login_shell_prints_is_no_output(drive: Driver, lab: Lab, shell: str) -> None:
+def test_the_output_does_not_contain_messages_of_the_login_shell(drive: Driver, lab: Lab, shell: str) -> None:
     def program(execution: CuminExecution) -> object:
         return execution.run("db3", "echo $0 $#; exit 255")
 
@@ -353,7 +362,7 @@ def test_what_a_login_shell_prints_is_no_output(drive: Driver, lab: Lab, shell: 
         lab["db3"].run("rm /root/.bashrc; usermod --shell /bin/bash root")
 
 
-def test_a_word_has_to_name_one_host(drive: Driver) -> None:
+def test_a_word_must_select_exactly_one_host(drive: Driver) -> None:
     def program(_: CuminExecution, words: list[str]) -> object:
         aliases = {"one": "D{db1}", "two": "D{db[1-2]}"}
         execution = CuminExecution({"transport": "clustershell", "default_backend": "direct", "aliases": aliases})
@@ -368,13 +377,13 @@ def test_a_word_has_to_name_one_host(drive: Driver) -> None:
 
     good = {"db1": "db1", "A:one": "db1", "localhost": "localhost", "198.18.0.12": "198.18.0.12", "::1": "::1"}
     bad = {
-        "db1,db2": "one host is needed, this names 2: db1, db2",
-        "db[1-9]": "one host is needed, this names 9: db1, db2, db3, db4, ...",
-        "A:two": "one host is needed, this names 2: db1, db2",
+        "db1,db2": "selects 2 hosts, but one is required: db1, db2",
+        "db[1-9]": "selects 9 hosts, but one is required: db1, db2, db3, db4, ...",
+        "A:two": "selects 2 hosts, but one is required: db1, db2",
         "A:three": "cumin cannot find this host: Unable to find alias",
         "db1 and not db1": "no such host",
         "-oProxyCommand=x": "cumin cannot find this host: ",
-        "-oX": "ssh would take this host for an option",
+        "-oX": "the name of a host cannot begin with -",
         "": "cumin cannot find this host: ",
         "db1;id": "cumin cannot find this host: ",
     }
@@ -386,7 +395,7 @@ def test_a_word_has_to_name_one_host(drive: Driver) -> None:
     assert by_alias == [0, "db1"]
 
 
-def test_a_broken_configuration_is_an_error_that_names_its_file(drive: Driver) -> None:
+def test_the_error_for_an_invalid_configuration_names_the_file(drive: Driver) -> None:
     def program(_: CuminExecution, contents: list[str]) -> object:
         answers: list[object] = []
         for number, content in enumerate(contents):
@@ -402,12 +411,12 @@ def test_a_broken_configuration_is_an_error_that_names_its_file(drive: Driver) -
     contents = ["a: [", "\tx", "- list", "text", "\udcff", "transport: none\ndefault_backend: direct", ""]
     answers, without_file = drive(program, contents)
     for number, answer in enumerate(answers[:5]):
-        assert answer.startswith(f"/tmp/jobs/config-{number}.yaml: no usable configuration of cumin: ")
+        assert answer.startswith(f"/tmp/jobs/config-{number}.yaml: invalid cumin configuration: ")
     assert "db1: the command could not be run: " in answers[5]
     assert answers[6] == without_file == [0, "fine"]
 
 
-def test_localhost_needs_no_cumin(drive: Driver) -> None:
+def test_a_command_on_localhost_does_not_import_cumin(drive: Driver) -> None:
     def program(execution: CuminExecution) -> object:
         CuminExecution.config_file = "/etc/passwd"
         result = execution.run("localhost", "hostname")
@@ -417,10 +426,10 @@ def test_localhost_needs_no_cumin(drive: Driver) -> None:
 
     result, killed = drive(program, uses_cumin=False)
     assert result == [0, "orch"]
-    assert killed[0] in {9, 128 + 15}  # TERM may come before the trap is set
+    assert killed[0] in {9, 128 + 15}  # TERM can arrive before bash sets the trap
 
 
-def test_much_output_takes_no_memory(drive: Driver) -> None:
+def test_long_output_does_not_increase_the_memory_use(drive: Driver) -> None:
     def program(execution: CuminExecution) -> object:
         import resource
 
@@ -445,7 +454,7 @@ def test_much_output_takes_no_memory(drive: Driver) -> None:
     assert grown_kilobytes < 4096
 
 
-def test_nothing_is_left_open_after_many_runs(drive: Driver) -> None:
+def test_no_descriptor_thread_or_task_remains_after_many_runs(drive: Driver) -> None:
     def program(execution: CuminExecution) -> object:
         from ClusterShell.Task import Task
 
@@ -466,10 +475,10 @@ def test_nothing_is_left_open_after_many_runs(drive: Driver) -> None:
     assert first[2] == 0
 
 
-def test_jobs_do_not_keep_the_program_from_ending(drive: Driver) -> None:
+def test_a_running_command_does_not_delay_the_exit_of_the_program(drive: Driver) -> None:
     def program(execution: CuminExecution) -> object:
         job = execution.start_job("db1", "while echo still here; do sleep 0.1; done")
         return job.started.wait(20)
 
-    # The ssh that is left behind ends with the job's next line, for which nobody is there any more.
+    # The remaining ssh ends when it cannot write the next line.
     assert drive(program) is True

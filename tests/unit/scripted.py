@@ -173,9 +173,6 @@ class ScriptedRemote(RemoteExecution):
             on_line(line.replace("RUN", run_of(command)) if line.startswith("@") else line)
         return CommandResult(host=host, returncode=0, output="")
 
-    def run_many(self, commands: Mapping[str, str], *, timeout: float | None = None) -> dict[str, Outcome]:
-        raise AssertionError((commands, timeout))
-
     def monitor_job(self, host: str, job: Job) -> CommandResult | None:
         raise AssertionError((host, job))
 

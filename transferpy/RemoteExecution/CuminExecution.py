@@ -1,4 +1,4 @@
-"""Commands on other hosts, by cumin and ssh."""
+"""Remote execution with cumin and ssh."""
 
 import copy
 import ipaddress
@@ -9,11 +9,12 @@ from functools import cached_property
 from typing import Any
 
 from transferpy.Exceptions import RemoteExecutionError
-from transferpy.RemoteExecution.jobs import ENVIRONMENT_VARIABLE, LOCALHOST, SSH_FAILED, RunningJob, ThreadedExecution
-from transferpy.RemoteExecution.LocalExecution import LocalExecution
+from transferpy.RemoteExecution.LocalExecution import LOCALHOST, LocalExecution
+from transferpy.RemoteExecution.running_job import SSH_FAILED, RunningJob
+from transferpy.RemoteExecution.threaded_execution import ThreadedExecution
 
-_PAUSES = (0.3, 0.6, 1.2, 2.4)
-"""Seconds, more or less, between the tries of a login that the host drops."""
+_RETRY_PAUSES = (0.3, 0.6, 1.2, 2.4)
+"""Mean seconds between the retries of a login that the host drops."""
 _HOSTS_IN_MESSAGE = 4
 _START_TIME = 1.0
 """Seconds that a job gets to show its first process before we cut its ssh off and look for it on the host."""
@@ -80,10 +81,10 @@ exit 1
 
 
 class CuminExecution(ThreadedExecution):
-    """Runs commands on any host that cumin knows; those on ``localhost`` need no cumin.
+    """Runs commands on every host that a query of cumin selects, and on ``localhost`` without cumin.
 
     Args:
-        config: cumin's configuration; by default, what ``config_file`` says.
+        config: cumin's configuration; default: the content of ``config_file``.
     """
 
     config_file = "/etc/cumin/config.yaml"
@@ -96,7 +97,7 @@ class CuminExecution(ThreadedExecution):
 
     @cached_property
     def _config(self) -> dict[str, Any]:
-        from transferpy.RemoteExecution import cumin_transport  # noqa: PLC0415 - slow, and localhost needs none
+        from transferpy.RemoteExecution import cumin_transport  # noqa: PLC0415 - slow, and not needed for localhost
 
         config = self._given_config
         return cumin_transport.with_ssh_settings(
@@ -104,18 +105,18 @@ class CuminExecution(ThreadedExecution):
         )
 
     def resolve(self, word: str) -> str:
-        """As RemoteExecution.resolve: a query of cumin, an IP address, or ``localhost``; asked only once."""
+        """Implement RemoteExecution.resolve: ``word`` is a query of cumin, an IP address or ``localhost``."""
         with self._lock:
             if word not in self._resolved:
                 hosts = self._find(word)
                 if len(hosts) > 1:
                     names = ", ".join(hosts[:_HOSTS_IN_MESSAGE]) + (", ..." if len(hosts) > _HOSTS_IN_MESSAGE else "")
-                    raise RemoteExecutionError(f"{word}: one host is needed, this names {len(hosts)}: {names}")
+                    raise RemoteExecutionError(f"{word}: selects {len(hosts)} hosts, but one is required: {names}")
                 self._resolved |= {word: hosts[0], hosts[0]: hosts[0]}
             return self._resolved[word]
 
     def resolve_all(self, word: str) -> tuple[str, ...]:
-        """As RemoteExecution.resolve_all: in the order in which cumin has them."""
+        """Implement RemoteExecution.resolve_all: in the order of cumin."""
         with self._lock:
             if word in self._resolved:
                 return (self._resolved[word],)
@@ -127,50 +128,50 @@ class CuminExecution(ThreadedExecution):
         from transferpy.RemoteExecution import cumin_transport  # noqa: PLC0415 - as above
 
         config = self._config
-        # No grammar of cumin's knows an address with colons.
+        # No backend of cumin accepts an address with colons.
         hosts = (word,) if _is_address(word) else cumin_transport.find_hosts(config, word.strip("\"'"))
         if not hosts:
             raise RemoteExecutionError(f"{word}: no such host")
         if any(host.startswith("-") for host in hosts):
-            raise RemoteExecutionError(f"{word}: ssh would take this host for an option")
+            raise RemoteExecutionError(f"{word}: the name of a host cannot begin with -")
         return hosts
 
-    def carry_out(self, job: RunningJob) -> int:
-        """As ThreadedExecution.carry_out."""
+    def execute(self, job: RunningJob) -> int:
+        """Implement ThreadedExecution.execute."""
         if job.target == LOCALHOST:
-            return self._local.carry_out(job)
+            return self._local.execute(job)
         from transferpy.RemoteExecution import cumin_transport  # noqa: PLC0415 - as above
 
-        for pause in _PAUSES:
-            returncode = cumin_transport.carry_out(self._config, job)
-            # At random, or those that were dropped together would come back together.
-            if returncode != SSH_FAILED or not job.may_try_again(pause * (0.5 + random.random())):  # noqa: S311 - no secret
+        for pause in _RETRY_PAUSES:
+            returncode = cumin_transport.execute(self._config, job)
+            # The pause is random: otherwise logins that were dropped together would be retried together.
+            if returncode != SSH_FAILED or not job.prepare_retry(pause * (0.5 + random.random())):  # noqa: S311 - not a secret
                 return returncode
-        return cumin_transport.carry_out(self._config, job)
+        return cumin_transport.execute(self._config, job)
 
-    def end(self, job: RunningJob, grace: float) -> None:
-        """As ThreadedExecution.end."""
+    def end_processes(self, job: RunningJob, grace: float) -> None:
+        """Implement ThreadedExecution.end_processes."""
         if job.target == LOCALHOST:
-            self._local.end(job, grace)
+            self._local.end_processes(job, grace)
             return
         if not job.started.wait(_START_TIME):
-            job.abort()
-        seconds = grace if job.leader else min(grace, _UNTOLD_GRACE)
+            job.process.kill()
+        seconds = grace if job.pid else min(grace, _UNTOLD_GRACE)
         words = (
-            f"identifier={job.identifier} variable={ENVIRONMENT_VARIABLE}"
-            f" leader={job.leader or 0} microseconds={round(seconds * 1e6)}"
+            f"identifier={job.identifier} variable=TRANSFERPY_JOB"
+            f" leader={job.pid or 0} microseconds={round(seconds * 1e6)}"
         )
         killer = self.start_job(job.target, words + _KILLER)
         try:
-            result = self.wait_job(job.target, killer, grace + _KILLER_TIME if job.leader else _SEARCH_TIME)
+            result = self.wait_job(job.target, killer, grace + _KILLER_TIME if job.pid else _SEARCH_TIME)
         except RemoteExecutionError as error:
-            if job.leader:
+            if job.pid:
                 raise RemoteExecutionError(f"{error}; a command may still run there") from error
         else:
             if result.returncode != 0:
                 raise RemoteExecutionError(f"{job.host}: a command could not be ended: {result.output}")
         finally:
-            killer.abort()
+            killer.process.kill()
 
 
 def _is_address(word: str) -> bool:

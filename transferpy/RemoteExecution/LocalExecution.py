@@ -8,17 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from transferpy.Exceptions import RemoteExecutionError
-from transferpy.RemoteExecution.jobs import (
-    ENVIRONMENT_VARIABLE,
-    LOCALHOST,
-    LONGEST_LINE,
-    RunningJob,
-    ThreadedExecution,
-)
+from transferpy.RemoteExecution.job_output import LONGEST_LINE
+from transferpy.RemoteExecution.running_job import RunningJob
+from transferpy.RemoteExecution.threaded_execution import ThreadedExecution
 
 if TYPE_CHECKING:
     import psutil
 
+LOCALHOST = "localhost"
 _START_TIME = 5.0
 """Seconds within which a shell starts."""
 _POLL_INTERVAL = 0.02
@@ -27,20 +24,20 @@ _KILL_TIME = 5.0
 
 
 class LocalExecution(ThreadedExecution):
-    """Runs commands on ``localhost``, just as CuminExecution does on other hosts."""
+    """Runs commands on ``localhost`` in the same way as CuminExecution runs them on other hosts."""
 
     def resolve(self, word: str) -> str:
-        """As RemoteExecution.resolve; knows only ``localhost``."""
+        """Implement RemoteExecution.resolve: accept ``localhost`` only."""
         if word != LOCALHOST:
             raise RemoteExecutionError(f"{word}: only {LOCALHOST} can be used without cumin")
         return word
 
-    def carry_out(self, job: RunningJob) -> int:
-        """As ThreadedExecution.carry_out."""
-        # A session of its own: Ctrl-C at the terminal is for us, who then end the job in good order.
-        with subprocess.Popen(  # noqa: S603 - to run what we are given is what we are for
-            ("bash", "-c", job.command),  # noqa: S607 - as sshd would, by PATH
-            stdin=subprocess.PIPE if job.takes_input else subprocess.DEVNULL,
+    def execute(self, job: RunningJob) -> int:
+        """Implement ThreadedExecution.execute."""
+        # Ctrl-C in the terminal must not reach the command, so it gets a process session of its own.
+        with subprocess.Popen(  # noqa: S603 - this class exists to run the commands of its caller
+            ("bash", "-c", job.command),  # noqa: S607 - found in PATH, as sshd finds the login shell's commands
+            stdin=subprocess.DEVNULL if job.input is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -50,19 +47,19 @@ class LocalExecution(ThreadedExecution):
             else:
                 job.attach(process.pid, process.stdin.fileno())
                 process.stdin.close()
-            assert process.stdout is not None  # noqa: S101 - it is a pipe: tells mypy
+            assert process.stdout is not None  # noqa: S101 - for mypy: it is a pipe
             for line in iter(partial(process.stdout.readline, LONGEST_LINE), b""):
                 job.take_line(line.removesuffix(b"\n"))
         return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
-    def end(self, job: RunningJob, grace: float) -> None:
-        """As ThreadedExecution.end."""
+    def end_processes(self, job: RunningJob, grace: float) -> None:
+        """Implement ThreadedExecution.end_processes."""
         import psutil  # noqa: PLC0415 - slow to import and seldom needed
 
         job.started.wait(_START_TIME)
         processes = _processes(job)
         for process in processes:
-            if process.pid == job.leader:
+            if process.pid == job.pid:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.terminate()
                 _wait_for_end({process}, grace)
@@ -89,7 +86,7 @@ def _processes(job: RunningJob) -> "set[psutil.Process]":
         with contextlib.suppress(psutil.Error):
             if process.uids().real != os.getuid():
                 continue  # other users may have read the identifier, and have it in theirs, set-uid ones among them
-            if job.identifier in process.cmdline() or process.environ().get(ENVIRONMENT_VARIABLE) == job.identifier:
+            if job.identifier in process.cmdline() or process.environ().get("TRANSFERPY_JOB") == job.identifier:
                 found |= {process, *process.children(recursive=True)}
     return found
 

@@ -1,1 +1,1 @@
-"""Run commands on hosts: the only part of transferpy that knows ssh, cumin and local processes."""
+"""Commands on hosts: the only part of transferpy that uses ssh, cumin and local processes."""

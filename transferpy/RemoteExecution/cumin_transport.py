@@ -1,6 +1,6 @@
-"""All that touches cumin and ClusterShell; imported only when a command is for another host: it takes 0.3 seconds.
+"""The only module that uses cumin (4.2 to 6) and ClusterShell (1.9).
 
-Made for cumin 4.2 to 6 on ClusterShell 1.9.
+Its import takes 0.3 seconds, so it is imported only for commands on other hosts.
 """
 
 import copy
@@ -19,41 +19,42 @@ from cumin.transports import Command, Target
 from cumin.transports.clustershell import NullReporter, SyncEventHandler
 
 from transferpy.Exceptions import RemoteExecutionError
-from transferpy.RemoteExecution.jobs import LONGEST_LINE, RunningJob
+from transferpy.RemoteExecution.job_output import LONGEST_LINE
+from transferpy.RemoteExecution.running_job import RunningJob
 
 for _name in ("cumin", "ClusterShell"):
-    # Without any handler Python prints warnings to the console.
+    # Python prints the warnings of a logger without a handler to the console.
     logging.getLogger(_name).addHandler(logging.NullHandler())
 
 _DEFAULT_CONFIG = {"transport": "clustershell", "default_backend": "direct"}
-# What the back-end "direct" takes for the name of one host, and no operator of its grammar.
+# A word that the backend "direct" reads as the name of one host, and not as an operator of its grammar.
 _PLAIN_NAME = re.compile(r"(?!(?:and|or|xor)\b)[a-z0-9][a-z0-9._-]*", re.ASCII | re.IGNORECASE)
-# A host that vanished is noticed after 15 seconds; a run of hours must not hang on it.
+# ssh detects a host that is down after 15 seconds; without these options it waits for hours.
 _SSH_OPTIONS = ("-oServerAliveInterval=5", "-oServerAliveCountMax=3")
-# Ctrl-C at the terminal must not reach the ssh processes: with them gone nothing would be left to clean up with.
+# Ctrl-C in the terminal must not end the ssh processes: the clean-up on the hosts needs them.
 _SSH_PATH = "setsid ssh"
 
 
 def load_config(path: str) -> dict[str, Any]:
-    """Return cumin's configuration as read from ``path``; a file that is not there is no error.
+    """Return the configuration of cumin in the file ``path``, or a default if the file does not exist.
 
     Raises:
-        RemoteExecutionError: it cannot be read or is no configuration.
+        RemoteExecutionError: the file cannot be read, or its content is not a mapping in YAML.
     """
-    if not os.path.exists(path):  # noqa: PTH110 - cumin takes the name as text
+    if not os.path.exists(path):  # noqa: PTH110 - cumin needs a str
         return dict(_DEFAULT_CONFIG)
     try:
         config = cumin.Config(path)
     except (cumin.CuminError, yaml.YAMLError, OSError, TypeError, ValueError) as error:
-        raise RemoteExecutionError(f"{path}: no usable configuration of cumin: {_one_line(error)}") from error
+        raise RemoteExecutionError(f"{path}: invalid cumin configuration: {_one_line(error)}") from error
     if not isinstance(config, Mapping):
-        raise RemoteExecutionError(f"{path}: no usable configuration of cumin: no keys and values")
-    # cumin hands the same dictionary to everyone in this process.
+        raise RemoteExecutionError(f"{path}: invalid cumin configuration: not a mapping")
+    # cumin returns the same dictionary to all callers in this process.
     return copy.deepcopy(dict(config)) or dict(_DEFAULT_CONFIG)
 
 
 def with_ssh_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``config`` with our options for ssh behind the administrator's: ssh takes the first value it sees."""
+    """Return ``config`` with more options for ssh, after those of the administrator: for ssh, the first value wins."""
     section = dict(config.get("clustershell") or {})
     options = section.get("ssh_options") or []
     options = [options] if isinstance(options, str) else list(options)
@@ -68,26 +69,31 @@ def with_ssh_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def find_hosts(config: Mapping[str, Any], word: str) -> tuple[str, ...]:
-    """Return the hosts that cumin finds for ``word``, in its order.
+    """Return the hosts that the query ``word`` selects, in the order of cumin.
 
     Raises:
-        RemoteExecutionError: cumin cannot tell.
+        RemoteExecutionError: cumin cannot run the query.
     """
     if config.get("default_backend") == "direct" and _PLAIN_NAME.fullmatch(word):
-        return (word,)  # the answer without the grammars of all back-ends, which take a tenth of a second to import
-    from cumin.query import Query  # noqa: PLC0415 - as said above
+        return (word,)  # cumin gives the same result
+    from cumin.query import Query  # noqa: PLC0415 - slow: it imports the grammars of all backends
 
     try:
         return tuple(map(str, Query(config).execute(word)))
-    except Exception as error:  # a back-end of cumin may raise anything, and a DBA may type anything
+    except Exception as error:  # backends of cumin raise exceptions of any type
         raise RemoteExecutionError(f"{word}: cumin cannot find this host: {_first_line(error)}") from error
 
 
-def carry_out(config: Mapping[str, Any], job: RunningJob) -> int:
-    """Run ``job`` by cumin in this thread, to its end, and return its exit status."""
+def execute(config: Mapping[str, Any], job: RunningJob) -> int:
+    """Run ``job`` with cumin in this thread, wait for its end and return its exit status.
+
+    Raises:
+        RemoteExecutionError: the target is not a plain host name, or cumin returned no exit status.
+        cumin.CuminError: cumin cannot use its configuration.
+    """
     nodes = cumin.nodeset_fromlist([job.target])
     if list(nodes) != [job.target]:
-        raise RemoteExecutionError("this is no plain host name")
+        raise RemoteExecutionError("not a plain host name")
 
     class Handler(_JobEventHandler):
         pass
@@ -99,7 +105,7 @@ def carry_out(config: Mapping[str, Any], job: RunningJob) -> int:
         task.set_default("distant_worker", _Worker)
         task.set_default("auto_tree", False)  # noqa: FBT003 - ClusterShell's signature
         for stream in ("stdout", "stderr"):
-            # Otherwise ClusterShell keeps all output in memory.
+            # By default ClusterShell keeps all output in memory.
             task.set_default(f"{stream}_msgtree", False)  # noqa: FBT003 - as above
         worker.commands = [Command(job.command, ok_codes=[])]
         worker.handler = Handler
@@ -107,30 +113,30 @@ def carry_out(config: Mapping[str, Any], job: RunningJob) -> int:
         worker.progress_bars = False
         worker.execute()
     finally:
-        # ClusterShell keeps one task for each thread, with three file descriptors, for ever.
+        # ClusterShell never deletes the task of a thread, which has three open file descriptors.
         task_self().abort(kill=True)
     if Handler.returncode is None:
-        raise RemoteExecutionError("cumin gave no exit status")
+        raise RemoteExecutionError("cumin returned no exit status")
     return int(Handler.returncode)
 
 
 class _JobEventHandler(SyncEventHandler):  # type: ignore[misc]  # cumin has no types
-    """Hands over a job's output and exit status as they come; cumin makes the instance, so each job has a subclass."""
+    """Passes the output and the exit status of a job on. cumin creates the instance, so each job has a subclass."""
 
     job: ClassVar[RunningJob]
     returncode: ClassVar[int | None] = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # By the name of this class cumin's own messages, whole scripts among them, would be ours.
+        # cumin names this logger after the class, so its messages (with whole scripts) would appear as transferpy's.
         self.logger = logging.getLogger("cumin.transports.clustershell.SyncEventHandler")
 
     def ev_read(self, _worker: Any, _node: str, _stream: str, line: bytes) -> None:
-        """Take a line of output; cumin's own method, which keeps them all, is left out on purpose."""
+        """Pass on a line of output; the method of the base class is not called, because it keeps all lines."""
         self.job.take_line(line)
 
     def ev_hup(self, worker: Any, node: str, returncode: int) -> None:
-        """Take the exit status."""
+        """Store the exit status."""
         type(self).returncode = returncode
         super().ev_hup(worker, node, returncode)
 
@@ -140,12 +146,12 @@ class _Client(SshClient):  # type: ignore[misc]  # ClusterShell has no types
 
     def _start(self) -> "_Client":
         super()._start()
-        # ClusterShell closes its own end of the standard input at once, as cumin asks it to.
+        # cumin has ClusterShell close its end of the standard input after this method.
         self.worker.eh.job.attach(self.popen.pid, self.popen.stdin)
         return self
 
     def _readlines(self, stream_name: str) -> Iterator[bytes]:
-        """Yield the lines that are there; ClusterShell's own method loses text around a carriage return."""
+        """Yield the complete lines; ClusterShell's own method loses text around a carriage return."""
         stream = self.streams[stream_name]
         *lines, rest = (stream.rbuf + self._read(stream_name)).split(b"\n")
         if len(rest) > LONGEST_LINE:
@@ -160,7 +166,7 @@ class _Worker(WorkerSsh):  # type: ignore[misc]  # ClusterShell has no types
 
 
 def _first_line(error: Exception) -> str:
-    # The lines below would show the grammar.
+    # The other lines describe the grammar of the query.
     return next(iter(str(error).splitlines()), type(error).__name__).rstrip(" :")
 
 

@@ -1,8 +1,8 @@
-"""What the rest of transferpy knows about running commands on hosts."""
+"""Interface of remote execution: it runs commands on hosts and returns how they end."""
 
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from transferpy.Exceptions import RemoteExecutionError
@@ -10,14 +10,14 @@ from transferpy.Exceptions import RemoteExecutionError
 
 @dataclass(frozen=True, kw_only=True)
 class CommandResult:
-    """How a command ended.
+    """Exit status and output of a command that has ended.
 
     Attributes:
-        host: where it ran, as the caller named the host.
-        returncode: its exit status. A command that a signal ended has 255 on a remote host, because ssh says no more,
-            and 128 plus the signal's number on localhost.
-        output: the end of what it wrote, standard output and standard error as they came, without the last newline.
-            Bytes that are no text in the locale's encoding are surrogate escapes.
+        host: the host, as the caller named it.
+        returncode: the exit status. For a command that a signal ended, it is 255 on a remote host (ssh does not report
+            the signal) and 128 plus the signal number on localhost.
+        output: the end of standard output and standard error, in the order of arrival, without the last newline. Bytes
+            that the encoding of the locale cannot decode are surrogate escapes.
     """
 
     host: str
@@ -26,7 +26,7 @@ class CommandResult:
 
 
 Command = str | Sequence[str]
-"""A bash script, or the arguments of one program."""
+"""A bash script, or the argument list of one program."""
 
 Outcome = CommandResult | RemoteExecutionError
 LineHandler = Callable[[str], None]
@@ -34,12 +34,12 @@ EndHandler = Callable[[Outcome], None]
 
 
 class Job:
-    """A command that was started on a host, to be handed back to the RemoteExecution that started it.
+    """A command that ``start_job`` started on a host.
 
     Attributes:
-        host: where it runs, as the caller named the host.
-        identifier: a word that no other job has, in the argument list of its first process and in the environment of
-            the others (``TRANSFERPY_JOB``).
+        host: the host, as the caller named it.
+        identifier: a unique word. The first process of the command has it in its argument list, and all processes of
+            the command have it in their environment (``TRANSFERPY_JOB``).
     """
 
     def __init__(self, host: str) -> None:
@@ -50,23 +50,23 @@ class Job:
 class RemoteExecution(ABC):
     """Runs commands on hosts.
 
-    Handlers are called in the thread of the job. What a handler raises does not end the job: it is logged, and the job
-    counts as failed when it has ended.
+    Handlers run in the thread of the command. An exception that a handler raises is logged and does not end the
+    command, but the outcome of the command is then an error.
     """
 
     @abstractmethod
     def resolve(self, word: str) -> str:
-        """Return the one host that ``word`` names.
+        """Return the host that ``word`` selects.
 
         Raises:
-            RemoteExecutionError: it names no host, or several.
+            RemoteExecutionError: ``word`` does not select exactly one host.
         """
 
     def resolve_all(self, word: str) -> tuple[str, ...]:
-        """Return the hosts that ``word`` names, each once; without a language for that, the one of ``resolve``.
+        """Return all hosts that ``word`` selects, without duplicates. This default supports one host for each word.
 
         Raises:
-            RemoteExecutionError: it names no host.
+            RemoteExecutionError: ``word`` selects no host.
         """
         return (self.resolve(word),)
 
@@ -77,18 +77,14 @@ class RemoteExecution(ABC):
         """Run ``command`` on ``host`` and wait for its end.
 
         Args:
-            host: a word that ``resolve`` knows.
+            host: a word that ``resolve`` accepts.
             command: a bash script or an argument list.
             on_line: called with each line of output as it arrives.
             timeout: seconds after which the command is ended.
 
         Raises:
-            RemoteExecutionError: the host cannot be reached, or the time is over.
+            RemoteExecutionError: the host cannot be reached, a handler failed, or the timeout has passed.
         """
-
-    @abstractmethod
-    def run_many(self, commands: Mapping[str, str], *, timeout: float | None = None) -> dict[str, Outcome]:
-        """Run on each host its own script, all at once, and return what became of each; raises nothing for one host."""
 
     @abstractmethod
     def start_job(
@@ -100,56 +96,62 @@ class RemoteExecution(ABC):
         on_end: EndHandler | None = None,
         takes_input: bool = False,
     ) -> Job:
-        """Start ``command`` on ``host`` and return at once; ``on_end`` is called once, with what became of it.
+        """Start ``command`` on ``host`` and return without waiting for it.
 
-        Its standard input is at its end from the start, or, if ``takes_input``, when this process ends.
+        Args:
+            host: a word that ``resolve`` accepts.
+            command: a bash script or an argument list.
+            on_line: called with each line of output as it arrives.
+            on_end: called once, with the outcome.
+            takes_input: keep the standard input open for ``write_job`` until this process ends. Otherwise the command
+                reads the end of file at once.
 
         Raises:
-            RemoteExecutionError: ``host`` names no host, or several.
+            RemoteExecutionError: ``host`` does not select exactly one host.
         """
 
     @abstractmethod
     def write_job(self, host: str, job: Job, text: str) -> None:
-        """Give ``text`` to the standard input of a job that takes input, as soon as it has one.
+        """Write ``text`` to the standard input of a command that takes input; keep it until the command has started.
 
         Raises:
-            RemoteExecutionError: the job has ended, or does not read.
+            RemoteExecutionError: the command has ended or does not read its input.
         """
 
     @abstractmethod
     def hand_script(self, host: str, job: Job, script: str) -> None:
-        """Give a job that waits for it the bash script that it goes on with, in the same process and without a login.
+        """Replace a command that takes input with the bash script ``script``: same process, no second login.
 
-        To its standard input goes a line with the number of bytes that follow, and then those: a command of shell that
-        takes the place of the process, and leaves the rest of the input to the script.
+        Its standard input receives one line with a number of bytes, and then that many bytes: one line of shell that
+        the command must evaluate. The script reads the rest of the input.
 
         Raises:
-            RemoteExecutionError: as write_job.
+            RemoteExecutionError: as ``write_job``.
         """
 
     @abstractmethod
     def monitor_job(self, host: str, job: Job) -> CommandResult | None:
-        """Return how ``job`` ended, or None while it runs.
+        """Return the result of a command that has ended, or None while it runs.
 
         Raises:
-            RemoteExecutionError: it could not be run, or one of its handlers failed.
+            RemoteExecutionError: the command could not be run, or one of its handlers failed.
         """
 
     @abstractmethod
     def wait_job(self, host: str, job: Job, timeout: float | None = None) -> CommandResult:
-        """Wait for the end of ``job``.
+        """Wait for the end of a command, ``timeout`` seconds at most, and return its result.
 
         Raises:
-            RemoteExecutionError: as monitor_job, and when ``timeout`` seconds are over; the job runs on then.
+            RemoteExecutionError: as ``monitor_job``, or the timeout has passed; the command continues to run then.
         """
 
     @abstractmethod
     def kill_job(self, host: str, job: Job, *, grace: float = 10.0) -> CommandResult:
-        """End ``job`` on its host; harmless when it has ended already.
+        """End all processes of a command on its host and return the result; do nothing if the command has ended.
 
-        The first process of the job gets TERM and ``grace`` seconds to end by itself; whatever is left of the job's
-        processes then gets KILL.
+        The first process of the command gets TERM and ``grace`` seconds to end. Then all its remaining processes get
+        KILL.
 
         Raises:
-            RemoteExecutionError: the host could not be reached, or processes are left; the message says which.
+            RemoteExecutionError: the host cannot be reached, or processes remain; the message has their process IDs.
         """

@@ -1,4 +1,4 @@
-"""One line of shell that runs a packed script."""
+"""Bash scripts as one line of shell."""
 
 import base64
 import gzip
@@ -7,14 +7,14 @@ import shlex
 
 
 def pack_script(script: str, *arguments: str) -> str:
-    """Return one line of shell that runs ``script`` in bash, whatever shell parses that line.
+    """Return one line of shell that runs ``script`` in bash; every login shell parses it in the same way.
 
-    The script travels compressed and in base64: a login shell that is not bash, the replacement of ``%h`` by
-    ClusterShell and names that are not UTF-8 cannot change it. ``arguments`` stay readable in the process list; they
-    must be plain words.
+    The script is compressed and base64-encoded. So a login shell other than bash, the replacement of ``%h`` by
+    ClusterShell and names that are not UTF-8 cannot change it. The shell process becomes the bash process (``exec``).
+    ``arguments`` are the positional parameters of the script and stay readable in the list of processes.
 
     Raises:
-        ValueError: an argument is not a plain word.
+        ValueError: an argument contains a character that a shell or ClusterShell interprets.
     """
     for argument in arguments:
         if shlex.quote(argument) != argument or "%" in argument:

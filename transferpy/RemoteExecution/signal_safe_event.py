@@ -1,18 +1,18 @@
-"""Waiting for another thread, safe from exceptions that handlers of signals raise."""
+"""An event between threads that survives exceptions from signal handlers."""
 
 import time
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
-_LOOK = 0.5
-"""Seconds between two looks: one waiter may have taken the token of another one."""
+_POLL_INTERVAL = 0.5
+"""Seconds between two checks: another waiting thread may hold the token."""
 
 
 class SignalSafeEvent:
-    """What one thread sets and others wait for, as threading.Event.
+    """A replacement for threading.Event that works while signal handlers raise exceptions.
 
-    That one is made of locks in Python code: an exception that a handler of a signal raises in the midst of it may
-    leave them taken, and then every thread that comes by waits for ever. A SimpleQueue is one step of the interpreter.
+    threading.Event takes locks in Python code. An exception that a signal handler raises there can leave a lock taken,
+    and every thread that uses the event then waits forever. An operation of SimpleQueue is atomic.
     """
 
     def __init__(self) -> None:
@@ -20,22 +20,22 @@ class SignalSafeEvent:
         self._tokens: SimpleQueue[None] = SimpleQueue()
 
     def is_set(self) -> bool:
-        """Return whether it has been set."""
+        """Return True after ``set``."""
         return self._is_set
 
     def set(self) -> None:
-        """Let everybody go who waits, now and later."""
+        """Release all waiting threads; from now on ``wait`` returns at once."""
         self._is_set = True
         self._tokens.put(None)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is set, ``timeout`` seconds at most; return whether it is."""
-        end = None if timeout is None else time.monotonic() + timeout
+        """Wait for ``set``, ``timeout`` seconds at most; return True if the event is set."""
+        deadline = None if timeout is None else time.monotonic() + timeout
         while not self._is_set:
-            left = _LOOK if end is None else min(_LOOK, end - time.monotonic())
+            left = _POLL_INTERVAL if deadline is None else min(_POLL_INTERVAL, deadline - time.monotonic())
             if left <= 0:
                 return False
             with suppress(Empty):
                 self._tokens.get(timeout=left)
-                self._tokens.put(None)  # for the next one who waits
+                self._tokens.put(None)  # for the next waiting thread
         return True

@@ -12,8 +12,8 @@ from host_text import RUN
 from transferpy.agent.preflight import PreflightQuery, preflight_script
 from transferpy.agent.preflight_connection import PreflightConnection, ask, dismiss
 from transferpy.RemoteExecution.interface import CommandResult, Job, Outcome
-from transferpy.RemoteExecution.jobs import RunningJob
 from transferpy.RemoteExecution.LocalExecution import LocalExecution
+from transferpy.RemoteExecution.running_job import RunningJob
 
 HOST = "localhost"
 REMOTE = LocalExecution()
@@ -50,7 +50,7 @@ def test_it_goes_on_with_a_script_in_the_same_process_and_leaves_it_the_rest_of_
     first, *others, last = said
     job = shell.job.identifier
     assert isinstance(shell.job, RunningJob)
-    assert first == f"{shell.job.leader} {job} {job}"
+    assert first == f"{shell.job.pid} {job} {job}"
     # What it starts must not inherit anything that keeps the connection open.
     assert others == ["0", "1", "2", "got an order", "another"]
     assert isinstance(last, CommandResult)

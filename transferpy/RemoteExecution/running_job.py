@@ -1,0 +1,140 @@
+"""The life cycle of a remote command."""
+
+import logging
+
+from transferpy.Exceptions import RemoteExecutionError
+from transferpy.RemoteExecution.interface import CommandResult, EndHandler, Job, LineHandler, Outcome
+from transferpy.RemoteExecution.job_input import JobInput
+from transferpy.RemoteExecution.job_output import JobOutput, encodable
+from transferpy.RemoteExecution.local_process import LocalProcess
+from transferpy.RemoteExecution.packed_script import pack_script
+from transferpy.RemoteExecution.signal_safe_event import SignalSafeEvent
+
+logger = logging.getLogger(__name__)
+
+SSH_FAILED = 255
+"""Exit status of ssh when it cannot connect or loses the connection, and of some commands."""
+_DROPPED_LOGIN = ("kex_exchange_identification", "Connection reset by")
+
+
+class RunningJob(Job):
+    """A remote command, from its start to its outcome.
+
+    Attributes:
+        target: the host that the word of the caller selects.
+        command: one line of shell that starts the script; every login shell parses it in the same way.
+        output: the output.
+        input: the standard input, or None if the command takes no input.
+        process: the local process that runs the command.
+        started: set when the first process of the command runs on its host, and when it will never run.
+        ended: set when the outcome is known and the handlers have returned.
+        processes_ended: True when no process of the command can remain on its host.
+        outcome: the outcome, or None while the command runs.
+    """
+
+    def __init__(  # noqa: PLR0913 - the arguments of start_job
+        self,
+        host: str,
+        target: str,
+        script: str,
+        *,
+        on_line: LineHandler | None,
+        on_end: EndHandler | None,
+        takes_input: bool,
+    ) -> None:
+        super().__init__(host)
+        self.target = target
+        self.output = JobOutput(host, self.identifier, on_line)
+        self.input = JobInput() if takes_input else None
+        self.process = LocalProcess()
+        prologue = f"{self.output.marker_command}\nexport TRANSFERPY_JOB={self.identifier}\n"
+        self.command = pack_script(prologue + script, self.identifier)
+        self.started = SignalSafeEvent()
+        self.ended = SignalSafeEvent()
+        self.processes_ended = False
+        self.outcome: Outcome | None = None
+        self._returncode = SSH_FAILED
+        self._on_end = on_end
+
+    @property
+    def pid(self) -> int | None:
+        """Process ID of the first process of the command on its host; None before it has started."""
+        return self.output.pid
+
+    @property
+    def result(self) -> CommandResult:
+        """The exit status, and the output up to now."""
+        return CommandResult(host=self.host, returncode=self._returncode, output="\n".join(self.output.lines))
+
+    def attach(self, pid: int, standard_input: int | None) -> None:
+        """Set the local process and the descriptor of the pipe to its standard input.
+
+        ``pid`` is a child process whose exit status has not been read. The caller may close its descriptor.
+
+        Raises:
+            OSError: the kept input cannot be written.
+        """
+        self.process.attach(pid)
+        if self.input is not None and standard_input is not None:
+            self.input.connect(standard_input)
+
+    def take_line(self, raw: bytes) -> None:
+        """Take one line of output without its newline."""
+        if self.output.take_line(raw):
+            self.started.set()
+
+    def prepare_retry(self, pause: float) -> bool:
+        """Return True, after ``pause`` seconds, if the host has dropped the login and a retry makes sense.
+
+        An sshd drops random logins when too many arrive at the same time (MaxStartups).
+        """
+        text = "\n".join(self.output.lines)
+        if self.pid is not None or not any(message in text for message in _DROPPED_LOGIN):
+            return False
+        if self.process.killed.wait(pause):
+            return False
+        self.process.detach()
+        if self.input is not None:
+            self.input.disconnect()
+        self.output.clear()
+        return True
+
+    def finish(self, returncode: int) -> None:
+        """Set the outcome of a command whose local process has ended with ``returncode``."""
+        self._returncode = returncode
+        # ssh also returns 255 when it loses the connection: then processes may remain on the host.
+        connection_lost = returncode == SSH_FAILED and self.pid is not None
+        self.processes_ended |= not connection_lost and not self.process.killed.is_set()
+        if self.output.handler_error is not None:
+            self.set_outcome(_handler_failure(self.host, "output", self.output.handler_error))
+        elif self.pid is not None:
+            self.set_outcome(self.result)
+        else:
+            self.set_outcome(self._start_failure())
+
+    def _start_failure(self) -> RemoteExecutionError:
+        problem = "cannot be reached" if self._returncode == SSH_FAILED else "the command could not be started"
+        lines = [line.strip() for line in self.output.lines if line.strip()][-3:]
+        details = "; ".join(lines) or f"exit status {self._returncode}"
+        return RemoteExecutionError(f"{self.host}: {problem}: {encodable(details)}")
+
+    def set_outcome(self, outcome: Outcome) -> None:
+        """Close the local process and the input, and publish ``outcome`` to the handler and to waiting threads."""
+        self.process.detach()
+        if self.input is not None:
+            self.input.close()
+        self.outcome = outcome
+        if self._on_end is not None:
+            try:
+                self._on_end(outcome)
+            except Exception as error:  # a failed handler must not stop the threads that wait
+                logger.exception("%s: the handler of the end of a command failed", self.host)
+                self.outcome = _handler_failure(self.host, "end", error)
+        self.started.set()
+        self.ended.set()
+
+
+def _handler_failure(host: str, handled: str, cause: Exception) -> RemoteExecutionError:
+    error = RemoteExecutionError(f"{host}: the handler of the {handled} of a command failed: {cause}")
+    error.__cause__ = cause
+    return error

@@ -1,0 +1,141 @@
+"""Remote execution with one thread for each command."""
+
+import logging
+import os
+import shlex
+import threading
+from abc import abstractmethod
+
+from transferpy.Exceptions import RemoteExecutionError
+from transferpy.RemoteExecution.interface import Command, CommandResult, EndHandler, Job, LineHandler, RemoteExecution
+from transferpy.RemoteExecution.job_output import encodable
+from transferpy.RemoteExecution.packed_script import pack_script
+from transferpy.RemoteExecution.running_job import RunningJob
+
+logger = logging.getLogger(__name__)
+
+_RUN_GRACE = 2.0
+"""Seconds for a command to end by itself when ``run`` gives up."""
+_CLOSE_TIMEOUT = 5.0
+"""Seconds from the end of the last process of a command to the end of its thread."""
+
+
+class ThreadedExecution(RemoteExecution):
+    """Runs each command in its own thread; a subclass implements how."""
+
+    @abstractmethod
+    def execute(self, job: RunningJob) -> int:
+        """Run ``job`` in this thread and return its exit status.
+
+        The implementation calls ``job.attach`` with the local process and ``job.take_line`` with each line of output.
+        """
+
+    @abstractmethod
+    def end_processes(self, job: RunningJob, grace: float) -> None:
+        """End all processes of ``job`` on its host, as ``kill_job`` describes."""
+
+    def start_job(
+        self,
+        host: str,
+        command: Command,
+        *,
+        on_line: LineHandler | None = None,
+        on_end: EndHandler | None = None,
+        takes_input: bool = False,
+    ) -> RunningJob:
+        """Implement RemoteExecution.start_job."""
+        # With exec, the program itself gets the TERM of kill_job.
+        script = command if isinstance(command, str) else f"exec -- {shlex.join(command)}"
+        target = self.resolve(host)
+        job = RunningJob(host, target, script, on_line=on_line, on_end=on_end, takes_input=takes_input)
+        _log_script(job, "runs", script)
+        threading.Thread(target=self._run_thread, args=(job,), name=f"transferpy {host}", daemon=True).start()
+        return job
+
+    def _run_thread(self, job: RunningJob) -> None:
+        try:
+            returncode = self.execute(job)
+        except Exception as error:  # after any failure, other threads wait for the outcome
+            logger.debug("%s: command %s failed", job.host, job.identifier, exc_info=True)
+            failure = RemoteExecutionError(f"{job.host}: the command could not be run: {error}")
+            failure.__cause__ = error
+            job.set_outcome(failure)
+        else:
+            job.finish(returncode)
+
+    def monitor_job(self, host: str, job: Job) -> CommandResult | None:
+        """Implement RemoteExecution.monitor_job."""
+        outcome = _running_job(host, job).outcome
+        if isinstance(outcome, RemoteExecutionError):
+            raise outcome
+        return outcome
+
+    def write_job(self, host: str, job: Job, text: str) -> None:
+        """Implement RemoteExecution.write_job."""
+        standard_input = _running_job(host, job).input
+        if standard_input is None:
+            raise RemoteExecutionError(f"{host}: the command does not take input")
+        try:
+            standard_input.write(os.fsencode(text))
+        except OSError as error:
+            problem = error.strerror or "it has ended"
+            raise RemoteExecutionError(f"{host}: the command does not take input: {problem}") from error
+
+    def hand_script(self, host: str, job: Job, script: str) -> None:
+        """Implement RemoteExecution.hand_script."""
+        running = _running_job(host, job)
+        _log_script(running, "continues with", script)
+        # The output of the replaced command does not explain why the script ends.
+        running.output.clear()
+        line = pack_script(script, job.identifier)
+        self.write_job(host, job, f"{len(line)}\n{line}")
+
+    def wait_job(self, host: str, job: Job, timeout: float | None = None) -> CommandResult:
+        """Implement RemoteExecution.wait_job."""
+        if not _running_job(host, job).ended.wait(timeout):
+            raise RemoteExecutionError(f"{host}: the command did not end within {timeout:g} seconds")
+        result = self.monitor_job(host, job)
+        assert result is not None  # noqa: S101 - for mypy: the command has ended
+        return result
+
+    def kill_job(self, host: str, job: Job, *, grace: float = 10.0) -> CommandResult:
+        """Implement RemoteExecution.kill_job."""
+        running = _running_job(host, job)
+        try:
+            if not running.processes_ended:
+                self.end_processes(running, grace)
+                running.processes_ended = True
+            running.ended.wait(_CLOSE_TIMEOUT)
+        finally:
+            running.process.kill()
+        running.ended.wait(_CLOSE_TIMEOUT)
+        return running.result
+
+    def run(
+        self, host: str, command: Command, *, on_line: LineHandler | None = None, timeout: float | None = None
+    ) -> CommandResult:
+        """Implement RemoteExecution.run."""
+        job = self.start_job(host, command, on_line=on_line)
+        try:
+            return self.wait_job(host, job, timeout)
+        finally:
+            if not job.ended.is_set():
+                self._end_after_failure(job)
+
+    def _end_after_failure(self, job: RunningJob) -> None:
+        """End a command without hiding the first error: a second one is logged."""
+        try:
+            self.kill_job(job.host, job, grace=_RUN_GRACE)
+        except RemoteExecutionError as error:
+            logger.warning("%s", error)
+
+
+def _log_script(job: RunningJob, action: str, script: str) -> None:
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug("%s: command %s %s: %s", job.host, job.identifier, action, encodable(script))
+
+
+def _running_job(host: str, job: Job) -> RunningJob:
+    if not isinstance(job, RunningJob) or job.host != host:
+        raise ValueError(f"not a command on {host}: {job!r}")
+    return job
