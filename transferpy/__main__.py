@@ -1,10 +1,10 @@
-"""Run the command line tool: ``python -m transferpy``, and the command ``transfer.py``."""
+"""The command ``transfer.py``, which is also ``python -m transferpy``."""
 
 import signal
 import sys
 
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    # Until main has handlers of its own, Ctrl-C ends it as other signals do, and shows nobody where Python was.
+    # Until main has installed its handlers, Ctrl-C ends the process like other signals, without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from transferpy.transfer import main

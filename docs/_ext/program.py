@@ -1,6 +1,7 @@
-"""Directives that have the manual say what the program itself says, so that the two cannot disagree.
+"""Directives that generate parts of the manual from the program.
 
-``program-usage``, ``program-options``, ``program-examples`` and ``program-exit-statuses`` take no arguments.
+``program-usage``, ``program-options``, ``program-examples``, ``program-exit-statuses`` and ``program-modules`` take no
+arguments.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 
-from transferpy import transfer
-from transferpy.model.options import OPTION_NAMES
+from transferpy.cli import arguments
+from transferpy.model.options import OPTIONS
+from transferpy.transfer import CONFIG_FILE
 
 if TYPE_CHECKING:
     import argparse
@@ -23,65 +25,65 @@ if TYPE_CHECKING:
 
 
 def escaped(text: str) -> str:
-    """Return a text as reStructuredText that shows it as it is."""
+    """Return reStructuredText that shows a text unchanged."""
     return re.sub(r"([\\*`|_])", r"\\\1", text)
 
 
 def usage() -> Iterator[str]:
     """Yield the usage of the program."""
-    for line in transfer.argument_parser().format_usage().removeprefix("usage:").splitlines():
+    for line in arguments.argument_parser(CONFIG_FILE).format_usage().removeprefix("usage:").splitlines():
         yield f"| ``{line.strip()}``"
 
 
 def options() -> Iterator[str]:
     """Yield every option of the parser, group by group."""
-    for group in transfer.argument_parser()._action_groups:  # noqa: SLF001  # there is no public way to ask for them
+    for group in arguments.argument_parser(CONFIG_FILE)._action_groups:  # noqa: SLF001  # argparse has no public way
         actions = [action for action in group._group_actions if action.option_strings]  # noqa: SLF001  # as above
         if actions:
             yield from (f".. rubric:: {(group.title or '').capitalize()}", "")
         for action in actions:
-            yield from described(action)
+            yield from option_lines(action)
 
 
-def described(action: argparse.Action) -> Iterator[str]:
-    """Yield one option: its words, what it is for, and its key in the configuration file."""
+def option_lines(action: argparse.Action) -> Iterator[str]:
+    """Yield the names of one option, its help text and its key in the configuration file."""
     value = "{" + ",".join(action.choices) + "}" if action.choices else action.metavar
     words = [word if action.nargs == 0 else f"{word} {value}" for word in action.option_strings]
     yield from (f".. option:: {', '.join(words)}", "", f"   {escaped(action.help or '')}", "")
     if action.dest == "transfer_type":
-        yield from ("   In the configuration file it is called ``transfer_type``.", "")
-    elif action.dest not in OPTION_NAMES and action.nargs != 0:
-        yield from ("   In the configuration file it has no meaning.", "")
+        yield from ("   Key in the configuration file: ``transfer_type``.", "")
+    elif action.dest not in OPTIONS and action.nargs != 0:
+        yield from ("   Not valid in the configuration file.", "")
 
 
 def examples() -> Iterator[str]:
     """Yield the examples of the program's help."""
-    for what, command in transfer.EXAMPLES.items():
-        yield from (f"{escaped(what[0].upper() + what[1:])}::", "", f"   {command}", "")
+    for title, command in arguments.EXAMPLES.items():
+        yield from (f"{escaped(title[0].upper() + title[1:])}::", "", f"   {command}", "")
 
 
 def exit_statuses() -> Iterator[str]:
     """Yield the exit statuses of the program."""
-    for status, meaning in transfer.EXIT_STATUSES.items():
+    for status, meaning in arguments.EXIT_STATUSES.items():
         yield from (status, f"   {escaped(meaning)}", "")
 
 
 def directive(lines: Callable[[], Iterator[str]]) -> type[Directive]:
-    """Return a directive in whose place those lines stand."""
+    """Return a directive that inserts the lines."""
 
     class FromProgram(Directive):
         has_content: ClassVar[bool] = False
 
         def run(self) -> list[nodes.Node]:
             node = nodes.Element()
-            self.state.nested_parse(StringList(list(lines()), source=transfer.__file__), self.content_offset, node)
+            self.state.nested_parse(StringList(list(lines()), source=arguments.__file__), self.content_offset, node)
             return node.children
 
     return FromProgram
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Make the directives known to Sphinx."""
+    """Register the directives with Sphinx."""
     for name, lines in (
         ("program-usage", usage),
         ("program-options", options),

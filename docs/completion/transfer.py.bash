@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# Completion of transfer.py for bash: options, their choices and files, hosts of known_hosts and of /etc/hosts.
-# Goes to /usr/share/bash-completion/completions/; or source it in ~/.bashrc.
+# Completion of transfer.py for bash: options and their values; hosts of known_hosts and /etc/hosts.
+# Install it in /usr/share/bash-completion/completions, or source it in ~/.bashrc.
 
-_transfer_py_hosts() { # prints the names of hosts that ssh and this machine know; hashed ones cannot be read
+_transfer_py_hosts() { # print the host names in known_hosts, unless they are hashed, and in /etc/hosts
   local file line word
-  # shellcheck disable=SC2094 # nothing is written
+  # shellcheck disable=SC2094 # the loop reads only
   for file in ~/.ssh/known_hosts /etc/ssh/ssh_known_hosts /etc/hosts; do
     [ -r "$file" ] || continue
     while read -r line; do
-      # Of known_hosts the first word, without a marker; of /etc/hosts all but the first.
+      # In known_hosts the first word after a marker; in /etc/hosts every word but the first.
       case $line in
         '' | '#'* | '|'*) continue ;;
         @*) line=${line#* } ;;
@@ -31,28 +31,42 @@ _transfer_py_hosts() { # prints the names of hosts that ssh and this machine kno
   done
 }
 
+_transfer_py_offer() { # set the words that compgen prints with these arguments
+  [ "$1" != -f ] || compopt -o filenames 2>/dev/null
+  mapfile -t COMPREPLY < <(compgen "$@" -- "$current")
+}
+
 _transfer_py() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-  # "=" and ":" break words for readline; the option stands before the first of them.
+  # readline splits words at "=" and ":"; the option is the word before the first of them.
   [ "$current" != = ] || current=
   [ "$previous" != = ] || previous=${COMP_WORDS[COMP_CWORD - 2]}
   COMPREPLY=()
   case $previous in
-    --type) mapfile -t COMPREPLY < <(compgen -W 'file xtrabackup decompress' -- "$current") ;;
-    --compressor) mapfile -t COMPREPLY < <(compgen -W 'auto zstd pigz lz4' -- "$current") ;;
-    --checksum-algorithm) mapfile -t COMPREPLY < <(compgen -W 'auto md5 sha256 xxh128 b3' -- "$current") ;;
-    --priority) mapfile -t COMPREPLY < <(compgen -W 'normal low' -- "$current") ;;
-    --firewall) mapfile -t COMPREPLY < <(compgen -W 'auto iptables nftables none' -- "$current") ;;
-    --config | --job | --report | --metrics | --log-file)
-      compopt -o filenames 2>/dev/null
-      mapfile -t COMPREPLY < <(compgen -f -- "$current")
-      ;;
-    --defaults-file | --port | --connect-timeout | --idle-timeout | --compress-level | --compress-threads | --bwlimit) ;;
-    --owner) mapfile -t COMPREPLY < <(compgen -u -- "$current") ;;
+    # generated: begin
+    --job) _transfer_py_offer -f ;;
+    --type) _transfer_py_offer -W 'file xtrabackup decompress' ;;
+    --compressor) _transfer_py_offer -W 'auto zstd pigz lz4' ;;
+    --compress-level) : ;;
+    --compress-threads) : ;;
+    --checksum-algorithm) _transfer_py_offer -W 'auto md5 sha256 xxh128 b3' ;;
+    --defaults-file) : ;;
+    --owner) _transfer_py_offer -u ;;
+    --port) : ;;
+    --firewall) _transfer_py_offer -W 'auto iptables nftables none' ;;
+    --bwlimit) : ;;
+    --connect-timeout) : ;;
+    --idle-timeout) : ;;
+    --priority) _transfer_py_offer -W 'normal low' ;;
+    --report) _transfer_py_offer -f ;;
+    --metrics) _transfer_py_offer -f ;;
+    --log-file) _transfer_py_offer -f ;;
+    --config) _transfer_py_offer -f ;;
+    # generated: end
     :) ;; # a path on another host
     *)
       case $current in
-        -*) mapfile -t COMPREPLY < <(compgen -W "$_transfer_py_options" -- "$current") ;;
+        -*) _transfer_py_offer -W "$_transfer_py_options" ;;
         *:*) ;;
         *)
           compopt -o nospace 2>/dev/null
@@ -63,12 +77,14 @@ _transfer_py() {
   esac
 }
 
+# generated: begin
 _transfer_py_options='
 --job --type --compress --no-compress --compressor --compress-level --compress-threads --encrypt --no-encrypt
 --checksum --no-checksum --parallel-checksum --no-parallel-checksum --checksum-algorithm --stop-slave
---no-stop-slave --prepare --no-prepare --defaults-file --owner --create-target --no-create-target --dry-run
---no-dry-run --port --firewall --bwlimit --connect-timeout --idle-timeout --priority --verbose --no-verbose
+--no-stop-slave --prepare --no-prepare --defaults-file --owner --create-target --no-create-target --port
+--firewall --bwlimit --connect-timeout --idle-timeout --priority --dry-run --no-dry-run --verbose --no-verbose
 --quiet --no-quiet --report --metrics --log-file --syslog --no-syslog --config --version -h --help
 '
+# generated: end
 
 complete -F _transfer_py transfer.py

@@ -106,7 +106,7 @@ def test_what_cannot_be_told_leaves_the_copy_what_it_is(clean_lab: Lab) -> None:
     result = transfer(clean_lab, "--metrics", "/nowhere/m.prom", "--log-file=/nowhere/log", "db1:/srv/x", "db2:/srv")
     assert result.status == 11
     assert "ERROR /nowhere/m.prom: the metrics cannot be written: " in result.stderr
-    assert "ERROR /nowhere/log: cannot log there: " in result.stderr
+    assert "ERROR /nowhere/log: the log cannot be written: " in result.stderr
     assert clean_lab["db2"].sh("ls /srv/x") == "a\nb"
     again = transfer(clean_lab, "--metrics", "/nowhere/m.prom", "db1:/srv/x", "db2:/srv")
     assert again.status == 4

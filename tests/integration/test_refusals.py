@@ -10,7 +10,7 @@ from helpers import BOTH_CUMINS, SYSTEM_PYTHON, Result, eventually, transfer, tr
 from lab import difference
 from trees import census_on
 
-from transferpy.transfer import EXIT_STATUSES
+from transferpy.cli.arguments import EXIT_STATUSES
 
 if TYPE_CHECKING:
     from lab import Host, Lab
@@ -361,7 +361,7 @@ WRONG_COMMAND_LINES: dict[tuple[str, ...], str] = {
     ("--port", "ssh"): "port must be a whole number from 0 to 65535, not 'ssh'",
     ("--type", "folder"): "'folder'",
     ("--nonsense",): "--nonsense",
-    ("--stop-slave",): "stop_slave goes with transfer_type xtrabackup only",
+    ("--stop-slave",): "--stop-slave needs the transfer type xtrabackup",
     (";reboot:/srv",): "holds ';'",
     ("$(touch /tmp/owned):/srv",): "holds '$'",
     ("`touch /tmp/owned`:/srv",): "holds '`'",

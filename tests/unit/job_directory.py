@@ -12,7 +12,7 @@ from scripted import ScriptedRemote
 
 from transferpy.batch import jobs
 from transferpy.batch.jobs import run_job_file
-from transferpy.model.options import OptionValue, TransferOptions
+from transferpy.model.options import ToolOptions
 from transferpy.RemoteExecution.interface import CommandResult
 
 PROGRAM = """\
@@ -40,7 +40,7 @@ print(json.dumps(dict(version=1, job="", status=status, transfers=[run])))
 
 @dataclass(frozen=True)
 class Given:
-    options: dict[str, OptionValue]
+    options: ToolOptions
     given: Mapping[str, object] = field(default_factory=dict)
     config: str | None = None
 
@@ -78,8 +78,8 @@ class JobDirectory:
         (self.directory / "j.yaml").write_text(f"state_directory: {self.state}\n{text}")
 
     def run(self, *names: str, **options: Any) -> int:
-        options = {**vars(TransferOptions()), "report": str(self.directory / "report.json"), **options}
-        return run_job_file(str(self.directory / "j.yaml"), names, Given(options), self.received, self.remote)
+        given = Given(ToolOptions(**{"report": str(self.directory / "report.json"), **options}))
+        return run_job_file(str(self.directory / "j.yaml"), names, given, self.received, self.remote)
 
     @property
     def report(self) -> dict[str, Any]:

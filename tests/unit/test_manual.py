@@ -11,11 +11,13 @@ from urllib.parse import unquote
 
 import pytest
 
-from transferpy import __version__, transfer
-from transferpy.model.options import OPTION_NAMES, TransferOptions
+from transferpy import __version__
+from transferpy.cli.arguments import EXAMPLES, EXIT_STATUSES, argument_parser
+from transferpy.model.options import OPTIONS, TransferOptions
+from transferpy.transfer import CONFIG_FILE
 
 ROOT = Path(__file__).parents[2]
-OPTIONS = [action for action in transfer.argument_parser()._actions if action.option_strings]
+ACTIONS = [action for action in argument_parser(CONFIG_FILE)._actions if action.option_strings]
 
 
 def build(directory: Path, builder: str, python: str) -> Path:
@@ -64,8 +66,8 @@ def test_the_page_has_the_sections_that_its_readers_look_for(built: Path) -> Non
 
 def test_the_page_and_the_reference_name_every_option_with_what_it_is_for(built: Path) -> None:
     man, web = part(page(built), "OPTIONS"), text_of(built / "html/command.html")
-    assert OPTIONS
-    for action in OPTIONS:
+    assert ACTIONS
+    for action in ACTIONS:
         value = "{" + ",".join(action.choices) + "}" if action.choices else action.metavar
         words = ", ".join(word if action.nargs == 0 else f"{word} {value}" for word in action.option_strings)
         assert action.help
@@ -79,9 +81,9 @@ def text_of(path: Path) -> str:
     return " ".join(html.unescape(text).split())
 
 
-@pytest.mark.parametrize("name", OPTION_NAMES)
+@pytest.mark.parametrize("name", OPTIONS)
 def test_the_help_of_an_option_has_its_default(name: str) -> None:
-    (action,) = (action for action in OPTIONS if action.dest == name)
+    (action,) = (action for action in ACTIONS if action.dest == name)
     default = getattr(TransferOptions, name)
     shown = {True: "on", False: "off"}[default] if isinstance(default, bool) else str(default)
     assert (f"(default: {shown})" in (action.help or "")) == (shown != "")
@@ -89,12 +91,12 @@ def test_the_help_of_an_option_has_its_default(name: str) -> None:
 
 def test_the_page_has_usage_examples_and_exit_statuses_of_the_program(built: Path) -> None:
     text = page(built)
-    usage = transfer.argument_parser().format_usage().removeprefix("usage: ").split("\n")
+    usage = argument_parser(CONFIG_FILE).format_usage().removeprefix("usage: ").split("\n")
     assert [line.strip() for line in part(text, "SYNOPSIS").split("\n")] == [*map(str.strip, usage), ""]
-    for command in transfer.EXAMPLES.values():
+    for command in EXAMPLES.values():
         assert f" {command}\n" in part(text, "EXAMPLES")
     statuses = re.findall(r"^ {7}(\d[\d, ]*?)\n? +([^\d\s].*)$", part(text, "EXIT STATUS"), re.MULTILINE)
-    assert dict(statuses) == transfer.EXIT_STATUSES
+    assert dict(statuses) == EXIT_STATUSES
 
 
 def test_the_manual_is_of_the_version_of_the_program(built: Path) -> None:

@@ -14,18 +14,10 @@ import yaml
 
 from transferpy.Exceptions import UsageError
 from transferpy.model.locations import Location, split_word
-from transferpy.model.options import (
-    OPTION_NAMES,
-    XTRABACKUP_OPTIONS,
-    OptionValue,
-    TransferOptions,
-    TransferType,
-    typed_option,
-)
+from transferpy.model.option import OptionError, OptionValue
+from transferpy.model.options import OPTIONS, TOOL_OPTIONS, TransferOptions, applicable_options
 from transferpy.model.request import TransferRequest
 
-OF_THE_TOOL = frozenset({"verbose", "quiet", "report", "metrics", "log_file", "syslog", "dry_run"})
-"""Options that a job as a whole has, not one of its transfers: they stand on the command line."""
 PLACEHOLDERS = ("date", "time", "name")
 STATE_DIRECTORY = "/var/lib/transferpy"
 
@@ -34,7 +26,7 @@ _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 # Of a transfer, with its default and the values it may have; seconds for the pause.
 _NUMBERS = {"retries": (0, range(101)), "retry_pause": (60, range(1, 86401)), "keep": (0, range(1, 100_001))}
 _LIMITS = {"at_once": (1, range(1, 101)), "at_once_per_host": (1, range(1, 101))}
-_COPY_KEYS = ("type", *(name for name in OPTION_NAMES if name not in OF_THE_TOOL | {"transfer_type"}), *_NUMBERS)
+_COPY_KEYS = ("type", *(name for name in OPTIONS if name not in TOOL_OPTIONS | {"transfer_type"}), *_NUMBERS)
 _TRANSFER_KEYS = ("source", "targets", *_COPY_KEYS)
 _KEYS = (*_LIMITS, "state_directory", "on_success", "on_failure", "defaults", "transfers")
 
@@ -220,10 +212,7 @@ class _Reader:
         before = len(self.problems)
         options = self.options(own)
         inherited = _Reader().options({key: value for key, value in defaults.items() if key not in own})
-        options = {**inherited, **options}
-        if options.get("transfer_type", TransferType.FILE) is not TransferType.XTRABACKUP:
-            # As in the configuration file: defaults for the backups among the transfers.
-            options = {key: value for key, value in options.items() if key not in XTRABACKUP_OPTIONS or key in own}
+        options = applicable_options({**inherited, **options}, own)
         keep = self.number(nodes, "keep", *_NUMBERS["keep"])
         source = self.location(own["source"], "source")
         targets = self.targets(own["targets"], keep=bool(keep))
@@ -249,12 +238,12 @@ class _Reader:
         found: dict[str, OptionValue] = {}
         for key, node in nodes.items():
             name = "transfer_type" if key == "type" else key
-            if name not in OPTION_NAMES:
+            if name not in OPTIONS:
                 continue
             try:
-                found[name] = typed_option(name, self.text(node, key))
-            except UsageError as error:
-                self.problem(node, str(error).replace("transfer_type", "type"))
+                found[name] = OPTIONS[name].parse(self.text(node, key))
+            except OptionError as error:
+                self.problem(node, f"{key} {error.problem}")
         return found
 
     def location(self, node: yaml.Node, what: str) -> Location | None:

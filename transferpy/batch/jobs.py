@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from transferpy.agent.protocol import parse_event
-from transferpy.batch.job_file import OF_THE_TOOL, JobFile, JobTransfer, fill_in, parse_job_file
+from transferpy.batch.job_file import JobFile, JobTransfer, fill_in, parse_job_file
 from transferpy.Exceptions import (
     Interrupted,
     JobRunningError,
@@ -38,7 +38,7 @@ from transferpy.Exceptions import (
     error_text,
 )
 from transferpy.model.locations import Location
-from transferpy.model.options import OptionValue, TransferType
+from transferpy.model.options import OPTIONS, TOOL_OPTIONS, ToolOptions, TransferType
 from transferpy.model.report import TargetReport, TransferReport, status_of
 from transferpy.model.units import duration
 from transferpy.output import metrics
@@ -72,7 +72,7 @@ class Given(Protocol):
     @property
     def given(self) -> Mapping[str, object]: ...  # noqa: D102 # transfer.CommandLine says it
     @property
-    def options(self) -> dict[str, OptionValue]: ...  # noqa: D102 # transfer.CommandLine says it
+    def options(self) -> ToolOptions: ...  # noqa: D102 # transfer.CommandLine says it
     @property
     def config(self) -> str | None: ...  # noqa: D102 # transfer.CommandLine says it
 
@@ -100,7 +100,7 @@ def run_job_file(
     with ExitStack() as stack:
         try:
             job = read_job_file(path)
-            dry = bool(command_line.options["dry_run"])
+            dry = command_line.options.dry_run
             lock = stack.enter_context(_locked(Path(job.state_directory), _key(path), path, dry=dry))
             run = _Run(job, _chosen(job, names, path), command_line, lock, remote or CuminExecution(), path=path)
         except (UsageError, JobRunningError, Interrupted) as error:
@@ -212,7 +212,7 @@ class _Run:
     ) -> None:
         self._job = job
         self._command_line = command_line
-        self._dry = bool(command_line.options["dry_run"])
+        self._dry = command_line.options.dry_run
         self._lock = lock
         self._remote = remote
         self._path = path
@@ -347,9 +347,9 @@ class _Run:
 
     def _words(self, task: _Task) -> list[str]:
         """Return the command line of a transfer."""
-        given = {name: value for name, value in self._command_line.given.items() if name not in OF_THE_TOOL}
+        given = {name: value for name, value in self._command_line.given.items() if name not in TOOL_OPTIONS}
         options: dict[str, object] = {**task.transfer.options, **given, "report": "-", "metrics": "", "log_file": ""}
-        options |= {name: bool(self._command_line.options[name]) for name in ("verbose", "dry_run")}
+        options |= {"verbose": self._command_line.options.verbose, "dry_run": self._dry}
         options |= {"quiet": False, "syslog": False}
         config = [f"--config={self._command_line.config}"] if self._command_line.config is not None else []
         return [*config, *_as_words(options), str(task.transfer.source), *map(str, task.targets)]
@@ -542,11 +542,11 @@ class _Ledger:
 def _as_words(options: Mapping[str, Any]) -> Iterator[str]:
     """Yield options as a command line has them."""
     for name, value in options.items():
-        word = "type" if name == "transfer_type" else name.replace("_", "-")
+        flag = OPTIONS[name].flag
         if isinstance(value, bool):
-            yield f"--{word}" if value else f"--no-{word}"
+            yield flag if value else f"--no-{flag[2:]}"
         else:
-            yield f"--{word}={value}"
+            yield f"{flag}={value}"
 
 
 def _run_hook(words: Sequence[str], document: str) -> bool:

@@ -1,20 +1,21 @@
-"""Where log lines go, and how far a copy is, on a terminal.
+"""The log lines of the command line tool, and the progress of a copy on a terminal.
 
-Nothing that a host says can drive the terminal or fake a line.
+Output of hosts can neither control the terminal nor imitate a log line.
 """
 
 import logging
 import logging.handlers
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Self, TextIO
 
-from transferpy.cli.progress_bar import TerminalProgress, _lost
+from transferpy.cli.progress_bar import TerminalProgress, write_errors_suppressed
 from transferpy.Exceptions import error_text
+from transferpy.model.options import ToolOptions
 from transferpy.model.progress import Observer, Progress
 from transferpy.model.text import printable
 from transferpy.output.progress_log import ProgressLog
@@ -26,9 +27,9 @@ logger = logging.getLogger(__name__)
 
 
 class Console:
-    """The log lines of transferpy while the command line tool runs: on standard error, and where its options say.
+    """The log handlers of the command line tool: standard error, and the logs that its options name.
 
-    A context manager; with its end, logging is as it was.
+    A context manager; at its end the configuration of logging is as before.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -36,9 +37,9 @@ class Console:
         terminal = _is_terminal(self._stream)
         colours = terminal and not os.environ.get("NO_COLOR")
         self._bar = TerminalProgress(self._stream, colours=colours) if terminal else None
-        self._handler = _ConsoleHandler(self._stream, self._bar)
-        self._handler.setFormatter(_LineFormatter(colours=colours))
-        self._more: list[logging.Handler] = []
+        self._console_handler = _ConsoleHandler(self._stream, self._bar)
+        self._console_handler.setFormatter(_LineFormatter(colours=colours))
+        self._extra_handlers: list[logging.Handler] = []
         self._package = logging.getLogger("transferpy")
 
     def __enter__(self) -> Self:
@@ -46,8 +47,8 @@ class Console:
             library = logging.getLogger(name)
             library.addHandler(logging.NullHandler())
             library.propagate = False
-        self._before = self._package.level, self._package.propagate
-        self._package.addHandler(self._handler)
+        self._previous = self._package.level, self._package.propagate
+        self._package.addHandler(self._console_handler)
         self._package.setLevel(logging.INFO)
         self._package.propagate = False
         return self
@@ -55,52 +56,51 @@ class Console:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for handler in (self._handler, *self._more):
+        for handler in (self._console_handler, *self._extra_handlers):
             self._package.removeHandler(handler)
-        for handler in self._more:
-            with suppress(OSError):  # what it could not write, it cannot write now
+        for handler in self._extra_handlers:
+            with suppress(OSError):  # it cannot write its buffered lines
                 handler.close()
-        self._package.setLevel(self._before[0])
-        self._package.propagate = self._before[1]
+        self._package.setLevel(self._previous[0])
+        self._package.propagate = self._previous[1]
 
-    def apply(self, options: Mapping[str, Any]) -> bool:
-        """Do as the options say; return whether every log that they ask for could be opened."""
-        if options["verbose"]:
+    def apply(self, options: ToolOptions) -> bool:
+        """Set levels and open logs as requested; return whether every requested log could be opened."""
+        if options.verbose:
             self._package.setLevel(logging.DEBUG)
-        if options["quiet"]:
-            self._handler.setLevel(logging.ERROR)
+        if options.quiet:
+            self._console_handler.setLevel(logging.ERROR)
             self._bar = None
-        opened = not options["log_file"] or self._open(options["log_file"], _file_handler)
-        return (not options["syslog"] or self._open(SYSLOG, _syslog_handler)) and opened
+        is_file_open = not options.log_file or self._open(options.log_file, _file_handler)
+        return (not options.syslog or self._open(SYSLOG, _syslog_handler)) and is_file_open
 
-    def _open(self, path: str, opener: Any) -> bool:
+    def _open(self, path: str, make_handler: Callable[[str], logging.Handler]) -> bool:
         try:
-            handler = opener(path)
+            handler = make_handler(path)
         except (OSError, ValueError) as error:
-            logger.error("%s: cannot log there: %s", path, error_text(error))  # noqa: TRY400 # not a bug, no traceback
+            logger.error("%s: the log cannot be written: %s", path, error_text(error))  # noqa: TRY400 # not a bug
             return False
-        self._more.append(handler)
+        self._extra_handlers.append(handler)
         self._package.addHandler(handler)
         return True
 
     @property
     def observer(self) -> Observer:
-        """What shows how far a copy is: a line on a terminal, which stays up to date, or lines in the log."""
+        """Return an observer that shows the progress as a line on a terminal, or else as lines in the log."""
         progress_log = ProgressLog()
         bar = self._bar
 
-        def observe(progress: Progress | None) -> None:
+        def show_progress(progress: Progress | None) -> None:
             if bar:
                 bar(progress)
-            # The log has it too, where that is not the terminal.
-            if not bar or self._more:
+            if not bar or self._extra_handlers:
                 progress_log(progress)
 
-        return observe
+        return show_progress
 
 
 def _is_terminal(stream: TextIO) -> bool:
-    """Whether lines on it can be drawn anew."""
+    """Return whether a line on the stream can be redrawn."""
     try:
         return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     except (AttributeError, OSError, ValueError):
@@ -108,23 +108,22 @@ def _is_terminal(stream: TextIO) -> bool:
 
 
 class _ConsoleHandler(logging.StreamHandler):  # type: ignore[type-arg]  # not subscriptable at run time in Python 3.11
-    """A handler that loses a line rather than the run.
+    """A handler that loses a line if it cannot be written, so that the run continues.
 
-    Nobody may read it, the disk behind it may be full, or a signal may come while one is written, when its handler
-    may not write another.
+    The stream may be a closed pipe or a file on a full disk. A signal handler may log while a line is being written.
     """
 
     def __init__(self, stream: TextIO, bar: TerminalProgress | None) -> None:
         super().__init__(stream)
         self._bar = bar
         if bar:
-            self.lock = bar.lock  # one for both: with two, each of two threads could wait for that of the other
+            self.lock = bar.lock  # one lock for both: with two, two threads could wait for each other
 
     def emit(self, record: logging.LogRecord) -> None:
         if self._bar is None:
             super().emit(record)
             return
-        with _lost(), self._bar.hidden():
+        with write_errors_suppressed(), self._bar.hidden():
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the name that logging calls
@@ -132,10 +131,10 @@ class _ConsoleHandler(logging.StreamHandler):  # type: ignore[type-arg]  # not s
 
 
 class _FileHandler(logging.handlers.WatchedFileHandler):
-    """As the console's; the file may be moved away and made anew, as logrotate does."""
+    """A handler that loses lines like _ConsoleHandler; it reopens a file that was renamed, for example by logrotate."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        with _lost():  # nor can it be made anew where its directory is gone
+        with write_errors_suppressed():  # the file cannot be reopened if its directory was removed
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the name that logging calls
@@ -143,7 +142,7 @@ class _FileHandler(logging.handlers.WatchedFileHandler):
 
 
 class _SyslogHandler(logging.handlers.SysLogHandler):
-    """As the console's."""
+    """A handler that loses lines like _ConsoleHandler."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the name that logging calls
         pass
@@ -156,8 +155,8 @@ def _file_handler(path: str) -> logging.Handler:
 
 
 def _syslog_handler(path: str) -> logging.Handler:
-    if not Path(path).is_socket():  # otherwise the handler waits for it in silence
-        raise OSError("there is no such socket")
+    if not Path(path).is_socket():  # the handler would wait for the socket without a message
+        raise OSError("No such socket")
     handler = _SyslogHandler(path)
     handler.ident = f"transfer.py[{os.getpid()}]: "
     handler.append_nul = False
@@ -166,7 +165,7 @@ def _syslog_handler(path: str) -> logging.Handler:
 
 
 class _LineFormatter(logging.Formatter):
-    """One line for each message: what a name on a host holds can neither fake a line nor drive the terminal."""
+    """A formatter that writes one line for each message and escapes control characters."""
 
     def __init__(self, text: str = "%(asctime)s %(levelname)-5s %(message)s", *, colours: bool = False) -> None:
         super().__init__(text, "%Y-%m-%d %H:%M:%S")

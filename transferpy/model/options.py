@@ -1,26 +1,23 @@
-"""What a run is asked to do: options, locations and the request, checked once, when they are made.
+"""The options of a run: one row for each.
 
-Nothing downstream of this module reads a dict or checks one of these values again. Nothing here touches a host, a file
-or the log.
+The parser, ``--help``, the configuration file, job files, the shell completions and the manual derive from the rows.
+The values are checked once, when TransferOptions is made.
 """
 
-import re
-from collections.abc import Mapping
-from configparser import ConfigParser
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
 from transferpy.Exceptions import UsageError
+from transferpy.model.option import Number, Option, OptionError, OptionGroup, Rate, Text, option
 
-OptionValue = bool | int | str
-
-XTRABACKUP_OPTIONS = ("stop_slave", "prepare", "defaults_file")
-"""Options without a meaning for the other types."""
+UNCOMPRESSED = "none"
+"""The label of a stream that is not compressed."""
 
 
 class TransferType(StrEnum):
-    """What is copied, and how it lands on the target."""
+    """The kind of source, and how its copy is stored on the target."""
 
     FILE = "file"
     XTRABACKUP = "xtrabackup"
@@ -28,7 +25,7 @@ class TransferType(StrEnum):
 
 
 class FirewallChoice(StrEnum):
-    """Which firewall of the target is opened for the stream; AUTO finds out there."""
+    """The firewall of the target to open for the stream; AUTO detects it."""
 
     AUTO = "auto"
     IPTABLES = "iptables"
@@ -37,7 +34,7 @@ class FirewallChoice(StrEnum):
 
 
 class Compressor(StrEnum):
-    """What compresses the stream; AUTO finds out what is fastest."""
+    """The compressor of the stream; AUTO chooses the fastest."""
 
     AUTO = "auto"
     ZSTD = "zstd"
@@ -46,7 +43,7 @@ class Compressor(StrEnum):
 
 
 class ChecksumAlgorithm(StrEnum):
-    """What the data is compared by; AUTO takes the fastest that the hosts have."""
+    """The checksum algorithm; AUTO chooses the fastest that all hosts have."""
 
     AUTO = "auto"
     MD5 = "md5"
@@ -56,176 +53,229 @@ class ChecksumAlgorithm(StrEnum):
 
 
 class Priority(StrEnum):
-    """How much the hosts' other work is to notice of a run."""
+    """The CPU and I/O priority of the remote processes."""
 
     NORMAL = "normal"
     LOW = "low"
 
 
-_CHOICES: dict[str, type[StrEnum]] = {
-    "transfer_type": TransferType,
-    "firewall": FirewallChoice,
-    "compressor": Compressor,
-    "checksum_algorithm": ChecksumAlgorithm,
-    "priority": Priority,
-}
-_TEXTS = {
-    "defaults_file": ("an absolute path", re.compile(r"(/[^\0\n]*)?")),
-    **dict.fromkeys(("report", "metrics", "log_file"), ("the name of a file", re.compile(r"[^\0\n]*"))),
-    "owner": ("USER or USER:GROUP", re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?)?")),
-}
-# Seconds up to one day: a host that was not met, or a stream that has not moved, for longer has failed.
-_NUMBERS = {
-    "port": range(65536),
-    "connect_timeout": range(1, 86401),
-    "idle_timeout": range(1, 86401),
-    "compress_level": range(20),
-    "compress_threads": range(1025),
-}
+COPY, NETWORK, GENERAL = OptionGroup
 _LEVELS = {Compressor.ZSTD: 19, Compressor.PIGZ: 9, Compressor.LZ4: 12}
-_RATES = ("bwlimit",)
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-_LARGEST_RATE = 1 << 50
+_SECONDS = Number(1, 24 * 60 * 60, "SECONDS")
+_LOCAL_FILE = Text("the name of a file", r"[^\0\n]*", "FILE", "files")
+_REMOTE_FILE = Text("an absolute path", r"(/[^\0\n]*)?", "FILE")
+_USER = "[A-Za-z0-9_][A-Za-z0-9_.-]*"
+_OWNER = Text("USER or USER:GROUP", f"({_USER}(:{_USER})?)?", "USER[:GROUP]", "users")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransferOptions:
-    """The options of one run, typed and consistent; a UsageError names the option and the value that are not.
+class ToolOptions:
+    """The options of ``transfer.py`` itself: they concern all transfers of a job together.
 
-    Each value may also be given as the text that stands for it in the configuration file.
-
-    Attributes:
-        port: TCP port on the target, 0 to find a free one there.
-        transfer_type: what is copied.
-        compress: whether the stream is compressed.
-        encrypt: whether the stream is encrypted.
-        checksum: whether every file on the target is compared with the source.
-        parallel_checksum: whether the stream is compared at both ends; always False when checksum is on.
-        stop_slave: whether replication is stopped around the backup; an error with another type than xtrabackup.
-        verbose: whether every remote command and its output are logged.
-        firewall: which firewall of the target is opened.
-        connect_timeout: seconds until source and target must have met.
-        idle_timeout: seconds without a byte moving after which the stream has failed.
-        defaults_file: on the source, a file with which the tools of the database log in; empty for root by the socket.
-        prepare: whether the hot copy is made ready to start on each target.
-        owner: USER or USER:GROUP, known on the target, to own all that arrives; empty to keep the owners.
-        compressor: what compresses, if compress is on.
-        compress_level: of that compressor, from its fastest to its smallest; 0 for the one that serves speed.
-        compress_threads: how many it may use; 0 for as many as there are processors.
-        checksum_algorithm: what data is compared by.
-        bwlimit: bytes that may leave the source in a second, 0 for no limit; in text K is 1024 of them, and so on.
-        priority: whether everything on the hosts steps back behind their other work.
-        create_target: whether a target directory that is missing is made.
-        dry_run: whether the hosts are only asked, and nothing is copied.
-        quiet: whether the console gets errors only. This and what follows is for ``transfer.py`` itself, as verbose is.
-        report: file that gets the report as JSON, ``-`` for standard output, empty for none.
-        metrics: file that gets metrics for Prometheus, empty for none.
-        log_file: file that gets the log lines too, empty for none.
-        syslog: whether the system's log gets the log lines too.
+    Raises:
+        OptionError: a value is not valid.
     """
 
-    port: int = 0
-    transfer_type: TransferType = TransferType.FILE
-    compress: bool = True
-    compressor: Compressor = Compressor.AUTO
-    compress_level: int = 0
-    compress_threads: int = 0
-    encrypt: bool = True
-    checksum: bool = True
-    parallel_checksum: bool = False
-    checksum_algorithm: ChecksumAlgorithm = ChecksumAlgorithm.AUTO
-    stop_slave: bool = False
-    priority: Priority = Priority.NORMAL
-    verbose: bool = False
-    firewall: FirewallChoice = FirewallChoice.AUTO
-    bwlimit: int = 0
-    connect_timeout: int = 60
-    idle_timeout: int = 300
-    defaults_file: str = ""
-    prepare: bool = False
-    owner: str = ""
-    create_target: bool = False
-    dry_run: bool = False
-    quiet: bool = False
-    report: str = ""
-    metrics: str = ""
-    log_file: str = ""
-    syslog: bool = False
+    dry_run: bool = option(
+        GENERAL, "query the hosts, print the actions of a real run, and change nothing", default=False
+    )
+    verbose: bool = option(GENERAL, "log every remote command and its output", default=False)
+    quiet: bool = option(GENERAL, "print errors only, and no progress; other logs are complete", default=False)
+    report: str = option(
+        GENERAL, "write a report of the run as JSON to this file; -: to standard output", default="", values=_LOCAL_FILE
+    )
+    metrics: str = option(
+        GENERAL,
+        "write metrics for Prometheus to this file; metrics of other transfers in the file are kept",
+        default="",
+        values=_LOCAL_FILE,
+    )
+    log_file: str = option(GENERAL, "append the log lines to this file", default="", values=_LOCAL_FILE)
+    syslog: bool = option(GENERAL, "send the log lines to the system log", default=False)
 
     def __post_init__(self) -> None:
-        for name in OPTION_NAMES:
-            object.__setattr__(self, name, typed_option(name, getattr(self, name)))
+        for field in fields(self):
+            object.__setattr__(self, field.name, OPTIONS[field.name].parse(getattr(self, field.name)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferOptions(ToolOptions):
+    """The options of one run, typed and consistent. Each value may also be given as text.
+
+    ``parallel_checksum`` is False if ``checksum`` is True; ``checksum`` is False unless the type is file.
+
+    Raises:
+        OptionError: a value is not valid, or contradicts another option.
+    """
+
+    transfer_type: TransferType = option(
+        COPY,
+        "file: copy a file or a directory tree to TARGET/NAME; xtrabackup: SOURCE is the socket of a running"
+        " MariaDB server, copy a hot backup of the server, unpacked, to the empty directory TARGET; decompress: SOURCE"
+        " is a tarball with one top directory, unpack the content of this directory to the empty directory TARGET",
+        default=TransferType.FILE,
+    )
+    compress: bool = option(
+        COPY,
+        "compress the stream; --no-compress can be faster on a fast network or if the data is compressed already",
+        default=True,
+    )
+    compressor: Compressor = option(
+        COPY,
+        "compressor of the stream; auto: choose the fastest, from a sample of the data and the measured link speed;"
+        " if a host does not have the compressor, pigz or gzip is used",
+        default=Compressor.AUTO,
+    )
+    compress_level: int = option(
+        COPY,
+        f"compression level: {', '.join(f'{name} 1 to {highest}' for name, highest in _LEVELS.items())}; 0:"
+        " the fastest level; another level needs a compressor other than auto",
+        default=0,
+        values=Number(0, max(_LEVELS.values())),
+    )
+    compress_threads: int = option(
+        COPY, "number of processors for the compressor; 0: all", default=0, values=Number(0, 1024)
+    )
+    encrypt: bool = option(COPY, "encrypt the stream with TLS and keys that are made for this run", default=True)
+    checksum: bool = option(
+        COPY,
+        "compare the checksum of every copied file with that of its source; detects network and disk faults; has no"
+        " effect unless the type is file",
+        default=True,
+    )
+    parallel_checksum: bool = option(
+        COPY,
+        "compare the checksum of the stream at both ends during the copy; detects network faults only; on the command"
+        " line it replaces the default --checksum; ignored if --checksum is given too",
+        default=False,
+    )
+    checksum_algorithm: ChecksumAlgorithm = option(
+        COPY, "algorithm of the checksums; auto: the fastest that all hosts have", default=ChecksumAlgorithm.AUTO
+    )
+    stop_slave: bool = option(
+        COPY,
+        "stop replication on the source during the backup; start it afterwards only if it ran before",
+        default=False,
+        only_for=TransferType.XTRABACKUP,
+    )
+    prepare: bool = option(
+        COPY,
+        "prepare the copy on each target (mariadb-backup --prepare), so that a server can start on it",
+        default=False,
+        only_for=TransferType.XTRABACKUP,
+    )
+    defaults_file: str = option(
+        COPY,
+        "MariaDB option file on the source host with the login; default: root through the Unix socket",
+        default="",
+        values=_REMOTE_FILE,
+        only_for=TransferType.XTRABACKUP,
+    )
+    owner: str = option(
+        COPY,
+        "set the owner of all copied files; USER and GROUP must exist on the target; default: keep the owners",
+        default="",
+        values=_OWNER,
+    )
+    create_target: bool = option(
+        COPY,
+        "make missing target directories and their parents, with access for root only; the new directories are"
+        " removed if the run fails",
+        default=False,
+    )
+    port: int = option(
+        NETWORK,
+        "TCP port on the target; 0: find a free port in 4400-4499 and reserve it, so that concurrent runs never"
+        " collide",
+        default=0,
+        values=Number(0, 65535),
+    )
+    firewall: FirewallChoice = option(
+        NETWORK,
+        "firewall of the target in which to open the port for the stream; auto: detect it; none: change no firewall",
+        default=FirewallChoice.AUTO,
+    )
+    bwlimit: int = option(
+        NETWORK,
+        "limit for the data that leaves the source, for all targets together, in bytes per second; K, M and G are"
+        " multiples of 1024, as in rsync; 0: no limit",
+        default=0,
+        values=Rate(),
+    )
+    connect_timeout: int = option(
+        NETWORK, "maximum time in seconds until the source has connected to the target", default=60, values=_SECONDS
+    )
+    idle_timeout: int = option(
+        NETWORK,
+        "maximum time in seconds without progress of the stream; after it, the transfer fails",
+        default=300,
+        values=_SECONDS,
+    )
+    priority: Priority = option(
+        NETWORK, "low: run the remote processes with low CPU and I/O priority (nice, ionice)", default=Priority.NORMAL
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.checksum:
             object.__setattr__(self, "parallel_checksum", False)
         if self.transfer_type is not TransferType.FILE:
             object.__setattr__(self, "checksum", False)
         highest = _LEVELS.get(self.compressor)
         if self.compress_level and highest is None:
-            raise UsageError("compress_level goes with a compressor of your choice, as each has levels of its own")
+            raise OptionError("compress_level", "needs a compressor other than auto, because their levels differ")
         if highest is not None and self.compress_level > highest:
-            raise UsageError(f"compress_level of {self.compressor} is at most {highest}, not {self.compress_level}")
-        for name in XTRABACKUP_OPTIONS:
-            if getattr(self, name) and self.transfer_type is not TransferType.XTRABACKUP:
-                raise UsageError(f"{name} goes with transfer_type xtrabackup only, not with {self.transfer_type}")
+            raise OptionError(
+                "compress_level", f"must be at most {highest} for {self.compressor}, not {self.compress_level}"
+            )
+        for row in OPTIONS.values():
+            if row.only_for not in {"", self.transfer_type} and getattr(self, row.name) != row.default:
+                raise OptionError(row.name, f"needs the transfer type {row.only_for}, not {self.transfer_type}")
 
 
-OPTION_NAMES = tuple(field.name for field in fields(TransferOptions))
-
-
-def typed_option(name: str, value: object) -> OptionValue:
-    """Return the value of the option ``name`` in its type, from that type or from text; UsageError if it is neither."""
-    text = str(value).strip() if isinstance(value, int | str) else ""
-    found: OptionValue | None
-    if name in _CHOICES:
-        expected = "one of " + ", ".join(_CHOICES[name])
-        found = next((choice for choice in _CHOICES[name] if value == choice), None)
-    elif name in _NUMBERS:
-        numbers = _NUMBERS[name]
-        expected = f"a whole number from {numbers[0]} to {numbers[-1]}"
-        found = int(text) if re.fullmatch("[0-9]{1,9}", text) and int(text) in numbers else None
-    elif name in _RATES:
-        expected = "a number of bytes per second, as 500K, 20M or 1.5G"
-        found = _rate(text.lower())
-    elif name in _TEXTS:
-        expected, pattern = _TEXTS[name]
-        found = value if isinstance(value, str) and pattern.fullmatch(value) else None
-    else:
-        expected = "true or false"
-        found = ConfigParser.BOOLEAN_STATES.get(text.lower())
-    if found is None:
-        raise UsageError(f"{name} must be {expected}, not {value!r}")
-    return found
-
-
-def _rate(text: str) -> int | None:
-    """Return the bytes per second that text means, None if it means none; units as those of rsync, K is 1024."""
-    matched = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)([kmgt]?)(?:i?b)?", text)
-    if not matched:
-        return None
-    rate = int(float(matched[1]) * _UNITS[matched[2]])
-    # Less than one byte is not nothing.
-    return rate if rate <= _LARGEST_RATE and (rate or not float(matched[1])) else None
+OPTIONS: Mapping[str, Option] = {
+    field.name: Option(name=field.name, **field.metadata)
+    for group in OptionGroup
+    for field in fields(TransferOptions)
+    if field.metadata["group"] is group
+}
+"""The rows by name, in the order of the help."""
+TOOL_OPTIONS = frozenset(field.name for field in fields(ToolOptions))
 
 
 def known_options(values: Mapping[str, object]) -> dict[str, Any]:
-    """Return a copy of ``values`` with ``type`` as ``transfer_type``; UsageError for a key that is no option.
+    """Return a copy of ``values`` with the key ``transfer_type`` for ``type``; raise UsageError for an unknown key.
 
-    Where both names are there, ``type`` wins: programs set it on top of what they read from the configuration file,
-    where the key is ``transfer_type``.
+    If both keys exist, ``type`` takes precedence: programs set it after they read ``transfer_type`` from the
+    configuration file.
     """
     named = dict(values)
     if "type" in named:
         named["transfer_type"] = named.pop("type")
     for name in named:
-        if name not in OPTION_NAMES:
-            raise UsageError(f"unknown option {name!r}; the options are {', '.join(OPTION_NAMES)}")
+        if name not in OPTIONS:
+            raise UsageError(f"unknown option {name!r}; the options are {', '.join(OPTIONS)}")
     return named
 
 
+def applicable_options(values: Mapping[str, Any], explicit: Container[str]) -> dict[str, Any]:
+    """Return ``values`` without the options that their ``transfer_type`` does not accept.
+
+    A default in a configuration or job file counts only for the transfers that accept it. An option named in
+    ``explicit`` stays, so that TransferOptions rejects it.
+    """
+    transfer_type = values.get("transfer_type", TransferType.FILE)
+    return {
+        name: value
+        for name, value in values.items()
+        if name in explicit or OPTIONS[name].only_for in {"", transfer_type}
+    }
+
+
 def options_from_mapping(values: Mapping[str, object]) -> TransferOptions:
-    """Return the options of ``values``, which may hold but a few; UsageError if one is wrong or unknown."""
+    """Return the options of a mapping, with defaults for missing keys.
+
+    Raises:
+        UsageError: a key is unknown, or a value is not valid.
+    """
     return TransferOptions(**known_options(values))
-
-
-UNCOMPRESSED = "none"
-"""The label of a stream that is not compressed."""

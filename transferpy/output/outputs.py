@@ -9,12 +9,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from transferpy.Exceptions import error_text
+from transferpy.model.options import ToolOptions
 from transferpy.model.report import TransferReport
 from transferpy.model.text import printable
 from transferpy.output import metrics
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 def write_outputs(
-    options: Mapping[str, Any], reports: Sequence[TransferReport], series: metrics.Series, job: str = ""
+    options: ToolOptions, reports: Sequence[TransferReport], series: metrics.Series, job: str = ""
 ) -> bool:
     """Write what the options ask for; return whether all of it could be written.
 
@@ -40,7 +40,7 @@ def write_outputs(
         job: the name of the job that ran them, if one did.
     """
     # Whoever reads the document from standard output wants nothing else there.
-    stream = sys.stderr if options["report"] == "-" else sys.stdout
+    stream = sys.stderr if options.report == "-" else sys.stdout
     with suppress(OSError):  # nobody reads it
         for line in (line for report in reports for line in report.plan):
             visible = printable(line).encode(stream.encoding or "ascii", "backslashreplace")
@@ -48,12 +48,12 @@ def write_outputs(
         stream.flush()
     told = True
     with _signals_held():
-        if options["metrics"] and series:
-            told = write_metrics(options["metrics"], series)
-        if options["report"] and not _is_stream(options["report"]):
-            told = write_report(options["report"], to_json(reports, job)) and told
-    if options["report"] and _is_stream(options["report"]):
-        told = write_report(options["report"], to_json(reports, job)) and told
+        if options.metrics and series:
+            told = write_metrics(options.metrics, series)
+        if options.report and not _is_stream(options.report):
+            told = write_report(options.report, to_json(reports, job)) and told
+    if options.report and _is_stream(options.report):
+        told = write_report(options.report, to_json(reports, job)) and told
     return told
 
 

@@ -65,7 +65,7 @@ def test_targets_are_one_or_a_list() -> None:
         (TRANSFER + "    type: tape\n", "line 5: type must be one of file, xtrabackup, decompress, not 'tape'"),
         (
             TRANSFER + "    stop_slave: yes\n",
-            "line 3: the transfer db1: stop_slave goes with transfer_type xtrabackup ",
+            "line 3: the transfer db1: stop_slave needs the transfer type xtrabackup, ",
         ),
         (TRANSFER + "    retries: -1\n", "line 5: retries must be a whole number from 0 to 100, not '-1'"),
         (TRANSFER + "    keep: 0\n", "line 5: keep must be a whole number from 1 to 100000, not '0'"),

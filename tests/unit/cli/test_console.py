@@ -27,7 +27,7 @@ from transferpy.cli import console, progress_bar
 from transferpy.cli.console import Console
 from transferpy.cli.progress_bar import TerminalProgress, terminal_line
 from transferpy.model.locations import Location
-from transferpy.model.options import TransferOptions
+from transferpy.model.options import ToolOptions
 from transferpy.model.progress import Phase, Progress
 from transferpy.output.progress_log import ProgressLog, describe
 
@@ -49,8 +49,8 @@ class Terminal(io.StringIO):
         return True
 
 
-def options(**changes: Any) -> dict[str, Any]:
-    return {**vars(TransferOptions()), **changes}
+def options(**changes: Any) -> ToolOptions:
+    return ToolOptions(**changes)
 
 
 @pytest.fixture(autouse=True)
@@ -135,7 +135,7 @@ def test_a_terminal_that_takes_nothing_ends_no_run(error: Exception) -> None:
         observer(HALF)
         stream.error = error
         LOGGER.info("said")
-        time.sleep(progress_bar._REDRAW)
+        time.sleep(progress_bar._REDRAW_INTERVAL)
         observer(HALF)
         stream.error = None
         LOGGER.info("said again")
@@ -192,7 +192,7 @@ def test_a_log_that_cannot_be_opened_is_an_error(monkeypatch: pytest.MonkeyPatch
     with Console(stream) as opened:
         assert not opened.apply(options(syslog=True))
         assert not opened.apply(options(log_file="/nowhere/x"))
-    assert stream.getvalue().count(": cannot log there: ") == 2
+    assert stream.getvalue().count(": the log cannot be written: ") == 2
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_a_line_that_could_not_be_drawn_keeps_no_thread_from_logging(fault: Base
     stream = Unwilling()
     with Console(stream) as opened:
         opened.observer(HALF)
-        time.sleep(progress_bar._REDRAW)
+        time.sleep(progress_bar._REDRAW_INTERVAL)
         stream.error = fault
         with suppress(KeyboardInterrupt):
             opened.observer(HALF)

@@ -21,8 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transferpy import __version__, transfer
+from transferpy.cli.arguments import EXIT_STATUSES, argument_parser
 from transferpy.Exceptions import RemoteExecutionError, TransferpyError, UsageError
-from transferpy.model.options import OPTION_NAMES, TransferOptions
+from transferpy.model.options import OPTIONS, TransferOptions
 from transferpy.model.report import TransferReport
 from transferpy.transfer import assign_default_options, main, option_parse, parse_configurations, split_target
 
@@ -107,22 +108,22 @@ class TestConfigurationFile:
     @pytest.mark.parametrize(
         ("content", "reason"),
         [
-            ("[DEFAULT]\n\ncolour = red\n", "line 3: unknown key 'colour'; the keys are port, transfer_type, "),
-            ("[DEFAULT]\ntype = file\n", "line 2: unknown key 'type'; the keys are port, transfer_type, "),
-            ("[DEFAULT]\nstop-slave = 1\n", "line 2: unknown key 'stop-slave'; the keys are port, "),
+            ("[DEFAULT]\n\ncolour = red\n", "line 3: unknown key 'colour'; the keys are transfer_type, compress, "),
+            ("[DEFAULT]\ntype = file\n", "line 2: unknown key 'type'; the keys are transfer_type, compress, "),
+            ("[DEFAULT]\nstop-slave = 1\n", "line 2: unknown key 'stop-slave'; the keys are transfer_type, "),
             ("[DEFAULT]\n# x\nport = abc\n", "line 3: port must be a whole number from 0 to 65535, not 'abc'"),
             ("[DEFAULT]\nport = 4444 ; mine\n", "line 2: port must be a whole number from 0 to 65535, not '4444 ; "),
             ("[DEFAULT]\nport =\n", "line 2: port must be a whole number from 0 to 65535, not ''"),
             ("[DEFAULT]\nverbose = 1\n port = 2\n", "line 2: verbose must be true or false, not '1\\nport = 2'"),
             ('[DEFAULT]\nverbose = "true"\n', "line 2: verbose must be true or false, not '\"true\"'"),
-            ("[DEFAULT]\nport = 1\nPort = 2\n", "line 3: port is set for the second time"),
-            ("[DEFAULT]\nport = 1\n[db1]\nport = 2\n", "unknown section [db1]; options stand in the section [DEFAULT]"),
-            ("[default]\nport = 1\n", "unknown section [default]; options stand in the section [DEFAULT]"),
-            ("[DEFAULT] port = 1\n", "line 1: the line [DEFAULT] has to come before '[DEFAULT] port = 1'"),
+            ("[DEFAULT]\nport = 1\nPort = 2\n", "line 3: port is set twice"),
+            ("[DEFAULT]\nport = 1\n[db1]\nport = 2\n", "unknown section [db1]; all options belong to [DEFAULT]"),
+            ("[default]\nport = 1\n", "unknown section [default]; all options belong to [DEFAULT]"),
+            ("[DEFAULT] port = 1\n", "line 1: the line [DEFAULT] must come before '[DEFAULT] port = 1'"),
             ("[a]\n[a]\n", "While reading from 'the file' [line 2]: section 'a' already exists"),
-            ("port = 1\n", "line 1: the line [DEFAULT] has to come before 'port = 1'"),
+            ("port = 1\n", "line 1: the line [DEFAULT] must come before 'port = 1'"),
             ("[DEFAULT]\nport\n", "line 2: no = in this line: 'port"),
-            ("\x00\x01\x02", "line 1: the line [DEFAULT] has to come before '\\x00\\x01\\x02'"),
+            ("\x00\x01\x02", "line 1: the line [DEFAULT] must come before '\\x00\\x01\\x02'"),
             (b"[DEFAULT]\nport = \xff\n", "the configuration file cannot be read: 'utf-8' codec can't decode byte"),
         ],
     )
@@ -190,16 +191,16 @@ class TestConfigurationFile:
         example = (ROOT / "transferpy.conf").read_text()
         config.write_text(re.sub(r"^#(?=\w+ =)", "", example, flags=re.MULTILINE))
         values = parse_configurations(config)
-        assert tuple(values) == OPTION_NAMES
+        assert list(values) == list(OPTIONS)
         assert assign_default_options(values) == assign_default_options({})
 
 
 class TestAssignedDefaults:
     def test_every_option_is_there_as_a_plain_value(self) -> None:
         options = assign_default_options({})
-        assert tuple(options) == OPTION_NAMES
+        assert list(options) == list(OPTIONS)
         assert {type(value) for value in options.values()} == {bool, int, str}
-        assert options == {name: getattr(TransferOptions(), name) for name in OPTION_NAMES}
+        assert options == {name: getattr(TransferOptions(), name) for name in OPTIONS}
 
     def test_what_is_given_stays_and_the_dict_of_the_caller_too(self) -> None:
         given_options = {"port": "4444", "compress": False, "type": "xtrabackup"}
@@ -406,9 +407,7 @@ class TestCommandLine:
         with pytest.raises(SystemExit) as ended:
             option_parse()
         assert ended.value.code == 2
-        assert caplog.messages == [
-            f"{words[0][2:].replace('-', '_')} goes with transfer_type xtrabackup only, not with decompress"
-        ]
+        assert caplog.messages == [f"{words[0]} needs the transfer type xtrabackup, not decompress"]
 
     def test_another_configuration_file_can_be_named(self, command_line: CommandLine, tmp_path: Path) -> None:
         other = tmp_path / "other.conf"
@@ -421,7 +420,7 @@ class TestCommandLine:
     ) -> None:
         command_line("--config", "/nowhere/at.all", *WORDS)
         assert parsed()["port"] == 0
-        assert caplog.messages == ["/nowhere/at.all: there is no such configuration file: going on without one"]
+        assert caplog.messages == ["/nowhere/at.all: this configuration file does not exist; continuing without it"]
 
     def test_the_default_configuration_file_may_be_missing_in_silence(
         self, command_line: CommandLine, caplog: pytest.LogCaptureFixture
@@ -446,11 +445,11 @@ class TestCommandLine:
             (["db1:/srv/a", "db2:/srv", ":/srv"], "':/srv' is no HOST:PATH: the host is empty or no text: ''"),
             (["--colour", *WORDS], "unrecognized arguments: --colour (try transfer.py --help)"),
             (["--comp", *WORDS], "unrecognized arguments: --comp (try transfer.py --help)"),
-            (["--port", "x", *WORDS], "port must be a whole number from 0 to 65535, not 'x'"),
-            (["--port", "65536", *WORDS], "port must be a whole number from 0 to 65535, not '65536'"),
+            (["--port", "x", *WORDS], "--port must be a whole number from 0 to 65535, not 'x'"),
+            (["--port", "65536", *WORDS], "--port must be a whole number from 0 to 65535, not '65536'"),
             ([*WORDS, "--port"], "argument --port: expected one argument (try transfer.py --help)"),
-            (["--idle-timeout", "0", *WORDS], "idle_timeout must be a whole number from 1 to 86400, not '0'"),
-            (["--stop-slave", *WORDS], "stop_slave goes with transfer_type xtrabackup only, not with file"),
+            (["--idle-timeout", "0", *WORDS], "--idle-timeout must be a whole number from 1 to 86400, not '0'"),
+            (["--stop-slave", *WORDS], "--stop-slave needs the transfer type xtrabackup, not file"),
             (
                 ["--config", "x" * 300, *WORDS],
                 "x" * 300 + ": the configuration file cannot be read: File name too long",
@@ -475,7 +474,7 @@ class TestCommandLine:
         with pytest.raises(SystemExit) as ended:
             option_parse()
         assert ended.value.code == 2
-        (action,) = (action for action in transfer.argument_parser()._actions if option in action.option_strings)
+        (action,) = (action for action in argument_parser("")._actions if option in action.option_strings)
         assert action.choices
         (said,) = caplog.messages
         choices = f"(choose from {', '.join(action.choices)}) (try transfer.py --help)"
@@ -503,7 +502,7 @@ class TestHelp:
         assert ended.value.code == 0
         return " ".join(capsys.readouterr().out.split())
 
-    @pytest.mark.parametrize("name", OPTION_NAMES)
+    @pytest.mark.parametrize("name", OPTIONS)
     def test_the_help_names_every_option_and_its_default(self, shown: str, name: str) -> None:
         option = "--type" if name == "transfer_type" else "--" + name.replace("_", "-")
         default = {"True": "on", "False": "off"}.get(str(getattr(TransferOptions, name)))
@@ -513,10 +512,10 @@ class TestHelp:
         )
 
     def test_the_help_names_the_exit_status_of_every_error(self, shown: str) -> None:
-        for status, meaning in transfer.EXIT_STATUSES.items():
+        for status, meaning in EXIT_STATUSES.items():
             assert f"{status} {meaning}" in shown
         errors: list[type[TransferpyError]] = [TransferpyError, *TransferpyError.__subclasses__()]
-        assert {str(error.exit_status) for error in errors} <= set(transfer.EXIT_STATUSES)
+        assert {str(error.exit_status) for error in errors} <= set(EXIT_STATUSES)
 
     def test_the_help_shows_the_configuration_file(self, shown: str, config: Path) -> None:
         assert f"(default: {config})" in shown.replace("- ", "-")

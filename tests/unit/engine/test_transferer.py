@@ -89,9 +89,9 @@ class TestContract:
             ({"port": None}, "port must be a whole number from 0 to 65535, not None"),
             ({"compress": "perhaps"}, "compress must be true or false, not 'perhaps'"),
             ({"type": "tape"}, "transfer_type must be one of file, xtrabackup, decompress, not 'tape'"),
-            ({"colour": "red"}, "unknown option 'colour'; the options are port, "),
-            ({1: 2}, "unknown option 1; the options are port, "),
-            ({"stop_slave": True}, "stop_slave goes with transfer_type xtrabackup only, not with file"),
+            ({"colour": "red"}, "unknown option 'colour'; the options are transfer_type, "),
+            ({1: 2}, "unknown option 1; the options are transfer_type, "),
+            ({"stop_slave": True}, "stop_slave needs the transfer type xtrabackup, not file"),
         ],
     )
     def test_bad_options_are_a_result_and_no_exception(

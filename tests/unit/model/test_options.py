@@ -124,7 +124,7 @@ class TestOptions:
     def test_what_concerns_a_server_goes_with_xtrabackup_only(
         self, transfer_type: TransferType, name: str, value: object
     ) -> None:
-        with pytest.raises(UsageError, match=f"^{name} goes with .* xtrabackup only, not with {transfer_type}$"):
+        with pytest.raises(UsageError, match=f"^{name} needs the transfer type xtrabackup, not {transfer_type}$"):
             options_from_mapping({name: value, "type": transfer_type})
         assert getattr(options_from_mapping({name: value, "type": "xtrabackup"}), name) == value
 
@@ -167,7 +167,7 @@ class TestOptions:
 
     @pytest.mark.parametrize("name", ["Port", "no_compress", "config", "stop-slave", ""])
     def test_an_unknown_option_is_refused_by_name(self, name: str) -> None:
-        with pytest.raises(UsageError, match=f"^unknown option '{name}'; the options are port, transfer_type, "):
+        with pytest.raises(UsageError, match=f"^unknown option '{name}'; the options are transfer_type, compress, "):
             options_from_mapping({name: 1})
 
     def test_an_option_that_has_no_name_is_refused(self) -> None:
@@ -339,9 +339,9 @@ class TestLevels:
         typed = Compressor(compressor)
         assert TransferOptions(compressor=typed, compress_level=highest).compress_level == highest
         if highest < 19:
-            with pytest.raises(UsageError, match=f"compress_level of {compressor} is at most {highest}"):
+            with pytest.raises(UsageError, match=f"compress_level must be at most {highest} for {compressor}"):
                 TransferOptions(compressor=typed, compress_level=highest + 1)
 
     def test_a_level_without_a_compressor_is_refused(self) -> None:
-        with pytest.raises(UsageError, match="compress_level goes with a compressor of your choice"):
+        with pytest.raises(UsageError, match="compress_level needs a compressor other than auto"):
             TransferOptions(compress_level=1)

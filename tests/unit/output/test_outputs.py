@@ -13,6 +13,7 @@ import pytest
 from reports import REPORT
 
 from transferpy.Exceptions import Interrupted
+from transferpy.model.options import ToolOptions
 from transferpy.output import metrics
 from transferpy.output.atomic_file import write_atomically
 from transferpy.output.outputs import write_metrics, write_outputs, write_report
@@ -27,7 +28,7 @@ def test_a_report_is_written_whole_in_place_of_the_one_before(tmp_path: Path) ->
 
 
 def test_standard_output_has_the_document_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    options = {"report": "-", "metrics": ""}
+    options = ToolOptions(report="-")
     assert write_outputs(options, [replace(REPORT, plan=("what would be done",))], {})
     output, errors = capsys.readouterr()
     assert json.loads(output)["version"] == 1
@@ -35,7 +36,7 @@ def test_standard_output_has_the_document_alone(capsys: pytest.CaptureFixture[st
 
 
 def test_without_a_report_the_plan_is_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
-    assert write_outputs({"report": "", "metrics": ""}, [replace(REPORT, plan=("a\x1b[2J",))], {})
+    assert write_outputs(ToolOptions(), [replace(REPORT, plan=("a\x1b[2J",))], {})
     assert capsys.readouterr() == ("a\\x1b[2J\n", "")
 
 
@@ -89,7 +90,7 @@ def test_a_pipe_that_somebody_reads_gets_it_and_one_that_nobody_reads_is_an_erro
 
 
 def test_a_signal_waits_until_all_of_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = {"report": str(tmp_path / "r.json"), "metrics": str(tmp_path / "m.prom")}
+    options = ToolOptions(report=str(tmp_path / "r.json"), metrics=str(tmp_path / "m.prom"))
 
     def interrupt(signum: int, _frame: object) -> None:
         raise Interrupted(signum)
@@ -124,5 +125,5 @@ def test_metrics_that_somebody_locks_for_ever_are_an_error(
 def test_a_plan_is_shown_in_what_the_terminal_can_show(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr("sys.stdout", stream)
-    assert write_outputs({"report": "", "metrics": ""}, [replace(REPORT, plan=("\xe9",))], {})
+    assert write_outputs(ToolOptions(), [replace(REPORT, plan=("\xe9",))], {})
     assert stream.buffer.getvalue() == b"\\xe9\n"
