@@ -1,4 +1,4 @@
-"""The demo: copies a real tree between hosts that are made for it, shows what happened, and takes the hosts down."""
+"""Demonstration: create test hosts, copy a directory tree between them, verify the copies, remove the hosts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COMMAND = CHECKOUT / ".venv/bin/transfer.py"
 TREE = "/srv/tree"
 PORT = 4400
 
-JUDGE = ("rsync", "-aHAXS", "--numeric-ids", "--checksum", "--delete", "--dry-run", "--itemize-changes")
+REFERENCE = ("rsync", "-aHAXS", "--numeric-ids", "--checksum", "--delete", "--dry-run", "--itemize-changes")
 
 ORCHESTRATOR = "orch"
 SOURCE = "db1"
@@ -36,21 +36,21 @@ HOSTS = {
     "db3": HostSpec(firewall=Firewall.NFTABLES),
 }
 ROLES = {
-    ORCHESTRATOR: "here the command is typed: cumin and a root ssh key",
-    SOURCE: "the source, without a firewall",
-    "db2": "a target, its iptables drops all but ssh",
-    "db3": "a target, its nftables drops all but ssh",
+    ORCHESTRATOR: "orchestration host, with cumin and a root ssh key",
+    SOURCE: "source, without a firewall",
+    "db2": "target, iptables drops everything except ssh",
+    "db3": "target, nftables drops everything except ssh",
 }
 
-# What any Debian 12 machine has, taken in this order until there is enough of it.
+# Files that exist on every Debian 12 machine. The demo takes them in this order until it has enough data.
 MATERIAL = (
     *("/usr/lib/python3", "/usr/lib/python3.*", "/usr/share/perl", "/usr/share/zoneinfo", "/usr/lib/*-linux-gnu"),
     *("/usr/bin", "/usr/sbin", "/usr/share", "/usr/lib"),
 )
-ALWAYS = "/usr/bin/perl*"  # an executable with two names
+ALWAYS = "/usr/bin/perl*"  # an executable with two hard links
 SETTLING_SECONDS = 10.0
 
-# A file with several names counts once.
+# Counts a file with several hard links once.
 COUNT = r"""
 find . -printf '%y %n %m %s %i\n' | awk '
     $1 == "l" { links++ }
@@ -64,50 +64,54 @@ find . -printf '%y %n %m %s %i\n' | awk '
 
 
 class Ended(BaseException):
-    """A signal ends the demo."""
+    """A signal that ends the demo."""
 
 
 @dataclass
 class Verdict:
-    """What was found right and wrong, told as it is found."""
+    """The results of all checks; each result is printed at once.
 
-    wrong: list[str] = field(default_factory=list)
+    Attributes:
+        failed: the names of the failed checks.
+    """
 
-    def check(self, what: str, problem: str) -> None:
-        """Tell whether `what` holds: it does when there is no problem."""
-        print(f"  {'WRONG' if problem else 'ok':6}{what}")
+    failed: list[str] = field(default_factory=list)
+
+    def check(self, name: str, problem: str) -> None:
+        """Print and record the result of the check `name`; an empty problem means success."""
+        print(f"  {'FAILED' if problem else 'ok':8}{name}")
         if problem:
-            self.wrong.append(what)
+            self.failed.append(name)
             print(indent(shorten(problem)))
 
 
 def main() -> int:
-    """Run the demo and return the exit status: 0 when all is as it should be."""
+    """Run the demo and return the exit status: 0 if all checks passed."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--megabytes", type=int, default=200, help="how much to copy (default: %(default)s)")
+    parser.add_argument("--megabytes", type=int, default=200, help="size of the tree (default: %(default)s)")
     arguments = parser.parse_args()
-    # A line at a time, also into a file: what is seen so far is what happened so far.
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # it is the real one
+    # Flush each line, also into a file, so that the output is always up to date.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # standard output is a TextIOWrapper here
     try:
-        with ended_by_signals(), Lab.up(HOSTS) as lab, deaf():
+        with ended_by_signals(), Lab.up(HOSTS) as lab, signals_ignored_at_end():
             verdict = demonstrate(lab, arguments.megabytes)
-        verdict.check("the hosts are taken down, and nothing of them is left on this machine", left_of(lab))
+        verdict.check("the hosts are removed, and nothing of them is left on this machine", left_of(lab))
     except Ended as end:
-        print(f"\nended by {end.args[0].name}; the hosts are gone, and with them all they had", file=sys.stderr)
+        print(f"\nended by {end.args[0].name}; the hosts and all their files are removed", file=sys.stderr)
         return 128 + int(end.args[0])
     except (LabError, OSError, subprocess.SubprocessError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
-    if verdict.wrong:
-        print(f"\nThe demo FAILED: {len(verdict.wrong)} thing(s) are not as they should be, see WRONG above.")
+    if verdict.failed:
+        print(f"\n{len(verdict.failed)} check(s) FAILED, see above.")
         return 1
-    print("\nAll is as it should be.")
+    print("\nAll checks passed.")
     return 0
 
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Have HUP, INT and TERM leave what is running in good order, so that the hosts are removed."""
+    """Raise Ended on HUP, INT and TERM, so that the hosts are removed."""
 
     def end(signum: int, _frame: object) -> NoReturn:
         raise Ended(signal.Signals(signum))
@@ -119,8 +123,8 @@ def ended_by_signals() -> Iterator[None]:
 
 
 @contextmanager
-def deaf() -> Iterator[None]:
-    """At the end let no signal interrupt the removal of the hosts."""
+def signals_ignored_at_end() -> Iterator[None]:
+    """Ignore signals after the body, so that no signal interrupts the removal of the hosts."""
     try:
         yield
     finally:
@@ -129,45 +133,48 @@ def deaf() -> Iterator[None]:
 
 
 def demonstrate(lab: Lab, megabytes: int) -> Verdict:
-    """Do it all in this lab."""
+    """Copy and verify the tree in this lab; return the results of the checks."""
     verdict = Verdict()
     show_hosts(lab)
-    verdict.check("the targets' firewalls let nothing through from the source", open_doors(lab))
-    lay_tree(lab[SOURCE], megabytes)
+    verdict.check("the firewalls of the targets block the source", reachable_targets(lab))
+    create_tree(lab[SOURCE], megabytes)
     lab[ORCHESTRATOR].run(["ln", "-sfT", str(COMMAND), "/usr/local/bin/transfer.py"])
     before = lab.snapshot()
     words = ["transfer.py", f"{SOURCE}:{TREE}", *(f"{target}:/srv" for target in TARGETS)]
     status = run_shown(lab, words)
-    print("\nWhat happened:")
+    print("\nChecks:")
     verdict.check("transfer.py ended with exit status 0", "" if status == 0 else f"it was {status}")
     for target in map(lab.__getitem__, TARGETS):
-        wanted, found = described(lab[SOURCE]), described(target)
+        wanted, found = tree_summary(lab[SOURCE]), tree_summary(target)
         verdict.check(f"{target.name}:{TREE} has {wanted}", "" if found == wanted else f"it has {found or 'nothing'}")
         if found:
-            verdict.check(f"{target.name}:{TREE} is as on {SOURCE}, says {shlex.join(JUDGE)}", differences(lab, target))
+            verdict.check(
+                f"{target.name}:{TREE} is equal to {SOURCE}:{TREE}, by {shlex.join(REFERENCE)}",
+                differences(lab, target),
+            )
     show_remains(verdict, before, lab)
     return verdict
 
 
 def show_hosts(lab: Lab) -> None:
-    """Say which hosts there are."""
-    print("Four hosts, made of namespaces of this machine, each with its own network, sshd, disk and firewall:\n")
+    """Print the hosts of the lab."""
+    print("Four test hosts (namespaces of this machine), each with its own network, sshd, disk and firewall:\n")
     for host in lab:
         print(f"  {host.name:6}{host.ipv4:14}{ROLES[host.name]}")
     print()
 
 
-def open_doors(lab: Lab) -> str:
-    """Return which targets can be reached from the source on a port that nothing opened; empty if none."""
+def reachable_targets(lab: Lab) -> str:
+    """Return the names of the targets whose firewalls accept the source without a firewall rule of transfer.py."""
     return "\n".join(name for name in TARGETS if lets_through(lab[SOURCE], lab[name]))
 
 
 def lets_through(source: Host, target: Host) -> bool:
-    """Tell whether a connection from the source to a listener on the target comes about."""
+    """Return whether the source can connect to a listener on the target."""
     listener = target.popen(["socat", "-u", f"TCP-LISTEN:{PORT},fork,reuseaddr", "STDOUT"], stdout=subprocess.DEVNULL)
     try:
         probe = ["nc.openbsd", "-z", target.ipv4, str(PORT)]
-        # The host itself reaches it: whatever keeps the source out is the firewall.
+        # The target can connect to its own listener. So only the firewall can block the source.
         target.run(f"until {shlex.join(probe)}; do sleep 0.02; done", timeout=20)
         return source.run(["timeout", "1", *probe], check=False).returncode == 0
     finally:
@@ -175,18 +182,18 @@ def lets_through(source: Host, target: Host) -> bool:
         listener.wait()
 
 
-def lay_tree(host: Host, megabytes: int) -> None:
-    """Put a tree of about that size on the host: parts of the machine's own, as they are."""
+def create_tree(host: Host, megabytes: int) -> None:
+    """Create a tree of about that size on the host, from files of this machine."""
     parts = chosen_parts(megabytes * 1_000_000)
     host.run(["mkdir", TREE])
-    # With absolute names cp of coreutils 9.1 looks for the directories above in the wrong place.
+    # cp of coreutils 9.1 looks for the parent directories of absolute names in the wrong place.
     names = "\0".join(part.removeprefix("/") for part in parts).encode()
     host.run(f"cd / && xargs -0 cp -a --parents -t {TREE}", input=names, timeout=600)
-    print(f"\n{host.name}:{TREE} is a copy of parts of this machine's /usr: {described(host)}")
+    print(f"\n{host.name}:{TREE} contains files from /usr of this machine: {tree_summary(host)}")
 
 
 def chosen_parts(wanted: int) -> list[str]:
-    """Return parts of the machine's tree that together have about so many bytes, and never much more."""
+    """Return files and directories of this machine with a total size of about `wanted` bytes, at most 10 % more."""
     parts = list(map(str, Path("/").glob(ALWAYS[1:])))
     total = 0
     for top in MATERIAL:
@@ -203,26 +210,26 @@ def chosen_parts(wanted: int) -> list[str]:
 
 
 def size_of(path: Path) -> int:
-    """Return how many bytes the files below a path have."""
+    """Return the total size in bytes of the files below a path."""
     if path.is_symlink() or not path.is_dir():
         return path.lstat().st_size
     return sum(Path(directory, name).lstat().st_size for directory, _, names in os.walk(path) for name in names)
 
 
-def described(host: Host) -> str:
-    """Say what is in the tree on that host; nothing when there is none."""
+def tree_summary(host: Host) -> str:
+    """Return the numbers and sizes of the files in the tree on that host; empty if the host has no tree."""
     if host.run(["test", "-d", TREE], check=False).returncode:
         return ""
     files, size, directories, links, executable, linked = map(int, host.sh(f"cd {TREE} && {COUNT}").split())
     return (
-        f"{files:,} files ({executable:,} executable, {linked:,} with several names), {links:,} symbolic links,"
+        f"{files:,} files ({executable:,} executable, {linked:,} with several hard links), {links:,} symbolic links,"
         f" {directories:,} directories, {size / 1e6:,.1f} MB"
     )
 
 
 def run_shown(lab: Lab, words: list[str]) -> int:
-    """Run a command on the orchestration host, print it and what it writes as it comes, and return its status."""
-    print(f"\nWhat a person types, and sees:\n\nroot@{ORCHESTRATOR}:~# {shlex.join(words)}")
+    """Run a command on the orchestration host, print the command and its output, and return its exit status."""
+    print(f"\nThe command and its output:\n\nroot@{ORCHESTRATOR}:~# {shlex.join(words)}")
     rules: list[str] = []
     process = lab[ORCHESTRATOR].popen(
         words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
@@ -232,50 +239,50 @@ def run_shown(lab: Lab, words: list[str]) -> int:
             print(line, end="")
             rules += [rule for target in TARGETS if f" {target}: port" in line for rule in opened(lab[target])]
     except BaseException:
-        process.kill()  # what it leaves behind goes away with the hosts
+        process.kill()  # the removal of the hosts also removes its leftovers
         raise
     finally:
         process.wait()
     if rules:
-        print("\nWhile the data came in, and only then, these rules stood in the targets' firewalls:\n")
+        print("\nFirewall rules on the targets during the stream:\n")
         print(indent("\n".join(rules)))
     return process.returncode
 
 
 def opened(target: Host) -> Iterator[str]:
-    """Yield the rules of transfers in the firewall of a target."""
+    """Yield the firewall rules that transfer.py added on a target."""
     for rule in target.snapshot()["firewall"]:
         if "transferpy-" in rule:
             yield f"{target.name}: {rule.strip()}"
 
 
 def differences(lab: Lab, target: Host) -> str:
-    """Return in what the tree on the target differs from that on the source, as an independent judge sees it."""
-    # By their real names on this machine: rsync does not follow the links of /proc.
+    """Return the differences between the trees on the source and the target, as rsync reports them."""
+    # rsync does not follow the links of /proc, so it needs the paths on this machine.
     trees = [f"{lab_directory(lab.name)}/{host.name}/disk{TREE}/" for host in (lab[SOURCE], target)]
-    judged = subprocess.run([*JUDGE, *trees], capture_output=True, text=True, errors="replace", check=False)
+    judged = subprocess.run([*REFERENCE, *trees], capture_output=True, text=True, errors="replace", check=False)
     return (judged.stdout + judged.stderr).strip() or (
         f"its status is {judged.returncode}" if judged.returncode else ""
     )
 
 
 def show_remains(verdict: Verdict, before: Snapshot, lab: Lab) -> None:
-    """Tell what the run left behind on the hosts beside the copies."""
-    deadline = time.monotonic() + SETTLING_SECONDS  # the last processes of an ssh connection end after it
+    """Check that the run left nothing behind on the hosts, except the copies."""
+    deadline = time.monotonic() + SETTLING_SECONDS  # sshd processes end shortly after their connection
     while difference(before, after := without_copies(lab.snapshot())) and time.monotonic() < deadline:
         time.sleep(0.1)
-    for kind, what in (
-        ("firewall", "the firewalls of all hosts are as before"),
-        ("listening", "nothing new listens on any host"),
-        ("processes", "no process is left on any host"),
-        ("files", "no file is left in /run, /tmp, /srv or /root of any host, and none there was changed"),
+    for kind, name in (
+        ("firewall", "the firewalls of all hosts are unchanged"),
+        ("listening", "no host has a new listener"),
+        ("processes", "no host has a new process"),
+        ("files", "no host has a new or changed file in /run, /tmp, /srv or /root"),
     ):
-        sections = [name for name in before if name.endswith(f" {kind}")]
-        verdict.check(what, difference({name: before[name] for name in sections}, after))
+        sections = {section: lines for section, lines in before.items() if section.endswith(f" {kind}")}
+        verdict.check(name, difference(sections, after))
 
 
 def without_copies(snapshot: Snapshot) -> Snapshot:
-    """Return a snapshot less the copies on the targets, which are to be there."""
+    """Return a snapshot without the expected copies on the targets."""
     copies = {f"{target} files" for target in TARGETS}
     return {
         section: [line for line in lines if section not in copies or not line.startswith(f"{TREE}/")]
@@ -284,7 +291,7 @@ def without_copies(snapshot: Snapshot) -> Snapshot:
 
 
 def left_of(lab: Lab) -> str:
-    """Return what is left of a lab that was taken down."""
+    """Return the remaining directories and processes of a removed lab."""
     left = [str(lab_directory(lab.name))] if lab_directory(lab.name).exists() else []
     for host in lab:
         with suppress(LabError):
@@ -293,13 +300,13 @@ def left_of(lab: Lab) -> str:
 
 
 def shorten(text: str, lines: int = 20) -> str:
-    """Return the first lines of a text, and how many more there are."""
+    """Return the first lines of a text, and the number of omitted lines."""
     parts = text.splitlines()
-    return "\n".join(parts[:lines] + ([f"and {len(parts) - lines} lines more"] if len(parts) > lines else []))
+    return "\n".join(parts[:lines] + ([f"and {len(parts) - lines} more lines"] if len(parts) > lines else []))
 
 
 def indent(text: str) -> str:
-    """Return the text moved to the right."""
+    """Return the text with each line indented."""
     return "\n".join(f"        {line}" for line in text.splitlines())
 
 

@@ -59,12 +59,12 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
 
 
 def test_the_demo_copies_to_both_targets_and_leaves_nothing_behind(running: subprocess.Popen[str]) -> None:
-    said = read_until(running, "What a person types")
+    said = read_until(running, "The command and its output")
     state = lab_of(running)
     assert len(state.hosts) == 4
     said += running.communicate()[0]
     assert running.returncode == 0, said
-    assert "WRONG" not in said
+    assert "FAILED" not in said
     for line in (
         "root@orch:~# transfer.py db1:/srv/tree db2:/srv db3:/srv\n",
         "INFO  db2:/srv/tree: complete\n",
@@ -72,12 +72,12 @@ def test_the_demo_copies_to_both_targets_and_leaves_nothing_behind(running: subp
         "INFO  2 of 2 target(s) succeeded",
         "db2: -A INPUT -s ",
         "db3: ip6 saddr ",
-        "  ok    db2:/srv/tree is as on db1, says rsync ",
-        "  ok    db3:/srv/tree is as on db1, says rsync ",
-        "  ok    the firewalls of all hosts are as before\n",
+        "  ok      db2:/srv/tree is equal to db1:/srv/tree, by rsync ",
+        "  ok      db3:/srv/tree is equal to db1:/srv/tree, by rsync ",
+        "  ok      the firewalls of all hosts are unchanged\n",
     ):
         assert line in said
-    assert said.endswith("\nAll is as it should be.\n")
+    assert said.endswith("\nAll checks passed.\n")
     assert left_of(state) == []
 
 
@@ -144,17 +144,17 @@ def test_the_demo_sees_what_a_run_leaves_behind(
     clean_lab["db1"].sh(remains)
     demo.show_remains(verdict, before, clean_lab)
     clean_lab["db1"].sh(undo)
-    assert len(verdict.wrong) == 1
-    assert seen in verdict.wrong[0]
+    assert len(verdict.failed) == 1
+    assert seen in verdict.failed[0]
 
 
 def test_the_demo_sees_that_the_command_copied_nothing(clean_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "COMMAND", "/bin/false")
     verdict = demo.demonstrate(clean_lab, 1)
     clean_lab["orch"].sh("rm /usr/local/bin/transfer.py")
-    assert "transfer.py ended with exit status 0" in verdict.wrong
-    assert [what for what in verdict.wrong if what.startswith("db2:/srv/tree has ")]
-    assert [what for what in verdict.wrong if what.startswith("db3:/srv/tree has ")]
+    assert "transfer.py ended with exit status 0" in verdict.failed
+    assert [what for what in verdict.failed if what.startswith("db2:/srv/tree has ")]
+    assert [what for what in verdict.failed if what.startswith("db3:/srv/tree has ")]
 
 
 def test_the_demo_finds_enough_of_this_machine_to_copy() -> None:

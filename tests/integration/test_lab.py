@@ -1,4 +1,4 @@
-"""The lab is what the other tests stand on, so it is tested itself."""
+"""Tests of the lab itself, which all other integration tests use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ECHO = ("socat", "-u", "TCP6-LISTEN:{port},fork,reuseaddr,ipv6-v6only=0", "OPEN:
 
 
 def eventually(condition: Callable[[], object], seconds: float = 5) -> bool:
-    """Whether the condition becomes true within the time."""
+    """Return whether the condition becomes true within the time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -40,14 +40,14 @@ def listen(host: Host, port: int) -> subprocess.Popen[bytes]:
 
 
 def reached(host: Host, port: int, *addresses: str) -> list[bool]:
-    """Where a connection comes about, in a time that is plenty when all hosts are one machine."""
+    """Return, for each address, whether a connection succeeds. Half a second is enough on one machine."""
     probes = [host.popen(["timeout", "0.5", "nc.openbsd", "-z", address, str(port)]) for address in addresses]
     return [probe.wait() == 0 for probe in probes]
 
 
 @pytest.fixture
 def listeners(clean_lab: Lab) -> Iterator[Lab]:
-    """The clean lab with something listening on port 4400 of every host."""
+    """The clean lab with a listener on port 4400 of every host."""
     processes = [listen(host, 4400) for host in clean_lab]
     yield clean_lab
     for process in processes:
@@ -240,14 +240,14 @@ def test_a_host_that_is_switched_off_takes_its_processes_along() -> None:
 
 
 def members(namespaces: set[str]) -> list[str]:
-    """The processes of the machine that are in one of these namespaces; dead ones not yet collected are in none."""
+    """Return the processes of the machine in one of these namespaces; zombies are in none."""
     found = []
     for link in Path("/proc").glob("[0-9]*/ns/[mnu]*"):
         try:
             if str(link.readlink()) in namespaces:
                 found.append(str(link))
         except OSError:
-            continue  # it ended while we looked
+            continue  # the process has ended in the meantime
     return found
 
 
@@ -269,7 +269,7 @@ def test_nothing_remains_of_a_lab_whose_owner_or_keeper_was_killed(killed: str) 
     owner.communicate()
     assert eventually(lambda: not members(theirs))
     if killed == "keeper":
-        Lab.up({"orch": HostSpec()}).down()  # the next lab that is made removes the directory
+        Lab.up({"orch": HostSpec()}).down()  # the creation of the next lab removes the directory
     assert eventually(lambda: not lab_directory(name).exists())
     assert name not in Path("/proc/mounts").read_text()
     assert eventually(lambda: not state.keeper.alive())
@@ -298,7 +298,10 @@ def test_the_command_line_makes_a_lab_uses_it_and_removes_it() -> None:
 
 @pytest.mark.parametrize(
     ("hosts", "complaint"),
-    [({"Db_1": HostSpec()}, "'Db_1' cannot be a name"), ({"db1": HostSpec(firewall="ufw")}, "one of none, iptables")],
+    [
+        ({"Db_1": HostSpec()}, "'Db_1' is not a valid name"),
+        ({"db1": HostSpec(firewall="ufw")}, "one of none, iptables"),
+    ],
 )
 def test_a_lab_that_cannot_be_made_says_why(hosts: dict[str, HostSpec], complaint: str) -> None:
     with pytest.raises(LabError, match=complaint):

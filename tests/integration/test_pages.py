@@ -51,7 +51,7 @@ def test_who_follows_the_tutorial_sees_what_it_says() -> None:
         return seen[-1]
 
     see, hosts, ask, copy, refuses, stopped, programs, end = typed_by_tests("tutorial")
-    assert typing(see).endswith("\nAll is as it should be.\n")
+    assert typing(see).endswith("\nAll checks passed.\n")
     assert "db2             198.18.0.13     fd00:1ab::13         firewall: nftables\n" in typing(hosts)
     asked = typing(ask)
     assert "firewall: nft insert rule " in asked

@@ -1,4 +1,4 @@
-"""The lab: hosts as namespaces on this machine, with sshd, cumin and firewalls, to run the real thing against."""
+"""The lab: test hosts as namespaces of this machine, with real sshd, cumin and firewalls."""
 
 from .host import CommandFailed, Host
 from .lab import Lab

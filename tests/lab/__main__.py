@@ -1,4 +1,4 @@
-"""The lab for people: `python3 -m tests.lab up`, look around, `python3 -m tests.lab down`."""
+"""Command line of the lab: create, use and remove test hosts."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from .spec import NEEDS_ROOT, LabState
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python3 -m tests.lab", description=__doc__)
     name = argparse.ArgumentParser(add_help=False)
-    name.add_argument("--name", default="lab", help="of the lab, when there are several (default: %(default)s)")
+    name.add_argument("--name", default="lab", help="name of the lab (default: %(default)s)")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    up = verbs.add_parser("up", parents=[name], help="make a lab that stays until it is taken down")
-    up.add_argument("hosts", nargs="*", metavar="HOST[=FIREWALL]", help="other hosts than the four default ones")
+    up = verbs.add_parser("up", parents=[name], help="create a lab that exists until `down`")
+    up.add_argument("hosts", nargs="*", metavar="HOST[=FIREWALL]", help="hosts, instead of the default hosts")
     verbs.add_parser("hosts", parents=[name], help="list the hosts of the lab")
-    for verb, what in (
+    for verb, text in (
         ("shell", "open a shell on a host"),
-        ("run", "run a command on a host: one word is a bash script, more are a program and its arguments"),
-        ("shape", "limit the link of a host to a rate, or to none"),
+        ("run", "run a command on a host: one word is a bash script, several words are a program with arguments"),
+        ("shape", "limit the rate of the network link of a host"),
     ):
-        sub = verbs.add_parser(verb, parents=[name], help=what)
+        sub = verbs.add_parser(verb, parents=[name], help=text)
         sub.add_argument("host")
         if verb == "run":
             sub.add_argument("command", nargs=argparse.REMAINDER)
         if verb == "shape":
-            sub.add_argument("rate", help='as tc writes it: "200mbit"; "none" lifts the limit')
+            sub.add_argument("rate", help='rate in the syntax of tc, such as "200mbit"; "none" removes the limit')
     verbs.add_parser("down", parents=[name], help="remove the lab")
     return parser
 
@@ -44,7 +44,7 @@ def _up(name: str, hosts: list[str]) -> None:
     _hosts(lab)
     this = "python3 -m tests.lab {}" + ("" if name == "lab" else f" --name {name}")
     first, *others = lab.hosts
-    print("\nnext, for instance:")
+    print("\nexamples of next commands:")
     print(f"  {this.format('shell')} {first}      # then: cumin {','.join(others)} hostname; cd {CHECKOUT}")
     print(f"  {this.format('run')} {first} hostname")
     print(f"  {this.format('down')}")
@@ -56,13 +56,13 @@ def _hosts(lab: Lab) -> None:
 
 
 def _foreground(host: Host, argv: list[str]) -> int:
-    """Run a program on the terminal; what is typed to stop it is for the program, not for us."""
-    signal.signal(signal.SIGINT, lambda *_: None)  # not SIG_IGN, which the program would inherit
+    """Run a program on the terminal; Ctrl-C stops the program, not this process."""
+    signal.signal(signal.SIGINT, lambda *_: None)  # the program would inherit SIG_IGN
     status = host.popen(argv, env={"TERM": os.environ.get("TERM", "dumb")}).wait()
     return status if status >= 0 else 128 - status
 
 
-def _do(args: argparse.Namespace) -> int:
+def _execute(args: argparse.Namespace) -> int:
     if os.geteuid():
         raise LabError(NEEDS_ROOT)
     if args.verb == "up":
@@ -88,10 +88,10 @@ def _do(args: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """Do what the command line says and return the exit status."""
+    """Execute the command line and return the exit status."""
     args = _parser().parse_args()
     try:
-        return _do(args)
+        return _execute(args)
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
     except subprocess.CalledProcessError as error:

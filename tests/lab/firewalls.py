@@ -1,4 +1,4 @@
-"""The rule sets of the lab's firewalls, each as the commands that load it."""
+"""The rule sets of the firewalls of the lab, and the commands that load them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Loader = tuple[tuple[str, ...], str]
 
 _ICMP = {
     "iptables": "-A INPUT -p icmp -j ACCEPT",
-    "ip6tables": "-A INPUT -p ipv6-icmp -j ACCEPT",  # neighbour discovery: without it there is no IPv6 at all
+    "ip6tables": "-A INPUT -p ipv6-icmp -j ACCEPT",  # IPv6 needs neighbour discovery
 }
 
 
@@ -64,12 +64,12 @@ _LOADERS: dict[Firewall, tuple[Loader, ...]] = {
 
 
 def loaders(firewall: str) -> tuple[Loader, ...]:
-    """The commands, each with its input, that load a firewall in the current network namespace."""
+    """Return the commands, each with its input, that load a firewall in the current network namespace."""
     return _LOADERS[Firewall(firewall)]
 
 
 def alternatives(firewall: str) -> list[tuple[str, str]]:
-    """The links in /etc/alternatives that a host with this firewall has different from the machine."""
+    """Return the links in /etc/alternatives that differ from the machine on a host with this firewall."""
     if firewall != Firewall.LEGACY:
         return []
     return [

@@ -1,4 +1,4 @@
-"""A host of a lab, as tests use it."""
+"""A host of a lab: the interface for tests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class CommandFailed(subprocess.CalledProcessError):
-    """A command on a host did not end as it should; prints with all it wrote."""
+    """A failed command on a host; the message contains the output of the command."""
 
     def __str__(self) -> str:
         wrote = b"".join(part for part in (self.output, self.stderr) if part).decode(errors="backslashreplace")
@@ -36,7 +36,7 @@ class CommandFailed(subprocess.CalledProcessError):
 
 
 class Host:
-    """One host; everything here runs on the machine and reaches into the host's namespaces."""
+    """One host; the methods run on the machine and enter the namespaces of the host."""
 
     def __init__(self, state: HostState, switch: int) -> None:
         self.name = state.name
@@ -44,7 +44,7 @@ class Host:
         self.ipv6 = state.ipv6
         self.firewall = state.firewall
         self.init = state.init
-        self.root = Path(f"/proc/{state.init}/root")  # the host's file tree; absolute links in it lead to the machine
+        self.root = Path(f"/proc/{state.init}/root")  # of the host; absolute links in it lead to the machine
         self._switch = switch
         self._small_disks: list[str] = []
         self._processes: weakref.WeakSet[subprocess.Popen[Any]] = weakref.WeakSet()
@@ -55,13 +55,13 @@ class Host:
     def popen(
         self, argv: Sequence[str | bytes | os.PathLike[str]], *, env: Mapping[str, str] | None = None, **kwargs: Any
     ) -> subprocess.Popen[Any]:
-        """Start a program on the host; the Popen's pid is that of the program itself, so signals reach it.
+        """Start a program on the host; signals to the Popen reach the program itself.
 
-        `env` is added to a plain login environment, `cwd` is a directory of the host (default /root); the rest is as
-        in subprocess.Popen.
+        `env` is added to the environment of a plain login. `cwd` is a directory of the host (default /root). All other
+        arguments are those of subprocess.Popen.
         """
         directory = kwargs.pop("cwd", "/root")
-        # With --root, or on a machine that is itself a chroot the program would find itself outside of that.
+        # Without --root, the program would leave the chroot of a machine that is itself a chroot.
         parts = ("--mount", "--root", "--uts", "--net", f"--wdns={directory}")
         enter = ("nsenter", "--target", str(self.init), *parts, "--")
         with self._pid_namespace():
@@ -71,8 +71,8 @@ class Host:
 
     @contextmanager
     def _pid_namespace(self) -> Iterator[None]:
-        """Have the children of this thread born in the host's PID namespace, with no process in between."""
-        if not Path(f"/proc/{self.init}/ns/mnt").exists():  # a dead init is in no mount namespace
+        """Make the children of this thread start directly in the PID namespace of the host."""
+        if not Path(f"/proc/{self.init}/ns/mnt").exists():  # an init that has ended has no mount namespace
             raise LabError(f"host {self.name} is down")
         own = os.open("/proc/self/ns/pid", os.O_RDONLY)
         try:
@@ -94,13 +94,13 @@ class Host:
         *,
         check: bool = True,
         timeout: float = 60,
-        input: bytes | None = None,  # noqa: A002 -- the name subprocess.run has for it
+        input: bytes | None = None,  # noqa: A002 -- the argument of subprocess.run
         env: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a bash script (a string) or an argument list to its end and return status and output, as bytes.
+        """Run a bash script (a string) or an argument list and return its exit status and its output, as bytes.
 
-        Raises CommandFailed unless it exits with 0 or `check` is off, subprocess.TimeoutExpired after `timeout`
-        seconds (its process group is killed then).
+        Raises CommandFailed if the exit status is not 0 and `check` is on. After `timeout` seconds, kills the process
+        group and raises subprocess.TimeoutExpired.
         """
         argv = ["bash", "-c", command] if isinstance(command, str) else command
         process = self.popen(
@@ -122,11 +122,11 @@ class Host:
         return subprocess.CompletedProcess(argv, process.returncode, stdout, stderr)
 
     def sh(self, script: str, *, timeout: float = 60) -> str:
-        """What a bash script writes to stdout, without blanks around it."""
+        """Return the standard output of a bash script, without surrounding whitespace."""
         return os.fsdecode(self.run(script, timeout=timeout).stdout).strip()
 
     def kill(self) -> None:
-        """Switch the host off: everything on it dies at once, and it stays off, so do this in a lab of your own."""
+        """Switch the host off for good: kill all its processes. Use this only in a separate lab."""
         pidfd = os.pidfd_open(self.init)
         try:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
@@ -136,45 +136,45 @@ class Host:
             while not poll.poll(10):
                 self.reap()
                 if time.monotonic() > deadline:
-                    raise LabError(f"host {self.name} does not end, maybe another process has not collected a child")
+                    raise LabError(f"host {self.name} does not end; another process may not have waited for its child")
         finally:
             os.close(pidfd)
 
     def reap(self) -> None:
-        """Collect what this process started on the host and has ended; while it is uncollected the init lingers."""
+        """Wait for ended child processes on the host; the init of the host cannot end before."""
         for process in list(self._processes):
             process.poll()
 
-    # what the host has
+    # programs and disks
 
     def hide(self, *commands: str) -> None:
-        """Make commands unknown on this host until `unhide`; raises LabError when it does not have one of them."""
+        """Remove commands from this host until `unhide`; raises LabError if the host lacks one of them."""
         for command in commands:
-            found = [path for path in self._places(command) if os.path.lexists(path)]
+            found = [path for path in self._candidate_paths(command) if os.path.lexists(path)]
             if not found:
                 raise LabError(f"host {self.name} has no command {command} to hide")
             for path in found:
-                shelf = self._shelf(path)
-                shelf.parent.mkdir(exist_ok=True)
-                path.rename(shelf)
+                hidden = self._hidden_path(path)
+                hidden.parent.mkdir(exist_ok=True)
+                path.rename(hidden)
 
     def unhide(self, *commands: str) -> None:
-        """Bring hidden commands back, all of them when none is named."""
+        """Restore hidden commands; all of them by default."""
         hidden = self.root / _HIDDEN
         names = commands or {path.name.rpartition("%")[2] for path in hidden.glob("*")}
         for name in names:
-            for path in self._places(name):
-                if os.path.lexists(self._shelf(path)):
-                    self._shelf(path).rename(path)
+            for path in self._candidate_paths(name):
+                if os.path.lexists(self._hidden_path(path)):
+                    self._hidden_path(path).rename(path)
 
-    def _places(self, command: str) -> list[Path]:
+    def _candidate_paths(self, command: str) -> list[Path]:
         return [self.root / directory / command for directory in _COMMAND_DIRECTORIES]
 
-    def _shelf(self, path: Path) -> Path:
+    def _hidden_path(self, path: Path) -> Path:
         return self.root / _HIDDEN / str(path.relative_to(self.root)).replace("/", "%")
 
     def netcat(self, flavour: str | None) -> None:
-        """Choose the only netcat this host has: openbsd, traditional, ncat, or None for none at all."""
+        """Choose the only netcat of this host: openbsd, traditional, ncat, or None for no netcat."""
         self.unhide(*_ALTERNATIVES, *NETCATS.values())
         if flavour is None:
             self.hide(*_ALTERNATIVES, *NETCATS.values())
@@ -189,7 +189,7 @@ class Host:
         link.symlink_to(target)
 
     def small_disk(self, directory: str, size: str) -> None:
-        """Mount a new empty file system of that size ("16m") on a directory, which is made if needed."""
+        """Mount a new empty file system of that size ("16m") on a directory; create the directory if needed."""
         self.run(["mkdir", "-p", "--", directory])
         self.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "small-disk", directory])
         self._small_disks.append(directory)
@@ -197,7 +197,7 @@ class Host:
     # the network
 
     def shape(self, rate: str | None) -> None:
-        """Limit the host's link, in each direction, to a rate as tc writes it ("200mbit"); None lifts the limit."""
+        """Limit the link of the host, in both directions, to a rate as for tc ("200mbit"); None removes the limit."""
         for pid, device in ((self.init, UPLINK), (self._switch, self.name)):
             if rate:
                 bucket = ("tbf", "rate", rate, "burst", "256kb", "latency", "50ms")
@@ -206,20 +206,20 @@ class Host:
                 in_network(pid, "tc", "qdisc", "del", "dev", device, "root", check=False)
 
     def cut(self, other: Host) -> None:
-        """Silently lose all packets between this host and the other one."""
+        """Drop all packets between this host and the other one, without an error."""
         in_network(self._switch, "nft", "add", "element", "bridge", "lab", "cut", self._pairs(other))
 
     def heal(self, other: Host) -> None:
-        """Undo `cut`; nothing happens when there was none."""
+        """Undo `cut`; does nothing if there was no cut."""
         in_network(self._switch, "nft", "delete", "element", "bridge", "lab", "cut", self._pairs(other), check=False)
 
     def _pairs(self, other: Host) -> str:
         return f'{{ "{self.name}" . "{other.name}", "{other.name}" . "{self.name}" }}'
 
-    # what is there
+    # snapshots
 
     def snapshot(self) -> Snapshot:
-        """Everything that a transfer could leave behind on this host, to be compared with a later snapshot."""
+        """Return everything that a transfer could leave behind on this host, for comparison with a later snapshot."""
         return take(self.init)
 
     def restore(self) -> None:
@@ -233,7 +233,7 @@ class Host:
 
 
 def in_network(pid: int, *command: str, check: bool = True) -> str:
-    """What a program of the machine writes when it runs in the network namespace of a process."""
+    """Run a program of the machine in the network namespace of a process; return its standard output."""
     argv = ["nsenter", "--target", str(pid), "--net", "--", *command]
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False, env=ENVIRONMENT)
     if check and done.returncode:

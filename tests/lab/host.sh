@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# The first process of a host, in namespaces of its own: makes the host's file system, starts its sshd and stays as
-# its init. Reads one line when the host's network is there; writes its process id, then "ready".
-# Arguments: the host's name, its directory, the checkout, and the three lists of directories, each one word.
+# The first process of a host, in its own namespaces. It creates the file system of the host, starts sshd, and remains
+# as the init of the host. It writes its process id, reads one line when the network of the host is ready, and writes
+# "ready". Arguments: the name of the host, its directory, the checkout, three lists of directories, each as one word.
 set -e
 name=$1 directory=$2 checkout=$3 overlaid=$4 on_disk=$5 in_memory=$6
 
-read -r pid _ </proc/self/stat  # still the machine's /proc, so the id is the machine's
+read -r pid _ </proc/self/stat  # /proc is still the one of the machine, so this is the process id on the machine
 echo "$pid"
 
-mount --bind "$directory" /mnt  # to have it at hand while the tree above it is replaced
+mount --bind "$directory" /mnt  # keeps the directory reachable while its parents are replaced
 mount --rbind "$checkout" /mnt/checkout
 mount -t tmpfs -o mode=0755 lab /mnt/memory
 for tree in $overlaid; do
@@ -32,11 +32,11 @@ umount -l /mnt
 mount -t proc proc /proc
 hostname "$name"
 for scope in all default; do
-    echo 0 >"/proc/sys/net/ipv6/conf/$scope/accept_dad"  # addresses are usable at once
+    echo 0 >"/proc/sys/net/ipv6/conf/$scope/accept_dad"  # addresses are usable immediately
 done
 
 read -r _
-: >/run/xtables.lock  # there before the first snapshot, not after the first iptables
+: >/run/xtables.lock  # the first call of iptables would create it, after the first snapshot
 /usr/sbin/sshd
 for ((tries = 0; tries < 1000; tries++)); do
     [ ! -e /run/sshd.pid ] || break
@@ -44,5 +44,5 @@ for ((tries = 0; tries < 1000; tries++)); do
 done
 [ -e /run/sshd.pid ]
 echo ready
-# With SIGCHLD ignored the kernel reaps the orphans that end up here.
+# If SIGCHLD is ignored, the kernel reaps the orphans that become children of this process.
 exec env --ignore-signal=CHLD --ignore-signal=HUP sleep infinity </dev/null >/dev/null 2>&1

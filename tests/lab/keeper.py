@@ -1,7 +1,7 @@
-"""The keeper of a lab: makes it, holds it, and removes it when told to or when the lab's owner has died.
+"""The keeper of a lab: the process that creates the lab, and removes it on SIGTERM or when the owner has ended.
 
-A process of its own, so that the lab vanishes even after its owner was killed with SIGKILL. If the keeper itself is
-killed, the kernel ends all hosts with it, and the next lab that is made removes the directory.
+The keeper is a separate process, so that it can remove the lab even if the owner is killed with SIGKILL. If the keeper
+itself is killed, the kernel ends all hosts, and the creation of the next lab removes the directory.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .spec import (
 
 _SSHD = """\
 Port 22
-# OpenSSH's first choice, sntrup761, costs each login 140 ms of CPU time
+# The default algorithm of OpenSSH, sntrup761, costs 140 ms of CPU time per login
 KexAlgorithms curve25519-sha256
 HostKey /etc/ssh/ssh_host_ed25519_key
 PidFile /run/sshd.pid
@@ -62,8 +62,8 @@ clustershell:
         - '-o ConnectTimeout=10'
 """
 
-# Where packets between two hosts are lost: out of sight of the hosts' own firewalls. Neighbours still find each other,
-# or the loss would not be silent: the hosts' kernels would answer "no route to host" after three seconds.
+# The switch drops packets between two hosts, outside of the firewalls of the hosts. It still forwards neighbour
+# discovery. Otherwise the kernels of the hosts would report "no route to host" after three seconds.
 _SWITCH = """\
 table bridge lab {
     set cut { type ifname . ifname; }
@@ -76,27 +76,27 @@ table bridge lab {
 }
 """
 
-_BRIDGE = "br.lab"  # with a dot, so that no host can have this name
-_TIED = ("setpriv", "--pdeathsig", "KILL", "--")  # dies with the keeper
+_BRIDGE = "br.lab"  # no host can have a name with a dot
+_ENDS_WITH_KEEPER = ("setpriv", "--pdeathsig", "KILL", "--")  # dies with the keeper
 
 
 class Keeper:
-    """Makes one lab from the order {name, owner, hosts: {name: firewall}} and remembers what it started."""
+    """The processes of one lab, which it creates from the request {name, owner, hosts: {name: firewall}}."""
 
-    def __init__(self, order: dict[str, Any], directory: Path) -> None:
+    def __init__(self, request: dict[str, Any], directory: Path) -> None:
         self.directory = directory
-        self.name = str(order["name"])
-        self.owner = Process.of(order["owner"]) if order["owner"] else None
+        self.name = str(request["name"])
+        self.owner = Process.of(request["owner"]) if request["owner"] else None
         self.hosts = [
             HostState(name=name, ipv4=f"198.18.0.{i}", ipv6=f"fd00:1ab::{i}", firewall=firewall, init=0)
-            for i, (name, firewall) in enumerate(order["hosts"].items(), start=11)
+            for i, (name, firewall) in enumerate(request["hosts"].items(), start=11)
         ]
         self.started: list[subprocess.Popen[str]] = []
 
     def build(self) -> LabState:
-        """Make the lab; what was made is in `started` and in the directory, also when this raises."""
-        self._note(switch=0)
-        self._seed()
+        """Create the lab; `started` and the directory are complete even if this method raises an error."""
+        self._save_state(switch=0)
+        self._write_seeds()
         switch = self._start("unshare", "--net", "--", "bash", "-c", "echo $$; exec sleep infinity")
         inits = [self._start_host(host) for host in self.hosts]
         switch_pid = int(_line(switch))
@@ -112,10 +112,10 @@ class Keeper:
             init.stdin.flush()
         for host, init in zip(self.hosts, inits, strict=True):
             if _line(init) != "ready":
-                raise LabError(f"host {host.name} did not come up")
-        return self._note(switch=switch_pid)
+                raise LabError(f"host {host.name} did not start")
+        return self._save_state(switch=switch_pid)
 
-    def _note(self, switch: int) -> LabState:
+    def _save_state(self, switch: int) -> LabState:
         state = LabState(
             name=self.name,
             keeper=Process.of(os.getpid()),
@@ -127,7 +127,8 @@ class Keeper:
         return state
 
     def _start(self, *argv: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen([*_TIED, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        command = [*_ENDS_WITH_KEEPER, *argv]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.started.append(process)
         return process
 
@@ -137,8 +138,8 @@ class Keeper:
         lists = (" ".join(OVERLAID), " ".join(ON_DISK), " ".join(IN_MEMORY))
         return self._start(*unshare, "bash", script, host.name, str(self.directory / host.name), str(CHECKOUT), *lists)
 
-    def _seed(self) -> None:
-        """Write what differs from host to host below /etc and /root, keys included."""
+    def _write_seeds(self) -> None:
+        """Write the files that differ between hosts in /etc and /root, including keys."""
         orchestrator = self.hosts[0]
         keygens = []
         for host in self.hosts:
@@ -175,7 +176,7 @@ class Keeper:
         (self.directory / orchestrator.name / "seed/etc/cumin/config.yaml").write_text(_CUMIN)
 
     def _connect(self, switch: int) -> None:
-        """One bridge in the switch, one cable from it to each host, and the hosts' addresses."""
+        """Create a bridge in the switch, a link from the bridge to each host, and the addresses of the hosts."""
         ports = "".join(
             f"link add name {host.name} type veth peer name {UPLINK} netns {host.init}\n"
             f"link set dev {host.name} master {_BRIDGE} up\n"
@@ -190,8 +191,8 @@ class Keeper:
                 f"addr add {host.ipv6}/64 dev {UPLINK} nodad\nlink set dev {UPLINK} up\n",
             )
 
-    def hold(self) -> None:
-        """Return when the owner has died; without an owner, wait for a signal."""
+    def wait_for_owner(self) -> None:
+        """Return when the owner has ended; without an owner, wait for a signal."""
         poll = select.poll()
         if self.owner:
             try:
@@ -203,10 +204,10 @@ class Keeper:
         poll.poll()
 
     def end(self) -> None:
-        """End every process of the lab, and its namespaces and mounts with them."""
+        """End every process of the lab; this also ends its namespaces and mounts."""
         mounts = {_mount_namespace(host.init) for host in self.hosts if host.init} - {None}
         for process in self.started:
-            process.kill()  # unshare takes the host's init along, and that everything in the host
+            process.kill()  # unshare kills the init of the host, and with it all processes of the host
             process.wait()
         deadline = time.monotonic() + 5
         while mounts & set(map(_mount_namespace, _processes())) and time.monotonic() < deadline:
@@ -238,7 +239,7 @@ def _processes() -> list[int]:
 
 
 def _mount_namespace(pid: int) -> Path | None:
-    """The mount namespace a process is in; None when it has ended, even if nobody has collected it yet."""
+    """Return the mount namespace of a process; None if the process has ended, even before its parent waited for it."""
     try:
         return Path(f"/proc/{pid}/ns/mnt").readlink()
     except OSError:
@@ -249,10 +250,10 @@ def _stop(_signal: int, _frame: object) -> None:
     raise SystemExit(0)
 
 
-def main(order: IO[str], answer: IO[str]) -> None:
-    """Make the lab that `order` asks for, answer with an empty line or with what went wrong, and keep the lab."""
+def main(request: IO[str], answer: IO[str]) -> None:
+    """Create the lab of `request`, write an empty line or the error to `answer`, and keep the lab until its end."""
     signal.signal(signal.SIGTERM, _stop)
-    wanted = json.load(order)
+    wanted = json.load(request)
     directory = lab_directory(wanted["name"])
     keeper = None
     try:
@@ -263,7 +264,7 @@ def main(order: IO[str], answer: IO[str]) -> None:
             print(error, (directory / "keeper.log").read_text(), sep="\n", file=answer, flush=True)
             return
         print(file=answer, flush=True)
-        keeper.hold()
+        keeper.wait_for_owner()
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if keeper:

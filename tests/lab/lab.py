@@ -1,4 +1,4 @@
-"""A lab: several hosts on this machine, joined by a switch."""
+"""A lab: several hosts on this machine, connected by a switch."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
     from .snapshot import Snapshot
 
-_SETTLED_AFTER = 60.0  # seconds after which a lab directory without a note belongs to nobody
+_ABANDONED_AFTER = 60.0  # age in seconds from which a lab directory without a state file is stale
 
 
 class Lab:
-    """A running lab; as a context manager it is removed at the end."""
+    """A running lab; as a context manager, it removes itself at the end."""
 
     def __init__(self, state: LabState) -> None:
         self.state = state
@@ -56,10 +56,10 @@ class Lab:
         owner_pid: int | None = None,
         persistent: bool = False,
     ) -> Self:
-        """Make a lab and return when all its hosts answer; the first host is the orchestration host.
+        """Create a lab and return when all its hosts are ready; the first host is the orchestration host.
 
-        It lives until `down`, and unless it is persistent not longer than its owner: the process `owner_pid`, by
-        default the calling one. Raises LabError when it cannot be made.
+        The lab exists until `down`. A lab that is not persistent also ends when its owner ends. The owner is the
+        process `owner_pid`, by default the calling process. Raises LabError if the lab cannot be created.
         """
         if os.geteuid():
             raise LabError(NEEDS_ROOT)
@@ -69,30 +69,30 @@ class Lab:
         try:
             lab_directory(name).mkdir(mode=0o700)
         except FileExistsError:
-            raise LabError(f"there is a lab named {name} already; remove it, or choose another name") from None
-        order = {
+            raise LabError(f"a lab named {name} already exists; remove it, or choose another name") from None
+        request = {
             "name": name,
             "owner": None if persistent else owner_pid or os.getpid(),
             "hosts": {host: Firewall(spec.firewall) for host, spec in hosts.items()},
         }
-        keeper = _start_keeper(name, json.dumps(order))
+        keeper = _start_keeper(name, json.dumps(request))
         assert keeper.stdout
         with keeper.stdout as answer:
             problem = answer.readline()
             if problem != "\n":
                 problem += answer.read()
                 keeper.wait()
-                raise LabError(f"the lab did not come up: {problem.strip()}")
+                raise LabError(f"the lab did not start: {problem.strip()}")
         lab = cls(LabState.load(name))
         lab._keeper = keeper
         return lab
 
     @classmethod
     def attach(cls, name: str) -> Self:
-        """The running lab of that name, made by some other process."""
+        """Return the running lab with that name, which another process created."""
         state = LabState.load(name)
         if not state.keeper.alive():
-            raise LabError(f"lab {name} is dead; `python3 -m tests.lab down --name {name}` removes the rest of it")
+            raise LabError(f"lab {name} is not running; `python3 -m tests.lab down --name {name}` removes its remains")
         return cls(state)
 
     def __getitem__(self, host: str) -> Host:
@@ -117,11 +117,11 @@ class Lab:
         in_network(self.state.switch, "nft", "flush", "set", "bridge", "lab", "cut")
 
     def snapshot(self) -> Snapshot:
-        """The snapshots of all hosts in one; its sections are named "db1 files"."""
+        """Return the snapshots of all hosts as one; a section has a name such as "db1 files"."""
         return {f"{host.name} {section}": lines for host in self for section, lines in host.snapshot().items()}
 
     def down(self, timeout: float = 20) -> None:
-        """Remove the lab with everything in it; raises LabError when that takes longer than timeout seconds."""
+        """Remove the lab and all its hosts; raises LabError if this takes longer than `timeout` seconds."""
         with suppress(ProcessLookupError):
             if self.state.keeper.alive():
                 self._end_keeper(timeout)
@@ -129,7 +129,7 @@ class Lab:
             self._keeper.wait()
         for host in self:
             host.reap()
-        shutil.rmtree(lab_directory(self.name), ignore_errors=True)  # only there when the keeper was killed
+        shutil.rmtree(lab_directory(self.name), ignore_errors=True)  # exists only if the keeper was killed
 
     def _end_keeper(self, timeout: float) -> None:
         pidfd = os.pidfd_open(self.state.keeper.pid)
@@ -138,27 +138,27 @@ class Lab:
             poll = select.poll()
             poll.register(pidfd, select.POLLIN)
             if not poll.poll(timeout * 1000):
-                raise LabError(f"lab {self.name} does not end; see {lab_directory(self.name) / 'keeper.log'}")
+                raise LabError(f"lab {self.name} does not end; see the log {lab_directory(self.name) / 'keeper.log'}")
         finally:
             os.close(pidfd)
 
 
 def remove_stale_labs() -> None:
-    """Remove what is left of labs whose keeper was killed."""
+    """Remove the directories of labs whose keeper was killed."""
     for directory in LABS.glob(f"{PREFIX}*"):
-        with suppress(FileNotFoundError):  # removed while we looked
+        with suppress(FileNotFoundError):  # another process removed it
             status = directory.lstat()
-            noted = (directory / "lab.json").exists()
+            has_state = (directory / "lab.json").exists()
             if status.st_uid != os.geteuid():
                 continue
-            if noted and LabState.load(directory.name.removeprefix(PREFIX)).keeper.alive():
+            if has_state and LabState.load(directory.name.removeprefix(PREFIX)).keeper.alive():
                 continue
-            if noted or time.time() - status.st_mtime > _SETTLED_AFTER:
+            if has_state or time.time() - status.st_mtime > _ABANDONED_AFTER:
                 shutil.rmtree(directory, ignore_errors=True)
 
 
 def running_labs() -> list[str]:
-    """The names of the labs that are up."""
+    """Return the names of the running labs."""
     names = (directory.parent.name.removeprefix(PREFIX) for directory in LABS.glob(f"{PREFIX}*/lab.json"))
     return sorted(name for name in names if LabState.load(name).keeper.alive())
 
@@ -166,13 +166,13 @@ def running_labs() -> list[str]:
 def _check(name: str, hosts: Mapping[str, HostSpec]) -> None:
     for word in (name, *hosts):
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,14}|[a-f0-9]{8}", word):
-            raise LabError(f"{word!r} cannot be a name here: at most 15 lower case letters, digits and dashes")
+            raise LabError(f"{word!r} is not a valid name: use at most 15 lower case letters, digits and dashes")
     for host, spec in hosts.items():
         if spec.firewall not in tuple(Firewall):
-            raise LabError(f"host {host} cannot have firewall {spec.firewall!r}, only one of {', '.join(Firewall)}")
+            raise LabError(f"host {host}: unknown firewall {spec.firewall!r}; use one of {', '.join(Firewall)}")
 
 
-def _start_keeper(name: str, order: str) -> subprocess.Popen[str]:
+def _start_keeper(name: str, request: str) -> subprocess.Popen[str]:
     package = Path(__file__).parent
     with (lab_directory(name) / "keeper.log").open("w") as log:
         keeper = subprocess.Popen(
@@ -186,6 +186,6 @@ def _start_keeper(name: str, order: str) -> subprocess.Popen[str]:
             start_new_session=True,
         )
     assert keeper.stdin
-    keeper.stdin.write(order)
+    keeper.stdin.write(request)
     keeper.stdin.close()
     return keeper

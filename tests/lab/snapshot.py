@@ -1,6 +1,6 @@
 """Snapshots of a host: everything that a transfer could leave behind, as lists of lines.
 
-All of it is read from outside, so that it does not depend on what the host has and adds nothing to what it runs.
+The snapshot is taken from the machine. It needs no tools on the host, and starts no process there.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PACKET_COUNTERS = re.compile(r"\[\d+:\d+\]")
 
 
 def take(init: int) -> Snapshot:
-    """The snapshot of the host with this init."""
+    """Return the snapshot of the host with this init."""
     firewall, sockets = _network(init)
     root = f"/proc/{init}/root"
     return {
@@ -47,7 +47,7 @@ def take(init: int) -> Snapshot:
 
 
 def difference(before: Mapping[str, list[str]], after: Mapping[str, list[str]]) -> str:
-    """What is new (+) and what is missing (-) in a later snapshot, for people; empty when nothing is."""
+    """Return the new (+) and missing (-) lines of a later snapshot, as text; empty if there are none."""
     lines = []
     for section in before:
         diff = list(difflib.unified_diff(before[section], after[section], n=0, lineterm=""))[2:]
@@ -72,13 +72,13 @@ def _processes(proc: Path) -> Iterator[str]:
             name, _, fields = (entry / "stat").read_text(errors="replace").partition("(")[2].rpartition(")")
             command = (entry / "cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ")
         except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended while we looked
+            continue  # the process has ended in the meantime
         if not name.startswith("sshd") and not fields.startswith(" Z"):
             yield f"{entry.name} {os.fsdecode(command) or name}"
 
 
 def _files(root: str, path: str) -> Iterator[str]:
-    """One line for each file; of directories no size and time, which tell of files that came and went again."""
+    """Yield one line per file; directories without size and time, because temporary files change both."""
     try:
         entries = list(os.scandir(root + path))
     except FileNotFoundError:
@@ -96,4 +96,4 @@ def _files(root: str, path: str) -> Iterator[str]:
                 link = f" -> {Path(entry).readlink()}" if entry.is_symlink() else ""
                 yield f"{inside} {stat.filemode(status.st_mode)} {status.st_size} {status.st_mtime_ns}{link}"
         except FileNotFoundError:
-            continue  # removed while we looked
+            continue  # the file was removed in the meantime

@@ -1,4 +1,4 @@
-"""What a lab is made of: its hosts, their private directories and their firewalls, as plain values."""
+"""The parts of a lab as plain values: hosts, private directories, firewalls, state files."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from enum import StrEnum
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-LABS = Path("/var/tmp")  # a real disk; not /tmp, which many machines keep in memory
+LABS = Path("/var/tmp")  # on disk; many machines keep /tmp in memory
 PREFIX = "tpy-"
 DOMAIN = "lab.example"
 UPLINK = "eth0"
 
 OVERLAID = ("/etc", "/usr", "/var")
-"""Trees where a host sees the machine's files, while what it changes stays its own, in memory."""
+"""Directories of the machine that a host can read; its changes are private and in memory."""
 ON_DISK = ("/srv", "/tmp")
-"""Directories that each host has for itself on the real disk, for data of any size."""
+"""Private directories of each host on the disk of the machine, for large data."""
 IN_MEMORY = ("/run", "/root", "/dev/shm", "/etc/cumin", "/etc/transferpy", "/var/log", "/var/tmp")
-"""Directories that each host has for itself, empty, in memory."""
+"""Private directories of each host in memory, initially empty."""
 
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -28,19 +28,19 @@ ENVIRONMENT = {
     "LOGNAME": "root",
     "SHELL": "/bin/bash",
     "LANG": "C.UTF-8",
-    "SUDO_USER": "dba",  # the cumin command refuses a root of whom it cannot tell who it is
+    "SUDO_USER": "dba",  # the cumin command refuses root without SUDO_USER
 }
-"""What programs on a host and those of the lab itself find in their environment."""
+"""The environment of programs on a host and of the programs of the lab."""
 
-NEEDS_ROOT = "the lab needs root, it makes namespaces and mounts: run this as root, or with sudo"
+NEEDS_ROOT = "the lab needs root for namespaces and mounts: run this command as root, or with sudo"
 
 
 class LabError(Exception):
-    """The lab cannot do what was asked; the message says why and what to do."""
+    """An error of the lab; the message names the cause and the remedy."""
 
 
 class Firewall(StrEnum):
-    """The firewalls a host can have; all of them let ssh in and drop the rest unless the comment says otherwise."""
+    """The firewalls of hosts; all of them accept ssh and drop everything else, with the exceptions in the comments."""
 
     NONE = "none"
     IPTABLES = "iptables"  # policy DROP
@@ -54,7 +54,7 @@ class Firewall(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class HostSpec:
-    """How a host is to be made."""
+    """The properties of a host."""
 
     firewall: Firewall | str = Firewall.NONE
 
@@ -65,19 +65,19 @@ DEFAULT_HOSTS = {
     "db2": HostSpec(firewall=Firewall.NFTABLES),
     "db3": HostSpec(),
 }
-"""The first host of a lab is the orchestration host: its key opens all of them."""
+"""The default hosts; the first host of a lab is the orchestration host, and all hosts accept its ssh key."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """A process of the machine, told apart from a later one that got the same id by its start time (clock ticks)."""
+    """A process of the machine; the start time (clock ticks) distinguishes it from a later process with the same id."""
 
     pid: int
     start: int
 
     @classmethod
     def of(cls, pid: int) -> Process:
-        """The process that has this id now; raises LabError when there is none."""
+        """Return the current process with this id; raises LabError if there is none."""
         try:
             state, *fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
@@ -87,7 +87,7 @@ class Process:
         return cls(pid=pid, start=int(fields[18]))
 
     def alive(self) -> bool:
-        """Whether it still runs."""
+        """Return whether the process still runs."""
         try:
             return Process.of(self.pid) == self
         except LabError:
@@ -96,7 +96,7 @@ class Process:
 
 @dataclass(frozen=True, kw_only=True)
 class HostState:
-    """A host as its lab's keeper has made it; init is the first process of its PID namespace."""
+    """A running host; `init` is the first process of its PID namespace."""
 
     name: str
     ipv4: str
@@ -107,7 +107,7 @@ class HostState:
 
 @dataclass(frozen=True, kw_only=True)
 class LabState:
-    """A lab as it is noted in its directory, so that other processes can use it and remove it."""
+    """The state file of a lab, with which other processes use and remove the lab."""
 
     name: str
     keeper: Process
@@ -116,30 +116,32 @@ class LabState:
     hosts: tuple[HostState, ...]
 
     def save(self) -> None:
-        """Write the note; readers see the old one or the new one, never a part."""
+        """Write the state file; readers see the old file or the new one, never a part."""
         draft = lab_directory(self.name) / "lab.json.new"
         draft.write_text(json.dumps(asdict(self), indent=1))
         draft.rename(lab_directory(self.name) / "lab.json")
 
     @classmethod
     def load(cls, name: str) -> LabState:
-        """The note of the lab of that name; raises LabError when there is no such lab."""
+        """Read the state file of the lab with that name; raises LabError if there is no such lab."""
         directory = lab_directory(name)
         try:
             if directory.lstat().st_uid != os.geteuid():
-                raise LabError(f"{directory} is not a lab of ours, it belongs to somebody else")
-            noted = json.loads((directory / "lab.json").read_text())
+                raise LabError(f"{directory} belongs to another user; choose another name for the lab")
+            values = json.loads((directory / "lab.json").read_text())
         except FileNotFoundError:
-            raise LabError(f"there is no lab named {name}; `python3 -m tests.lab up --name {name}` makes it") from None
+            raise LabError(
+                f"there is no lab named {name}; create it with `python3 -m tests.lab up --name {name}`"
+            ) from None
         return cls(
-            name=noted["name"],
-            keeper=Process(**noted["keeper"]),
-            owner=Process(**noted["owner"]) if noted["owner"] else None,
-            switch=noted["switch"],
-            hosts=tuple(HostState(**host) for host in noted["hosts"]),
+            name=values["name"],
+            keeper=Process(**values["keeper"]),
+            owner=Process(**values["owner"]) if values["owner"] else None,
+            switch=values["switch"],
+            hosts=tuple(HostState(**host) for host in values["hosts"]),
         )
 
 
 def lab_directory(name: str) -> Path:
-    """Where a lab keeps its note, its log and the disks of its hosts."""
+    """Return the directory for the state file, the log and the disks of a lab."""
     return LABS / f"{PREFIX}{name}"
