@@ -1,10 +1,10 @@
-# The commands of the project. Each first installs what it needs: Debian packages (as root), and .venv.
-# ARGS goes to the program that is run: make test ARGS='-k firewall'
+# The commands of the project. Each command first installs its requirements: Debian packages (as root), and .venv.
+# ARGS is passed to the program that the command runs: make test ARGS='-k firewall'
 
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
-# Tests that need hosts mostly wait for them, so two files run at once, each in a lab of its own.
+# Tests with hosts mostly wait, so two test files run at the same time, each with its own lab.
 AT_ONCE := $(if $(filter 0,$(shell id -u)),--numprocesses=2 --dist=loadfile)
 SCRIPTS = $(shell find .ci tests transferpy -name '*.sh' -o -path .ci/run) debian/tests/transfer
 ARGS :=
@@ -15,25 +15,25 @@ ARGS :=
 help:  ## list these commands
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
 
-demo: prepare  ## copy a real tree between three hosts made for it, and show what happened (root)
+demo: prepare  ## copy a directory tree between test hosts and verify the copies (root)
 	@$(PYTHON) tests/demo.py $(ARGS)
 
-test: prepare  ## run every test (without root: those that need none)
+test: prepare  ## run all tests (without root: only the tests that need no root)
 	@$(PYTEST) $(AT_ONCE) $(ARGS)
 
-unit: prepare  ## run the tests that need no hosts
+unit: prepare  ## run the tests that need no test hosts
 	@$(PYTEST) tests/unit $(ARGS)
 
-integration: prepare  ## run the tests on hosts made for them (root)
+integration: prepare  ## run the tests that need test hosts (root)
 	@$(PYTEST) tests/integration $(ARGS)
 
-bench: prepare  ## measure what encryption, compression and checksums cost (root)
+bench: prepare  ## measure the cost of encryption, compression and checksums (root)
 	@$(PYTHON) -m tests.bench $(ARGS)
 
-deb: prepare  ## build the Debian packages of what is committed or changed here, into dist
+deb: prepare  ## build the Debian packages from the tracked files, into dist
 	@tests/package/build.sh
 
-deb-test: prepare  ## build, install, use and remove them in minimal systems of Debian 12 and 13 (root)
+deb-test: prepare  ## test the Debian packages in minimal systems of Debian 12 and 13 (root)
 	@$(PYTEST) tests/package $(ARGS)
 
 docs: prepare  ## build the manual in docs/_build: html/index.html, man/transfer.py.1
@@ -52,7 +52,7 @@ prepare:
 	@tests/setup/packages.sh
 	@tests/setup/venv.sh
 
-clean:  ## remove what these commands made here; results of the benchmark stay
+clean:  ## remove all files that these commands created here, except results of the benchmark
 	@rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .tox build dist docs/_build *.egg-info
 	@rm -rf .pybuild debian/{.debhelper,debhelper-build-stamp,files,tmp,transferpy,transferpy-host}
 	@rm -f debian/*{.debhelper*,.substvars}

@@ -1,4 +1,4 @@
-"""The commands of the Makefile install packages on the machine of who tries them: with care, or not at all."""
+"""The commands of the Makefile install packages on the machine of the user: carefully, or not at all."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ POLICY = "/usr/sbin/policy-rc.d"
 OWN_POLICY = "#!/bin/sh\n# the administrator's own\nexit 0\n"
 FAKES = "/usr/local/sbin"
 
-# Says that acl is missing, and of everything else what is so.
+# Reports that acl is missing, and the true state of all other packages.
 DPKG_QUERY = """#!/bin/sh
 case $* in *' acl') exit 1 ;; esac
 exec /usr/bin/dpkg-query "$@"
 """
-# Does as Debian's packages do: asks whether a service may be started, and starts it only if so.
+# Imitates the packages of Debian: calls the policy, and starts a service only if the policy allows it.
 APT_GET = f"""#!/bin/bash
 echo "$*" >>/srv/apt-get
 [[ $* == *install* ]] || exit 0
@@ -37,14 +37,14 @@ echo "$*" >>/srv/apt-get
 
 @pytest.fixture(params=[None, OWN_POLICY], ids=["no policy", "a policy that allows"])
 def policy(request: pytest.FixtureRequest) -> str | None:
-    """What the machine says about starting services before and after."""
+    """The policy of the machine for service starts, before and after the installation."""
     assert request.param is None or isinstance(request.param, str)
     return request.param
 
 
 @pytest.fixture
 def host(clean_lab: Lab, policy: str | None) -> Iterator[Host]:
-    """A host that lacks a package, and on which installing does nothing but tell."""
+    """A host that lacks a package; its apt-get only records its calls."""
     host = clean_lab["db3"]
     before = host.run(f"cat {POLICY}", check=False)
     write(host, f"{FAKES}/dpkg-query", DPKG_QUERY)
@@ -68,7 +68,7 @@ def policy_of(host: Host) -> str | None:
 
 
 def start_slow(host: Host) -> subprocess.Popen[bytes]:
-    """Start an installation that takes its time, and return when it is at it."""
+    """Start a slow installation, and return while it runs."""
     host.sh("touch /srv/slow")
     process = host.popen([SCRIPT], start_new_session=True)
     deadline = time.monotonic() + 60
@@ -103,7 +103,7 @@ def test_an_installation_that_is_ended_puts_the_policy_back(
 ) -> None:
     process = start_slow(host)
     process.send_signal(signum)
-    host.sh("pkill -xf 'sleep 300'")  # bash takes the signal when its program has ended, as apt-get would
+    host.sh("pkill -xf 'sleep 300'")  # bash handles the signal after its child has ended, as with apt-get
     assert process.wait(60) == 128 + signum
     assert policy_of(host) == policy
 
@@ -127,6 +127,6 @@ def test_nothing_is_asked_of_apt_get_where_nothing_is_missing(host: Host, policy
 
 def test_without_root_it_says_what_is_missing_and_goes_on(host: Host, policy: str | None) -> None:
     done = host.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "bash", SCRIPT])
-    assert done.stderr == b"packages: not installed, as this is not root: acl\n"
+    assert done.stderr == b"packages: not installed, because this needs root: acl\n"
     assert host.run(["test", "-e", "/srv/apt-get"], check=False).returncode == 1
     assert policy_of(host) == policy

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds the Debian packages of what git has of this checkout, changes included, and puts them into dist.
-# As root it installs what the build needs.
+# Builds the Debian packages from the tracked files of this checkout, with uncommitted changes, and copies them to dist.
+# As root, it also installs the build dependencies.
 set -euo pipefail
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin # Debian's Python, not whichever comes first
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin # the Python of Debian, not the first one in PATH
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.."
 
 changed=$(git stash create)

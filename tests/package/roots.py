@@ -1,4 +1,4 @@
-"""Minimal Debian systems on a host of the lab, in which the package is built, installed and removed."""
+"""Minimal Debian systems on a host of the lab, for tests that build, install and remove the package."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MINUTES_OF_APT = 15
 _PLACE = "/srv/systems"
 _APT = "apt-get --quiet --yes -o Dpkg::Options::=--force-confold"
 _ENVIRONMENT = ENVIRONMENT | {"DEBIAN_FRONTEND": "noninteractive"}
-# Bound to itself, so that the directory is a root as the tools for namespaces want it: a mount. With terminals.
+# The tools for namespaces need a mount point as root directory, so the directory is bound to itself.
 _ENTER = (
     'mount --rbind "$0" "$0" && mount -t proc proc "$0/proc" && mount -t devpts -o ptmxmode=666 devpts "$0/dev/pts"'
     ' && exec chroot "$0" bash -c "$1"'
@@ -27,9 +27,9 @@ _ENTER = (
 
 @dataclass(frozen=True, kw_only=True)
 class Root:
-    """A system in a directory of a host, in layers; all of them are in memory, and gone with the lab.
+    """A system in a directory of a host, as a stack of layers in memory, which end with the lab.
 
-    Nothing changes a system that another one was made from.
+    A system that is the base of another system must not change.
     """
 
     host: Host
@@ -37,7 +37,7 @@ class Root:
     layers: tuple[str, ...]
 
     def copy(self, name: str) -> Root:
-        """Return a system with that name which begins as what this one is now."""
+        """Return a new system with that name, as a copy of this one."""
         place = f"{_PLACE}/{name}"
         options = f"lowerdir={':'.join(self.layers)},upperdir={place}/changes,workdir={place}/work"
         self.host.run(["mkdir", "--parents", f"{place}/changes", f"{place}/work", f"{place}/root"])
@@ -45,30 +45,30 @@ class Root:
         return Root(host=self.host, path=f"{place}/root", layers=(f"{place}/changes", *self.layers))
 
     def run(self, script: str, *, timeout: float = 120) -> str:
-        """Return what a bash script writes that runs in there, as on that host; raises CommandFailed as Host.run."""
+        """Run a bash script in the system and return its output; raises CommandFailed like Host.run."""
         command = ["unshare", "--mount", "--", "bash", "-c", _ENTER, self.path, script]
         return os.fsdecode(self.host.run(command, timeout=timeout, env=_ENVIRONMENT).stdout)
 
     def online(self, script: str) -> str:
-        """Return what a bash script writes that runs in there with the network of the machine, which reaches Debian."""
+        """Run a bash script in the system, with the network of the machine; return its output."""
         return online(self.host, "bash", "-c", _ENTER, self.path, script)
 
     def install(self, *packages: str) -> None:
-        """Install packages (names, or paths in there) with what they depend on, and no more."""
+        """Install packages (names, or paths in the system) with their dependencies, without recommended packages."""
         self.online(f"{_APT} install --no-install-recommends -- {' '.join(packages)}")
 
     def apt(self, *words: str) -> None:
-        """Have apt-get do what needs no network."""
+        """Run an apt-get command that needs no network."""
         self.run(f"{_APT} {' '.join(words)}")
 
     def files(self) -> set[str]:
-        """Return all files, but for what is in /proc and the notes and caches of the package manager."""
+        """Return all files, except /proc and the state and caches of the package manager."""
         pruned = " -o ".join(f"-path {path}" for path in ("/proc", "/var/lib/dpkg", "/var/cache", "/var/log"))
         return set(self.run(f"find / '(' {pruned} ')' -prune -o -print").splitlines())
 
 
 def bootstrap(host: Host, suite: str) -> Root:
-    """Make a minimal system of a Debian suite on a host."""
+    """Create a minimal system of a Debian suite on a host."""
     path = f"{_PLACE}/{suite}"
     host.small_disk(_PLACE, "4g")
     online(host, f"{CHECKOUT}/tests/package/bootstrap.sh", suite, path)
@@ -76,9 +76,9 @@ def bootstrap(host: Host, suite: str) -> Root:
 
 
 def online(host: Host, *argv: str) -> str:
-    """Return what a program writes that runs in the files of a host, but with the network of the machine.
+    """Run a program with the files of a host and the network of the machine; return its output.
 
-    It dies with the test that started it, with all its children.
+    The kernel kills the program and its children if the test process ends.
     """
     enter = ("nsenter", "--target", str(host.init), "--mount", "--root", "--wdns=/", "--")
     alone = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--", "bash", "-c")

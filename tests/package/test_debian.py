@@ -1,4 +1,4 @@
-"""The Debian package is built, installed, used, upgraded and removed in minimal systems of Debian 12 and 13."""
+"""Tests that build, install, use, upgrade and remove the Debian packages in minimal systems of Debian 12 and 13."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OLDER = "0.9"
 NUMBERS = count()
 SOURCE = "/build/transferpy"
 CHECK = "lintian --allow-root --display-info --pedantic /build/*.changes"
-# The package follows the policy of Debian 12. The lintian of Debian 13 informs of that, and no more.
+# The package follows the policy of Debian 12. This is the only finding of lintian in Debian 13.
 LATER_POLICY = "I: transferpy source: out-of-date-standards-version 4.6.2 "
 LISTING = (
     "cd /srv/tree && find . -printf '%P %y %m %U %G %T@ %l\\n' | sort && find . -type f -exec sha256sum {} + | sort"
@@ -35,7 +35,7 @@ LISTING = (
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """A lab, and on its orchestration host a minimal system, one that builds packages, and one with the package."""
+    """A lab, and three systems on its orchestration host: minimal, with build tools, with the package."""
 
     lab: Lab
     minimal: Root
@@ -57,12 +57,12 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
 
 @pytest.fixture
 def system(site: Site) -> Root:
-    """A system of the test's own in which the package is installed."""
+    """A private system for one test, with the package installed."""
     return site.installed.copy(f"system-{next(NUMBERS)}")
 
 
 def build(builder: Root) -> None:
-    """Build the package from what git has of this checkout, with its tests unless DEB_BUILD_OPTIONS says nocheck."""
+    """Build the package from the tracked files; run its tests unless DEB_BUILD_OPTIONS contains nocheck."""
     unpack(builder)
     builder.install("build-essential", "lintian")
     builder.online(f"cd {SOURCE} && apt-get --quiet --yes --no-install-recommends build-dep ./")
@@ -70,7 +70,7 @@ def build(builder: Root) -> None:
 
 
 def unpack(system: Root) -> None:
-    """Put what git has of this checkout, changes included, into a system."""
+    """Copy the tracked files of this checkout, with uncommitted changes, into a system."""
     changed = git("stash", "create").decode().strip()
     system.host.run(["mkdir", "-p", system.path + SOURCE])
     system.host.run(["tar", "-xC", system.path + SOURCE], input=git("archive", changed or "HEAD"))
@@ -85,7 +85,7 @@ def git(*words: str) -> bytes:
 
 
 def give(builder: Root, system: Root, version: str) -> None:
-    """Put the packages of a version where a system's root finds them."""
+    """Copy the packages of a version to /root of a system."""
     builder.host.sh(f"cp {builder.path}/build/*_{version}_all.deb {system.path}/root")
 
 
@@ -99,9 +99,9 @@ def test_uscan_finds_a_newer_release_by_the_watch_file_and_nothing_when_there_is
     system.install("devscripts", "git")
     watched = re.search(r"https://\S+", (CHECKOUT / "debian/watch").read_text())
     assert watched
-    # Nobody is at that address: git goes to a directory instead.
+    # This address does not exist, so git is redirected to a directory.
     elsewhere = f"GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=url./build/published.insteadOf GIT_CONFIG_VALUE_0={watched[0]}"
-    look = f"cd {SOURCE} && {elsewhere} uscan --dehs --report || true"  # which fails when there is nothing newer
+    look = f"cd {SOURCE} && {elsewhere} uscan --dehs --report || true"  # fails if there is no newer version
     release = "git -C /build/published update-ref refs/tags/v{} $(git -C /build/published mktree </dev/null)"
 
     system.run(f"git init --quiet --bare /build/published && {release.format(__version__)}")
@@ -134,7 +134,7 @@ def test_the_installed_command_has_its_page_its_completions_and_its_examples(sit
         "/usr/share/doc/transferpy/html/index.html",
         "/usr/share/doc/transferpy/html/_images/session.svg",
     } <= set(listed)
-    # The package takes what all manuals have in common from others, by links.
+    # The package links to files that it shares with other manuals.
     assert site.installed.run("find -L /usr/share/doc/transferpy -type l") == ""
     assert site.installed.run("dpkg-query --show --showformat '${Conffiles}' transferpy").split()[::2] == [
         CONFIGURATION
@@ -153,7 +153,7 @@ def test_a_system_with_nothing_but_the_package_and_its_dependencies_copies_a_tre
 
 
 def ours(system: Root) -> set[str]:
-    """Return all files that have the name of the program or of its package, with those of the package manager."""
+    """Return all files with the name of the program or the package, including those of the package manager."""
     return set(system.run("find / -path /proc -prune -o -regex '.*transfer[._]?py.*' -print").splitlines())
 
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Installs the packages of packages.txt that are missing, and sees to it that none of them starts a service here.
+# Installs the missing packages of packages.txt. No package starts a service on this machine during the installation.
 set -euo pipefail
 
 list=$(dirname -- "${BASH_SOURCE[0]}")/packages.txt
-policy=/usr/sbin/policy-rc.d # asked by Debian's packages before they start a service; 101 says no
+policy=/usr/sbin/policy-rc.d # Debian packages call it before they start a service; exit status 101 forbids the start
 saved=$policy.before-transferpy
 mark='here only while a make of transferpy installs packages'
 
-complain() { # LINE ...
+print_error() { # LINE ...
   printf 'packages: %s\n' "$@" >&2
 }
 
@@ -20,14 +20,14 @@ find_missing() { # sets the array missing
   done
 }
 
-restore_policy() { # unless it is the machine's own
+restore_policy() { # does nothing if the policy belongs to the machine
   [ ! -e "$policy" ] || grep -qF "$mark" "$policy" || return 0
   rm -f -- "$policy"
   [ ! -e "$saved" ] || mv -T -- "$saved" "$policy"
 }
 
 forbid_services() { # until this script ends
-  restore_policy # a run that was killed may have left ours
+  restore_policy # a killed run may have left its own policy
   [ ! -e "$policy" ] || mv -T -- "$policy" "$saved"
   printf '%s\n' '#!/bin/sh' "# $mark" 'exit 101' >"$policy"
   chmod 755 "$policy"
@@ -40,10 +40,10 @@ finish() {
   exit "$status"
 }
 
-quietly() { # COMMAND ...: shows what it wrote only when it fails
-  local said
-  said=$("$@" 2>&1 </dev/null) || {
-    tail -n 20 <<<"$said" >&2
+quietly() { # COMMAND ...: run a command, and print the end of its output only if it fails
+  local output
+  output=$("$@" 2>&1 </dev/null) || {
+    tail -n 20 <<<"$output" >&2
     return 1
   }
 }
@@ -52,25 +52,29 @@ install_missing() {
   local apt=(apt-get --quiet --yes -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold)
   export DEBIAN_FRONTEND=noninteractive
   echo "packages: installing ${missing[*]}"
-  # A source that is down need not be one that the packages come from; whether they can be had, the next step tells.
-  quietly "${apt[@]}" update || complain 'apt-get update failed (see above); going on with the lists that are there'
+  # An unreachable package source may not matter for these packages. So only the installation itself is fatal.
+  quietly "${apt[@]}" update ||
+    print_error 'apt-get update failed (see above); continuing with the existing package lists'
   quietly "${apt[@]}" install --no-install-recommends -- "${missing[@]}" || {
-    complain "apt-get could not install ${missing[*]} (see above)" \
-      'is this Debian 12, is it online, and does "apt-get update" work?'
+    print_error "apt-get could not install ${missing[*]} (see above)" \
+      'check that this machine runs Debian 12, has internet access, and that "apt-get update" works'
     exit 1
   }
 }
 
 main() {
-  command -v dpkg-query >/dev/null || { complain 'this is not Debian; the commands are made for Debian 12'; exit 1; }
+  command -v dpkg-query >/dev/null || {
+    print_error 'this machine does not run Debian; the commands of the Makefile need Debian 12'
+    exit 1
+  }
   find_missing
   [ ${#missing[@]} -gt 0 ] || return 0
   if [ "$EUID" -ne 0 ]; then
-    complain "not installed, as this is not root: ${missing[*]}"
+    print_error "not installed, because this needs root: ${missing[*]}"
     return 0
   fi
   exec {machine}</usr/sbin
-  flock "$machine" # two of these at once would restore each other's policy
+  flock "$machine" # two simultaneous runs would restore each other's policy
   trap 'exit 129' HUP
   trap 'exit 130' INT
   trap 'exit 143' TERM
