@@ -6,13 +6,16 @@ arguments.
 
 from __future__ import annotations
 
+import ast
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 
+import transferpy
 from transferpy.cli import arguments
 from transferpy.model.options import OPTIONS
 from transferpy.transfer import CONFIG_FILE
@@ -22,6 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sphinx.application import Sphinx
+
+PARTS = (
+    *("__main__", "transfer", "cli", "batch", "Transferer", "engine", "output", "planning", "agent", "Firewall"),
+    *("MariaDB", "stream", "RemoteExecution", "model", "Exceptions", "host"),
+)
+"""The parts of the package; each imports only parts that follow it."""
+DESCRIBED = {".py", ".sh", ".pl"}
 
 
 def escaped(text: str) -> str:
@@ -68,6 +78,27 @@ def exit_statuses() -> Iterator[str]:
         yield from (status, f"   {escaped(meaning)}", "")
 
 
+def modules() -> Iterator[str]:
+    """Yield the parts of the package in the import order, and their files, with the first line of each description."""
+    package = Path(transferpy.__file__).parent
+    for part in PARTS:
+        directory = package / part
+        is_package = directory.is_dir()
+        main = directory / "__init__.py" if is_package else directory.with_suffix(".py")
+        yield from (f"* ``{part if is_package else main.name}``: {description(main)}", "")
+        for path in sorted(path for path in directory.rglob("*") if path.suffix in DESCRIBED and path != main):
+            yield f"  * ``{path.relative_to(package)}``: {description(path)}"
+        yield ""
+
+
+def description(path: Path) -> str:
+    """Return the first line of the docstring of a Python module, or of the description in another file."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        return (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+    return next((line[2:] for line in text.splitlines() if re.match("# [A-Z]", line)), "")
+
+
 def directive(lines: Callable[[], Iterator[str]]) -> type[Directive]:
     """Return a directive that inserts the lines."""
 
@@ -89,6 +120,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
         ("program-options", options),
         ("program-examples", examples),
         ("program-exit-statuses", exit_statuses),
+        ("program-modules", modules),
     ):
         app.add_directive(name, directive(lines))
     return {"parallel_read_safe": True}

@@ -131,6 +131,16 @@ def test_every_link_within_the_manual_leads_somewhere_and_nothing_comes_from_els
         assert [link for link in loaded if "//" in link] == [], path.name
 
 
+def test_the_architecture_lists_every_file_of_the_package_with_its_description(built: Path) -> None:
+    text = text_of(built / "html/architecture.html")
+    package = ROOT / "transferpy"
+    files = [path.relative_to(package) for path in package.rglob("*") if path.suffix in {".py", ".sh", ".pl"}]
+    names = [str(path.parent if path.name == "__init__.py" else path) for path in files if str(path) != "__init__.py"]
+    assert len(names) > 50
+    assert [name for name in names if f" {name}: " not in text] == []
+    assert "Exceptions.py: Errors of transferpy: one class and one exit status for each kind of failure." in text
+
+
 @pytest.mark.parametrize("name", ["data", "session"])
 def test_a_picture_is_in_the_manual_and_says_in_words_what_it_shows(built: Path, name: str) -> None:
     (tag,) = re.findall(rf'<img [^>]*src="_images/{name}\.svg"[^>]*>', (built / "html/architecture.html").read_text())
