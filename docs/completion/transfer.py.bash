@@ -49,7 +49,7 @@ _transfer_py() {
     --compressor) _transfer_py_offer -W 'auto zstd pigz lz4' ;;
     --compress-level) : ;;
     --compress-threads) : ;;
-    --checksum-algorithm) _transfer_py_offer -W 'auto md5 sha256 xxh128 b3' ;;
+    --checksum-algorithm) _transfer_py_offer -W 'auto xxh128 b3 md5 sha256' ;;
     --defaults-file) : ;;
     --owner) _transfer_py_offer -u ;;
     --port) : ;;

@@ -10,7 +10,10 @@ from enum import StrEnum
 from typing import Any
 
 from transferpy.Exceptions import UsageError
-from transferpy.model.option import Number, Option, OptionError, OptionGroup, Rate, Text, option
+from transferpy.model.codecs import CODECS, COMPRESSORS
+from transferpy.model.digests import CHECKSUM_ALGORITHMS
+from transferpy.model.option import Choice, Number, Option, OptionError, OptionGroup, Rate, Text, option
+from transferpy.model.tables import AUTO
 
 UNCOMPRESSED = "none"
 """The label of a stream that is not compressed."""
@@ -33,25 +36,6 @@ class FirewallChoice(StrEnum):
     NONE = "none"
 
 
-class Compressor(StrEnum):
-    """The compressor of the stream; AUTO chooses the fastest."""
-
-    AUTO = "auto"
-    ZSTD = "zstd"
-    PIGZ = "pigz"
-    LZ4 = "lz4"
-
-
-class ChecksumAlgorithm(StrEnum):
-    """The checksum algorithm; AUTO chooses the fastest that all hosts have."""
-
-    AUTO = "auto"
-    MD5 = "md5"
-    SHA256 = "sha256"
-    XXH128 = "xxh128"
-    B3 = "b3"
-
-
 class Priority(StrEnum):
     """The CPU and I/O priority of the remote processes."""
 
@@ -60,7 +44,7 @@ class Priority(StrEnum):
 
 
 COPY, NETWORK, GENERAL = OptionGroup
-_LEVELS = {Compressor.ZSTD: 19, Compressor.PIGZ: 9, Compressor.LZ4: 12}
+_HIGHEST_LEVELS = {row.name: row.highest_level for row in CODECS.values()}
 _SECONDS = Number(1, 24 * 60 * 60, "SECONDS")
 _LOCAL_FILE = Text("the name of a file", r"[^\0\n]*", "FILE", "files")
 _REMOTE_FILE = Text("an absolute path", r"(/[^\0\n]*)?", "FILE")
@@ -120,18 +104,19 @@ class TransferOptions(ToolOptions):
         "compress the stream; --no-compress can be faster on a fast network or if the data is compressed already",
         default=True,
     )
-    compressor: Compressor = option(
+    compressor: str = option(
         COPY,
         "compressor of the stream; auto: choose the fastest, from a sample of the data and the measured link speed;"
         " if a host does not have the compressor, pigz or gzip is used",
-        default=Compressor.AUTO,
+        default=AUTO,
+        values=Choice(COMPRESSORS),
     )
     compress_level: int = option(
         COPY,
-        f"compression level: {', '.join(f'{name} 1 to {highest}' for name, highest in _LEVELS.items())}; 0:"
+        f"compression level: {', '.join(f'{name} 1 to {highest}' for name, highest in _HIGHEST_LEVELS.items())}; 0:"
         " the fastest level; another level needs a compressor other than auto",
         default=0,
-        values=Number(0, max(_LEVELS.values())),
+        values=Number(0, max(_HIGHEST_LEVELS.values())),
     )
     compress_threads: int = option(
         COPY, "number of processors for the compressor; 0: all", default=0, values=Number(0, 1024)
@@ -149,8 +134,11 @@ class TransferOptions(ToolOptions):
         " line it replaces the default --checksum; ignored if --checksum is given too",
         default=False,
     )
-    checksum_algorithm: ChecksumAlgorithm = option(
-        COPY, "algorithm of the checksums; auto: the fastest that all hosts have", default=ChecksumAlgorithm.AUTO
+    checksum_algorithm: str = option(
+        COPY,
+        "algorithm of the checksums; auto: the fastest that all hosts have",
+        default=AUTO,
+        values=Choice(CHECKSUM_ALGORITHMS),
     )
     stop_slave: bool = option(
         COPY,
@@ -221,12 +209,12 @@ class TransferOptions(ToolOptions):
             object.__setattr__(self, "parallel_checksum", False)
         if self.transfer_type is not TransferType.FILE:
             object.__setattr__(self, "checksum", False)
-        highest = _LEVELS.get(self.compressor)
-        if self.compress_level and highest is None:
+        codec = CODECS.get(self.compressor)
+        if self.compress_level and codec is None:
             raise OptionError("compress_level", "needs a compressor other than auto, because their levels differ")
-        if highest is not None and self.compress_level > highest:
+        if codec and self.compress_level > codec.highest_level:
             raise OptionError(
-                "compress_level", f"must be at most {highest} for {self.compressor}, not {self.compress_level}"
+                "compress_level", f"must be at most {codec.highest_level} for {codec.name}, not {self.compress_level}"
             )
         for row in OPTIONS.values():
             if row.only_for not in {"", self.transfer_type} and getattr(self, row.name) != row.default:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from transferpy.model.codecs import programs
 from transferpy.model.facts import HostFacts, TargetFacts, TargetState
 from transferpy.model.options import UNCOMPRESSED, TransferType
 from transferpy.model.units import duration, size
@@ -12,12 +13,6 @@ from transferpy.stream.renderer import render_command, render_pipeline
 _NETWORK = 117e6
 """Bytes a second that 1 Gbit/s carries, which is what is assumed: no host says what lies between two."""
 _DISK = 400e6
-_COMPRESSORS = {"zstd": 290e6, "lz4": 700e6, "pigz": 97e6, "gzip": 68e6}
-"""Bytes a second for each processor, at their own levels; others are not estimated.
-
-Medians of five runs of each, by the processor time that it took, over the ``tables`` of the benchmark, on the machine
-of docs/benchmarks.rst.
-"""
 _RATIOS = (2.0, 1.0)
 """What data shrinks by: that of databases mostly, at least; and what does not shrink at all."""
 
@@ -103,9 +98,9 @@ def _with(edge: EdgePlan) -> str:
 def _rate(plan: TransferPlan, edge: EdgePlan, source: HostFacts, ratio: float) -> float:
     """Return about how many bytes of the source a second are copied to that target, if the data shrinks by so much."""
     network = min(_NETWORK, plan.options.bwlimit or _NETWORK)
+    rates = {program.name: program.rate for program in programs()}
     compressed = [
-        min(network * ratio, _COMPRESSORS[codec.compress.name] * min(codec.threads, source.cores))
-        for codec in edge.codecs
+        min(network * ratio, rates[codec.compress.name] * min(codec.threads, source.cores)) for codec in edge.codecs
     ]
     uncompressed = [network] if edge.is_codec_chosen_at_run_time or not compressed else []
     return min(max(*compressed, *uncompressed, 1), _DISK)

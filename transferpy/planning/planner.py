@@ -10,9 +10,12 @@ from transferpy import MariaDB
 from transferpy.agent.session_plan import DeliveryPlan, ListeningPlan, ReadingPlan, SamplePlan, SendingPlan, SessionPlan
 from transferpy.Exceptions import PreflightError
 from transferpy.Firewall import firewall_rules
+from transferpy.model.codecs import FALLBACK
+from transferpy.model.digests import ALGORITHMS
 from transferpy.model.facts import HostFacts, RouteFacts
-from transferpy.model.options import UNCOMPRESSED, ChecksumAlgorithm, Compressor, Priority, TransferType
+from transferpy.model.options import UNCOMPRESSED, Priority, TransferType
 from transferpy.model.request import TransferRequest
+from transferpy.model.tables import AUTO
 from transferpy.model.tools import NETCATS, PACKAGES
 from transferpy.planning.checks import PreflightChecks
 from transferpy.planning.context import PlanContext, best_netcat, first_there, has_socat, is_ipv6
@@ -20,7 +23,7 @@ from transferpy.planning.plan import EdgePlan, TransferPlan
 from transferpy.planning.topology import SOURCE, Edge, Node, edges
 from transferpy.stream.codecs import Codec, codecs
 from transferpy.stream.commands import Command, Stage
-from transferpy.stream.digests import ALGORITHMS, STREAM_SIZE, available_algorithm
+from transferpy.stream.digests import STREAM_SIZE, available_algorithm, digest_command
 from transferpy.stream.pipelines import probe_receiver, probe_sender, receiver, sender
 from transferpy.stream.tar import archive, decompress, decompressors, extract, extract_tarball, read
 from transferpy.stream.transports import Transport, netcat, plain, tls
@@ -106,20 +109,20 @@ class _Planner(PlanContext):
         if self._compresses:
             notes += dict.fromkeys(self._compressor_notes())
         wanted = self.options.checksum_algorithm
-        if self._digests and wanted not in {"auto", self._algorithm}:
-            tool = ALGORITHMS[wanted].name
+        if self._digests and wanted not in {AUTO, self._algorithm}:
+            tool = ALGORITHMS[wanted].argv[0]
             lacking = ", ".join(facts.host for facts in self.facts.values() if tool not in facts.tools)
             notes.append(f"no {tool} (Debian package {PACKAGES[tool]}) on {lacking}: {self._algorithm} stands in")
         return notes
 
     def _compressor_notes(self) -> Iterator[str]:
         wanted = self.options.compressor
-        tool = Compressor.ZSTD if wanted is Compressor.AUTO else wanted
+        tool = "zstd" if wanted == AUTO else wanted
         for edge in edges(self.request, self.facts):
-            if not any(codec.compressor is Compressor.PIGZ for codec in self._codecs(edge)):
+            if not any(codec.name == FALLBACK for codec in self._codecs(edge)):
                 continue
             for facts in (self.facts[node.location.host] for node in (edge.sender, edge.receiver)):
-                if tool not in facts.tools and tool is not Compressor.PIGZ:
+                if tool not in facts.tools and tool != FALLBACK:
                     yield f"{facts.host} has no {tool} (Debian package {tool}); pigz stands in"
                 if "pigz" not in facts.tools:
                     yield f"{facts.host} has no pigz (Debian package pigz); gzip stands in, on one core"
@@ -133,7 +136,7 @@ class _Planner(PlanContext):
             own_name=self._certificate_name(node),
             cores=host.cores,
             encrypt=self.options.encrypt,
-            digest=ALGORITHMS[self._algorithm] if self.options.checksum else None,
+            digest=digest_command(self._algorithm) if self.options.checksum else None,
             low_priority=self.options.priority is Priority.LOW,
             transfer_type=self.options.transfer_type,
             reading=self._reading() if is_source else None,
@@ -210,14 +213,14 @@ class _Planner(PlanContext):
 
     def _benchmarks(self) -> dict[str, Command]:
         """Return the commands to measure on a sample of the data, by codec, where there is a choice."""
-        if self.options.compressor is not Compressor.AUTO:
+        if self.options.compressor != AUTO:
             return {}
         found = (codec for edge in edges(self.request, self.facts) for codec in self._codecs(edge))
         return {codec.label: codec.trial for codec in found}
 
     def _codecs(self, edge: Edge) -> tuple[Codec, ...]:
         """Return the codecs that may compress the stream of an edge."""
-        is_small = self.options.compressor is Compressor.AUTO and self._amount < _CHOICE_BYTES
+        is_small = self.options.compressor == AUTO and self._amount < _CHOICE_BYTES
         if not self._compresses or is_small:
             return ()
         sender, receiver = (self.facts[node.location.host] for node in (edge.sender, edge.receiver))
@@ -226,11 +229,11 @@ class _Planner(PlanContext):
     def _by_label(self, edge: Edge) -> dict[str, Codec | None]:
         """Return the codecs of a stream by label, and None for an uncompressed stream where that may be chosen."""
         found: dict[str, Codec | None] = {codec.label: codec for codec in self._codecs(edge)}
-        return found if found and self.options.compressor is not Compressor.AUTO else {UNCOMPRESSED: None, **found}
+        return found if found and self.options.compressor != AUTO else {UNCOMPRESSED: None, **found}
 
     def _probes(self, edge: Edge) -> bool:
         """Whether the run measures the speed of the link: there is a choice, and enough data for it to matter."""
-        is_choice = self.options.compressor is Compressor.AUTO and bool(self._codecs(edge))
+        is_choice = self.options.compressor == AUTO and bool(self._codecs(edge))
         return is_choice and self._amount >= _PROBE_BYTES and not self.options.bwlimit
 
     @property
@@ -279,12 +282,12 @@ class _Planner(PlanContext):
     def _digest(self) -> Command | None:
         """What both ends of the stream are compared by while it flows."""
         if self.options.parallel_checksum:
-            return ALGORITHMS[self._algorithm]
+            return digest_command(self._algorithm)
         # A manifest shows what is missing of a tree; of the others nothing would.
         return None if self.options.transfer_type is TransferType.FILE else STREAM_SIZE
 
     @property
-    def _algorithm(self) -> ChecksumAlgorithm:
+    def _algorithm(self) -> str:
         """What the data is compared by."""
         tools = frozenset.intersection(*(facts.tools for facts in self.facts.values()))
         return available_algorithm(self.options.checksum_algorithm, tools)

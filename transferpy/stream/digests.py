@@ -1,35 +1,27 @@
-"""What both ends say of the data, and whether they agree.
+"""The commands that digest data on both ends of a stream, which are then compared.
 
-The sessions send digests of their lists, not the lists: a list of millions of files stays on its host. Only where the
-digests differ are the lists fetched, record by record, to name what is wrong.
+The sessions send digests of their lists, not the lists: a list of millions of files stays on its host. The lists are
+fetched, record by record, only where the digests differ.
 """
 
-from collections.abc import Mapping
-
-from transferpy.model.options import ChecksumAlgorithm
+from transferpy.model.digests import ALGORITHMS, FALLBACK
 from transferpy.stream.commands import Command
 
-ALGORITHMS: Mapping[ChecksumAlgorithm, Command] = {
-    ChecksumAlgorithm.XXH128: Command(("xxh128sum",)),
-    # Files are digested side by side anyway.
-    ChecksumAlgorithm.B3: Command(("b3sum", "--num-threads", "1")),
-    ChecksumAlgorithm.MD5: Command(("md5sum",)),
-    ChecksumAlgorithm.SHA256: Command(("sha256sum",)),
-}
-"""What computes each digest, the fastest first (see docs/benchmarks.rst); every Debian system has the last two."""
-
 STREAM_SIZE = Command(("wc", "-c"))
-"""The least that both ends of a stream have to agree on where nothing else would show that its end is missing."""
+"""Counts a stream where nothing else would show that its end is missing."""
 
 
-def available_algorithm(wanted: ChecksumAlgorithm, tools: frozenset[str]) -> ChecksumAlgorithm:
-    """Return the algorithm asked for, or the fastest, if that is not to be had or was not asked for.
+def digest_command(algorithm: str) -> Command:
+    """Return the command that digests files or its standard input."""
+    return Command(ALGORITHMS[algorithm].argv)
+
+
+def available_algorithm(wanted: str, tools: frozenset[str]) -> str:
+    """Return the algorithm asked for if every host has its program, else the fastest that every host has.
 
     Args:
-        wanted: an algorithm, or AUTO.
+        wanted: an algorithm, or ``auto``.
         tools: the programs that every host has.
     """
-    if wanted in ALGORITHMS and ALGORITHMS[wanted].name in tools:
-        return wanted
-    there = (algorithm for algorithm, command in ALGORITHMS.items() if command.name in tools)
-    return next(there, ChecksumAlgorithm.MD5)
+    available = [row.name for row in ALGORITHMS.values() if row.argv[0] in tools]
+    return wanted if wanted in available else next(iter(available), FALLBACK)

@@ -1,5 +1,6 @@
 """The stages that read the source and unpack the stream."""
 
+from transferpy.model.codecs import formats
 from transferpy.stream.commands import Argument, Command, Drain, Variable, join
 
 RUN_DIRECTORY = Variable("run_directory")
@@ -20,13 +21,6 @@ _EXTRACT = (
 )
 
 
-# By the first bytes of the file: the format, and the programs that decompress it, the fastest first.
-_FORMATS: dict[bytes, tuple[str, tuple[str, ...]]] = {
-    b"\x1f\x8b": ("gzip", ("pigz", "gzip")),
-    b"\x28\xb5\x2f\xfd": ("zstd", ("zstd",)),
-    b"\x04\x22\x4d\x18": ("lz4", ("lz4",)),
-    b"\xfd7zXZ\x00": ("xz", ("xz",)),
-}
 _TAR_MARK = b"ustar"
 
 
@@ -37,9 +31,9 @@ def decompressors(first: bytes, tar_mark: bytes) -> tuple[str, ...] | None:
         first: its first six bytes.
         tar_mark: the five bytes at offset 257, where a tar header has its mark.
     """
-    for magic, (_, programs) in _FORMATS.items():
-        if first.startswith(magic):
-            return programs
+    for row in formats():
+        if first.startswith(row.magic):
+            return tuple(program.name for program in row.programs)
     return () if tar_mark == _TAR_MARK else None
 
 

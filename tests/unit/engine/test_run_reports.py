@@ -9,9 +9,9 @@ from scripted import END, ScriptedRemote, answer
 from scripted_runs import RECEIVED, fleet, source_session, target_session, transferer
 
 from transferpy.Exceptions import Interrupted, RemoteExecutionError
+from transferpy.model.digests import ALGORITHMS
 from transferpy.model.report import TransferReport
 from transferpy.output.summary import summary
-from transferpy.stream.digests import ALGORITHMS
 from transferpy.Transferer import Transferer
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from transferpy.Exceptions import UsageError
 from transferpy.model.locations import Location, split_word
-from transferpy.model.options import Compressor, FirewallChoice, TransferOptions, TransferType, options_from_mapping
+from transferpy.model.options import FirewallChoice, TransferOptions, TransferType, options_from_mapping
 from transferpy.model.request import TransferRequest
 
 HOST_CHARACTERS = "abcXYZ019._-[],{}!&^*~"
@@ -336,11 +336,10 @@ class TestRates:
 class TestLevels:
     @pytest.mark.parametrize(("compressor", "highest"), [("zstd", 19), ("pigz", 9), ("lz4", 12)])
     def test_a_level_is_one_of_the_compressors(self, compressor: str, highest: int) -> None:
-        typed = Compressor(compressor)
-        assert TransferOptions(compressor=typed, compress_level=highest).compress_level == highest
+        assert TransferOptions(compressor=compressor, compress_level=highest).compress_level == highest
         if highest < 19:
             with pytest.raises(UsageError, match=f"compress_level must be at most {highest} for {compressor}"):
-                TransferOptions(compressor=typed, compress_level=highest + 1)
+                TransferOptions(compressor=compressor, compress_level=highest + 1)
 
     def test_a_level_without_a_compressor_is_refused(self) -> None:
         with pytest.raises(UsageError, match="compress_level needs a compressor other than auto"):

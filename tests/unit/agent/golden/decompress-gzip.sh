@@ -14,7 +14,7 @@ run_id=0123456789abcdef
 keep_input
 begin_watch
 finish_dead_runs
-host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip pigz zstd lz4 xz md5sum sha256sum xxh128sum b3sum tar socat openssl ss netstat ip flock awk cmp getent perl
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql zstd pigz gzip lz4 xz xxh128sum b3sum md5sum sha256sum tar socat openssl ss netstat ip flock awk cmp getent perl
 about /srv/backups/sqldata.tar/
 source_facts /srv/backups/sqldata.tar/
 magic_facts /srv/backups/sqldata.tar
@@ -35,7 +35,7 @@ run_id=0123456789abcdef
 keep_input
 begin_watch
 finish_dead_runs
-host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql gzip pigz zstd lz4 xz md5sum sha256sum xxh128sum b3sum tar socat openssl ss netstat ip flock awk cmp getent perl
+host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql zstd pigz gzip lz4 xz xxh128sum b3sum md5sum sha256sum tar socat openssl ss netstat ip flock awk cmp getent perl
 about ''
 firewall_facts
 about /srv/y
