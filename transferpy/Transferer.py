@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from transferpy.agent.preflight_connection import ask
-from transferpy.agent.session import Session, log_finished, log_not_undone
+from transferpy.agent.preflight_connection import run_preflight
+from transferpy.agent.session import Session, log_not_undone, log_recovered
 from transferpy.agent.session_manager import SessionManager
 from transferpy.agent.session_plan import SessionPlan
 from transferpy.agent.session_script import session_script
@@ -70,7 +70,7 @@ class Transferer:
         self._options = dict(options)
         self._remote = remote or CuminExecution()
         self._run_id = secrets.token_hex(8)
-        self._conversation = SessionManager(self._remote, self._run_id, self._observe)
+        self._sessions = SessionManager(self._remote, self._run_id, self._observe)
         self._source_session: Session | None = None
         self._observer = observer or ProgressLog()
         self._record = ReportBuilder()
@@ -91,7 +91,7 @@ class Transferer:
         try:
             return self._run()
         finally:
-            self._conversation.dismiss()
+            self._sessions.dismiss_connections()
 
     def _run(self) -> list[int]:
         try:
@@ -111,8 +111,8 @@ class Transferer:
         try:
             statuses = [self._copy(plan, edge) for edge in plan.edges]
         finally:
-            self._conversation.end_all()
-            broken = self._conversation.broken_replication()
+            self._sessions.end_all()
+            broken = self._sessions.replication_errors()
             if broken:
                 logger.error("%s", broken)
                 self._record.update(errors=(broken,))
@@ -132,9 +132,9 @@ class Transferer:
     def _prepare(self) -> TransferPlan:
         request = self._resolve(self._request())
         self._note_request(request)
-        asked = preflight_queries(request, {target.host: _addresses(target.host) for target in request.targets})
-        answers = ask(self._remote, self._run_id, asked, dry_run=request.options.dry_run)
-        self._conversation.keep(answers.waiting)
+        queries = preflight_queries(request, {target.host: _addresses(target.host) for target in request.targets})
+        answers = run_preflight(self._remote, self._run_id, queries, dry_run=request.options.dry_run)
+        self._sessions.keep_connections(answers.connections)
         _log_dead_runs(answers.facts.values())
         try:
             plan = make_plan(request, answers.facts, self._run_id, answers.silent)
@@ -193,7 +193,7 @@ class Transferer:
         last = edge is plan.edges[-1]
         note, began = partial(self._record.update_target, plan.edges.index(edge)), self._record.seconds
         try:
-            copy = _Copy(self._conversation, plan, edge, *self._start_sessions(plan, edge), note=note)
+            copy = _Copy(self._sessions, self._remote, plan, edge, *self._start_sessions(plan, edge), note=note)
             self._copying = copy
             copy.run(last=last)
         except TransferpyError as error:
@@ -206,16 +206,16 @@ class Transferer:
             note(seconds=self._record.seconds - began)
             if last and self._source_session:
                 # What it holds, replication above all, must not wait for the target to remove half a copy.
-                self._conversation.stop(self._source_session)
+                self._sessions.stop(self._source_session)
             if copy:
-                self._conversation.end(copy.target_session)
+                self._sessions.end(copy.target_session)
                 if status == 0:
                     copy.note_published()  # a signal may have come between that and the word of it
         if copy and not last:
             copy.let_source_finish()
         source = self._source_session
         if source and not (source.alive and (copy is None or copy.source_is_free)):
-            self._conversation.end(source)
+            self._sessions.end(source)
             self._source_session = None
         return status
 
@@ -225,13 +225,13 @@ class Transferer:
         return self._source_session, self._start_session(plan.sessions[edge.receiver])
 
     def _start_session(self, plan: SessionPlan) -> Session:
-        return self._conversation.start(plan.host, session_script(self._run_id, plan))
+        return self._sessions.start(plan.host, session_script(self._run_id, plan))
 
 
 def _log_dead_runs(facts: Iterable[HostFacts]) -> None:
     for answers in facts:
         for run, replication in answers.finished:
-            log_finished(answers.host, run, replication=replication)
+            log_recovered(answers.host, run, replication=replication)
         for entry, text in answers.not_undone:
             log_not_undone(answers.host, entry, text)
 

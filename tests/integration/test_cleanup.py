@@ -162,7 +162,7 @@ def test_a_session_that_is_killed_ends_the_run_which_cleans_up_behind_it(ready: 
         " it was killed, or the connection was lost\n" in result.stderr
     )
     role = "source" if killed == "db1" else "target"
-    assert re.search(rf"INFO  {killed}: undid what the run {role}\.\w+ had left there\n", result.stderr)
+    assert re.search(rf"INFO  {killed}: undid the changes of the stale run {role}\.\w+\n", result.stderr)
     assert_as_before(ready, before)
 
 
@@ -181,7 +181,7 @@ def test_the_next_run_cleans_up_behind_one_that_was_killed_with_its_session(read
     for trace in ("/srv/in/.transferpy-", "/run/transferpy/run.target.", 'comment "transferpy-'):
         assert trace in left
     result = transfer(ready, DATA, INTO, check=True)
-    assert re.search(r"INFO  db2: undid what the run target\.\w+ had left there\n", result.stderr)
+    assert re.search(r"INFO  db2: undid the changes of the stale run target\.\w+\n", result.stderr)
     assert copies(source, target, "data") == 1
     target.run("rm -r /srv/in/data")
     assert_as_before(ready, before)

@@ -62,7 +62,7 @@ def test_a_session_of_a_tarball_that_is_killed_is_cleaned_up_behind(ready: Lab, 
         result = run.end()
     assert result.status == 3, result.stderr
     assert f"ERROR {into(TARBALL)}: failed: {killed}: the session ended early, with status 255" in result.stderr
-    assert re.search(rf"INFO  {killed}: undid what the run \w+\.\w+ had left there", result.stderr), result.stderr
+    assert re.search(rf"INFO  {killed}: undid the changes of the stale run \w+\.\w+", result.stderr), result.stderr
     assert_as_before(ready, before)
 
 
@@ -99,7 +99,7 @@ def test_the_next_run_finishes_what_a_killed_run_and_both_its_killed_sessions_le
     assert "/run/transferpy/run.source." in left
     result = transfer(ready, *words, check=True)
     for host, role in (("db1", "source"), ("db2", "target")):
-        assert re.search(rf"INFO  {host}: undid what the run {role}\.\w+ had left there", result.stderr), result.stderr
+        assert re.search(rf"INFO  {host}: undid the changes of the stale run {role}\.\w+", result.stderr), result.stderr
     remove_copies(ready)
     assert_as_before(ready, before)
 
@@ -126,7 +126,7 @@ def test_the_directory_of_a_dead_run_whose_process_number_lives_again_is_finishe
         text = words if content == "an entry" else words[:25]
         ready["db2"].run(f"cat >{stale}/{name}", input=text.encode())
     result = transfer(ready, *TREE, check=True)
-    assert f"INFO  db2: undid what the run {run} had left there\n" in result.stderr
+    assert f"INFO  db2: undid the changes of the stale run {run}\n" in result.stderr
     # An entry stands before what it undoes is made: without a whole one there is nothing of the dead run's own.
     staged = [] if content == "an entry" else [".transferpy-00112233aabbccdd-0"]
     assert ready["db2"].sh("ls -A /srv/in").split() == [*staged, "data"]

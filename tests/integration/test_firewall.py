@@ -272,7 +272,7 @@ def test_a_signal_while_the_lock_of_iptables_is_waited_for_ends_the_run_in_time(
     # Nothing but word of a rule that may be there, which it is not.
     assert new_rules(target, target_before) == []
     result = transfer(walls, *TO_LEGACY, check=True)
-    assert re.search(r"INFO  legacy: undid what the run target\.\w+ had left there\n", result.stderr)
+    assert re.search(r"INFO  legacy: undid the changes of the stale run target\.\w+\n", result.stderr)
     target.run("rm -r /srv/in/data")
     assert_as_before(walls, before)
 

@@ -8,8 +8,8 @@ from importlib import resources
 from pathlib import Path
 
 from bash import output_of
+from raw_events import Event, parse_event
 
-from transferpy.agent.protocol import Event, parse_event
 from transferpy.stream.renderer import render_assignment
 
 RUN = "r1"

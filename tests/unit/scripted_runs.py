@@ -17,9 +17,10 @@ KILLED = {"kill": END}
 def source_session(targets: int = 1, **orders: Any) -> ScriptedSession:
     """Return a session that sends well, but for ``orders``: send_0 and such."""
     sends = {
-        f"send {n} CODEC 198.18.0.2 4400 c2": orders.get(f"send_{n}", (SENT.format(n), *LISTS)) for n in range(targets)
+        f"send {n} CODEC 198.18.0.2 4400 cer2": orders.get(f"send_{n}", (SENT.format(n), *LISTS))
+        for n in range(targets)
     }
-    return ScriptedSession([HELLO, "ready certificate=c1", "sample size=0 trials="], {**sends, "stop": END, **KILLED})
+    return ScriptedSession([HELLO, "ready certificate=cer1", "sample size=0 trials="], {**sends, "stop": END, **KILLED})
 
 
 def target_session(**orders: Any) -> ScriptedSession:
@@ -30,8 +31,8 @@ def target_session(**orders: Any) -> ScriptedSession:
         **KILLED,
         **orders,
     }
-    start = usual.pop("start", (HELLO, "ready port=4400 certificate=c2"))
-    return ScriptedSession(start, {"peer c1": usual.pop("peer_c1", ()), "receive CODEC": usual.pop("peer"), **usual})
+    start = usual.pop("start", (HELLO, "ready port=4400 certificate=cer2"))
+    return ScriptedSession(start, {"peer cer1": usual.pop("peer_c1", ()), "receive CODEC": usual.pop("peer"), **usual})
 
 
 def fleet(source: ScriptedSession, *targets: ScriptedSession | BaseException, **more: Any) -> ScriptedRemote:
@@ -47,7 +48,7 @@ def fleet(source: ScriptedSession, *targets: ScriptedSession | BaseException, **
 def fleet_with_much(source: ScriptedSession, target: ScriptedSession) -> ScriptedRemote:
     """As :func:`fleet`, with so much that compresses that it matters what the link carries."""
     remote = fleet(source, target)
-    source.start = [HELLO, "ready certificate=c1", "sample size=1000 trials=zstd1:100:10"]
+    source.start = [HELLO, "ready certificate=cer1", "sample size=1000 trials=zstd1:100:10"]
     facts = source_host(routes={0: V4_ROUTE}, source=source_facts(bytes=1 << 30))
     remote.preflights = {**remote.preflights, "db1": answer(facts)}
     return remote

@@ -1,6 +1,6 @@
-"""Asks the hosts of a run, all at once; the shells that answered wait there for the scripts of the sessions.
+"""Run the preflight query on all hosts of a run at once, over connections that stay open for the sessions.
 
-A login costs more than all the questions, so a session gets none of its own where such a shell waits.
+A login costs more time than the whole query, so a session uses the connection of the query where that is still open.
 """
 
 import threading
@@ -10,37 +10,38 @@ from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-from transferpy.agent.preflight import PreflightQuery, parse_facts, preflight_script
-from transferpy.agent.protocol import parse_event
+from transferpy.agent.preflight import PreflightQuery, preflight_script
+from transferpy.agent.preflight_answers import parse_facts
+from transferpy.agent.protocol import Asked, Asking, Event, ProtocolError, is_event, parse_event
 from transferpy.Exceptions import RemoteExecutionError
 from transferpy.model.facts import HostFacts
 from transferpy.RemoteExecution.interface import Job, Outcome, RemoteExecution
 
 _ANSWER_TIME = 120.0
-"""Seconds without a word from a host that is asked: it gives one with each answer, and while its tools get on."""
-_PATIENCE = 0.5
+"""Seconds without an event after which the query of a host has failed; its script sends one while its tools work."""
+_LOOK_INTERVAL = 0.5
 """Seconds between two looks at that."""
 _WAITING_TIME = 240.0
-"""Seconds for which a shell is taken to wait; a minute less than it does (await_script in preflight.sh)."""
+"""Seconds for which a connection counts as open; the script waits a minute longer (await_script)."""
 _DISMISSAL_TIME = 5.0
-"""Seconds for shells that wait to end when they are told to."""
+"""Seconds that a connection has to end after it was dismissed."""
 
 
 class PreflightConnection:
-    """The questions to one host, and the shell that answers them there.
+    """The connection to one host that runs the preflight query there.
 
     Args:
-        remote: how to reach the host.
-        run_id: the name of the run.
+        remote: runs commands on the host.
+        run_id: the identifier of the run.
         host: the host.
-        news: gets the host when it has said all, or will say no more.
+        news: receives the host's name after the last answer, and at the end of the connection.
 
     Attributes:
-        job: the shell, once it has been started.
-        lines: all that it has said.
-        heard: when that last grew (monotonic seconds).
-        answered: whether it has come to the end of its answers.
-        ended: whether it has ended.
+        job: the remote process, after ``start``.
+        lines: all lines that it has printed.
+        heard: time of the last line (monotonic seconds).
+        answered: True after the last answer.
+        ended: True after the end of the process.
     """
 
     def __init__(self, remote: RemoteExecution, run_id: str, host: str, news: "SimpleQueue[str]") -> None:
@@ -52,29 +53,34 @@ class PreflightConnection:
         self._lock = threading.Lock()
         self._listener: Callable[[str | Outcome], None] | None = None
 
-    def start(self, questions: PreflightQuery, *, dry_run: bool) -> None:
-        """Log in and ask; after a dry run no script follows, and the shell ends.
+    def start(self, query: PreflightQuery, *, dry_run: bool) -> None:
+        """Log in and run the query; the connection of a dry run ends after the last answer.
 
         Raises:
-            RemoteExecutionError: the host's name is no good.
+            RemoteExecutionError: the name of the host is not valid.
         """
-        script = preflight_script(self._run_id, questions, dry_run=dry_run)
+        script = preflight_script(self._run_id, query, dry_run=dry_run)
         self.job = self._remote.start_job(
-            self._host, script, on_line=self._take, on_end=self._end, takes_input=not dry_run
+            self._host, script, on_line=self._take_line, on_end=self._take_end, takes_input=not dry_run
         )
 
-    def _take(self, line: str) -> None:
+    def _take_line(self, line: str) -> None:
         if self._listener:
             self._listener(line)
             return
         self.heard = time.monotonic()
         self.lines.append(line)
-        event = parse_event(line, self._run_id)
-        if event and event.name == "asked":
+        if isinstance(self._event(line), Asked):
             self.answered = True
             self._news.put(self._host)
 
-    def _end(self, outcome: Outcome) -> None:
+    def _event(self, line: str) -> Event | None:
+        """Return the event of a line; None for a malformed one, which ``facts`` reports."""
+        with suppress(ProtocolError):
+            return parse_event(line, self._run_id)
+        return None
+
+    def _take_end(self, outcome: Outcome) -> None:
         with self._lock:
             self.ended = True
             if self._listener:
@@ -83,140 +89,145 @@ class PreflightConnection:
 
     @property
     def silent(self) -> bool:
-        """Whether nothing has come from the host for too long."""
+        """True if the host has sent nothing for too long."""
         return time.monotonic() - self.heard > _ANSWER_TIME
 
-    def facts(self, questions: PreflightQuery) -> HostFacts:
-        """Return what it answered.
+    def facts(self, query: PreflightQuery) -> HostFacts:
+        """Return the answers of the host.
 
         Raises:
-            RemoteExecutionError: it did not answer, or not the questions.
+            RemoteExecutionError: the host did not answer, or its answers are malformed.
         """
         if not self.answered and not self.ended:
-            told = (parse_event(line, self._run_id) for line in self.lines)
-            about = ["", *(event.text("about") for event in told if event and event.name == "asking")][-1]
-            where = f" while it looked at {about}: does a file system hang?" if about else ""
+            paths = [event.about for line in self.lines if isinstance(event := self._event(line), Asking)]
+            where = f" while it looked at {paths[-1]}: does a file system hang?" if paths and paths[-1] else ""
             raise RemoteExecutionError(f"{self._host}: no answer for {_ANSWER_TIME:.0f} seconds{where}")
-        if found := parse_facts(self._host, self._run_id, questions, self.lines):
-            return found
-        self.tell_to_end()
+        try:
+            return parse_facts(self._host, self._run_id, query, self.lines)
+        except ProtocolError as error:
+            self.dismiss()
+            raise self._failure(error) from error
+
+    def _failure(self, problem: ProtocolError) -> RemoteExecutionError:
+        """Return the error for answers that are malformed: it has the exit status and the output of the script."""
         try:
             result = self._remote.wait_job(self._host, self.job, _DISMISSAL_TIME)
         except RemoteExecutionError as error:
             if self.ended:
-                raise
-            said = self._other_than_events(self.lines)
-            raise RemoteExecutionError(
-                f"{self._host}: the preflight answered something else and said: {said}"
-            ) from error
-        said = self._other_than_events(result.output.splitlines())
-        raise RemoteExecutionError(
-            f"{self._host}: the preflight ended with status {result.returncode} and said: {said}"
-        )
+                return error
+            output = self._output(self.lines)
+            return RemoteExecutionError(
+                f"{self._host}: the preflight query returned a malformed event {problem}; output: {output}"
+            )
+        output = self._output(result.output.splitlines())
+        status = f"the preflight query ended with status {result.returncode} and returned a malformed event {problem}"
+        return RemoteExecutionError(f"{self._host}: {status}; output: {output}")
 
-    def _other_than_events(self, lines: Iterable[str]) -> str:
-        return "; ".join(line for line in lines if not parse_event(line, self._run_id))[-500:] or "nothing"
+    def _output(self, lines: Iterable[str]) -> str:
+        return "; ".join(line for line in lines if not is_event(line, self._run_id))[-500:] or "nothing"
 
     def claim(self, listener: Callable[[str | Outcome], None]) -> bool:
-        """Have what the shell says from now on go to ``listener``; return whether it waits for a script."""
+        """Send all further lines to ``listener``, if the connection is still open; return whether it is."""
         with self._lock:
-            waits = self.answered and not self.ended and time.monotonic() - self.heard < _WAITING_TIME
-            if waits:
+            is_open = self.answered and not self.ended and time.monotonic() - self.heard < _WAITING_TIME
+            if is_open:
                 self._listener = listener
-        return waits
+        return is_open
 
-    def tell_to_end(self) -> None:
-        """Tell the shell, if it still waits, that nothing comes."""
-        with suppress(RemoteExecutionError):  # then it has ended
+    def dismiss(self) -> None:
+        """Tell the script that no session follows, if the connection is still open; raises nothing."""
+        with suppress(RemoteExecutionError):  # the connection has ended
             if not self.ended:
                 self._remote.write_job(self._host, self.job, "end\n")
 
-    def see_end(self, deadline: float) -> None:
-        """Wait until then (monotonic seconds) for a shell to end that was told to; raises nothing.
+    def wait_for_end(self, deadline: float) -> None:
+        """Wait for the end of a dismissed connection, until ``deadline`` (monotonic seconds); raises nothing.
 
-        One that does not has lost its connection: it ends by that, or by itself, and leaves nothing.
+        A connection that does not end is broken. Its script then ends by itself and leaves nothing behind.
         """
         with suppress(RemoteExecutionError):
             self._remote.wait_job(self._host, self.job, max(0.0, deadline - time.monotonic()))
 
     def kill(self) -> None:
-        """End the shell in the midst of its questions; raises nothing."""
-        # What ended the questions must not be hidden; there is nothing to undo.
+        """End the query before its last answer; raises nothing."""
+        # The error that ended the query must stay visible. The query has changed nothing that has to be undone.
         with suppress(RemoteExecutionError):
             self._remote.kill_job(self._host, self.job)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answers:
-    """What the hosts of a run said.
+class PreflightAnswers:
+    """The results of the preflight query.
 
     Attributes:
-        facts: what each answered.
-        silent: why the others did not.
-        waiting: the shells that wait on those that answered.
+        facts: the answers, by host.
+        silent: the error of each host that did not answer, by host.
+        connections: the open connections to the hosts that answered.
     """
 
     facts: Mapping[str, HostFacts]
     silent: Mapping[str, str]
-    waiting: Mapping[str, PreflightConnection]
+    connections: Mapping[str, PreflightConnection]
 
 
-def ask(remote: RemoteExecution, run_id: str, asked: Mapping[str, PreflightQuery], *, dry_run: bool) -> Answers:
-    """Ask all hosts at once; those of a dry run are left alone afterwards.
+def run_preflight(
+    remote: RemoteExecution, run_id: str, queries: Mapping[str, PreflightQuery], *, dry_run: bool
+) -> PreflightAnswers:
+    """Run the query of each host, on all hosts at once; a dry run leaves no connection open.
 
     Raises:
-        RemoteExecutionError: the name of a host is no good.
+        RemoteExecutionError: the name of a host is not valid.
     """
     news: SimpleQueue[str] = SimpleQueue()
     started: dict[str, PreflightConnection] = {}
     facts: dict[str, HostFacts] = {}
     silent: dict[str, str] = {}
     try:
-        for host, questions in asked.items():
-            interview = PreflightConnection(remote, run_id, host, news)
-            interview.start(questions, dry_run=dry_run)
-            started[host] = interview
-        for host in _answering(started, news):
+        for host, query in queries.items():
+            connection = PreflightConnection(remote, run_id, host, news)
+            connection.start(query, dry_run=dry_run)
+            started[host] = connection
+        for host in _finished(started, news):
             try:
-                facts[host] = started[host].facts(asked[host])
+                facts[host] = started[host].facts(queries[host])
             except RemoteExecutionError as error:
                 silent[host] = str(error)
     except BaseException:
-        dismiss({host: interview for host, interview in started.items() if interview.answered})
+        dismiss({host: connection for host, connection in started.items() if connection.answered})
         raise
     finally:
-        for host, interview in started.items():
-            if host not in facts and not interview.ended:
-                interview.kill()
-    # The order in which they answered is chance; that of the request is the user's.
-    return Answers(
-        facts={host: facts[host] for host in asked if host in facts},
-        silent={host: silent[host] for host in asked if host in silent},
-        waiting={host: started[host] for host in asked if host in facts},
+        for host, connection in started.items():
+            if host not in facts and not connection.ended:
+                connection.kill()
+    # The hosts answered in any order; the results have the order of the request.
+    return PreflightAnswers(
+        facts={host: facts[host] for host in queries if host in facts},
+        silent={host: silent[host] for host in queries if host in silent},
+        connections={host: started[host] for host in queries if host in facts},
     )
 
 
-def dismiss(waiting: Mapping[str, PreflightConnection]) -> None:
-    """See the shells to their end that wait for a script; raises nothing."""
-    for interview in waiting.values():
-        interview.tell_to_end()
+def dismiss(connections: Mapping[str, PreflightConnection]) -> None:
+    """Dismiss open connections and wait for their end; raises nothing."""
+    for connection in connections.values():
+        connection.dismiss()
     deadline = time.monotonic() + _DISMISSAL_TIME
-    for interview in waiting.values():
-        interview.see_end(deadline)
+    for connection in connections.values():
+        connection.wait_for_end(deadline)
 
 
-def _answering(interviews: Mapping[str, PreflightConnection], news: "SimpleQueue[str]") -> Iterator[str]:
-    """Yield each host as soon as it has ended its answers, or has been silent for too long."""
-    waiting = set(interviews)
+def _finished(connections: Mapping[str, PreflightConnection], news: "SimpleQueue[str]") -> Iterator[str]:
+    """Yield each host as soon as its query is answered or has ended, or has been silent for too long."""
+    waiting = set(connections)
     while waiting:
         began = time.monotonic()
         with suppress(Empty):
-            news.get(timeout=_PATIENCE)
-        late = time.monotonic() - began - _PATIENCE
+            news.get(timeout=_LOOK_INTERVAL)
+        late = time.monotonic() - began - _LOOK_INTERVAL
         for host in sorted(waiting):
-            interview = interviews[host]
-            if late > _PATIENCE:
-                interview.heard += late  # this process was stopped, by Ctrl-Z for instance
-            if interview.answered or interview.ended or interview.silent:
+            connection = connections[host]
+            if late > _LOOK_INTERVAL:
+                connection.heard += late  # this process was suspended, for example by Ctrl-Z
+            if connection.answered or connection.ended or connection.silent:
                 waiting.remove(host)
                 yield host

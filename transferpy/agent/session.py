@@ -1,11 +1,26 @@
-"""A session on a host, as its events describe it."""
+"""The state of a session on a host, as its events report it."""
 
 import logging
-import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from transferpy.agent.protocol import Event, parse_count
+from transferpy.agent.protocol import (
+    End,
+    Ending,
+    Event,
+    Hello,
+    ProgressMade,
+    Published,
+    ReplicationLeft,
+    ReplicationRuns,
+    ReplicationStopped,
+    ReplicationStopping,
+    SessionFailed,
+    Stages,
+    StaleRunRecovered,
+    StandardError,
+    UndoFailed,
+)
 from transferpy.Exceptions import (
     FirewallError,
     PublishError,
@@ -20,10 +35,11 @@ if TYPE_CHECKING:
     from transferpy.RemoteExecution.interface import Outcome
 
 logger = logging.getLogger(__name__)
-_UNKNOWN = "it is not known whether replication runs again; look there, and start it by hand if it does not"
+
+_UNKNOWN = "transferpy does not know if replication runs again; check it there, and start it by hand if it does not run"
 _STOPPED = "replication is stopped and does not start again, start it by hand: "
 _START = "start_replication "
-"""How those entries of an undo list begin that start replication."""
+"""The beginning of each entry of an undo list that starts replication."""
 
 _ERRORS: dict[str, type[TransferpyError]] = {
     "port": FirewallError,
@@ -33,42 +49,28 @@ _ERRORS: dict[str, type[TransferpyError]] = {
     "replication": ReplicationError,
     "content": VerificationError,
 }
-# What the readers of an event rely on. A session that sends less is not one to work with.
-_FIELDS = {
-    "ready": {"certificate"},
-    "listening": {"port"},
-    "probing": {"port"},
-    "stages": {"job", "statuses"},
-    "stderr": {"job", "stage"},
-    "manifest": {"digest", "entries"},
-    "digests": {"digest", "entries"},
-    "tables": {"digest", "entries"},
-    "stream-digest": {"digest"},
-    "error": {"kind"},
-    "finished-dead-run": {"run"},
-    "replication-stopped": {"connections"},
-}
+"""By the kind of a failed session; each other kind is a RemoteExecutionError."""
+_Kind = TypeVar("_Kind", bound=Event)
 
 
 class Session:
-    """A session on a host, as far as its events have told.
+    """A session on a host.
 
     Attributes:
-        host: where it runs.
-        seen: the last event of each name.
-        statuses: the exit statuses of the stages of each job that has ended, by the job's name.
-        errors: the end of what a stage wrote to its standard error, by job and number of the stage.
-        bytes: how far the stream is, as the stage that reads it counts.
-        moved: when that last grew (monotonic seconds).
-        outcome: how the session's command ended, once it has.
-        error: why the session cannot go on.
-        stopping: whether it was told to stop.
-        replication_error: why replication does not run again, as long as it is not known to.
+        host: the host.
+        statuses: the exit statuses of the stages of each task that has ended, by the name of the task.
+        errors: the end of the standard error of a stage, by task and number of the stage.
+        bytes: bytes that the observed stage of the stream has read.
+        moved: time of the last growth of ``bytes`` (monotonic seconds).
+        heard: time of the last event (monotonic seconds).
+        outcome: the result of the session's process, once the process has ended.
+        error: the reason for which the session cannot continue.
+        stopping: True after the command to stop.
+        replication: the state of replication, which the session may have stopped.
     """
 
     def __init__(self, host: str) -> None:
         self.host = host
-        self.seen: dict[str, Event] = {}
         self.statuses: dict[str, tuple[int, ...]] = {}
         self.errors: dict[tuple[str, str], str] = {}
         self.bytes = self._first_bytes = 0
@@ -76,117 +78,135 @@ class Session:
         self.outcome: Outcome | None = None
         self.error: TransferpyError | None = None
         self.stopping = False
-        self.replication_error = ""
+        self.replication = ReplicationState(host)
+        self._events: dict[type[Event], Event] = {}
+
+    def last(self, kind: type[_Kind]) -> _Kind | None:
+        """Return the last event of that kind, or None."""
+        event = self._events.get(kind)
+        return event if isinstance(event, kind) else None
+
+    def expect(self, kind: type[_Kind]) -> _Kind:
+        """Return the last event of that kind.
+
+        Raises:
+            RemoteExecutionError: the session has sent none.
+        """
+        event = self.last(kind)
+        if event is None:
+            raise RemoteExecutionError(f"{self.host}: the session sent no event {kind.event_name!r}")
+        return event
+
+    def has(self, *kinds: type[Event]) -> bool:
+        """Return whether the session has sent an event of any of these kinds."""
+        return any(kind in self._events for kind in kinds)
+
+    def forget(self, *kinds: type[Event]) -> None:
+        """Forget the events of these kinds, because the next stream will bring new ones."""
+        for kind in kinds:
+            self._events.pop(kind, None)
 
     @property
     def alive(self) -> bool:
-        """Whether the session can still take orders."""
+        """True while the session can take commands."""
         return self.outcome is None and self.error is None
 
     @property
-    def flowed(self) -> int:
-        """Bytes since the stage that reads the stream was first looked at: before, it has read its own files."""
+    def received_bytes(self) -> int:
+        """Bytes of the stream, without those that the observed stage read before the stream, such as its libraries."""
         return self.bytes - self._first_bytes
 
     @property
     def ending(self) -> bool:
-        """Whether the session is on its way to its end by itself."""
-        return self.stopping or not self.seen.keys().isdisjoint({"published", "error", "ending", "end"})
+        """True if the session is about to end by itself."""
+        return self.stopping or self.has(Published, SessionFailed, Ending, End)
 
     @property
     def undone(self) -> bool:
-        """Whether the session said that it left nothing behind."""
-        end = self.seen.get("end")
-        return end is not None and end.fields.get("undone") == "yes"
+        """True if the session reported that it has undone all of its changes."""
+        end = self.last(End)
+        return end is not None and end.undone
 
     @property
     def directory(self) -> str:
-        """Its run directory; empty until it has said hello."""
-        return self.seen["hello"].text("directory") if "hello" in self.seen else ""
+        """The run directory of the session; empty before its first event."""
+        hello = self.last(Hello)
+        return hello.directory if hello else ""
 
-    def forget(self, *names: str) -> None:
-        """Forget events that the next stream will bring anew."""
-        for name in names:
-            self.seen.pop(name, None)
-
-    def take(self, event: Event) -> None:
-        """Take an event in; one that makes no sense is an error of the session's."""
+    def handle(self, event: Event) -> None:
+        """Change the state as an event of the session demands, and log what an administrator has to know."""
         self.heard = time.monotonic()
-        try:
-            self._take(event)
-            self.seen[event.name] = event
-        except ValueError:
-            words = " ".join(f"{key}={value}" for key, value in event.fields.items())
-            self.error = RemoteExecutionError(f"{self.host}: the session sent nonsense: {event.name} {words[:200]}")
+        self._events[type(event)] = event
+        match event:
+            case ProgressMade(bytes=count):
+                self._progress(count)
+            case Stages(job=task, statuses=statuses):
+                self.statuses[task] = statuses
+            case StandardError(job=task, stage=stage, text=text):
+                self.errors[task, stage] = text.strip()
+            case SessionFailed(kind=kind, text=text):
+                self.error = _ERRORS.get(kind, RemoteExecutionError)(f"{self.host}: {one_line(text)}")
+            case UndoFailed(entry=entry, text=text):
+                log_not_undone(self.host, entry, one_line(text))
+            case StaleRunRecovered(run=run, replication=replication):
+                log_recovered(self.host, run, replication=replication)
+        self.replication.handle(event, self.directory)
 
-    def _take(self, event: Event) -> None:
-        _check_fields(event)
-        self._take_replication(event)
-        match event.name:
-            case "progress":
-                moved = parse_count(event.fields.get("bytes", "0"))
-                if moved > self.bytes:
-                    self.moved = self.heard
-                self.bytes = max(moved, self.bytes)
-                self._first_bytes = self._first_bytes or moved
-            case "stages":
-                words = event.fields["statuses"].split(",")
-                self.statuses[event.fields["job"]] = tuple(int(word) for word in words)
-            case "checked" | "published":
-                for number in event.fields.values():
-                    parse_count(number)
-            case "stderr":
-                self.errors[event.fields["job"], event.fields["stage"]] = event.text("text").strip()
-            case "error":
-                kind = _ERRORS.get(event.fields["kind"], RemoteExecutionError)
-                self.error = kind(f"{self.host}: {one_line(event.text('text'))}")
-            case "undo-failed":
-                entry, text = event.text("entry"), one_line(event.text("text"))
-                log_not_undone(self.host, entry, text)
-            case "finished-dead-run":
-                log_finished(self.host, event.fields["run"], replication="replication" in event.fields)
+    def _progress(self, count: int) -> None:
+        if count > self.bytes:
+            self.moved = self.heard
+        self.bytes = max(count, self.bytes)
+        self._first_bytes = self._first_bytes or count
 
-    def _take_replication(self, event: Event) -> None:
-        match event.name:
-            case "replication-stopping":
-                self.replication_error = _UNKNOWN
-            case "replication-stopped":
-                # Only word that it runs takes this back: the session may die, or its host be cut off.
-                if event.fields["connections"] != "0":
-                    self.replication_error = _UNKNOWN
-                    logger.info("%s: replication stopped: %s connection(s)", self.host, event.fields["connections"])
-                else:
-                    logger.info("%s: replication does not run, so there is nothing to stop", self.host)
-            case "undo-failed" if event.text("entry").startswith(_START):
-                self.replication_error = _STOPPED + one_line(event.text("text"))
-            case "finished-dead-run" if f"/run.{event.fields['run']}." in self.directory:
-                self.replication_error = ""
-            case "replication-runs":
-                self.replication_error = ""
-                logger.info("%s: replication runs as before", self.host)
-            case "replication-left":
-                self.replication_error = ""
-                logger.info("%s: another transfer needs replication stopped, and will start it again", self.host)
+    def credit(self, seconds: float) -> None:
+        """Move the times of the last event and of the last growth by a time in which this process did not run."""
+        self.heard += seconds
+        self.moved += seconds
 
 
-def _check_fields(event: Event) -> None:
-    if not event.fields.keys() >= _FIELDS.get(event.name, set()):
-        raise ValueError(f"not all fields of {event.name}")
-    # The port goes to the other host, into an address of socat, and that can name a command to run.
-    if event.name in {"listening", "probing"} and not re.fullmatch("[0-9]{1,5}", event.fields["port"]):
-        raise ValueError("no port")
+class ReplicationState:
+    """The state of replication on the host of a session, as far as transferpy knows it.
+
+    Attributes:
+        error: the reason for which replication may not run; empty while it runs as before.
+    """
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self.error = ""
+
+    def handle(self, event: Event, run_directory: str) -> None:
+        """Change the state as an event demands; only a report that replication runs clears the error."""
+        match event:
+            case ReplicationStopping():
+                self.error = _UNKNOWN
+            case ReplicationStopped(connections=0):
+                logger.info("%s: replication does not run, so there is nothing to stop", self._host)
+            case ReplicationStopped(connections=connections):
+                self.error = _UNKNOWN
+                logger.info("%s: replication stopped: %d connection(s)", self._host, connections)
+            case UndoFailed(entry=entry, text=text) if entry.startswith(_START):
+                self.error = _STOPPED + one_line(text)
+            case StaleRunRecovered(run=run) if f"/run.{run}." in run_directory:
+                self.error = ""
+            case ReplicationRuns():
+                self.error = ""
+                logger.info("%s: replication runs as before", self._host)
+            case ReplicationLeft():
+                self.error = ""
+                logger.info("%s: another transfer needs replication stopped, and will start it again", self._host)
 
 
-def log_finished(host: str, run: str, *, replication: bool) -> None:
-    """Log that a host was cleaned of what a run had left there; ``replication`` if that was stopped, too."""
-    logger.info("%s: undid what the run %s had left there", host, run)
+def log_recovered(host: str, run: str, *, replication: bool) -> None:
+    """Log that a host undid the changes of a stale run; ``replication`` if it started replication, too."""
+    logger.info("%s: undid the changes of the stale run %s", host, run)
     if replication:
-        # Somebody may have stopped it on purpose since.
-        logger.warning("%s: replication, which that run had stopped, was started", host)
+        # An administrator may have stopped replication on purpose since then.
+        logger.warning("%s: started replication, which that run had stopped", host)
 
 
 def log_not_undone(host: str, entry: str, text: str) -> None:
-    """Log that a host could not undo what an entry of an undo list says, and why."""
+    """Log that a host could not run an entry of an undo list, and the error."""
     if entry.startswith(_START):
         logger.warning("%s: replication does not start, the next run tries again: %s", host, text)
         return

@@ -27,7 +27,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
 
-from transferpy.agent.protocol import parse_event
+from transferpy.agent.protocol import ProtocolError, Pruned, parse_event
 from transferpy.batch.job_file import JobFile, JobTransfer, fill_in, parse_job_file
 from transferpy.Exceptions import (
     Interrupted,
@@ -460,10 +460,13 @@ class _Run:
         variables = (render_assignment("run_id", run_id), render_assignment("keep", str(keep)))
         lines: list[str] = []
         result = self._remote.run(host, "\n".join((*variables, text, call)), on_line=lines.append)
-        events = [event for line in lines if (event := parse_event(line, run_id))]
+        try:
+            events = [event for line in lines if isinstance(event := parse_event(line, run_id), Pruned)]
+        except ProtocolError as error:
+            raise RemoteExecutionError(f"{host}: pruning returned a malformed event {error}") from error
         if len(events) != len(found):
             raise RemoteExecutionError(f"{host}: status {result.returncode}: {result.output[-500:]}")
-        return [event.fields.get("what", "") for event in events]
+        return [event.what for event in events]
 
 
 def _made(task: _Task, target: TargetReport) -> "_Copy | None":

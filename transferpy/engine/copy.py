@@ -7,7 +7,34 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from transferpy.agent.protocol import parse_count
+from transferpy.agent.list_transfer import fetch_records
+from transferpy.agent.protocol import (
+    AcceptPeer,
+    Checked,
+    Connected,
+    Event,
+    FileDigests,
+    LinkMeasured,
+    ListDigest,
+    Listening,
+    Manifest,
+    Position,
+    Probed,
+    Probing,
+    Publish,
+    Published,
+    Ready,
+    Receive,
+    ResumeReplication,
+    SampleTaken,
+    Send,
+    Sending,
+    SendProbe,
+    SourceChanged,
+    StreamDigest,
+    Tables,
+    parse_count,
+)
 from transferpy.agent.session import Session
 from transferpy.agent.session_manager import SessionManager
 from transferpy.engine.differences import differing_paths, name_some
@@ -24,7 +51,8 @@ from transferpy.model.options import UNCOMPRESSED, TransferType
 from transferpy.model.progress import Phase, Progress
 from transferpy.model.units import size
 from transferpy.planning.plan import EdgePlan, TransferPlan
-from transferpy.stream.codec_choice import choose, link_of, reason, sample_of, shrinks
+from transferpy.RemoteExecution.interface import RemoteExecution
+from transferpy.stream.codec_choice import choose, measured_sample, reason, shrinks
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +79,8 @@ _LOST_PEER = ("Broken pipe", "Connection reset", "unexpected eof", "Connection r
 class _Copy:
     """One stream, from the one source session to one target session."""
 
-    conversation: SessionManager
+    sessions: SessionManager
+    remote: RemoteExecution
     plan: TransferPlan
     edge: EdgePlan
     source_session: Session
@@ -73,35 +102,32 @@ class _Copy:
         except VerificationError:
             if self.target_session.error:
                 # What arrived is not whole; the source may be about to say why.
-                self.conversation.wait(until=self._has_ended, deadline=time.monotonic() + _OTHER_END_TIME)
+                self.sessions.wait(until=self._has_ended, deadline=time.monotonic() + _OTHER_END_TIME)
                 self._raise_stream_failure()
             raise
         self._enter(Phase.CHECKING)
         if last and self.plan.options.stop_slave:
-            self.conversation.order(self.source_session, "resume")
+            self.sessions.send(self.source_session, ResumeReplication())
         self._check()
         if self.plan.options.prepare:
             logger.info("%s: preparing the copy", self.edge.final)
         if last:
-            self.conversation.stop(self.source_session)  # it has said all that it had to say
+            self.sessions.stop(self.source_session)  # it has said all that it had to say
         self._enter(Phase.PUBLISHING)
-        self.conversation.order(self.target_session, "publish")
-        self._wait_for_checks("published", self.target_session)
+        self.sessions.send(self.target_session, Publish())
+        self._wait_for_checks(Published, self.target_session)
         self.note_published()
         self._log_position()
         logger.info("%s: complete", self.edge.final)
 
     def note_published(self) -> None:
         """Note that the copy is good, and what was made for it, if its target has said so."""
-        published = self.target_session.seen.get("published")
+        published = self.target_session.last(Published)
         if published is None:
             return
         self.note(status=0)
-        if "inode" in published.fields:
-            self.note(
-                made_inode=parse_count(published.fields["inode"]),
-                made_born=parse_count(published.fields.get("born", "0")),
-            )
+        if published.inode is not None:
+            self.note(made_inode=published.inode, made_born=published.born)
 
     @property
     def progress(self) -> Progress:
@@ -112,9 +138,9 @@ class _Copy:
             of=len(self.plan.edges),
             phase=self.phase,
             # Until somebody takes it, it is in the buffers of the source.
-            bytes=self.source_session.bytes if "connected" in self.target_session.seen else 0,
+            bytes=self.source_session.bytes if self.target_session.has(Connected) else 0,
             total=self.plan.facts.bytes,
-            wire_bytes=self.target_session.flowed,
+            wire_bytes=self.target_session.received_bytes,
             seconds=time.monotonic() - self.phase_began,
         )
 
@@ -134,53 +160,53 @@ class _Copy:
         )
 
     @property
-    def _lists(self) -> tuple[str, ...]:
+    def _lists(self) -> tuple[type[ListDigest], ...]:
         """The events by which both ends say what they hold, file by file."""
         if self.plan.options.transfer_type is not TransferType.FILE:
             return ()
-        return ("manifest", "digests") if self.plan.options.checksum else ("manifest",)
+        return (Manifest, FileDigests) if self.plan.options.checksum else (Manifest,)
 
     @property
     def source_is_free(self) -> bool:
         """Whether the source session waits for orders; else it is still busy with this stream or its checks."""
         session, job, _ = self._jobs[0]
         failed = any(session.statuses.get(job, ())) or any(_failed_checks(session))
-        return not self.sending or failed or not session.seen.keys().isdisjoint({"changed", "checked"})
+        return not self.sending or failed or session.has(SourceChanged, Checked)
 
     def let_source_finish(self) -> None:
         """Wait for the checks of a source whose stream went well: what they find counts for the next target too."""
         session, job, _ = self._jobs[0]
         if job in session.statuses:
             with suppress(TransferpyError):  # then it is no longer alive
-                self.conversation.wait(session, until=lambda: self.source_is_free)
+                self.sessions.wait(session, until=lambda: self.source_is_free)
 
     # --- do
 
     def _meet(self) -> None:
         """Have the target listen and the source connect."""
         source, target = self._sessions
-        source.forget("manifest", "digests", "tables", "changed", "stream-digest", "checked", "sending", "probed")
+        source.forget(Manifest, FileDigests, Tables, SourceChanged, StreamDigest, Checked, Sending, Probed)
         source.statuses.clear()
-        self._wait_for("ready", source, target)
+        self._wait_for(Ready, source, target)
         if self.plan.options.encrypt:
-            self.conversation.order(target, "peer", source.seen["ready"].fields["certificate"])
+            self.sessions.send(target, AcceptPeer(source.expect(Ready).certificate))
         self.codec = self._choose_codec()
         words = {codec.label: codec.words for codec in self.edge.codecs}
         self.note(codec=words.get(self.codec, UNCOMPRESSED))
-        self.conversation.order(target, "receive", self.codec)
-        self._wait_for("listening", target)
-        port = target.seen["listening"].fields["port"]
+        self.sessions.send(target, Receive(self.codec))
+        self._wait_for(Listening, target)
+        port = target.expect(Listening).port
         opened = ", firewall opened" if self.edge.listening.firewall_rules else ""
         logger.info("%s: port %s listens for %s%s", target.host, port, source.host, opened)
         source.bytes = 0
         source.moved = target.moved = time.monotonic()
         self.sending = True
-        self.conversation.order(source, "send", self.edge.label, self.codec, *self._address("listening"))
+        self.sessions.send(source, Send(self.edge.label, self.codec, *self._address(Listening)))
 
-    def _address(self, event: str) -> tuple[str, str, str]:
-        """Where the target listens, as that event of its says, and what it proves who it is with."""
-        events = self.target_session.seen
-        return self.edge.address, events[event].fields["port"], events["ready"].fields["certificate"]
+    def _address(self, kind: type[Listening] | type[Probing]) -> tuple[str, int, str]:
+        """Return the address, the port and the certificate of the target's listener."""
+        target = self.target_session
+        return self.edge.address, target.expect(kind).port, target.expect(Ready).certificate
 
     def _choose_codec(self) -> str:
         """Return the label of what compresses the stream, and log why, where there is a choice."""
@@ -188,9 +214,9 @@ class _Copy:
         if len(labels) == 1:
             return labels[0]
         # The list of millions of files has to stand before a sample can be taken of them; that has no limit.
-        seen = self.source_session.seen
-        self.conversation.wait(*self._sessions, until=lambda: "sample" in seen)
-        sample = sample_of(seen["sample"])
+        self.sessions.wait(*self._sessions, until=lambda: self.source_session.has(SampleTaken))
+        taken = self.source_session.expect(SampleTaken)
+        sample = measured_sample(taken.size, taken.trials)
         link: float | None = self.plan.options.bwlimit or None
         if self.edge.listening.probe and shrinks(sample):
             link = self._probe_link()
@@ -201,34 +227,34 @@ class _Copy:
     def _probe_link(self) -> float | None:
         """Return how many bytes pass from the source to the target in a second, or None if that is not to be known."""
         source, target = self._sessions
-        self._wait_for("probing", target)
-        if "link" in target.seen:
+        self._wait_for(Probing, target)
+        if target.has(LinkMeasured):
             return None  # the listener ended before anybody could connect; that of the stream will say why
-        self.conversation.order(source, "probe", self.edge.label, *self._address("probing"))
+        self.sessions.send(source, SendProbe(self.edge.label, *self._address(Probing)))
         deadline = time.monotonic() + self.plan.options.connect_timeout
-        met = self.conversation.wait(
-            *self._sessions, until=lambda: "link" in target.seen or "probed" in source.seen, deadline=deadline
+        met = self.sessions.wait(
+            *self._sessions, until=lambda: target.has(LinkMeasured) or source.has(Probed), deadline=deadline
         )
         if not met:
-            raise self._not_met("probing")
-        self._wait_for("probed", source)
+            raise self._not_met(Probing)
+        self._wait_for(Probed, source)
         # Whoever was faster to connect, and says nothing, keeps the target waiting: then the link stays unknown.
         deadline = time.monotonic() + _OTHER_END_TIME
-        if not self.conversation.wait(*self._sessions, until=lambda: "link" in target.seen, deadline=deadline):
+        if not self.sessions.wait(*self._sessions, until=lambda: target.has(LinkMeasured), deadline=deadline):
             return None
-        return link_of(target.seen["link"])
+        return target.expect(LinkMeasured).rate
 
-    def _wait_for(self, event: str, *sessions: Session) -> None:
+    def _wait_for(self, kind: type[Event], *sessions: Session) -> None:
         """Wait until each of ``sessions`` has sent an event of that name."""
 
         def late() -> list[str]:
-            return [session.host for session in sessions if event not in session.seen]
+            return [session.host for session in sessions if not session.has(kind)]
 
         deadline = time.monotonic() + _READY_TIME
-        self.conversation.wait(*self._sessions, until=lambda: not late() or self._has_failed(), deadline=deadline)
+        self.sessions.wait(*self._sessions, until=lambda: not late() or self._has_failed(), deadline=deadline)
         self._raise_stream_failure()
         if late():
-            raise RemoteExecutionError(f"{', '.join(late())}: not {event} within {_READY_TIME:.0f} seconds")
+            raise RemoteExecutionError(f"{', '.join(late())}: not {kind.event_name} within {_READY_TIME:.0f} seconds")
 
     def _stream(self) -> None:
         """Wait for the end of the stream on both ends.
@@ -240,20 +266,20 @@ class _Copy:
         sending = None
         while not self._has_ended() and not self._has_failed():
             now = time.monotonic()
-            if sending is None and "sending" in self.source_session.seen:
+            if sending is None and self.source_session.has(Sending):
                 # Until now the source has listed what there is, or waited for a server; that has no limit.
                 sending = self.source_session.moved = now
                 self._enter(Phase.COPYING)
             if sending is not None:
                 self._check_limits(now - sending, now - max(session.moved for session in self._sessions))
-            self.conversation.wait(
-                *self._sessions, until=lambda: self._has_ended() or self._has_failed(), deadline=now + 1
-            )
+            self.sessions.wait(*self._sessions, until=lambda: self._has_ended() or self._has_failed(), deadline=now + 1)
         self._raise_stream_failure()
         took = max(time.monotonic() - began, 0.001)
         what, count = self._received()
         facts = self.plan.facts
-        self.note(wire_bytes=self.target_session.flowed, stream_seconds=took, bytes=facts.bytes, files=facts.files)
+        self.note(
+            wire_bytes=self.target_session.received_bytes, stream_seconds=took, bytes=facts.bytes, files=facts.files
+        )
         rate = f" ({size(count / took)}/s)" if count else ""
         logger.info("%s: received %s in %.1f s%s", self.target_session.host, what, took, rate)
 
@@ -263,11 +289,11 @@ class _Copy:
             return size(self.plan.facts.bytes), self.plan.facts.bytes
         # Of a server's files only an estimate is known, of a tarball's none: what counts is what passed the network.
         # Its digest is its size, but for --parallel-checksum.
-        counted = self.target_session.seen.get("stream-digest")
+        counted = self.target_session.last(StreamDigest)
         if counted is None or self.plan.options.parallel_checksum:
             return "the stream", 0
         try:
-            count = parse_count(counted.fields["digest"])
+            count = parse_count(counted.digest)
         except ValueError:
             return "the stream", 0  # that it is no size, the comparison with the source's says
         return f"a stream of {size(count)}", count
@@ -280,11 +306,11 @@ class _Copy:
 
     def _check_limits(self, since_start: float, since_moved: float) -> None:
         options = self.plan.options
-        if "connected" not in self.target_session.seen and since_start > options.connect_timeout:
-            raise self._not_met("listening")
+        if not self.target_session.has(Connected) and since_start > options.connect_timeout:
+            raise self._not_met(Listening)
         # A backup may take its time until its first byte; a tree is read at once. What has left the source may all be
         # in the buffers between the two.
-        moved = max(self.source_session.bytes, self.target_session.flowed)
+        moved = max(self.source_session.bytes, self.target_session.received_bytes)
         flows = options.transfer_type is not TransferType.XTRABACKUP or moved > _FLOWING
         if flows and since_moved > options.idle_timeout:
             names = f"{self.source_session.host} to {self.target_session.host}"
@@ -293,8 +319,8 @@ class _Copy:
                 f" after {size(self.target_session.bytes)} (--idle-timeout)"
             )
 
-    def _not_met(self, event: str) -> StreamError:
-        port = self.target_session.seen[event].fields["port"]
+    def _not_met(self, kind: type[Listening] | type[Probing]) -> StreamError:
+        port = self.target_session.expect(kind).port
         return StreamError(
             f"{self.source_session.host} to {self.target_session.host}: no connection to {self.edge.address}"
             f" port {port} within {self.plan.options.connect_timeout} seconds;"
@@ -308,10 +334,10 @@ class _Copy:
             raise VerificationError("; ".join(not_listed.values()))
         # The first to fail is often only the victim of the other end.
         deadline = time.monotonic() + _OTHER_END_TIME
-        self.conversation.wait(until=self._has_ended, deadline=deadline)
+        self.sessions.wait(until=self._has_ended, deadline=deadline)
         if self.plan.options.transfer_type is TransferType.DECOMPRESS:
             # A tarball that shrank was sent in good order: that it is not what it was, only its second look tells.
-            self.conversation.wait(until=lambda: self.source_is_free, deadline=deadline)
+            self.sessions.wait(until=lambda: self.source_is_free, deadline=deadline)
             self._raise_if_changed()
         raise StreamError("; ".join(self._culprits()))
 
@@ -341,12 +367,13 @@ class _Copy:
 
     def _log_position(self) -> None:
         """Say where in the binary logs a hot copy stands: what the next command needs."""
-        position = self.target_session.seen.get("position")
-        if position and (binlog := position.text("binlog")):
-            self.note(position=" ".join(binlog.split()))
-            logger.info("%s: binary log file, position and GTID: %s", self.edge.final, " ".join(binlog.split()))
-        if position and (replica := position.text("replica")):
-            logger.info("%s: as its source replicates: %s", self.edge.final, " ".join(replica.split()))
+        position = self.target_session.last(Position)
+        if position and position.binlog:
+            binlog = " ".join(position.binlog.split())
+            self.note(position=binlog)
+            logger.info("%s: binary log file, position and GTID: %s", self.edge.final, binlog)
+        if position and position.replica:
+            logger.info("%s: as its source replicates: %s", self.edge.final, " ".join(position.replica.split()))
 
     # --- check
 
@@ -357,18 +384,18 @@ class _Copy:
             VerificationError: they differ, or the source changed while it was read.
         """
         options = self.plan.options
-        self._wait_for_checks("checked", *self._sessions)
+        self._wait_for_checks(Checked, *self._sessions)
         self._raise_if_changed()
         is_file = options.transfer_type is TransferType.FILE
-        if (options.parallel_checksum or not is_file) and not self._agree("stream-digest"):
+        if (options.parallel_checksum or not is_file) and not self._agree(StreamDigest):
             raise VerificationError(f"{self.edge.target}: the stream was damaged on its way")
-        for name in self._lists:
-            if not self._agree(name):
-                raise VerificationError(f"{self.edge.target}: {self._difference(name)}")
-        if options.transfer_type is TransferType.XTRABACKUP and not self._agree("tables"):
+        for kind in self._lists:
+            if not self._agree(kind):
+                raise VerificationError(f"{self.edge.target}: {self._difference(kind.event_name)}")
+        if options.transfer_type is TransferType.XTRABACKUP and not self._agree(Tables):
             self._raise_if_tables_lack()
         if is_file:
-            entries = self.target_session.seen["manifest"].fields["entries"]
+            entries = self.target_session.expect(Manifest).entries
             agreed = "checksums" if options.checksum else "names, kinds, owners and sizes"
             logger.info("%s: %s of %s entries agree with the source", self.target_session.host, agreed, entries)
             self.note(checks=(f"{self.plan.algorithm} {agreed} agree".strip(),))
@@ -377,15 +404,14 @@ class _Copy:
             logger.info("%s: the %s of the stream agrees with the source", self.target_session.host, agreed)
             self.note(checks=(f"{self.plan.algorithm} {agreed} of the stream agrees".strip(),))
         if not is_file:
-            counted = self.target_session.seen["checked"].fields
-            self.note(**{name: parse_count(counted.get(name, "0")) for name in ("bytes", "files")})
+            counted = self.target_session.expect(Checked)
+            self.note(bytes=counted.bytes, files=counted.files)
 
     def _raise_if_changed(self) -> None:
-        if "changed" in self.source_session.seen:
-            paths = self.source_session.seen["changed"].text("paths").split("\0")
-            raise VerificationError(f"{self.plan.source}: changed during the copy: {name_some(filter(None, paths))}")
+        if changed := self.source_session.last(SourceChanged):
+            raise VerificationError(f"{self.plan.source}: changed during the copy: {name_some(changed.paths)}")
 
-    def _wait_for_checks(self, event: str, *sessions: Session) -> None:
+    def _wait_for_checks(self, kind: type[Event], *sessions: Session) -> None:
         """Wait until each of ``sessions`` has sent that event, or the source, if it is one of them, that it changed.
 
         Raises:
@@ -395,23 +421,22 @@ class _Copy:
         """
 
         def known() -> bool:
-            come = all(event in session.seen for session in sessions)
+            come = all(session.has(kind) for session in sessions)
             # Once both have checked, a source has nothing more to say: only its target knows what is published.
-            changed = self.source_session in sessions and "changed" in self.source_session.seen
+            changed = self.source_session in sessions and self.source_session.has(SourceChanged)
             return come or changed or any(self._failed_checks())
 
-        self.conversation.wait(*sessions, until=known)
+        self.sessions.wait(*sessions, until=known)
         failed = dict(self._failed_checks())
         if failed:
-            kind = _LATE_ERRORS.get(next(iter(failed)), VerificationError)
-            raise kind("; ".join(failed.values()))
+            raise _LATE_ERRORS.get(next(iter(failed)), VerificationError)("; ".join(failed.values()))
 
     def _failed_checks(self) -> list[tuple[str, str]]:
         return [failure for session in self._sessions for failure in _failed_checks(session)]
 
-    def _agree(self, event: str) -> bool:
-        """Whether both ends have said this, and the same."""
-        digests = {session.seen[event].fields["digest"] if event in session.seen else "" for session in self._sessions}
+    def _agree(self, kind: type[ListDigest] | type[StreamDigest]) -> bool:
+        """Return whether both ends have sent this digest, and the same."""
+        digests = {event.digest if (event := session.last(kind)) else "" for session in self._sessions}
         return len(digests) == 1 and "" not in digests
 
     def _raise_if_tables_lack(self) -> None:
@@ -429,7 +454,7 @@ class _Copy:
             raise VerificationError(f"{self.edge.target}: the backup lacks tables: {name_some(lacking)}")
 
     def _records(self, name: str) -> list[Iterator[str]]:
-        return [self.conversation.records(session, name) for session in self._sessions]
+        return [fetch_records(self.remote, session, name) for session in self._sessions]
 
     def _difference(self, name: str) -> str:
         what = "the content differs" if name == "digests" else "not complete, or of another kind, owner or size"

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from transferpy.agent.protocol import Event, parse_count
 from transferpy.stream.codecs import Codec
 
 _WORTH = 1.1
@@ -26,27 +25,10 @@ class Sample:
     trials: Mapping[str, CodecBenchmark]
 
 
-def sample_of(event: Event) -> Sample:
-    """Return what the source said of a sample; one without trials for what makes no sense."""
-    try:
-        size = parse_count(event.fields["size"])
-        words = [word.split(":") for word in event.fields["trials"].split(",") if word]
-        trials = {
-            label: CodecBenchmark(size=parse_count(rest), seconds=parse_count(time) / 1e6)
-            for label, rest, time in words
-        }
-    except (KeyError, ValueError):
-        return Sample(size=0, trials={})
-    return Sample(size=size, trials=trials if size else {})
-
-
-def link_of(event: Event) -> float | None:
-    """Return how many bytes per second the target saw come, None if it saw too little to tell."""
-    try:
-        count, microseconds = parse_count(event.fields["bytes"]), parse_count(event.fields["microseconds"])
-    except (KeyError, ValueError):
-        return None
-    return count / microseconds * 1e6 if microseconds else None
+def measured_sample(size: int, trials: Iterable[tuple[str, int, int]]) -> Sample:
+    """Return a sample of ``size`` bytes, from the label, the size in bytes and the microseconds of each codec."""
+    benchmarks = {label: CodecBenchmark(size=rest, seconds=time / 1e6) for label, rest, time in trials}
+    return Sample(size=size, trials=benchmarks if size else {})
 
 
 def shrinks(sample: Sample) -> bool:

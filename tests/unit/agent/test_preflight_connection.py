@@ -10,7 +10,7 @@ from bash import run_bash
 from host_text import RUN
 
 from transferpy.agent.preflight import PreflightQuery, preflight_script
-from transferpy.agent.preflight_connection import PreflightConnection, ask, dismiss
+from transferpy.agent.preflight_connection import PreflightConnection, dismiss, run_preflight
 from transferpy.RemoteExecution.interface import CommandResult, Job, Outcome
 from transferpy.RemoteExecution.LocalExecution import LocalExecution
 from transferpy.RemoteExecution.running_job import RunningJob
@@ -31,7 +31,7 @@ def harmless(run_id: str, questions: PreflightQuery, *, dry_run: bool = False) -
 def shell(monkeypatch: pytest.MonkeyPatch) -> PreflightConnection:
     """A real one, which has answered."""
     monkeypatch.setattr("transferpy.agent.preflight_connection.preflight_script", harmless)
-    return ask(REMOTE, RUN, {HOST: QUESTIONS}, dry_run=False).waiting[HOST]
+    return run_preflight(REMOTE, RUN, {HOST: QUESTIONS}, dry_run=False).connections[HOST]
 
 
 def test_it_goes_on_with_a_script_in_the_same_process_and_leaves_it_the_rest_of_the_input(
@@ -81,8 +81,8 @@ def test_no_tool_that_answers_can_take_what_comes_behind_the_questions(tmp_path:
 
 
 def test_after_a_dry_run_it_does_not_wait(shell: PreflightConnection) -> None:
-    answers = ask(REMOTE, RUN, {HOST: QUESTIONS}, dry_run=True)
-    assert REMOTE.wait_job(HOST, answers.waiting[HOST].job, 5).returncode == 0
+    answers = run_preflight(REMOTE, RUN, {HOST: QUESTIONS}, dry_run=True)
+    assert REMOTE.wait_job(HOST, answers.connections[HOST].job, 5).returncode == 0
     assert answers.facts[HOST].uid == os.getuid()
     dismiss({HOST: shell})
 
@@ -101,7 +101,9 @@ def test_one_that_says_it_has_answered_but_has_not_is_given_up(monkeypatch: pyte
         return started[-1]
 
     monkeypatch.setattr(REMOTE, "start_job", noted)
-    answers = ask(REMOTE, RUN, {HOST: QUESTIONS}, dry_run=False)
-    assert answers.silent == {HOST: "localhost: the preflight answered something else and said: why not"}
-    assert answers.waiting == {}
+    answers = run_preflight(REMOTE, RUN, {HOST: QUESTIONS}, dry_run=False)
+    assert answers.silent == {
+        HOST: "localhost: the preflight query returned a malformed event 'host': it is missing; output: why not"
+    }
+    assert answers.connections == {}
     assert REMOTE.monitor_job(HOST, started[0]) is not None

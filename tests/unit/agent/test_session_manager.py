@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import END, Said, ScriptedRemote, ScriptedSession, encoded, packed
 
+from transferpy.agent import list_transfer, session_manager
 from transferpy.agent import session as session_module
-from transferpy.agent import session_manager
-from transferpy.agent.protocol import Event
+from transferpy.agent.list_transfer import fetch_records
+from transferpy.agent.protocol import Connected, Ending, Hello, Listening, Probed, Probing, Publish, Stop
 from transferpy.agent.session import Session
 from transferpy.agent.session_manager import SessionManager
 from transferpy.Exceptions import FirewallError, Interrupted, PublishError, RemoteExecutionError, TransferpyError
@@ -35,8 +36,8 @@ def talk(*sessions: ScriptedSession, **more: object) -> tuple[SessionManager, li
 
 def said(*words: Said) -> Session:
     """Return a session of which all that it said has been taken in."""
-    made, (session,) = talk(ScriptedSession([*words, "last"]))
-    made.wait(until=lambda: "last" in session.seen)
+    made, (session,) = talk(ScriptedSession([*words, "connected"]))
+    made.wait(until=lambda: session.has(Connected))
     return session
 
 
@@ -44,7 +45,7 @@ class TestEvents:
     def test_what_a_session_says_is_kept(self) -> None:
         session = said(
             HELLO,
-            "Welcome to db1!",
+            "!Welcome to db1!",
             "stages job=receive statuses=0,141,2",
             f"stderr job=receive stage=2 text={encoded(' no space' + chr(10))}",
             "progress bytes=100",
@@ -57,7 +58,12 @@ class TestEvents:
 
     @pytest.mark.parametrize(
         ("kind", "error"),
-        [("port", FirewallError), ("firewall", FirewallError), ("publish", PublishError), ("?", RemoteExecutionError)],
+        [
+            ("port", FirewallError),
+            ("firewall", FirewallError),
+            ("publish", PublishError),
+            ("other", RemoteExecutionError),
+        ],
     )
     def test_an_error_is_of_the_kind_that_the_session_says(self, kind: str, error: type[TransferpyError]) -> None:
         session = said(f"error kind={kind} text={encoded('why')}")
@@ -71,10 +77,13 @@ class TestEvents:
         name=st.sampled_from(["progress", "stages", "stderr", "error", "hello", "end", "manifest", "ready", "x"]),
         fields=st.dictionaries(st.sampled_from(["job", "stage", "statuses", "bytes", "kind", "text"]), any_text),
     )
-    def test_no_event_makes_a_session_stumble(self, name: str, fields: dict[str, str]) -> None:
+    def test_each_line_is_an_event_or_no_event_or_an_error_of_the_session(
+        self, name: str, fields: dict[str, str]
+    ) -> None:
+        made = SessionManager(ScriptedRemote(), RUN)
         session = Session("db1")
-        session.take(Event(name, fields))
-        assert (name in session.seen) or isinstance(session.error, RemoteExecutionError)
+        made._handle_line(session, f"@transferpy {RUN} {name} {' '.join(map('='.join, fields.items()))}")
+        assert session.error is None or isinstance(session.error, TransferpyError)
         assert session.directory is not None
 
     @pytest.mark.parametrize(
@@ -97,30 +106,31 @@ class TestEvents:
     )
     def test_only_word_that_it_runs_is_word_that_replication_runs(self, words: tuple[str, ...], expected: str) -> None:
         hello = f"hello directory={encoded('/run/transferpy/run.source.r1.100.200')}"
-        assert said(hello, *words).replication_error == expected
+        assert said(hello, *words).replication.error == expected
 
     def test_a_stop_without_a_number_is_nonsense(self) -> None:
         session = said("replication-stopped")
-        assert str(session.error) == "db1: the session sent nonsense: replication-stopped "
+        problem = "malformed event 'replication-stopped': it lacks connections"
+        assert str(session.error) == f"db1: the session sent a {problem}"
 
     @pytest.mark.parametrize("port", ["", "4400!!SYSTEM:reboot", "4400,verify=0", "-1", "444444", "x"])
     @pytest.mark.parametrize("event", ["listening", "probing"])
     def test_a_port_that_is_none_is_nonsense_and_never_gets_to_the_other_host(self, event: str, port: str) -> None:
         session = said(f"{event} port={port}")
-        assert str(session.error) == f"db1: the session sent nonsense: {event} port={port}"
-        assert event not in session.seen
+        problem = f"malformed event '{event}': port: {port!r} is not a port"
+        assert str(session.error) == f"db1: the session sent a {problem}"
+        assert not session.has(Listening, Probing)
 
     def test_only_ends_that_say_so_left_nothing(self) -> None:
         assert said("end status=0 undone=yes").undone
         assert not said("end status=0 undone=no").undone
-        assert not said("end").undone
         assert not said("ending").undone
 
 
 class TestWaiting:
     def test_it_ends_when_the_condition_holds(self) -> None:
-        made, (one, two) = talk(ScriptedSession(["a"]), ScriptedSession(["b"]))
-        assert made.wait(one, two, until=lambda: bool(one.seen and two.seen))
+        made, (one, two) = talk(ScriptedSession(["probed"]), ScriptedSession(["probed"]))
+        assert made.wait(one, two, until=lambda: one.has(Probed) and two.has(Probed))
 
     def test_it_ends_at_the_deadline(self) -> None:
         made, (session,) = talk(ScriptedSession([]))
@@ -154,14 +164,14 @@ class TestWaiting:
             made.wait(session, until=lambda: False)
 
     def test_who_need_not_live_may_end(self) -> None:
-        made, (one, two) = talk(ScriptedSession(END), ScriptedSession(["b"]))
+        made, (one, two) = talk(ScriptedSession(END), ScriptedSession(["probed"]))
         assert made.wait(two, until=lambda: one.outcome is not None)
 
     def test_an_order_to_a_session_that_is_gone_is_an_error_at_once(self) -> None:
         gone = ScriptedSession([], {"publish": [RemoteExecutionError("db1: the job has ended")]})
         made, (session,) = talk(gone)
         with pytest.raises(RemoteExecutionError, match="the job has ended"):
-            made.order(session, "publish")
+            made.send(session, Publish())
 
 
 class TestEnding:
@@ -176,16 +186,16 @@ class TestEnding:
     def test_a_signal_loses_nothing_of_what_was_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
         # A session of which the end got lost would be waited for, for ten minutes.
         made, (session,) = talk(ScriptedSession([HELLO, "ending", *END]))
-        forgive = SessionManager._forgive
+        credit = SessionManager._credit_suspension
         interrupted: list[bool] = []
 
         def interrupt(self: SessionManager, seconds: float) -> None:
             interrupted.append(not interrupted or not interrupted[-1])
             if interrupted[-1]:
                 raise Interrupted(signal.SIGHUP)
-            forgive(self, seconds)
+            credit(self, seconds)
 
-        monkeypatch.setattr(SessionManager, "_forgive", interrupt)
+        monkeypatch.setattr(SessionManager, "_credit_suspension", interrupt)
         for _ in range(100):
             try:
                 made.wait(until=lambda: session.outcome is not None, deadline=time.monotonic() + 5)
@@ -195,12 +205,13 @@ class TestEnding:
         assert any(interrupted)
         assert session.outcome is not None
         assert session.undone
-        assert {"hello", "ending", "end"} <= session.seen.keys()
+        assert session.has(Hello)
+        assert session.has(Ending)
 
     def test_a_session_that_was_told_to_stop_is_waited_for(self) -> None:
         scripted = ScriptedSession([HELLO], {"stop": END})
         made, (session,) = talk(scripted)
-        made.order(session, "stop")
+        made.send(session, Stop())
         made.end(session)
         assert scripted.told == ["stop"]
 
@@ -221,7 +232,10 @@ class TestEnding:
     @pytest.mark.parametrize(
         ("clean_up", "told"),
         [
-            (["@transferpy RUN finished-dead-run run=source.r1"], ["db1: undid what the run source.r1 had left there"]),
+            (
+                ["@transferpy RUN finished-dead-run run=source.r1"],
+                ["db1: undid the changes of the stale run source.r1"],
+            ),
             ([], []),
             (RemoteExecutionError("db1: cannot be reached"), []),
         ],
@@ -252,7 +266,7 @@ class TestEnding:
         )
         made.wait(until=lambda: session.outcome is not None)
         made.end(session)
-        assert caplog.messages == ["db1: undid what the run source.r1 had left there"]
+        assert caplog.messages == ["db1: undid the changes of the stale run source.r1"]
 
     def test_a_clean_up_that_fails_is_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
         runs = {("db1", "finish_dead_runs"): CommandResult(host="db1", returncode=141, output="")}
@@ -270,7 +284,7 @@ class TestEnding:
         lost = ScriptedSession([HELLO], {"kill": [RemoteExecutionError("db1: cannot be reached")]})
         other = ScriptedSession([HELLO], {"kill": END})
         made, (session, _) = talk(lost, other)
-        made.wait(until=lambda: "hello" in session.seen)
+        made.wait(until=lambda: session.has(Hello))
         made.end_all()
         assert other.told == ["kill"]
         assert "\n".join(caplog.messages) == (
@@ -293,7 +307,7 @@ class TestEnding:
 
 STOPPED = "replication-stopped connections=1"
 SOURCE = f"hello directory={encoded(f'/run/transferpy/run.source.{RUN}.7.99')}"
-UNKNOWN = "db1: it is not known whether replication runs again; look there, and start it by hand if it does not"
+UNKNOWN = f"db1: {session_module._UNKNOWN}"
 DENIED = f"undo-failed entry={encoded('start_replication /srv/')} text={encoded('denied')}"
 BY_HAND = "db1: replication is stopped and does not start again, start it by hand: denied"
 
@@ -317,9 +331,9 @@ class TestReplication:
     def test_what_was_stopped_counts_as_stopped_until_a_host_says_that_it_runs(
         self, words: tuple[str, ...], broken: str
     ) -> None:
-        made, (session,) = talk(ScriptedSession([SOURCE, *words, "last"]))
-        made.wait(until=lambda: "last" in session.seen)
-        assert made.broken_replication() == broken
+        made, (session,) = talk(ScriptedSession([SOURCE, *words, "connected"]))
+        made.wait(until=lambda: session.has(Connected))
+        assert made.replication_errors() == broken
 
     @pytest.mark.parametrize(
         "clean_up",
@@ -338,7 +352,7 @@ class TestReplication:
         )
         made.wait(until=lambda: session.outcome is not None)
         made.end_all()
-        assert made.broken_replication() == UNKNOWN
+        assert made.replication_errors() == UNKNOWN
 
     def test_a_source_that_died_and_was_cleaned_up_after_is_well(self) -> None:
         killed = CommandResult(host="db1", returncode=137, output="")
@@ -346,7 +360,7 @@ class TestReplication:
         made, (session,) = talk(ScriptedSession([SOURCE, STOPPED, killed]), runs=runs)
         made.wait(until=lambda: session.outcome is not None)
         made.end_all()
-        assert made.broken_replication() == ""
+        assert made.replication_errors() == ""
 
 
 class TestRecords:
@@ -354,13 +368,13 @@ class TestRecords:
         text = packed(*HOSTILE_NAMES)
         lines = [text[place : place + 76] for place in range(0, len(text), 76)]
         made, (session,) = talk(ScriptedSession([HELLO]), runs={("db1", "list=digests"): lines})
-        made.wait(until=lambda: "hello" in session.seen)
-        assert list(made.records(session, "digests")) == list(HOSTILE_NAMES)
+        made.wait(until=lambda: session.has(Hello))
+        assert list(fetch_records(made._remote, session, "digests")) == list(HOSTILE_NAMES)
 
     def test_a_list_longer_than_what_is_read_at_once_is_split_right(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(session_manager, "_CHUNK", 7)
+        monkeypatch.setattr(list_transfer, "_CHUNK", 7)
         made, (session,) = talk(ScriptedSession([HELLO]), runs={("db1", "list=digests"): [packed(*HOSTILE_NAMES)]})
-        assert list(made.records(session, "digests")) == list(HOSTILE_NAMES)
+        assert list(fetch_records(made._remote, session, "digests")) == list(HOSTILE_NAMES)
 
     @pytest.mark.parametrize("cut", [0, 4, 12, 40, -8, -4])
     def test_a_list_that_is_cut_short_is_an_error(self, cut: int) -> None:
@@ -368,4 +382,4 @@ class TestRecords:
             ScriptedSession([HELLO]), runs={("db1", "list=digests"): [packed(*HOSTILE_NAMES)[:cut]]}
         )
         with pytest.raises(RemoteExecutionError, match="arrived damaged" if cut else "cannot read"):
-            list(made.records(session, "digests"))
+            list(fetch_records(made._remote, session, "digests"))

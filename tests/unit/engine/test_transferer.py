@@ -55,8 +55,8 @@ class TestContract:
         targets = [target_session() for _ in range(3)]
         source = source_session(3)
         assert transferer(fleet(source, *targets), 3).run() == [0, 0, 0]
-        assert source.told == [f"send {n} CODEC 198.18.0.2 4400 c2" for n in range(3)] + ["stop"]
-        assert [target.told for target in targets] == [["peer c1", "receive CODEC", "publish"]] * 3
+        assert source.told == [f"send {n} CODEC 198.18.0.2 4400 cer2" for n in range(3)] + ["stop"]
+        assert [target.told for target in targets] == [["peer cer1", "receive CODEC", "publish"]] * 3
 
     @pytest.mark.parametrize(
         "options", [{}, {"type": "file"}, {"transfer_type": "file"}, {"verbose": True, "port": "0"}]
@@ -167,7 +167,7 @@ class TestBeforeTheFirstTarget:
         remote = ScriptedRemote({"db1": answer(source_host()), "db2": said})
         assert transferer(remote).run() == [3]
         (message,) = caplog.messages
-        assert message.startswith("db2: the preflight ended with status 0 and said: ")
+        assert message.startswith("db2: the preflight query ended with status 0 and returned a malformed event ")
         assert message.endswith(said[-1] if said else "nothing")
 
     @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ class TestBeforeTheFirstTarget:
         remote = fleet(source_session(), target_session())
         remote.preflights = {**remote.preflights, "db2": answer(target_host(finished=(("target.r7", False),)))}
         assert transferer(remote).run() == [0]
-        assert "db2: undid what the run target.r7 had left there" in caplog.messages
+        assert "db2: undid the changes of the stale run target.r7" in caplog.messages
 
     def test_the_source_is_told_the_addresses_that_are_known_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def known(host: str, *_arguments: object, **_options: object) -> list[tuple[object, ...]]:
@@ -335,16 +335,21 @@ class TestTargets:
                 {"publish": (f"error kind=publish text={encoded('exists by now')}", *END)},
                 *(8, "db2: exists by now"),
             ),
-            ({"start": (HELLO, "ready port=4400")}, 3, "db2: the session sent nonsense: ready port=4400"),
-            ({"peer": ("listening",)}, 3, "db2: the session sent nonsense: listening "),
+            (
+                {"start": (HELLO, "ready port=4400")},
+                3,
+                "db2: the session sent a malformed event 'ready': it lacks certificate",
+            ),
+            ({"peer": ("listening",)}, 3, "db2: the session sent a malformed event 'listening': it lacks port"),
             (
                 {"peer": ("listening port=4400", "stages job=receive statuses=0,x")},
-                *(3, "db2: the session sent nonsense: stages job=receive statuses=0,x"),
+                3,
+                "db2: the session sent a malformed event 'stages': statuses: 'x' is not a number from 0 to 2^64 - 1",
             ),
             (
                 {"peer": ("listening port=4400", "progress bytes=")},
                 3,
-                "db2: the session sent nonsense: progress bytes=",
+                "db2: the session sent a malformed event 'progress': bytes: '' is not a number from 0 to 2^64 - 1",
             ),
             ({"publish": (RemoteExecutionError("db2: lost"),)}, 3, "db2: lost"),
         ],
@@ -356,7 +361,7 @@ class TestTargets:
         assert transferer(fleet(source_session(2), failing, next_one), 2).run() == [status, 0]
         errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
         assert errors == [f"db2:/srv/y: failed: {message}"]
-        assert next_one.told == ["peer c1", "receive CODEC", "publish"]
+        assert next_one.told == ["peer cer1", "receive CODEC", "publish"]
         assert "1 of 2 target(s) succeeded in " in caplog.messages[-1]
 
 
@@ -387,7 +392,12 @@ class TestSource:
                 *(7, "db2: digest failed with status 1"),
             ),
             ((f"error kind=host text={encoded('disk full')}", *END), ("listening port=4400",), 3, "db1: disk full"),
-            (("stages job=send_0",), ("listening port=4400",), 3, "db1: the session sent nonsense: stages job=send_0"),
+            (
+                ("stages job=send_0",),
+                ("listening port=4400",),
+                3,
+                "db1: the session sent a malformed event 'stages': it lacks statuses",
+            ),
         ],
     )
     @pytest.mark.usefixtures("_impatient")
@@ -404,8 +414,8 @@ class TestSource:
         remote.sessions["db1"].append(next_source)
         assert transferer(remote, 2, connect_timeout=1, idle_timeout=1).run() == [status, 0]
         assert f"db2:/srv/y: failed: {message}" in caplog.text
-        assert source.told[0] == "send 0 CODEC 198.18.0.2 4400 c2"
-        assert next_source.told == ["send 1 CODEC 198.18.0.2 4400 c2", "stop"]
+        assert source.told[0] == "send 0 CODEC 198.18.0.2 4400 cer2"
+        assert next_source.told == ["send 1 CODEC 198.18.0.2 4400 cer2", "stop"]
 
     @pytest.mark.parametrize(
         "send",
@@ -422,13 +432,13 @@ class TestSource:
         peer = ("listening port=4400", "connected", RECEIVED, "manifest digest=other entries=3", *LISTS[1:])
         remote = fleet(source, target_session(peer=peer), target_session(), runs=NO_LISTS)
         assert transferer(remote, 2).run()[1] == 0
-        assert source.told == ["send 0 CODEC 198.18.0.2 4400 c2", "send 1 CODEC 198.18.0.2 4400 c2", "stop"]
+        assert source.told == ["send 0 CODEC 198.18.0.2 4400 cer2", "send 1 CODEC 198.18.0.2 4400 cer2", "stop"]
 
     def test_a_source_that_is_gone_after_its_last_word_does_not_matter(self) -> None:
         source = source_session()
         source.orders = {**source.orders, "stop": [RemoteExecutionError("db1: lost")]}
         assert transferer(fleet(source, target_session())).run() == [0]
-        assert source.told == ["send 0 CODEC 198.18.0.2 4400 c2", "stop", "stop", "kill"]
+        assert source.told == ["send 0 CODEC 198.18.0.2 4400 cer2", "stop", "stop", "kill"]
 
     def test_nothing_that_a_source_says_makes_a_copy_complete(self, caplog: pytest.LogCaptureFixture) -> None:
         source = source_session()
@@ -536,7 +546,7 @@ class TestChecks:
         target = target_session(peer=peer)
         assert transferer(fleet(source_session(), target, runs=runs)).run() == [7]
         assert f"db2:/srv/y: failed: db2:/srv/y: {message}" in caplog.messages
-        assert target.told == ["peer c1", "receive CODEC", "kill"]
+        assert target.told == ["peer cer1", "receive CODEC", "kill"]
 
     @pytest.mark.parametrize("digests", [("a", "b"), ("a", None), (None, "a"), (None, None), ("", "")])
     def test_a_stream_whose_digests_do_not_agree_is_damaged(
@@ -556,7 +566,7 @@ class TestChecks:
         assert transferer(fleet(source, target), checksum=False, parallel_checksum=True).run() == [0]
 
     def test_lists_without_a_digest_agree_on_nothing(self) -> None:
-        lists = ("manifest digest= entries=", "digests digest= entries=", "checked")
+        lists = ("manifest digest= entries=0", "digests digest= entries=0", "checked")
         source = source_session(send_0=(SENT.format(0), *lists))
         target = target_session(peer=("listening port=4400", RECEIVED, *lists))
         assert transferer(fleet(source, target, runs=NO_LISTS)).run() == [7]
@@ -605,12 +615,12 @@ class TestMessages:
         source, target = source_session(), target_session(peer_c1=("link", "probing port=4400"))
         assert transferer(fleet_with_much(source, target)).run() == [0]
         assert "db2:/srv/y: compression: zstd -1; a sample shrinks to 10%, at 100 MB/s on one core" in caplog.messages
-        assert source.told == ["send 0 CODEC 198.18.0.2 4400 c2", "stop"]
+        assert source.told == ["send 0 CODEC 198.18.0.2 4400 cer2", "stop"]
 
     @pytest.mark.usefixtures("_impatient")
     def test_a_link_that_carries_nothing_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
         source, target = source_session(), target_session(peer_c1=("probing port=4401",))
-        source.orders = {**source.orders, "probe 0 198.18.0.2 4401 c2": ()}
+        source.orders = {**source.orders, "probe 0 198.18.0.2 4401 cer2": ()}
         assert transferer(fleet_with_much(source, target), connect_timeout=1).run() == [6]
         said = "db2:/srv/y: failed: db1 to db2: no connection to 198.18.0.2 port 4401 within 1 seconds;"
         assert said in caplog.text
@@ -621,7 +631,7 @@ class TestMessages:
     ) -> None:
         monkeypatch.setattr("transferpy.engine.copy._OTHER_END_TIME", 0.5)
         source, target = source_session(), target_session(peer_c1=("probing port=4401",))
-        source.orders = {**source.orders, "probe 0 198.18.0.2 4401 c2": ("probed",)}
+        source.orders = {**source.orders, "probe 0 198.18.0.2 4401 cer2": ("probed",)}
         assert transferer(fleet_with_much(source, target)).run() == [0]
         assert "db2:/srv/y: compression: zstd -1; a sample shrinks to 10%, at 100 MB/s on one core" in caplog.messages
 
@@ -684,7 +694,7 @@ class TestEnd:
         with pytest.raises(type(ending)):
             transferer(fleet(source, target)).run()
         assert source.told[-1] in {"stop", "kill"}
-        assert target.told == ["peer c1", "receive CODEC", "publish", "kill"]
+        assert target.told == ["peer cer1", "receive CODEC", "publish", "kill"]
 
     def test_a_session_that_cannot_be_ended_is_a_warning_and_does_not_hide_the_failure(
         self, caplog: pytest.LogCaptureFixture
@@ -705,4 +715,4 @@ class TestEnd:
         target = target_session(peer=("listening port=4400", "stages job=receive statuses=0,0,2"), kill=killed)
         runs = {("db2", "\nfinish_dead_runs"): ["@transferpy RUN finished-dead-run run=target.r1"]}
         assert transferer(fleet(source_session(), target, runs=runs)).run() == [6]
-        assert "db2: undid what the run target.r1 had left there" in caplog.messages
+        assert "db2: undid the changes of the stale run target.r1" in caplog.messages

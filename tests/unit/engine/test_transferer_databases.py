@@ -10,6 +10,7 @@ import pytest
 from fleet import V4_ROUTE, database_facts, database_host, tarball_host, target_facts, target_host
 from scripted import END, Said, ScriptedRemote, ScriptedSession, answer, encoded, packed
 
+from transferpy.agent import session
 from transferpy.engine.copy import _PROGRESS_LINE
 from transferpy.Exceptions import RemoteExecutionError
 from transferpy.model.facts import HostFacts
@@ -23,7 +24,7 @@ NOT_STARTED = (
     f"undo-failed entry={encoded(ENTRY)} text={encoded('ERROR 1200 (HY000): Misconfigured replica' + chr(10))}"
 )
 TABLES = "tables digest=t1 entries=3"
-UNKNOWN = "db1: it is not known whether replication runs again; look there, and start it by hand if it does not"
+UNKNOWN = f"db1: {session._UNKNOWN}"
 BROKEN = "db1: replication is stopped and does not start again, start it by hand: "
 END_THAT_STARTS = ("ending", RUNS, *END[1:])
 END_WITH_WORK_LEFT = ("ending", NOT_STARTED, "end status=0 undone=no", CommandResult(host="", returncode=0, output=""))
@@ -55,10 +56,10 @@ def source_session(targets: int = 1, *, sent: str | None = "4711", **orders: Any
     sends = {}
     for n in range(targets):
         usual = (*size(sent), f"stages job=send_{n} statuses=0,0,0,0", TABLES, "checked")
-        sends[f"send {n} CODEC 198.18.0.2 4400 c2"] = orders.pop(f"send_{n}", (STOPPED, *usual) if n == 0 else usual)
+        sends[f"send {n} CODEC 198.18.0.2 4400 cer2"] = orders.pop(f"send_{n}", (STOPPED, *usual) if n == 0 else usual)
     hello = f"hello directory={encoded(RUN_DIRECTORY.format('source'))}"
     others = {"resume": (RUNS,), "stop": END, "kill": ("ending", RUNS, *END[1:]), **orders}
-    return ScriptedSession([hello, "ready certificate=c1", "sample size=0 trials="], {**sends, **others})
+    return ScriptedSession([hello, "ready certificate=cer1", "sample size=0 trials="], {**sends, **others})
 
 
 def target_session(*, received: str | None = "4711", position: str = POSITION, **orders: Any) -> ScriptedSession:
@@ -67,7 +68,7 @@ def target_session(*, received: str | None = "4711", position: str = POSITION, *
     usual = {"peer": (*stream, position, TABLES, "checked"), "publish": ("published", *END), "kill": END, **orders}
     hello = f"hello directory={encoded(RUN_DIRECTORY.format('target'))}"
     return ScriptedSession(
-        [hello, "ready port=4400 certificate=c2"], {"peer c1": (), "receive CODEC": usual.pop("peer"), **usual}
+        [hello, "ready port=4400 certificate=cer2"], {"peer cer1": (), "receive CODEC": usual.pop("peer"), **usual}
     )
 
 
@@ -95,7 +96,7 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 STREAM = "not compressed, TLS 1.3"
-SEND = "send {} CODEC 198.18.0.2 4400 c2"
+SEND = "send {} CODEC 198.18.0.2 4400 cer2"
 
 
 class TestReplication:
@@ -104,7 +105,7 @@ class TestReplication:
         assert back_up(source, target, compress=False) == [0]
         assert (source.told, target.told) == (
             [SEND.format(0), "resume", "stop"],
-            ["peer c1", "receive CODEC", "publish"],
+            ["peer cer1", "receive CODEC", "publish"],
         )
         assert [message.partition(" in ")[0] for message in caplog.messages] == [
             f"db1:/run/mysqld/mysqld.sock: a server of about 5 MB, to db2:/srv/y ({STREAM})",
@@ -163,7 +164,7 @@ class TestReplication:
         failing.told = source.told
         assert back_up(source, target_session(), failing) == [0, 6]
         # Before the target is seen to its end, which may have a lot to remove.
-        assert source.told == [SEND.format(0), "peer c1", "receive CODEC", SEND.format(1), "stop", "kill"]
+        assert source.told == [SEND.format(0), "peer cer1", "receive CODEC", SEND.format(1), "stop", "kill"]
 
     @pytest.mark.parametrize("targets", [1, 2])
     def test_one_that_does_not_start_again_is_status_9_though_every_target_succeeded(
@@ -246,7 +247,7 @@ class TestReplication:
         fleet = remote(database_host(finished=(("source.r7", True),)), source_session(), target_session())
         Transferer("db1", "/run/mysqld/mysqld.sock", ["db2"], ["/srv/y"], {"type": "xtrabackup"}, remote=fleet).run()
         warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-        assert warnings[0] == "db1: replication, which that run had stopped, was started"
+        assert warnings[0] == "db1: started replication, which that run had stopped"
 
 
 class TestCopy:
@@ -259,7 +260,7 @@ class TestCopy:
         target = target_session(received=received)
         assert back_up(source_session(sent=sent), target) == [7]
         assert errors(caplog) == ["db2:/srv/y: failed: db2:/srv/y: the stream was damaged on its way"]
-        assert target.told == ["peer c1", "receive CODEC", "kill"]
+        assert target.told == ["peer cer1", "receive CODEC", "kill"]
 
     @pytest.mark.parametrize(
         ("events", "status", "message"),

@@ -16,8 +16,8 @@ import pytest
 from bash import HOSTILE_NAMES
 from database_server import MYSQL, Connection, DatabaseServer
 from host_text import RUN, TIMEOUT, events, heard, host_script, on_host, running, tell
+from raw_events import Event, parse_event
 
-from transferpy.agent.protocol import Event, parse_event
 from transferpy.stream.renderer import render_array
 
 BOTH = Connection()

@@ -13,9 +13,10 @@ import pytest
 from bash import HOSTILE_NAMES, NASTIEST_NAMES, output_of
 from fleet import request
 from host_text import RUN, events, host_script
+from raw_events import Event, parse_event
 
-from transferpy.agent.preflight import PreflightQuery, parse_facts, preflight_script
-from transferpy.agent.protocol import Event, parse_event
+from transferpy.agent.preflight import PreflightQuery, preflight_script
+from transferpy.agent.preflight_answers import parse_facts
 from transferpy.model.facts import HostFacts, SourceFacts, TargetFacts, TargetState
 from transferpy.model.options import TransferType
 from transferpy.model.tools import TOOLS
@@ -29,9 +30,7 @@ def ask(directory: Path, questions: PreflightQuery) -> HostFacts:
     script = preflight_script(RUN, questions)
     calls = script.rindex("\nbegin_watch\n")
     script = script[:calls] + "\nfinish_dead_runs() { :; }; firewall_facts() { :; }" + script[calls:]
-    facts = parse_facts("db1", RUN, questions, output_of(script, cwd=directory).decode().splitlines())
-    assert facts is not None
-    return facts
+    return parse_facts("db1", RUN, questions, output_of(script, cwd=directory).decode().splitlines())
 
 
 def source(directory: Path, path: str) -> SourceFacts:

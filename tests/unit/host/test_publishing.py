@@ -14,7 +14,7 @@ from transferpy.stream.renderer import render_argument, render_assignment
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from transferpy.agent.protocol import Event
+    from raw_events import Event
 
 STAGING = ".transferpy-r1-0"
 

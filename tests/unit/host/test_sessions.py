@@ -17,8 +17,8 @@ import psutil
 import pytest
 from bash import output_of
 from host_text import TIMEOUT, on_host
+from raw_events import Event, parse_event
 
-from transferpy.agent.protocol import Event, parse_event
 from transferpy.agent.session_plan import DeliveryPlan, ListeningPlan, ReadingPlan, SendingPlan, SessionPlan
 from transferpy.agent.session_script import session_script
 from transferpy.Firewall import FirewallRule

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from bash import PIPES_AS_THEY_ARE, output_of
 
-from transferpy.agent.protocol import Event
 from transferpy.model.codecs import CODECS, COMPRESSORS
 from transferpy.model.options import TransferOptions
-from transferpy.stream.codec_choice import CodecBenchmark, Sample, choose, link_of, reason, sample_of, shrinks
+from transferpy.stream.codec_choice import CodecBenchmark, Sample, choose, measured_sample, reason, shrinks
 from transferpy.stream.codecs import Codec, codecs
 from transferpy.stream.commands import Command, Pipeline
 from transferpy.stream.pipelines import probe_receiver, probe_sender, sender
@@ -110,31 +109,14 @@ class TestCodecs:
                 assert subprocess.run(unpack, input=packed, capture_output=True, check=True).stdout == content  # type: ignore[arg-type]  # as above
 
 
-class TestEvents:
-    @pytest.mark.parametrize(
-        "fields",
-        [
-            {},
-            {"size": "8", "trials": "zstd1"},
-            {"size": "8", "trials": "zstd1:4:x"},
-            {"size": "-8", "trials": "zstd1:4:1"},
-            {"size": "9" * 5000, "trials": "zstd1:4:1"},
-            {"size": "0", "trials": "zstd1:0:1"},
-        ],
-    )
-    def test_a_sample_that_makes_no_sense_is_none(self, fields: dict[str, str]) -> None:
-        assert sample_of(Event("sample", fields)).trials == {}
-
-    def test_a_sample_and_a_link_are_read(self) -> None:
-        sample = sample_of(Event("sample", {"size": "8", "trials": "zstd1:4:2000000,lz41:5:1"}))
-        assert sample == Sample(
+class TestSample:
+    def test_the_trials_of_a_sample_are_benchmarks(self) -> None:
+        assert measured_sample(8, [("zstd1", 4, 2_000_000), ("lz41", 5, 1)]) == Sample(
             size=8, trials={"zstd1": CodecBenchmark(size=4, seconds=2.0), "lz41": CodecBenchmark(size=5, seconds=1e-6)}
         )
-        assert link_of(Event("link", {"bytes": "500", "microseconds": "250000"})) == 2000
 
-    @pytest.mark.parametrize("fields", [{}, {"bytes": "1", "microseconds": "0"}, {"bytes": "x", "microseconds": "1"}])
-    def test_a_link_that_makes_no_sense_is_unknown(self, fields: dict[str, str]) -> None:
-        assert link_of(Event("link", fields)) is None
+    def test_an_empty_sample_has_no_benchmarks(self) -> None:
+        assert measured_sample(0, [("zstd1", 0, 1)]).trials == {}
 
 
 def sampled(directory: Path) -> bytes:
@@ -153,7 +135,7 @@ def sample_of_list(directory: Path, records: bytes, total: int = 0) -> bytes:
     return subprocess.run(command, capture_output=True, check=True).stdout
 
 
-class TestSample:
+class TestSampler:
     def test_pieces_come_from_all_over_a_file(self, tmp_path: Path) -> None:
         with (tmp_path / "x").open("wb") as file:
             for number in range(64):

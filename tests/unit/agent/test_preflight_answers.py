@@ -1,4 +1,4 @@
-"""What hosts answer becomes facts, or nothing at all: half an answer is none."""
+"""The answers of a host become facts; an incomplete or malformed answer is an error that names the event."""
 
 import pytest
 from bash import HOSTILE_NAMES, any_text
@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from preflight_output import ANSWERS, QUERY
 from scripted import encoded
 
-from transferpy.agent.preflight import PreflightQuery, parse_facts
+from transferpy.agent.preflight import PreflightQuery
+from transferpy.agent.preflight_answers import parse_facts
+from transferpy.agent.protocol import ProtocolError
 from transferpy.model.facts import HostFacts, RouteFacts, SourceFacts, TargetFacts, TargetState
 
 FACTS = HostFacts(
@@ -47,9 +49,9 @@ FACTS = HostFacts(
 )
 
 
-def parse(answers: dict[str, str], questions: PreflightQuery = QUERY) -> HostFacts | None:
+def parse(answers: dict[str, str], query: PreflightQuery = QUERY) -> HostFacts:
     lines = [f"@transferpy {RUN} {name.partition(' ')[0]} {fields}" for name, fields in answers.items()]
-    return parse_facts("db1", RUN, questions, lines)
+    return parse_facts("db1", RUN, query, lines)
 
 
 def test_a_whole_answer_becomes_facts() -> None:
@@ -68,14 +70,23 @@ def test_noise_between_the_answers_does_not_matter() -> None:
     assert parse_facts("db1", RUN, QUERY, noisy) == FACTS
 
 
-@pytest.mark.parametrize("name", ["host", "source", "target", "target 2", "asked"])
-def test_an_answer_that_lacks_a_part_is_none(name: str) -> None:
-    assert parse({key: value for key, value in ANSWERS.items() if key != name}) is None
+@pytest.mark.parametrize(
+    ("name", "about"),
+    [
+        ("host", "'host': it is missing"),
+        ("source", "the answers about the source do not belong to the query"),
+        ("target", "the answers about the targets do not belong to the query"),
+        ("target 2", "the answers about the targets do not belong to the query"),
+        ("asked", "the answers about everything do not belong to the query"),
+    ],
+)
+def test_a_missing_answer_is_an_error_that_names_it(name: str, about: str) -> None:
+    with pytest.raises(ProtocolError, match=about):
+        parse({key: value for key, value in ANSWERS.items() if key != name})
 
 
 def test_an_answer_may_lack_a_route() -> None:
     found = parse({key: value for key, value in ANSWERS.items() if key != "route"})
-    assert found is not None
     assert set(found.routes) == {1}
 
 
@@ -88,9 +99,13 @@ def test_an_answer_may_lack_a_route() -> None:
         if name not in {"asked", "finished-dead-run"}
     ],
 )
-def test_an_answer_that_lacks_a_field_is_none(name: str, field: str) -> None:
+def test_a_missing_field_is_an_error_that_names_event_and_field(name: str, field: str) -> None:
     fields = " ".join(word for word in ANSWERS[name].split() if not word.startswith(f"{field}="))
-    assert parse({**ANSWERS, name: fields}) is None
+    if name == "target 2" and field == "state":
+        fields += " state=directory"  # the other fields are optional without a directory only
+    event = name.partition(" ")[0]
+    with pytest.raises(ProtocolError, match=f"'{event}': it lacks .*"):
+        parse({**ANSWERS, name: fields})
 
 
 @pytest.mark.parametrize(
@@ -115,8 +130,9 @@ def test_an_answer_that_lacks_a_field_is_none(name: str, field: str) -> None:
         ("target", ANSWERS["target"].replace("state=directory", "state=")),
     ],
 )
-def test_an_answer_that_makes_no_sense_is_none(name: str, fields: str) -> None:
-    assert parse({**ANSWERS, name: fields}) is None
+def test_a_malformed_answer_is_an_error(name: str, fields: str) -> None:
+    with pytest.raises(ProtocolError, match=r"'.*': "):
+        parse({**ANSWERS, name: fields})
 
 
 @given(
@@ -126,27 +142,28 @@ def test_an_answer_that_makes_no_sense_is_none(name: str, fields: str) -> None:
 )
 @example(name="host", position=4, rest="9" * 5000)
 def test_no_answer_makes_the_parser_stumble(name: str, position: int, rest: str) -> None:
-    found = parse({**ANSWERS, name: ANSWERS[name][:position] + rest})
-    assert found is None or found.host == "db1"
+    try:
+        found = parse({**ANSWERS, name: ANSWERS[name][:position] + rest})
+    except ProtocolError:
+        return
+    assert found.host == "db1"
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
 def test_names_come_as_they_are(name: str) -> None:
     fields = ANSWERS["source"].replace(f"name={encoded('x')}", f"name={encoded(name)}")
     found = parse({**ANSWERS, "source": fields})
-    assert found is not None
     assert found.source is not None
     assert found.source.name == name
 
 
 def test_a_source_that_is_not_there_has_no_totals() -> None:
     fields = f"directory={encoded('/srv')} name={encoded('x')} kind= server=no identity= error="
+    fields += " disk=0 inodes=0 files=0 bytes=0 sockets=0"
     found = parse({**ANSWERS, "source": fields})
-    assert found is not None
     assert found.source == SourceFacts(directory="/srv", name="x", kind="", identity="")
 
 
 def test_a_file_system_that_makes_inodes_as_needed_has_no_number_of_free_ones() -> None:
     found = parse({**ANSWERS, "target": ANSWERS["target"].replace("inodes=100:50", "inodes=0:0")})
-    assert found is not None
     assert found.targets[0].inodes is None

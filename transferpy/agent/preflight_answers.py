@@ -1,0 +1,132 @@
+"""The answers of a host to the preflight query, as facts."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from transferpy.agent.preflight import PreflightQuery
+from transferpy.agent.protocol import (
+    Asked,
+    BackupToolAnswer,
+    DatabaseAnswer,
+    Event,
+    FirewallAnswer,
+    HostAnswer,
+    MagicAnswer,
+    NetcatAnswer,
+    OwnerAnswer,
+    ProtocolError,
+    RouteAnswer,
+    SourceAnswer,
+    StaleRunRecovered,
+    TargetAnswer,
+    UndoFailed,
+    parse_event,
+)
+from transferpy.model.facts import DatabaseFacts, HostFacts, RouteFacts, SourceFacts, TargetFacts
+from transferpy.model.text import one_line
+
+_Kind = TypeVar("_Kind", bound=Event)
+
+
+def parse_facts(host: str, run_id: str, query: PreflightQuery, lines: Iterable[str]) -> HostFacts:
+    """Return the answers that the preflight script printed.
+
+    Raises:
+        ProtocolError: an event is malformed, or the answers do not belong to the query.
+    """
+    answers = _Answers([event for line in lines if (event := parse_event(line, run_id))])
+    facts = _facts(host, answers)
+    if unanswered := list(_unanswered(query, facts, answers)):
+        raise ProtocolError(Asked.event_name, f"the answers about {', '.join(unanswered)} do not belong to the query")
+    return facts
+
+
+class _Answers:
+    """The events of one preflight, by kind."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self._events = events
+
+    def all(self, kind: type[_Kind]) -> list[_Kind]:
+        return [event for event in self._events if isinstance(event, kind)]
+
+    def one(self, kind: type[_Kind]) -> _Kind | None:
+        return next(iter(self.all(kind)), None)
+
+
+def _unanswered(query: PreflightQuery, facts: HostFacts, answers: _Answers) -> Iterator[str]:
+    """Yield each part of the query that has no answer, or an answer to something else."""
+    if answers.one(Asked) is None:
+        yield "everything"
+    if (facts.source is not None) != (query.source_path is not None):
+        yield "the source"
+    if facts.source is not None and not _is_name(facts.source.name, query):
+        yield "the name of the source"
+    if (facts.database is not None) != bool(query.database):
+        yield "the server"
+    if (answers.one(OwnerAnswer) is not None) != bool(query.owner):
+        yield "the owner"
+    if facts.targets.keys() != {index for index, _, _ in query.targets}:
+        yield "the targets"
+    if not facts.routes.keys() <= {route.index for route in query.routes}:
+        yield "the routes"
+
+
+def _is_name(name: str, query: PreflightQuery) -> bool:
+    """Return whether a target can use the name of the source for one entry in its staging directory."""
+    # A target does not use the name of a tarball. A shell drops a NUL byte, so that ".\0." would become "..".
+    return "/" not in name and "\0" not in name and (name not in {".", ".."} or query.magic)
+
+
+def _facts(host: str, answers: _Answers) -> HostFacts:
+    general, magic, owner = answers.one(HostAnswer), answers.one(MagicAnswer), answers.one(OwnerAnswer)
+    if general is None:
+        raise ProtocolError(HostAnswer.event_name, "it is missing")
+    source, database = answers.one(SourceAnswer), answers.one(DatabaseAnswer)
+    return HostFacts(
+        host=host,
+        uid=general.uid,
+        cores=general.cores,
+        boot=general.boot,
+        tools=frozenset(general.tools),
+        listening=frozenset(general.listening),
+        netcats={answer.name: answer.help for answer in answers.all(NetcatAnswer)},
+        firewalls={answer.tool: answer.rules for answer in answers.all(FirewallAnswer)},
+        source=_source(source) if source else None,
+        routes={
+            answer.index: RouteFacts(address=answer.address, source=answer.source)
+            for answer in answers.all(RouteAnswer)
+        },
+        targets={answer.index: _target(answer) for answer in answers.all(TargetAnswer)},
+        memory=general.memory,
+        run=general.run,
+        magic=(os.fsencode(magic.first), os.fsencode(magic.tar)) if magic else (b"", b""),
+        database=_database(database) if database else None,
+        backup_versions={answer.tool: answer.version for answer in answers.all(BackupToolAnswer)},
+        finished=tuple((event.run, event.replication) for event in answers.all(StaleRunRecovered)),
+        unknown_owner=owner.unknown if owner else "",
+        not_undone=tuple((event.entry, one_line(event.text)) for event in answers.all(UndoFailed)),
+    )
+
+
+def _source(answer: SourceAnswer) -> SourceFacts:
+    return SourceFacts(**vars(answer))
+
+
+def _database(answer: DatabaseAnswer) -> DatabaseFacts:
+    return DatabaseFacts(**{**vars(answer), "error": one_line(answer.error)})
+
+
+def _target(answer: TargetAnswer) -> TargetFacts:
+    return TargetFacts(
+        state=answer.state,
+        path=answer.path,
+        ancestors=answer.ancestors,
+        taken=answer.final != "",
+        final_identity=answer.final,
+        free=answer.free,
+        empty=answer.content == "",
+        leftovers=answer.leftovers,
+        inodes=answer.inodes,
+    )
