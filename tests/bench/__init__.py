@@ -1,7 +1,7 @@
-"""The benchmark: what a transfer costs in the lab, next to the same work done by hand."""
+"""The benchmark: the cost of transfers in the lab, compared with other tools."""
 
 import sys
 from pathlib import Path
 
-# As pytest does for the tests: their packages, the lab among them, are found beside this one.
+# Like pytest, this makes the packages next to this one importable, for example the lab.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

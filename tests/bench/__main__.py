@@ -1,4 +1,4 @@
-"""Measure transfer.py in a lab, or tell what earlier figures say; exits with 1 when a bound does not hold."""
+"""Measure transfer.py in a lab, or print a report of earlier results; exits with 1 if a bound does not hold."""
 
 from __future__ import annotations
 
@@ -24,30 +24,34 @@ if TYPE_CHECKING:
 
 _RESULTS = CHECKOUT / "bench-results"
 _FAILURE_LENGTH = 300
-_PREPARING = "preparing it"
+_PREPARING = "preparation"
 _FAILURES = (BenchError, OSError, subprocess.SubprocessError)
-"""What ends a run but not the benchmark."""
+"""Errors that end a run, but not the benchmark."""
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python3 -m tests.bench", description=__doc__)
-    what = parser.add_argument_group("what to measure (default: everything)")
-    what.add_argument("--only", nargs="+", default=(), metavar="CONTEST", help=f"some of: {' '.join(CONTESTS)}")
-    what.add_argument("--data", nargs="+", default=(), metavar="DATA", help=f"some of: {' '.join(DATA)}")
-    what.add_argument("--links", nargs="+", default=(), metavar="LINK", help=f"some of: {' '.join(LINKS)}")
-    parts = "only those whose names have one of these parts (a bound needs both of those that it compares)"
-    what.add_argument("--contenders", nargs="+", default=(), metavar="TEXT", help=parts)
-    what.add_argument("--list", action="store_true", help="say what would be measured, and measure nothing")
-    how = parser.add_argument_group("how much of it")
-    how.add_argument("--repeat", type=int, default=5, metavar="N", help="rounds (default: %(default)s)")
-    how.add_argument("--size", type=int, default=1024, metavar="MIB", help="of tables, noise and server (%(default)s)")
-    how.add_argument("--files", type=int, default=200_000, metavar="N", help="small ones (%(default)s)")
-    quick = "see that the benchmark works: little data, one round, and no bound is judged but memory"
-    how.add_argument("--quick", action="store_true", help=quick)
-    told = parser.add_argument_group("what to make of it")
-    merge = "measure nothing: merge these files into one report"
-    told.add_argument("--report", nargs="+", type=Path, default=(), metavar="FILE.csv", help=merge)
-    told.add_argument("--plots", type=Path, default=_RESULTS, metavar="DIRECTORY", help="for the plots (%(default)s)")
+    cells = parser.add_argument_group("what to measure (default: everything)")
+    cells.add_argument("--only", nargs="+", default=(), metavar="CONTEST", help=f"some of: {' '.join(CONTESTS)}")
+    cells.add_argument("--data", nargs="+", default=(), metavar="DATA", help=f"some of: {' '.join(DATA)}")
+    cells.add_argument("--links", nargs="+", default=(), metavar="LINK", help=f"some of: {' '.join(LINKS)}")
+    parts = "only contenders whose names contain one of these texts (a bound needs both of its contenders)"
+    cells.add_argument("--contenders", nargs="+", default=(), metavar="TEXT", help=parts)
+    cells.add_argument("--list", action="store_true", help="list the cells, and measure nothing")
+    amount = parser.add_argument_group("amount of data and number of rounds")
+    amount.add_argument("--repeat", type=int, default=5, metavar="N", help="rounds (default: %(default)s)")
+    amount.add_argument(
+        "--size", type=int, default=1024, metavar="MIB", help="size of tables, noise and server (%(default)s)"
+    )
+    amount.add_argument("--files", type=int, default=200_000, metavar="N", help="number of small files (%(default)s)")
+    quick = "test the benchmark itself: little data, one round, and only the bound for memory"
+    amount.add_argument("--quick", action="store_true", help=quick)
+    output = parser.add_argument_group("report")
+    merge = "merge these files into one report, and measure nothing"
+    output.add_argument("--report", nargs="+", type=Path, default=(), metavar="FILE.csv", help=merge)
+    output.add_argument(
+        "--plots", type=Path, default=_RESULTS, metavar="DIRECTORY", help="directory for the plots (%(default)s)"
+    )
     return parser
 
 
@@ -58,7 +62,7 @@ def _amounts(args: argparse.Namespace) -> dict[str, int]:
     return {name: data.full for name, data in DATA.items()} | sized | {"files": args.files}
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
@@ -74,20 +78,20 @@ def _header(argv: list[str]) -> list[str]:
     ]
 
 
-def _compete(bench: Bench, cell: Cell, amount: int, rounds: int, writer: Writer) -> None:
-    """Let the contenders take turns; one that fails is out, and the others go on."""
-    _say(f"{cell}: {DATA[cell.data].words.format(amount)}")
+def _run_cell(bench: Bench, cell: Cell, amount: int, rounds: int, writer: Writer) -> None:
+    """Run the contenders in turn; after a failure, continue without the failed contender."""
+    _log(f"{cell}: {DATA[cell.data].words.format(amount)}")
     try:
         if measured := bench.prepare(cell):
-            writer.note(measured)
-            _say(f"{cell}: {measured}")
+            writer.comment(measured)
+            _log(f"{cell}: {measured}")
     except _FAILURES as error:
-        _say(f"{cell}: not measured: {error}")
+        _log(f"{cell}: not measured: {error}")
         writer.write(_figure(cell, amount, _PREPARING, 1, failure=_in_one_line(error)))
         return
     failed: set[str] = set()
     for number in range(1, 1 + rounds):
-        # Every other round runs backwards, so that not always the same one follows the same one.
+        # Every second round runs in reverse order, so that the order does not favour a contender.
         for contender in cell.contenders if number % 2 else reversed(cell.contenders):
             if contender.name not in failed and (number == 1 or not contender.once):
                 figure = _run(bench, cell, contender, _figure(cell, amount, contender.name, number))
@@ -97,7 +101,7 @@ def _compete(bench: Bench, cell: Cell, amount: int, rounds: int, writer: Writer)
 
 
 def _figure(cell: Cell, amount: int, contender: str, number: int, *, failure: str = "") -> Figure:
-    """A figure of which the cost is not known yet."""
+    """Return a figure without a cost."""
     return Figure(
         contest=cell.contest,
         data=cell.data,
@@ -112,14 +116,14 @@ def _figure(cell: Cell, amount: int, contender: str, number: int, *, failure: st
 
 
 def _run(bench: Bench, cell: Cell, contender: Contender, figure: Figure) -> Figure:
-    """Complete a figure."""
+    """Run a contender and return the figure with its cost or its failure."""
     try:
         figure = replace(figure, cost=bench.run(cell, contender))
     except _FAILURES as error:
         figure = replace(figure, failure=_in_one_line(error))
     took = f"{figure.cost.seconds:7.2f} s" if figure.cost else "   FAILED"
     words = f"{took}  {contender.name}  (load {figure.load})  {figure.failure}"
-    _say(f"{cell}, round {figure.round}: {words}".rstrip())
+    _log(f"{cell}, round {figure.round}: {words}".rstrip())
     return figure
 
 
@@ -128,30 +132,30 @@ def _in_one_line(error: Exception) -> str:
 
 
 def _measure(args: argparse.Namespace, cells: list[Cell], path: Path) -> None:
-    """Measure the cells, and have each figure in the file as soon as it is known."""
+    """Measure the cells; write each figure to the file at once."""
     amounts = _amounts(args)
-    # As an installed package is, so that no run pays for being the first.
+    # An installed package is compiled too. Otherwise the first run would be slower.
     subprocess.run((PYTHON, "-m", "compileall", "-q", str(CHECKOUT / "transferpy")), check=True)
     with Lab.up() as lab, Writer.opened(path) as writer:
         for line in _header(sys.argv[1:]):
-            writer.note(line)
+            writer.comment(line)
         bench = Bench(lab, amounts)
         for cell in cells:
-            _compete(bench, cell, amounts[cell.data], args.repeat, writer)
+            _run_cell(bench, cell, amounts[cell.data], args.repeat, writer)
         bench.clean()
 
 
-def _tell(paths: list[Path], plots: Path) -> int:
-    """Print what the figures of these files say, draw the plots and return the exit status."""
-    from .plots import draw  # takes a second, which no measuring should wait for
+def _print_report(paths: list[Path], plots: Path) -> int:
+    """Print the report of these files, draw the plots and return the exit status."""
+    from .plots import draw  # the import takes a second, which must not delay the measurement
 
     figures = Figures.read(paths)
     verdict = Verdict(select(), figures.runs)
     print(report(verdict, figures))
     for path in draw(verdict, plots):
-        _say(f"plot: {path}")
+        _log(f"plot: {path}")
     for line in verdict.broken():
-        _say(f"bench: {line}")
+        _log(f"bench: {line}")
     return 1 if verdict.broken() else 0
 
 
@@ -159,7 +163,7 @@ def _stop(signum: int, _frame: object) -> None:
     raise SystemExit(128 + signum)
 
 
-def _measure_and_tell(args: argparse.Namespace) -> int:
+def _measure_and_report(args: argparse.Namespace) -> int:
     cells = select(contests=args.only, data=args.data, links=args.links, contenders=args.contenders)
     if args.list:
         for cell in cells:
@@ -169,14 +173,14 @@ def _measure_and_tell(args: argparse.Namespace) -> int:
     try:
         _measure(args, cells, path)
     except SystemExit:
-        _say(f"bench: interrupted; what was measured until then is in {path}")
+        _log(f"bench: interrupted; the results so far are in {path}")
         raise
-    _say(f"all runs: {path}")
-    return _tell([path], args.plots)
+    _log(f"all runs: {path}")
+    return _print_report([path], args.plots)
 
 
 def main() -> int:
-    """Do what the command line says and return the exit status."""
+    """Execute the command line and return the exit status."""
     parser = _parser()
     args = parser.parse_args()
     if args.quick:
@@ -184,11 +188,11 @@ def main() -> int:
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _stop)
     try:
-        return _tell(args.report, args.plots) if args.report else _measure_and_tell(args)
+        return _print_report(args.report, args.plots) if args.report else _measure_and_report(args)
     except SelectionError as error:
         parser.error(str(error))
     except (LabError, BenchError, FiguresError) as error:
-        _say(f"bench: {error}")
+        _log(f"bench: {error}")
         return 1
 
 

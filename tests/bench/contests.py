@@ -1,4 +1,4 @@
-"""What competes with what: the contests as data, with nothing in it that needs a host."""
+"""The contests as data: contenders, data sets, links and bounds. Nothing here needs a host."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """What is copied.
+    """A data set.
 
     Attributes:
-        words: what it is, with a place for the amount.
-        full: the amount that bounds are for, in MiB or, of small files, their number.
-        quick: the amount that shows whether the benchmark works.
+        words: the description, with a placeholder for the amount.
+        full: the amount for which the bounds are set: MiB, or the number of small files.
+        quick: the amount for a test of the benchmark itself.
     """
 
     words: str
@@ -35,14 +35,14 @@ DATA = {
 }
 
 LINKS = {"unshaped": 0, "1gbit": 1_000_000_000, "200mbit": 200_000_000}
-"""The rate of the source's link, in bits a second, by the name that it has for tc too; 0 where nothing limits it."""
+"""The rate of the link of the source in bits per second, by its name in tc; 0 without limit."""
 
 LINK_WORDS = {"unshaped": "unshaped", "1gbit": "1 Gbit/s", "200mbit": "200 Mbit/s"}
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """transfer.py with these options; ``damaged``: to a target whose tar changes every file that it has written."""
+    """transfer.py with these options; if ``damaged``, tar on the target changes every file after it wrote the file."""
 
     options: str = ""
     damaged: bool = False
@@ -50,14 +50,14 @@ class Transfer:
 
 @dataclass(frozen=True)
 class OnSource:
-    """A command that is typed on the source and reaches the target by itself, over ssh; {name} and {target} are set."""
+    """A command on the source that connects to the target over ssh; placeholders: {name}, {target}."""
 
     command: str
 
 
 @dataclass(frozen=True)
 class OnBoth:
-    """Two commands, typed on the source and before that on the target; {name}, {address} and {port} are set."""
+    """A command on the target, then a command on the source; placeholders: {name}, {address}, {port}."""
 
     sending: str
     receiving: str
@@ -65,14 +65,14 @@ class OnBoth:
 
 @dataclass(frozen=True)
 class OnOrchestrator:
-    """A command that is typed where transfer.py is."""
+    """A command on the orchestration host."""
 
     command: str
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """With the fastest of some other contenders, by name; the ratio may be ``limit`` at most, or anything if None."""
+    """A comparison with the fastest of some other contenders; ``limit`` is the maximum of the ratio, or None."""
 
     others: tuple[str, ...]
     limit: float | None = None
@@ -80,7 +80,7 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """One of those that take turns; ``once`` where more rounds would tell nothing new."""
+    """A contender; ``once`` means a single round, because more rounds give no new information."""
 
     name: str
     way: Transfer | OnSource | OnBoth | OnOrchestrator
@@ -90,10 +90,10 @@ class Contender:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One data set on one link, and who competes there.
+    """One data set on one link, with its contenders.
 
     Attributes:
-        watched: whether the memory of what runs on the hosts is measured too, which costs a little time.
+        watched: if true, the memory of the processes on the hosts is measured too, which costs a little time.
     """
 
     contest: str
@@ -108,7 +108,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Contest:
-    """Contenders for each of some data sets on each of some links."""
+    """A contest: contenders for several data sets and several links."""
 
     name: str
     contenders: Callable[[str, str], tuple[Contender, ...]]
@@ -117,7 +117,7 @@ class Contest:
     watched: bool = field(default=False)
 
     def cells(self) -> Iterator[Cell]:
-        """Data set by data set, as making one takes longer than changing the link."""
+        """Yield the cells, ordered by data set, because a change of the data set takes longest."""
         for data in self.data:
             for link in self.links:
                 contenders = self.contenders(data, link)
@@ -133,7 +133,7 @@ _PLAIN_BACKUP = "--type xtrabackup --no-encrypt --no-compress"
 _CUMIN = "cumin --force db1,db2 true"
 
 FIXED = ("--compressor zstd", "--compressor lz4", "--compressor pigz", "--no-compress")
-"""What a user could have chosen instead of having the compression choose itself."""
+"""The fixed choices of a compressor, as alternatives to the automatic choice."""
 ALGORITHMS = ("md5", "sha256", "xxh128", "b3")
 
 _AUTO_LIMIT = 1.15
@@ -147,11 +147,11 @@ _RSYNC_LIMITS = {
 _CHECKSUM_LIMITS = {"unshaped": 1.3, "1gbit": 1.1}
 _PARALLEL_CHECKSUM_LIMIT = 1.1
 
-# Each as it is typed by who has logged in on the source, and where it takes two on the target too.
+# The commands that an administrator types on the source, and on the target if needed.
 _TAR_TO_NC = OnBoth("tar cf - {name} | nc -N {address} {port}", "nc -4 -l {port} | tar xf -")
 _HANDMADE = (
     Contender(name=_RSYNC, way=OnSource("rsync -a {name} {target}:/srv/copy/")),
-    # The only one of them that, as ours, ends when all is on disk.
+    # This contender also ends only when all data is on disk, like transfer.py.
     Contender(
         name=f"{_RSYNC}, sync", way=OnSource("rsync -a {name} {target}:/srv/copy/ && ssh {target} sync -f /srv/copy")
     ),
@@ -190,7 +190,7 @@ def _checksums(_data: str, link: str) -> tuple[Contender, ...]:
 
 def _shapes(data: str, _link: str) -> tuple[Contender, ...]:
     rsync = _HANDMADE[0]
-    if data == "sparse":  # rsync would send all the holes
+    if data == "sparse":  # rsync would send the holes as zeros
         by_hand = Contender(
             name="tar -S | nc", way=OnBoth(_TAR_TO_NC.sending.replace("cf", "cSf"), _TAR_TO_NC.receiving)
         )
@@ -241,16 +241,16 @@ CONTESTS = {
 
 
 class SelectionError(Exception):
-    """What the command line selects is not there."""
+    """The command line selects an unknown name, or no cell."""
 
 
 def select(
     *, contests: Iterable[str] = (), data: Iterable[str] = (), links: Iterable[str] = (), contenders: Iterable[str] = ()
 ) -> list[Cell]:
-    """The cells of these contests, data sets and links, of all where none is named.
+    """Return the cells of these contests, data sets and links; an empty argument selects all.
 
-    ``contenders`` are parts of the names of those that are to compete. Raises SelectionError for a name that there is
-    not, and where nothing is left.
+    ``contenders`` are parts of names of contenders. Raises SelectionError for an unknown name, and for an empty
+    selection.
     """
     for kind, names, known in (
         ("contest", contests, list(CONTESTS)),
@@ -268,7 +268,7 @@ def select(
     ]
     cells = [chosen for cell in cells if (chosen := _only(cell, tuple(contenders))).contenders]
     if not cells:
-        raise SelectionError("no contest has all of what was asked for")
+        raise SelectionError("no contest matches the whole selection")
     return cells
 
 

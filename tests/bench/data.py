@@ -1,4 +1,4 @@
-"""The data that is copied: made from a seed, so that every run of the benchmark copies the same bytes."""
+"""The test data, generated from a seed, so that every run of the benchmark copies the same bytes."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _FILES_PER_DIRECTORY = 1000
 _TEXT_FILE = 1 << 10
 _WORDS = 5000
 _WORDS_OF_A_FILE = 250
-_HUGE_CHUNKS = 64  # farther apart than any codec that we use remembers
+_HUGE_CHUNKS = 64  # longer than the window of every codec in use
 _SPARSE_CHUNKS = 10
 
 
 def make(name: str, place: Path, amount: int) -> None:
-    """Make the data set of that name, as a file or a directory, in that amount (see ``contests.DATA``)."""
+    """Create a data set as a file or a directory, with the given amount (see ``contests.DATA``)."""
     makers: dict[str, Callable[[Path, int], None]] = {
         "tables": lambda path, mebibytes: _make_tree(path, mebibytes << 20, _rows),
         "noise": lambda path, mebibytes: _make_tree(path, mebibytes << 20, _noise),
@@ -38,7 +38,7 @@ def make(name: str, place: Path, amount: int) -> None:
 
 
 def _make_tree(directory: Path, size: int, chunk: Callable[[random.Random, int], bytes]) -> None:
-    """Make files like those of database tables: four hold 7/8 of the bytes, the rest are small."""
+    """Create files like database tables: four files contain 7/8 of the data, the others are small."""
     directory.mkdir(parents=True)
     source = random.Random(directory.name)
     small_files = size // 8 // _SMALL_FILE
@@ -52,7 +52,7 @@ def _make_tree(directory: Path, size: int, chunk: Callable[[random.Random, int],
 
 
 def _rows(source: random.Random, key: int) -> bytes:
-    """One chunk: half of each row is the same text with a key that counts, the other half is noise."""
+    """Return one chunk: half of each row is a constant text with a counter, the other half is random."""
     noise = source.randbytes(_CHUNK // _ROW * _RANDOM)
     return b"".join(
         b"%08d\x02active  2026-01-02 03:04:05 enwiki  NULL    revision_id 0000 " % (key + number)
@@ -66,7 +66,7 @@ def _noise(source: random.Random, _key: int) -> bytes:
 
 
 def make_files(directory: Path, count: int) -> None:
-    """Make ``count`` files of 1 KiB, of words that are the rarer the later they come in the dictionary."""
+    """Create ``count`` files of 1 KiB of random words; the frequency of a word decreases with its rank."""
     source = random.Random(directory.name)
     words = list(_words(source))
     weights = list(accumulate(1 / rank for rank in range(1, _WORDS + 1)))
@@ -92,7 +92,7 @@ def _make_huge(path: Path, mebibytes: int) -> None:
 
 
 def _make_sparse(path: Path, mebibytes: int) -> None:
-    """Make a file of holes with some chunks in it, as far from each other as can be, the last one at its end."""
+    """Create a sparse file with some chunks at equal distances, the last one at the end of the file."""
     source = random.Random(path.name)
     with path.open("wb") as file:
         for number in range(1, 1 + _SPARSE_CHUNKS):

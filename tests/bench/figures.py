@@ -1,4 +1,4 @@
-"""The figures: one row of a CSV file for each run, written as soon as it has ended."""
+"""The results: one row of a CSV file for each run, written as soon as the run has ended."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _COLUMNS = (
 
 
 class FiguresError(Exception):
-    """A file has no figures that can be read."""
+    """A file is not a readable file of results."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one run took.
+    """The cost of one run.
 
     Attributes:
-        seconds: from its start to its end.
-        memory: of transfer.py, the most that it had, in bytes.
-        hosts_memory: of all that ran on the source or all on the target, the most of both, in bytes.
+        seconds: duration.
+        memory: maximum memory of transfer.py, in bytes.
+        hosts_memory: maximum memory of all processes of the source or of the target, in bytes; the larger of both.
     """
 
     seconds: float
@@ -52,10 +52,10 @@ class Figure:
     """One run of one contender.
 
     Attributes:
-        amount: of data, in the unit of that data set.
+        amount: amount of data, in the unit of the data set.
         cost: None if the run failed.
-        load: how busy the machine was when it began (see /proc/loadavg).
-        failure: why it failed, in one line.
+        load: load of the machine at the start (see /proc/loadavg).
+        failure: error message in one line, or empty.
     """
 
     contest: str
@@ -70,12 +70,12 @@ class Figure:
 
 
 def load() -> float:
-    """How many processes wanted to run on this machine in the last minute."""
+    """Return the load average of this machine over the last minute."""
     return float(Path("/proc/loadavg").read_text(encoding="ascii").split()[0])
 
 
 def machine() -> str:
-    """The machine, in words."""
+    """Return a description of this machine."""
     cpu = _field("/proc/cpuinfo", "model name") or platform.machine()
     cores = sum(line.startswith("processor") for line in _lines("/proc/cpuinfo"))
     memory = int((_field("/proc/meminfo", "MemTotal") or "0 kB").split()[0]) / (1 << 20)
@@ -93,7 +93,7 @@ def _field(path: str, name: str, separator: str = ":") -> str:
 
 
 class Writer:
-    """Writes a CSV file; each line is in the file when the method returns, so that whatever ends us, it is kept."""
+    """A writer of a CSV file; each method flushes its lines, so that no result is lost."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -103,18 +103,18 @@ class Writer:
     @classmethod
     @contextmanager
     def opened(cls, path: Path) -> Iterator[Writer]:
-        """Write to a new file."""
+        """Open a new file; raises FileExistsError if the file exists."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8", newline="") as file:
             yield cls(file)
 
-    def note(self, line: str) -> None:
-        """Write a comment: how, where and with what the figures below it were measured."""
+    def comment(self, line: str) -> None:
+        """Write a comment about the following results, for example the machine and the commit."""
         self._file.write(f"# {line}\n")
         self._file.flush()
 
     def write(self, figure: Figure) -> None:
-        """Write a figure."""
+        """Write one result."""
         seconds = memory = hosts_memory = None
         if figure.cost:
             seconds, memory, hosts_memory = f"{figure.cost.seconds:.3f}", figure.cost.memory, figure.cost.hosts_memory
@@ -126,14 +126,14 @@ class Writer:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What some files hold: the figures, and the comments above and between them."""
+    """The content of some files: the results and the comments."""
 
     runs: tuple[Figure, ...]
     notes: tuple[str, ...]
 
     @classmethod
     def read(cls, paths: Iterable[Path]) -> Figures:
-        """Read the files into one; raises FiguresError, with the file's name, when one cannot be understood."""
+        """Read and merge the files; raises FiguresError with the name of a file that is not readable."""
         runs: list[Figure] = []
         notes: list[str] = []
         for path in paths:

@@ -1,4 +1,4 @@
-"""The plots: one picture for each contest and data set, the same bytes for the same figures."""
+"""The plots: one picture for each contest and data set. Equal results give byte-identical files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BAR_HEIGHT, _MARGINS_HEIGHT = 0.28, 1.3
 
 
 def draw(verdict: Verdict, directory: Path) -> list[Path]:
-    """Write the pictures and return their files."""
+    """Write the pictures and return their paths."""
     directory.mkdir(parents=True, exist_ok=True)
     pictures: dict[str, list[Cell]] = {}
     for cell in verdict.cells:
@@ -32,9 +32,9 @@ def draw(verdict: Verdict, directory: Path) -> list[Path]:
 
 
 def _draw(verdict: Verdict, cells: list[Cell], path: Path) -> Path:
-    """One panel for each link."""
+    """Draw a picture with one panel for each link."""
     names = list(dict.fromkeys(name for cell in cells for name in verdict.contenders(cell)))
-    # Text stays text: small, searchable, and drawn in the fonts of whoever looks at it.
+    # Text remains text in the SVG, so that the file is small and searchable.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "transferpy", "font.sans-serif": ["DejaVu Sans"]}):
         width = _LETTER_WIDTH * max(map(len, names)) + _PANEL_WIDTH * len(cells)
         picture = Picture(figsize=(width, _MARGINS_HEIGHT + _BAR_HEIGHT * len(names)), layout="constrained")
@@ -49,7 +49,7 @@ def _draw(verdict: Verdict, cells: list[Cell], path: Path) -> Path:
 
 
 def _fill(verdict: Verdict, cell: Cell, names: list[str], panel: Axes) -> None:
-    """A bar for each contender, as long as its median, with a line from its least to its most."""
+    """Draw a bar for the median of each contender, and a line from its minimum to its maximum."""
     ours = {contender.name for contender in cell.contenders if isinstance(contender.way, Transfer)}
     panel.set_title(LINK_WORDS[cell.link])
     panel.set_xlabel("seconds")

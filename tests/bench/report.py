@@ -1,4 +1,4 @@
-"""The tables, in reStructuredText that is as easy to read on a console, so that nobody types figures by hand."""
+"""The report as tables in reStructuredText, for the manual and for the console."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def report(verdict: Verdict, figures: Figures) -> str:
-    """All that the figures say."""
+    """Return the complete report."""
     return "\n".join(_paragraphs(verdict, figures))
 
 
@@ -33,17 +33,17 @@ def _paragraphs(verdict: Verdict, figures: Figures) -> Iterator[str]:
     if memory := verdict.memory():
         words = "holds" if memory <= MEMORY_BOUND else "DOES NOT HOLD"
         bound = f"at most {MEMORY_BOUND >> 20} MiB: {words}"
-        yield f"Memory of ``transfer.py``, whatever it copied: {_mebibytes(memory)} ({bound})."
+        yield f"Maximum memory of ``transfer.py``: {_mebibytes(memory)} ({bound})."
         yield ""
     if missing := (*verdict.failures(), *verdict.unjudged()):
-        yield "**What is missing**"
+        yield "**Missing results**"
         yield ""
         yield from (f"* {line}" for line in missing)
         yield ""
 
 
 def _rows_of_links(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """The cells of one contest and one data set stand together: they are one table, with a column for each link."""
+    """Group the cells by contest and data set: each group is one table, with a column for each link."""
     tables: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
         tables.setdefault((cell.contest, cell.data), []).append(cell)
@@ -95,7 +95,7 @@ def _comparison(ratio: Ratio) -> tuple[str, ...]:
 
 
 def simple_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A table with columns as wide as they have to be; no first cell may be empty, it would continue the row above."""
+    """Yield the lines of a table. The first cell of a row must not be empty: it would continue the previous row."""
     widths = [max(map(len, column)) or 1 for column in zip(head, *rows, strict=True)]
     ruler = "  ".join("=" * width for width in widths)
     yield ruler

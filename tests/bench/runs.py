@@ -1,4 +1,4 @@
-"""What is run and timed: transfer.py, and what it is measured against, on the hosts of a lab."""
+"""Runs and times transfer.py and the other contenders on the hosts of a lab."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from lab import CHECKOUT, Host, Lab
 
 from .contests import LINKS, OnBoth, OnOrchestrator, OnSource, Transfer
 from .figures import Cost
+from .memory_sampler import MemorySampler
 from .server import SOCKET, Server
-from .watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .contests import Cell, Contender
 
 PYTHON = "/usr/bin/python3"
-"""The interpreter that has Debian's cumin, as the cumin command itself uses."""
+"""The Python of Debian, with which the command cumin runs too."""
 
 _PORT = 5999
 _LISTENING_SECONDS = 30.0
@@ -35,31 +35,31 @@ _VERIFICATION_FAILED = 7
 _SETUP_SECONDS = 1800.0
 _IMAGE = "/srv/copy.img"
 _ROOM = "20G"
-"""More than the largest data set takes; the image has only what is written."""
+"""Larger than every data set; the image is sparse."""
 _RUN_SECONDS = 3600.0
 _FAILED_SECONDS = 30.0
 _LINK_SECONDS = 2
 _LINK_TRIES = 3
 _TO_NOWHERE = "nc -4 -l {port} >/dev/null"
 _GOODPUT = (0.9, 0.97)
-"""What a link may carry of its rate: of a frame of 1514 bytes, 1448 are payload, which is 0.956."""
+"""The accepted ratio of payload to rate of a link: 1448 of 1514 bytes of a frame are payload, which is 0.956."""
 _SPARSE_BYTES = 64 << 20
 _LINES = 3
-"""How many of the last lines that a program wrote are told when it failed."""
+"""The number of lines of output in the message of a failure."""
 _WHEN = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
-"""Would tell each failure apart from all others."""
+"""The time of a log line; without it, equal failures have equal messages."""
 
 
 class BenchError(Exception):
-    """Something that is measured did not work, so that there is nothing to measure."""
+    """A contender or the preparation of a cell failed."""
 
 
 class Bench:
-    """The lab and the data in it.
+    """The lab with the test data.
 
     Args:
-        lab: with the default hosts.
-        amounts: how much of each data set there is to be.
+        lab: a lab with the default hosts.
+        amounts: the amount of each data set.
     """
 
     def __init__(self, lab: Lab, amounts: Mapping[str, int]) -> None:
@@ -67,10 +67,10 @@ class Bench:
         self._amounts = amounts
         self._made: str | None = None
         self._server = Server(self._source)
-        self._let_the_source_log_in()
+        self._authorize_source()
 
-    def _let_the_source_log_in(self) -> None:
-        """Give root of the source a key to the target, as one who copies by hand over ssh has."""
+    def _authorize_source(self) -> None:
+        """Create an ssh key for root of the source, and authorize it on the target."""
         self._source.run("ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519")
         key = self._source.run("cat /root/.ssh/id_ed25519.pub").stdout
         self._target.run("cat >>/root/.ssh/authorized_keys", input=key)
@@ -79,7 +79,7 @@ class Bench:
     # --- the data and the link
 
     def prepare(self, cell: Cell) -> str | None:
-        """Have the cell's data there, all of it on disk, and its link; return what the link was measured to be."""
+        """Create the data of the cell, write it to disk, and limit the link; return the measured rate of the link."""
         if self._made != cell.data:
             self.clean()
             self._make(cell.data)
@@ -93,42 +93,42 @@ class Bench:
         if data == "server":
             self._server.start(amount << 20)
         else:
-            # A process that is forked from this one starts with its memory as the most that it had.
+            # A forked process starts with the memory of this process as its own maximum.
             words = data, str(self._source.root / "srv" / data), str(amount)
             subprocess.run((sys.executable, "-m", "tests.bench.data", *words), cwd=CHECKOUT, check=True)
 
     def clean(self) -> None:
-        """Remove all data from the hosts, and have the machine's disk at rest."""
+        """Remove all data from the hosts, and wait until the disk of the machine is idle."""
         self._made = None
         self._server.stop()
-        self._remove_room()
+        self._remove_target_disk()
         for host in (self._source, self._target):
             host.run("find /srv -mindepth 1 -delete; sync", timeout=_SETUP_SECONDS)
 
-    def _make_room(self) -> None:
-        """Give the target a file system that is new.
+    def _create_target_disk(self) -> None:
+        """Create a new file system on the target.
 
-        For minutes after many files were removed, ext4 takes up to a millisecond to make one: it goes past all inodes
-        that were in use of late. Whoever came after another copy of many files would pay for its removal.
+        For minutes after many files were removed, ext4 takes up to a millisecond to create a file, because it skips all
+        recently used inodes. Without a new file system, the removal of one copy would slow down the next contender.
         """
-        self._remove_room()
+        self._remove_target_disk()
         make = f"truncate -s {_ROOM} {_IMAGE} && mkfs.ext4 -q -F -E lazy_itable_init=1,lazy_journal_init=1 {_IMAGE}"
-        # With direct I/O it is about as fast as the disk itself; all data would be cached twice without.
-        # Detached while it is mounted, the device is free when the file system is gone, however that comes about.
+        # With direct I/O, the device is about as fast as the disk. Without it, all data would be cached twice.
+        # The device is detached while it is mounted, so that every kind of unmount also frees the device.
         mount = f'device=$(losetup --find --show --direct-io=on {_IMAGE}) && mount -o noinit_itable "$device" /srv/copy'
         self._target.run(f'set -e; mkdir /srv/copy; {make}; {mount}; losetup -d "$device"; rmdir /srv/copy/lost+found')
         self._target.run("sync", timeout=_SETUP_SECONDS)
 
-    def _remove_room(self) -> None:
+    def _remove_target_disk(self) -> None:
         remove = f"! mountpoint -q /srv/copy || umount /srv/copy; rm -rf /srv/copy {_IMAGE}"
         self._target.run(remove, timeout=_SETUP_SECONDS)
 
     def _measure(self, link: str) -> str | None:
-        """Send zeros over a link that is limited; raises BenchError when it does not carry what its rate allows."""
+        """Measure a limited link with zeros; raises BenchError if the payload does not match the rate."""
         if not (rate := LINKS[link]):
             return None
         size = rate // 8 * _LINK_SECONDS
-        self._make_room()
+        self._create_target_disk()
         for _ in range(_LINK_TRIES):
             seconds = self._by_hand(f"head -c {size} /dev/zero | nc -N {{address}} {{port}}", _TO_NOWHERE)
             carried = size * 8 / seconds
@@ -139,13 +139,13 @@ class Bench:
     # --- the contenders
 
     def run(self, cell: Cell, contender: Contender) -> Cost:
-        """Let a contender do it once; raises BenchError when it fails, or when not all has arrived."""
-        self._make_room()
-        with Watch.on(self._source, self._target) if cell.watched else nullcontext() as watch:
+        """Run a contender once; raises BenchError if it fails, or if data is missing on the target."""
+        self._create_target_disk()
+        with MemorySampler.on(self._source, self._target) if cell.watched else nullcontext() as sampler:
             cost = self._run(cell, contender)
         if not isinstance(contender.way, OnOrchestrator) and not getattr(contender.way, "damaged", False):
             self._check(cell.data)
-        return replace(cost, hosts_memory=watch.most) if watch else cost
+        return replace(cost, hosts_memory=sampler.most) if sampler else cost
 
     def _run(self, cell: Cell, contender: Contender) -> Cost:
         match contender.way:
@@ -166,20 +166,20 @@ class Bench:
         return _timed(self._orchestrator, (PYTHON, "-m", "transferpy", *options.split(), *words), status)
 
     def _check(self, data: str) -> None:
-        """That all files and bytes have arrived; of a server that runs, about as much as it has."""
+        """Raise BenchError if files or bytes are missing on the target; for a server, only the total size counts."""
         if data == "server":
             arrived = int(self._target.sh("du -sb /srv/copy | cut -f1"))
             if arrived < self._amounts[data] << 20:
-                raise BenchError(f"of the server, only {arrived:,} bytes arrived")
+                raise BenchError(f"only {arrived:,} bytes of the server arrived")
             return
         there, here = _content(self._source, f"/srv/{data}"), _content(self._target, f"/srv/copy/{data}")
         if there != here:
-            raise BenchError(f"files and bytes are {there} on the source, but {here} on the target")
+            raise BenchError(f"the source has {there} (files, bytes), but the target has {here}")
         if data == "sparse" and int(self._target.sh("du -sB1 /srv/copy | cut -f1")) > _SPARSE_BYTES:
-            raise BenchError("the holes of the file are full of zeros on the target")
+            raise BenchError("the target wrote the holes of the file as zeros")
 
     def _by_hand(self, sending: str, receiving: str, name: str = "") -> float:
-        """As an administrator would who has logged in on both hosts; the time starts when the target listens."""
+        """Run a command on each host, like an administrator; the time starts when the target listens."""
         words = {"name": name, "address": self._target.ipv4, "port": _PORT}
         with self._open_port():
             receiver = _start(self._target, _bash(receiving.format(**words)), "/srv/copy")
@@ -188,13 +188,13 @@ class Bench:
                 began = time.monotonic()
                 sender = _start(self._source, _bash(sending.format(**words)), "/srv")
                 with _ended_in_time(sender), _ended_in_time(receiver):
-                    # Of a sender that failed, the receiver may know nothing.
+                    # The receiver may not notice that the sender failed.
                     statuses = sender.wait(), receiver.wait(_FAILED_SECONDS if sender.returncode else None)
                 seconds = time.monotonic() - began
             finally:
                 _end(receiver)
         if any(statuses):
-            raise BenchError(f"statuses {statuses[0]} on the source and {statuses[1]} on the target")
+            raise BenchError(f"exit status {statuses[0]} on the source, {statuses[1]} on the target")
         return seconds
 
     @contextmanager
@@ -212,11 +212,11 @@ class Bench:
         deadline = time.monotonic() + _LISTENING_SECONDS
         while not self._target.sh(f"ss -Hltn 'sport = :{_PORT}'"):
             if receiver.poll() is not None or time.monotonic() > deadline:
-                raise BenchError("the copy by hand does not listen")
+                raise BenchError("the receiving command does not listen")
 
     @contextmanager
     def _damage(self) -> Iterator[None]:
-        """Have a tar on the target that adds a byte to every file behind our back."""
+        """Replace tar on the target with a wrapper that adds a byte to every unpacked file."""
         wrapper = self._target.root / "usr/local/sbin/tar"
         wrapper.write_text(
             '#!/bin/sh\n/usr/bin/tar "$@" && find . -type f -exec sh -c \'for f; do echo >>"$f"; done\' sh {} +\n'
@@ -229,14 +229,14 @@ class Bench:
 
 
 def _start(host: Host, argv: tuple[str, ...], directory: str, output: IO[bytes] | None = None) -> subprocess.Popen[Any]:
-    """Start a program on a host, in a process group of its own, so that all of it can be ended."""
+    """Start a program on a host, in a new process group, so that `_end` can end all its processes."""
     return host.popen(
         argv, cwd=directory, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
     )
 
 
 def _end(process: subprocess.Popen[Any]) -> None:
-    """End a process with all that it has started, unless it has ended."""
+    """End a process and its process group, unless the process has ended."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
@@ -248,7 +248,7 @@ def _bash(command: str) -> tuple[str, ...]:
 
 @contextmanager
 def _ended_in_time(process: subprocess.Popen[Any]) -> Iterator[None]:
-    """End a process that takes too long, so that the others get their turn."""
+    """End a process that exceeds the maximum time of a run."""
     timer = threading.Timer(_RUN_SECONDS, _end, (process,))
     timer.daemon = True
     timer.start()
@@ -259,7 +259,7 @@ def _ended_in_time(process: subprocess.Popen[Any]) -> Iterator[None]:
 
 
 def _timed(host: Host, argv: tuple[str, ...], status: int, cwd: str = str(CHECKOUT)) -> Cost:
-    """Run a program on a host; the memory is that of the largest of its processes (or ours, if that were larger)."""
+    """Run a program on a host; the memory is that of its largest process (or of this process, if that is larger)."""
     with tempfile.TemporaryFile() as output:
         began = time.monotonic()
         process = _start(host, argv, cwd, output)
@@ -270,8 +270,8 @@ def _timed(host: Host, argv: tuple[str, ...], status: int, cwd: str = str(CHECKO
         if process.returncode != status:
             output.seek(0)
             lines = output.read().decode(errors="backslashreplace").splitlines()[-_LINES:]
-            said = [_WHEN.sub("", line) for line in lines]
-            raise BenchError(f"status {process.returncode}: {'; '.join(said) or 'without a word'}")
+            output_lines = [_WHEN.sub("", line) for line in lines]
+            raise BenchError(f"status {process.returncode}: {'; '.join(output_lines) or 'no output'}")
     return Cost(seconds, usage.ru_maxrss * 1024)
 
 

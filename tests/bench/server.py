@@ -1,4 +1,4 @@
-"""The database server that is copied while it runs."""
+"""The running database server that is the source of hot copies."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ SOCKET = "/run/mysqld/mysqld.sock"
 _DATADIR = "/srv/mysql"
 _TABLES = 8
 _ROW_BYTES = 1100
-"""What a row of a thousand characters takes of a table space."""
+"""The size of a row of 1,000 characters in the table space."""
 _SECONDS = 600.0
 
 
 class Server:
-    """A server on a host, as far as the benchmark needs one."""
+    """A database server on a host."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._process: subprocess.Popen[Any] | None = None
 
     def start(self, size: int) -> None:
-        """Start one that holds at least that many bytes, which gzip halves."""
+        """Start a server with at least `size` bytes of data, with a gzip ratio of 2:1."""
         self._host.run(f"install -d -o mysql -g mysql {_DATADIR} /run/mysqld")
         self._host.run(
             f"mariadb-install-db --no-defaults --user=mysql --datadir={_DATADIR}"
@@ -50,7 +50,7 @@ class Server:
                 f"USE bench; CREATE TABLE table{number} (id INT PRIMARY KEY, data BLOB)"
                 f" SELECT seq AS id, HEX(RANDOM_BYTES(500)) AS data FROM seq_1_to_{rows}"
             )
-        # Pages that are not on disk yet would make the first contender wait for them.
+        # Dirty pages would slow down the first contender.
         self._execute("SET GLOBAL innodb_max_dirty_pages_pct_lwm = 0, GLOBAL innodb_max_dirty_pages_pct = 0")
         while int(self._execute("SHOW GLOBAL STATUS LIKE 'Innodb_buffer_pool_pages_dirty'").split()[1]) > 0:
             if time.monotonic() > deadline:
@@ -58,7 +58,7 @@ class Server:
             time.sleep(0.1)
 
     def stop(self) -> None:
-        """End it at once, if it runs; what it holds is going to be removed."""
+        """Kill the server if it runs; its data is not needed any more."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()

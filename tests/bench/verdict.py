@@ -1,4 +1,4 @@
-"""What the figures say: medians and spread, ratios, and whether each bound holds."""
+"""The evaluation of the results: medians, spread, ratios and bounds."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from .figures import Figure
 
 MEMORY_BOUND = 100 << 20
-"""Bytes that transfer.py may have at most, whatever it copies."""
+"""The maximum memory of transfer.py, in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """The runs of one contender in one cell that did not fail; seconds and bytes."""
+    """The successful runs of one contender in one cell, in seconds and bytes."""
 
     rounds: int
     median: float
@@ -32,7 +32,7 @@ class Summary:
 
 @dataclass(frozen=True, kw_only=True)
 class Ratio:
-    """How a contender compares with another one; ``limit`` is None where no bound is set, or too little data copied."""
+    """The ratio of two contenders; ``limit`` is None without a bound, or if the amount of data is too small."""
 
     cell: Cell
     contender: str
@@ -43,7 +43,7 @@ class Ratio:
 
     @property
     def holds(self) -> bool:
-        """Whether the bound does, if there is one."""
+        """Return whether the ratio is within its bound; true without a bound."""
         return self.limit is None or self.value <= self.limit
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ class Ratio:
 
 
 class Verdict:
-    """The figures of some cells, measured with one amount of each data set."""
+    """The evaluation of the results of some cells."""
 
     def __init__(self, cells: Sequence[Cell], figures: Sequence[Figure]) -> None:
         self._figures = figures
@@ -64,16 +64,16 @@ class Verdict:
                 yield figure
 
     def amounts(self, cell: Cell) -> list[int]:
-        """How much of its data was copied; more than one when the figures are of runs that do not belong together."""
+        """Return the amounts of data; several amounts mean that the results do not belong together."""
         return sorted({figure.amount for figure in self._of(cell)})
 
     def contenders(self, cell: Cell) -> list[str]:
-        """The names of those that ran, in the order of the contest."""
+        """Return the names of the contenders with results, in the order of the contest."""
         ran = {figure.contender for figure in self._of(cell)}
         return [contender.name for contender in cell.contenders if contender.name in ran]
 
     def summary(self, cell: Cell, contender: str) -> Summary | None:
-        """What the contender's runs took; None when it had none that succeeded."""
+        """Return the summary of the successful runs of a contender; None if there are none."""
         costs = [figure.cost for figure in self._of(cell, contender) if figure.cost]
         if not costs:
             return None
@@ -88,7 +88,7 @@ class Verdict:
         )
 
     def ratios(self) -> list[Ratio]:
-        """Every comparison for which there are figures of both."""
+        """Return all comparisons with results of both contenders."""
         wanted = (
             (cell, contender.name, comparison)
             for cell in self.cells
@@ -113,7 +113,7 @@ class Verdict:
         )
 
     def failures(self) -> list[str]:
-        """What did not work, and in which cells: a contender that fails does so for one reason mostly."""
+        """Return each failure once, with the cells where it occurred."""
         failed: dict[str, list[str]] = {}
         for cell in self.cells:
             for figure in self._of(cell):
@@ -122,7 +122,7 @@ class Verdict:
         return [f"{failure} ({'; '.join(dict.fromkeys(cells))})" for failure, cells in failed.items()]
 
     def unjudged(self) -> list[str]:
-        """The bounds of which nothing, or not all, can be said: one of those compared has no figure."""
+        """Return a message for each bound with a contender that has no result."""
         missing = (
             f"{cell}: the bound of {contender.name} is judged without {name}"
             for cell in self.cells
@@ -139,11 +139,11 @@ class Verdict:
         return min(self.amounts(cell)) >= DATA[cell.data].full
 
     def memory(self) -> int | None:
-        """The most that transfer.py had, in bytes."""
+        """Return the maximum memory of transfer.py, in bytes."""
         return max((run.cost.memory for run in self._figures if run.cost and run.cost.memory), default=None)
 
     def broken(self) -> list[str]:
-        """What is not as it has to be: bounds that do not hold, and what failed."""
+        """Return a message for each bound that does not hold and for each failure."""
         bounds = [f"{ratio}, but the bound is {ratio.limit:g}" for ratio in self.ratios() if not ratio.holds]
         memory = self.memory() or 0
         if memory > MEMORY_BOUND:

@@ -1,4 +1,4 @@
-"""The benchmark's own figures: what is measured, how it is kept, what is made of it, and when a bound holds."""
+"""Tests of the benchmark: selection, files of results, evaluation, report and test data."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def written(runs: Sequence[Figure], *notes: str) -> str:
     file = io.StringIO()
     writer = Writer(file)
     for note in notes:
-        writer.note(note)
+        writer.comment(note)
     for run in runs:
         writer.write(run)
     return file.getvalue()
@@ -92,8 +92,8 @@ def test_contenders_are_selected_by_a_part_of_their_names() -> None:
         ({"contests": ["peer"]}, "no contest peer, only stream, checksums"),
         ({"data": ["x", "a"]}, "no data set a, x, only tables"),
         ({"links": ["10gbit"]}, "no link 10gbit, only unshaped"),
-        ({"contests": ["small"], "links": ["1gbit"]}, "no contest has all"),
-        ({"contenders": ["nobody"]}, "no contest has all"),
+        ({"contests": ["small"], "links": ["1gbit"]}, "no contest matches"),
+        ({"contenders": ["nobody"]}, "no contest matches"),
     ],
 )
 def test_a_selection_of_what_is_not_there_is_refused(asked: dict[str, list[str]], said: str) -> None:
@@ -170,7 +170,7 @@ def test_several_files_are_merged_and_what_they_say_twice_stands_once(tmp_path: 
 def test_each_figure_is_in_the_file_before_the_next_one_is_measured(tmp_path: Path) -> None:
     path = tmp_path / "results" / "some.csv"
     with Writer.opened(path) as writer:
-        writer.note("a machine")
+        writer.comment("a machine")
         for number in range(1, 3):
             writer.write(figure("rsync -a", 3.0, number=number))
             assert len(Figures.read([path]).runs) == number

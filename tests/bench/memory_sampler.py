@@ -1,4 +1,4 @@
-"""The memory of what runs on the hosts, looked at while it runs."""
+"""The memory of the processes on the hosts, sampled during a run."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 _EVERY_SECONDS = 0.2
 
 
-class Watch(threading.Thread):
-    """Adds up, again and again, what all processes of a host have; ``most`` is the most that one host ever had.
+class MemorySampler(threading.Thread):
+    """A thread that samples the memory of all processes of each host; ``most`` is the maximum of a single host.
 
-    What counts are the pages that a process has for itself and that no file backs, so that nothing counts twice. What
-    was there for less than a fifth of a second may be missed.
+    Only private pages without a file count, so that no page counts twice. The samples can miss a process that runs for
+    less than a fifth of a second.
     """
 
     def __init__(self, *hosts: Host) -> None:
@@ -31,26 +31,26 @@ class Watch(threading.Thread):
 
     @classmethod
     @contextmanager
-    def on(cls, *hosts: Host) -> Iterator[Watch]:
-        """Watch while the context lasts."""
-        watch = cls(*hosts)
-        watch.start()
+    def on(cls, *hosts: Host) -> Iterator[MemorySampler]:
+        """Sample the memory during the context."""
+        sampler = cls(*hosts)
+        sampler.start()
         try:
-            yield watch
+            yield sampler
         finally:
-            watch._ended.set()
-            watch.join()
+            sampler._ended.set()
+            sampler.join()
 
     def run(self) -> None:
-        """Look until it ends."""
+        """Sample the memory until the end of the context."""
         while not self._ended.wait(_EVERY_SECONDS):
-            self.most = max(self.most, *self._look().values())
+            self.most = max(self.most, *self._sample().values())
 
-    def _look(self) -> dict[str, int]:
+    def _sample(self) -> dict[str, int]:
         sums = dict.fromkeys(self._namespaces, 0)
-        for entry in os.listdir("/proc"):  # noqa: PTH208 -- five times a second, beside what is measured
+        for entry in os.listdir("/proc"):  # noqa: PTH208 -- runs five times per second during a measurement
             if entry.isdigit():
-                with suppress(OSError):  # has ended
+                with suppress(OSError):  # the process has ended
                     namespace = _namespace(entry)
                     if namespace in sums:
                         sums[namespace] += _own_memory(entry)
