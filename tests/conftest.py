@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     import pluggy
 
+pytest_plugins = ["command_lines"]
+
 _SETTLING_SECONDS = 5.0
 _LEFT_OUT = pytest.StashKey[int]()
 

@@ -26,7 +26,7 @@ def _no_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(transfer, "CONFIG_FILE", str(tmp_path / "none.conf"))
 
 
-def test_the_configuration_file_has_its_place() -> None:
+def test_the_path_of_the_configuration_file() -> None:
     assert CONFIG_FILE == "/etc/transferpy/transferpy.conf"
 
 
@@ -76,7 +76,7 @@ def test_a_program_can_read_the_configuration_and_set_options_on_top_of_it() -> 
     options = transfer.assign_default_options(dict(transfer.parse_configurations(transfer.CONFIG_FILE)))
     options["type"] = "xtrabackup"
     options["port"] = 4444
-    assert options["transfer_type"] == "file"  # both names are there; the parts that take the dict let type win
+    assert options["transfer_type"] == "file"  # Transferer gives type precedence
 
 
 def test_split_target_gives_the_pair() -> None:
@@ -85,7 +85,7 @@ def test_split_target_gives_the_pair() -> None:
 
 
 @pytest.mark.parametrize("word", ["", "db1", ":/srv", "db1:"])
-def test_split_target_exits_with_status_2_on_nonsense(word: str) -> None:
+def test_split_target_exits_with_status_2_on_an_invalid_word(word: str) -> None:
     with pytest.raises(SystemExit) as ended:
         transfer.split_target(word)
     assert ended.value.code == 2
@@ -113,5 +113,5 @@ def test_option_parse_reads_the_command_line(monkeypatch: pytest.MonkeyPatch) ->
     assert type(options["type"]) is str
 
 
-def test_main_is_there_for_the_console_script() -> None:
+def test_main_is_callable_for_the_console_script() -> None:
     assert callable(transfer.main)

@@ -1,4 +1,4 @@
-"""The manual builds without a warning, with Debian's Sphinx and with a newer one, and says what the parser says."""
+"""The manual builds without a warning, with Debian's Sphinx and a newer Sphinx, and agrees with the parser."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ACTIONS = [action for action in argument_parser(CONFIG_FILE)._actions if action.
 
 
 def build(directory: Path, builder: str, python: str) -> Path:
-    """Build the manual, in a few seconds, and return where it is; a warning is an error."""
+    """Build the manual and return its directory; a warning is an error."""
     sphinx = [python, "-m", "sphinx", "-q", "-W", "-d", directory / "doctrees"]
     command = list(map(str, [*sphinx, "-b", builder, "docs", directory / builder]))
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
@@ -31,7 +31,7 @@ def build(directory: Path, builder: str, python: str) -> Path:
 
 @pytest.fixture(scope="module", params=[sys.executable, "/usr/bin/python3"], ids=["Sphinx-of-PyPI", "Sphinx-of-Debian"])
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directories html and man of the manual."""
+    """Return the directory that contains html and man."""
     directory = tmp_path_factory.mktemp("manual")
     for builder in ("html", "man"):
         build(directory, builder, request.param)
@@ -39,7 +39,7 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def page(built: Path) -> str:
-    """Return the page as a reader sees it, with the formatter of the manual pages, in lines without an end."""
+    """Return the manual page as ``man`` formats it, with each paragraph on one line."""
     formatted = subprocess.run(
         ["man", "--warnings", "--local-file", str(built / "man/transfer.py.1")],
         env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "MANWIDTH": "20000", "MAN_KEEP_FORMATTING": ""},
@@ -57,14 +57,14 @@ def part(text: str, title: str) -> str:
     return found[1]
 
 
-def test_the_page_has_the_sections_that_its_readers_look_for(built: Path) -> None:
+def test_the_manual_page_has_the_usual_sections(built: Path) -> None:
     sections = re.findall("^[A-Z][A-Z ]+$", page(built), re.MULTILINE)
     first = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "FILES"]
     assert [title for title in sections if title in first] == first
     assert {"EXAMPLES", "SEE ALSO"} <= set(sections)
 
 
-def test_the_page_and_the_reference_name_every_option_with_what_it_is_for(built: Path) -> None:
+def test_the_manual_page_and_the_reference_show_the_help_of_every_option(built: Path) -> None:
     man, web = part(page(built), "OPTIONS"), text_of(built / "html/command.html")
     assert ACTIONS
     for action in ACTIONS:
@@ -76,7 +76,7 @@ def test_the_page_and_the_reference_name_every_option_with_what_it_is_for(built:
 
 
 def text_of(path: Path) -> str:
-    """Return what a reader sees of a page of the web, with one blank for each gap."""
+    """Return the visible text of an HTML page, with single spaces."""
     text = re.sub(r"<[^>]+>", "", path.read_text()).replace("\N{NO-BREAK SPACE}", " ")
     return " ".join(html.unescape(text).split())
 
@@ -99,7 +99,7 @@ def test_the_page_has_usage_examples_and_exit_statuses_of_the_program(built: Pat
     assert dict(statuses) == EXIT_STATUSES
 
 
-def test_the_manual_is_of_the_version_of_the_program(built: Path) -> None:
+def test_the_manual_shows_the_version_of_the_program(built: Path) -> None:
     assert page(built).rstrip().splitlines()[-1].startswith(__version__)
     assert f"transferpy {__version__} documentation" in text_of(built / "html/index.html")
 
@@ -115,7 +115,7 @@ def test_every_page_can_be_reached_from_the_first(built: Path) -> None:
     assert {str(path) for path in pages} <= linked
 
 
-def test_every_link_within_the_manual_leads_somewhere_and_nothing_comes_from_elsewhere(built: Path) -> None:
+def test_every_link_within_the_manual_has_a_target_and_nothing_is_loaded_from_other_sites(built: Path) -> None:
     pages = sorted((built / "html").rglob("*.html"))
     for path in pages:
         for tag, link in re.findall(r"""<(\w+)[^>]*? (?:src|href|data)=["']([^"']*)""", path.read_text()):
@@ -142,7 +142,7 @@ def test_the_architecture_lists_every_file_of_the_package_with_its_description(b
 
 
 @pytest.mark.parametrize("name", ["data", "session"])
-def test_a_picture_is_in_the_manual_and_says_in_words_what_it_shows(built: Path, name: str) -> None:
+def test_a_picture_is_in_the_manual_and_has_a_text_alternative(built: Path, name: str) -> None:
     (tag,) = re.findall(rf'<img [^>]*src="_images/{name}\.svg"[^>]*>', (built / "html/architecture.html").read_text())
     described = re.search(r'alt="([^"]+)"', tag)
     assert described

@@ -1,4 +1,4 @@
-"""The console: which lines go where, and the line that shows how far a copy is."""
+"""The console: log lines on each log, and the progress line."""
 
 import fcntl
 import io
@@ -71,7 +71,7 @@ def test_without_a_terminal_no_line_has_a_colour() -> None:
     assert shown(io.StringIO()) == ["INFO  said", "WARNING said", "ERROR said"]
 
 
-def test_at_a_terminal_warnings_and_errors_have_one() -> None:
+def test_on_a_terminal_warnings_and_errors_have_a_colour() -> None:
     info, warning, error = shown(Terminal())
     assert info == "INFO  said"
     assert warning.startswith("\x1b[33m")
@@ -80,18 +80,18 @@ def test_at_a_terminal_warnings_and_errors_have_one() -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
-def test_who_wants_no_colours_gets_none(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_no_color_and_dumb_terminals_turn_colours_off(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     assert shown(Terminal()) == ["INFO  said", "WARNING said", "ERROR said"]
 
 
-def test_quiet_leaves_errors_alone_and_the_log_file_has_all(tmp_path: Path) -> None:
+def test_quiet_prints_errors_only_and_the_log_file_has_all_lines(tmp_path: Path) -> None:
     file = tmp_path / "log"
     assert shown(io.StringIO(), quiet=True, log_file=str(file)) == ["ERROR said"]
     assert len(file.read_text().splitlines()) == 3
 
 
-def test_a_log_file_that_was_moved_away_is_made_anew(tmp_path: Path) -> None:
+def test_a_log_file_that_was_renamed_is_opened_again(tmp_path: Path) -> None:
     file = tmp_path / "log"
     with Console(io.StringIO()) as opened:
         opened.apply(options(log_file=str(file)))
@@ -101,11 +101,11 @@ def test_a_log_file_that_was_moved_away_is_made_anew(tmp_path: Path) -> None:
     assert file.read_text().endswith("after \\udcff\n")
 
 
-def test_a_log_file_on_a_full_disk_loses_lines_and_nothing_else() -> None:
+def test_a_log_file_on_a_full_disk_loses_lines_and_the_run_continues() -> None:
     assert shown(io.StringIO(), log_file="/dev/full") == ["INFO  said", "WARNING said", "ERROR said"]
 
 
-def test_a_log_file_whose_directory_goes_away_loses_lines_and_nothing_else(tmp_path: Path) -> None:
+def test_a_log_file_whose_directory_is_removed_loses_lines_and_the_run_continues(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     stream = io.StringIO()
     with Console(stream) as opened:
@@ -116,7 +116,7 @@ def test_a_log_file_whose_directory_goes_away_loses_lines_and_nothing_else(tmp_p
 
 
 class Unwilling(Terminal):
-    """A terminal that at times takes nothing: one that does not block, or is just being written to."""
+    """A terminal on which a write can fail."""
 
     error: BaseException | None = None
 
@@ -127,7 +127,7 @@ class Unwilling(Terminal):
 
 
 @pytest.mark.parametrize("error", [BlockingIOError(11, "busy"), OSError(5, "hung up"), RuntimeError("reentrant call")])
-def test_a_terminal_that_takes_nothing_ends_no_run(error: Exception) -> None:
+def test_a_terminal_that_cannot_be_written_does_not_end_the_run(error: Exception) -> None:
     stream = Unwilling()
     with Console(stream) as opened:
         opened.apply(options())
@@ -153,7 +153,7 @@ def test_the_line_is_no_wider_than_the_terminal(columns: int) -> None:
 
 
 def at_a_terminal(columns: int) -> tuple[str, list[str], str]:
-    """Return what a terminal of that width is sent, the lines that are drawn there, and what went wrong."""
+    """Return the output to a terminal of this width, its lines, and the standard output of the program."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     program = (
@@ -175,7 +175,7 @@ def at_a_terminal(columns: int) -> tuple[str, list[str], str]:
     return text, re.split(r"[\r\n]+", text), run.stdout.decode()
 
 
-def test_the_log_of_the_system_gets_lines_with_their_level(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_syslog_gets_the_lines_with_their_level(monkeypatch: pytest.MonkeyPatch) -> None:
     with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         path = f"{directory}/log"
         receiver.bind(path)
@@ -205,31 +205,31 @@ def test_a_log_that_cannot_be_opened_is_an_error(monkeypatch: pytest.MonkeyPatch
         ({"phase": Phase.CHECKING}, "comparing with the source, 10.0 s"),
     ],
 )
-def test_the_line_says(changes: dict[str, Any], right: str) -> None:
+def test_the_progress_line_shows(changes: dict[str, Any], right: str) -> None:
     assert terminal_line(replace(HALF, **changes), 7e6) == ("1/2 db2:/srv", right)
 
 
-def test_a_stream_that_stands_still_has_no_time_that_is_left() -> None:
+def test_a_stalled_stream_shows_no_remaining_time() -> None:
     assert terminal_line(HALF, 0) == ("1/2 db2:/srv", " 50% of 100 MB, 0 B/s, 2.00:1")
 
 
-def test_the_rate_is_that_of_the_last_seconds_and_from_the_start_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rate_is_an_average_over_the_last_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     stream = Terminal()
     bar = TerminalProgress(stream, colours=False)
-    told = []
+    rates = []
     bar(replace(HALF, phase=Phase.WAITING, bytes=0, seconds=30))
-    # 10 MB/s for 40 seconds, then none, as hosts tell it: once a second
+    # 10 MB/s for 40 seconds, then no progress
     for second, megabytes in ((1, 10), (1.5, 10), (40, 400), (48, 400), (60, 400)):
         now = 1000.0 + second
         bar(replace(HALF, bytes=megabytes * 1_000_000, total=10**9, wire_bytes=0, seconds=second))
-        told.append(re.findall(r"([\d.]+ [kM]?B)/s", stream.getvalue())[-1])
+        rates.append(re.findall(r"([\d.]+ [kM]?B)/s", stream.getvalue())[-1])
     bar(None)
-    assert told == ["10 MB", "6.67 MB", "10 MB", "0 B", "0 B"]
+    assert rates == ["10 MB", "6.67 MB", "10 MB", "0 B", "0 B"]
 
 
-def test_a_hostile_name_neither_drives_the_terminal_nor_breaks_the_line() -> None:
+def test_a_hostile_name_neither_controls_the_terminal_nor_breaks_the_line() -> None:
     stream = Terminal()
     bar = TerminalProgress(stream, colours=False)
     bar(replace(HALF, target=Location(host="db2", path="/{x}{bar}\x1b[2J")))
@@ -238,7 +238,7 @@ def test_a_hostile_name_neither_drives_the_terminal_nor_breaks_the_line() -> Non
     assert "\x1b[2J" not in stream.getvalue()
 
 
-def test_a_log_line_stands_alone_while_the_bar_is_there() -> None:
+def test_a_log_line_is_on_a_line_of_its_own_while_the_progress_is_shown() -> None:
     stream = Terminal()
     with Console(stream) as opened:
         opened.apply(options())
@@ -266,12 +266,12 @@ def test_the_log_has_a_line_when_a_tenth_and_a_minute_have_passed(caplog: pytest
     assert caplog.messages == ["db2:/srv: 50 MB sent, 5 MB/s, 2.00:1 so far"]
 
 
-def test_how_far_it_is_in_words() -> None:
+def test_the_progress_in_a_log_line() -> None:
     assert describe(HALF) == "50 MB of 100 MB (50%) sent, 5 MB/s, 10.0 s left, 2.00:1 so far"
 
 
 @pytest.mark.parametrize("fault", [BlockingIOError(), KeyboardInterrupt()])
-def test_a_line_that_could_not_be_drawn_keeps_no_thread_from_logging(fault: BaseException) -> None:
+def test_a_failed_draw_does_not_block_the_log_lines_of_other_threads(fault: BaseException) -> None:
     stream = Unwilling()
     with Console(stream) as opened:
         opened.observer(HALF)

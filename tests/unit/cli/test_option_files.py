@@ -1,4 +1,4 @@
-"""The configuration file and the shell completions follow the table of options; bash offers what they list."""
+"""The configuration file and the shell completions follow the table of options, and bash uses its completion."""
 
 import subprocess
 from pathlib import Path
@@ -19,7 +19,7 @@ def test_a_file_that_is_generated_from_the_options_is_up_to_date(
 
 
 def offered(home: Path, *words: str) -> list[str]:
-    """Return what bash offers for the last of the words, broken as readline splits them."""
+    """Return the words that bash offers for the last word; readline splits the words."""
     ask = 'COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)); _transfer_py; printf "%s\\n" "${COMPREPLY[@]}"'
     script = f". {COMPLETION}/transfer.py.bash; {ask}"
     command = ["bash", "-c", script, "bash", "transfer.py", *words]

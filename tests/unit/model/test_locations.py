@@ -1,0 +1,118 @@
+"""HOST:PATH: valid words, and the message for each invalid one."""
+
+import ipaddress
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from transferpy.Exceptions import UsageError
+from transferpy.model.locations import Location, split_word
+
+HOST_CHARACTERS = "abcXYZ019._-[],{}!&^*~"
+
+
+def refusal(word: str) -> str:
+    with pytest.raises(UsageError) as refused:
+        split_word(word)
+    return str(refused.value)
+
+
+class TestWord:
+    @pytest.mark.parametrize(
+        ("word", "host", "path"),
+        [
+            ("db1.example.org:/srv/sqldata", "db1.example.org", "/srv/sqldata"),
+            (" \tdb1 : /srv/sqldata\t ", "db1", "/srv/sqldata"),
+            ("db1:/srv/a:b:c", "db1", "/srv/a:b:c"),
+            ("db1:/srv/link/", "db1", "/srv/link/"),
+            ("db1:/srv/two words\n", "db1", "/srv/two words\n"),
+            ("db1:/srv/\x1b[31m\r\\'\"$`", "db1", "/srv/\x1b[31m\r\\'\"$`"),
+            ("db1:/srv/caf\udce9", "db1", "/srv/caf\udce9"),
+            ("db1:relative", "db1", "relative"),
+            ("db1:-rf", "db1", "-rf"),
+            ("[2001:db8::1]:/srv", "2001:db8::1", "/srv"),
+            (" [::ffff:192.0.2.1] : /srv", "::ffff:192.0.2.1", "/srv"),
+            ("192.0.2.1:/srv", "192.0.2.1", "/srv"),
+            ("db[1-2,4].example.org:/srv", "db[1-2,4].example.org", "/srv"),
+            ("[db1,db2]:/srv", "[db1,db2]", "/srv"),
+            ("[A:db]x:/srv", "[A:db]x", "/srv"),
+            ("D{db1}:/srv", "D{db1}", "/srv"),
+            ("db*&!^~_:/srv", "db*&!^~_", "/srv"),
+        ],
+    )
+    def test_a_word_is_split_at_its_first_colon(self, word: str, host: str, path: str) -> None:
+        assert split_word(word) == Location(host=host, path=path)
+
+    @pytest.mark.parametrize(
+        ("word", "reason"),
+        [
+            ("", "it has no colon between a host and a path"),
+            (
+                "/srv/sqldata",
+                "it has no colon between a host and a path; for this host it would be localhost:/srv/sqldata",
+            ),
+            ("[2001:db8::1]", "it has no colon between a host and a path"),
+            (":/srv", "the host is empty or no text: ''"),
+            (" \t:/srv", "the host is empty or no text: ''"),
+            ("::1:/srv", "an IPv6 address stands in brackets, as in [2001:db8::1]:/srv"),
+            ("2001:db8::1:/srv", "an IPv6 address stands in brackets, as in [2001:db8::1]:/srv"),
+            ("db1:", "the path is empty or no text: ''"),
+            ("db1: \t", "the path is empty or no text: ''"),
+            ("-oProxyCommand=x:/srv", "the host '-oProxyCommand=x' starts with a dash"),
+            ("db 1:/srv", "the host 'db 1' holds ' ', which no host name has"),
+            ("db1\n:/srv", "the host 'db1\\n' holds '\\n', which no host name has"),
+            ("\x1b[2Jdb1:/srv", "the host '\\x1b[2Jdb1' holds '\\x1b', which no host name has"),
+            ("d\u0431:/srv", "the host 'dб' holds 'б', which no host name has"),  # noqa: RUF001  # it looks like one
+            ("db\udc80:/srv", "the host 'db\\udc80' holds '\\udc80', which no host name has"),
+            ("\u00a0db1:/srv", "the host '\\xa0db1' holds '\\xa0', which no host name has"),
+            ("[fe80::1%eth0]:/srv", "the host '[fe80::1%eth0]' holds '%', which no host name has"),
+            ("[:/srv", "the host '[' has a bracket without its other half"),
+            ("db[1:/srv", "the host 'db[1' has a bracket without its other half"),
+            ("db1:/srv/\0", "the path '/srv/\\x00' holds a NUL character, which no path has"),
+            ("db1:/srv/\ud800", "the path '/srv/\\ud800' holds a lone surrogate, which stands for no byte"),
+        ],
+    )
+    def test_nonsense_is_refused_with_its_reason(self, word: str, reason: str) -> None:
+        assert refusal(word) == f"{word!r} is no HOST:PATH: {reason}"
+
+    @pytest.mark.parametrize("character", list("/%@'\"$`;|<>\\()=+?#\x00\x07\x7f\x85\u2028"))
+    def test_a_host_has_no_character_that_is_special_in_a_shell_or_a_terminal(self, character: str) -> None:
+        assert refusal(f"db{character}1:/srv").endswith(f" holds {character!r}, which no host name has")
+
+    @given(st.text())
+    def test_any_text_is_split_or_refused(self, word: str) -> None:
+        try:
+            location = split_word(word)
+        except UsageError:
+            return
+        assert location.host
+        assert location.path
+
+    @given(host=st.text(HOST_CHARACTERS, min_size=1), path=st.text(min_size=1))
+    @example(host="0", path=":")
+    @example(host="a", path=":1:/b")
+    def test_a_location_is_shown_as_it_was_given(self, host: str, path: str) -> None:
+        try:
+            location = Location(host=host, path=path)
+        except UsageError:
+            return
+        if path.strip(" \t") != path:
+            return
+        try:
+            assert split_word(str(location)) == location
+        except UsageError:
+            # The text is also an address without a path, so it is refused as ambiguous.
+            ipaddress.IPv6Address(str(location).partition(":/")[0])
+
+    @given(st.ip_addresses(v=6).map(str), st.sampled_from(["/srv", ":", "/a:b"]))
+    def test_an_ipv6_literal_is_shown_in_brackets_and_read_back(self, host: str, path: str) -> None:
+        location = Location(host=host, path=path)
+        assert str(location) == f"[{host}]:{path}"
+        assert split_word(str(location)) == location == Location(host=f"[{host}]", path=path)
+
+    @pytest.mark.parametrize(("host", "path"), [(None, "/srv"), ("db1", None), (b"db1", "/srv"), ("db1", b"/srv")])
+    def test_a_host_or_path_that_is_not_text_is_refused(self, host: Any, path: Any) -> None:
+        with pytest.raises(UsageError, match=r"^the (host|path) is empty or no text: "):
+            Location(host=host, path=path)
