@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
 # Tests with hosts mostly wait, so two test files run at the same time, each with its own lab.
 AT_ONCE := $(if $(filter 0,$(shell id -u)),--numprocesses=2 --dist=loadfile)
-SCRIPTS = $(shell find .ci tests transferpy -name '*.sh' -o -path .ci/run) debian/tests/transfer
+SCRIPTS = $(shell find .ci tests -name '*.sh' -o -path .ci/run) debian/tests/transfer
 ARGS :=
 
 .PHONY: help demo test unit integration bench deb deb-test docs lint prepare clean
@@ -45,7 +45,7 @@ lint: prepare  ## check style, types and shell scripts
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m mypy
 	@for script in $(SCRIPTS); do bash -n "$$script" || exit; done
-	@for program in transferpy/host/*.pl; do perl -cw "$$program" 2>/dev/null || perl -cw "$$program" || exit; done
+	@$(PYTHON) -m tests.lint_host_scripts
 	@shellcheck $(SCRIPTS)
 
 prepare:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
+from transferpy.agent.assembly import assemble
 from transferpy.stream.commands import Command, Variable, join
 from transferpy.stream.transports import Transport
 
@@ -36,8 +37,8 @@ NASTIEST_NAMES = (
 )
 
 
-PIPES_AS_THEY_ARE = 'widen_pipe() { :; }; metered() { "${@:2}"; }'
-"""In place of the session's function, for pipelines that run without a session."""
+PIPES = assemble("lib/pipes")
+"""What a rendered pipeline needs of a session."""
 
 FILE = Transport(
     listen=Command(("cat", join(Variable("run_directory"), "/stream"))),

@@ -4,27 +4,26 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
 
 from bash import output_of
 from raw_events import Event, parse_event
 
+from transferpy.agent.assembly import assemble
 from transferpy.stream.renderer import render_assignment
 
 RUN = "r1"
 TIMEOUT = 60
+SESSION = ("agent/send", "agent/receive", "lib/recovery")
 
 
-def host_script(directory: Path, script: str, *texts: str) -> str:
-    """Return a script with host.sh and the other ``texts`` before it, whose runs are in ``directory/run``."""
-    fixed = "\n".join(
-        (resources.files("transferpy") / "host" / name).read_text(encoding="utf-8") for name in ("host.sh", *texts)
-    )
+def host_script(directory: Path, script: str, *files: str) -> str:
+    """Return a script with ``files``, by default those of the recovery, whose runs are in ``directory/run``."""
+    fixed = assemble(*(files or ("lib/recovery",)), variables={"run_id": RUN})
     root = "readonly run_root=/run/transferpy\n"
     assert fixed.count(root) == 1
     own_root = f"readonly {render_assignment('run_root', str(directory / 'run'))}\n"
-    return f"run_id={RUN}\n{fixed.replace(root, own_root)}\n{script}"
+    return f"{fixed.replace(root, own_root)}\n{script}"
 
 
 def session_script(directory: Path, script: str) -> str:
@@ -34,16 +33,16 @@ def session_script(directory: Path, script: str) -> str:
         'mkdir -p -- "$run_directory"\n'
         'mkfifo "$run_directory/control"; exec {control}<>"$run_directory/control"\n'
     )
-    return host_script(directory, start + script, "database.sh", "session.sh")
+    return host_script(directory, start + script, *SESSION)
 
 
 def on_host(directory: Path, script: str) -> bytes:
-    """Return what a script with the functions of host.sh prints; it has to succeed."""
+    """Return what a script with the functions of the recovery prints; it has to succeed."""
     return output_of(host_script(directory, script), cwd=directory)
 
 
 def in_session(directory: Path, script: str) -> bytes:
-    """Return what a script with the functions of session.sh prints; it has to succeed."""
+    """Return what a script with the functions of a session prints; it has to succeed."""
     return output_of(session_script(directory, script), cwd=directory)
 
 

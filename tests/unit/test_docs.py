@@ -14,13 +14,14 @@ from bash import run_bash
 from pages import DOCS, Typed, blocks, literals, page_names, typed_by_tests
 
 from transferpy import transfer
-from transferpy.agent import preflight_connection, session_manager
+from transferpy.agent import assembly, preflight_connection, session_manager
 from transferpy.cli.arguments import argument_parser
 from transferpy.cli.command_line import parse_command_line
 from transferpy.engine import copy
 from transferpy.model.options import TransferOptions
 
 ROOT = Path(__file__).parents[2]
+HOST = ROOT / "transferpy/host"
 README = (ROOT / "README.md").read_text()
 ARCHITECTURE = (ROOT / "docs/architecture.rst").read_text()
 MESSAGES = (ROOT / "docs/messages.rst").read_text()
@@ -115,9 +116,7 @@ def refusals() -> tuple[str, ...]:
 @cache
 def shell_messages() -> tuple[str, ...]:
     """Return what the scripts on the hosts can fail with."""
-    scripts = "".join(
-        (ROOT / "transferpy/host" / name).read_text() for name in ("host.sh", "database.sh", "session.sh")
-    )
+    scripts = assembly.assemble("agent/send", "agent/receive")
     found = re.findall(r'\bfail \w+ "((?:[^"$]|\$\([^)]*\)|\$)*)"', scripts)
     assert len(found) == len(re.findall(r'\bfail \w+ "', scripts))
     return tuple(re.sub(r"\$\(.*\)|\$[\w*]+|\$\{[^}]*\}", UNNAMED, text) for text in found)
@@ -318,7 +317,7 @@ def test_the_table_of_parts_in_the_architecture_has_every_part_of_the_package() 
     assert named == parts
 
 
-SCRIPTS = [path.read_text() for path in sorted((ROOT / "transferpy/host").glob("*.sh")) if path.name != "preflight.sh"]
+SCRIPTS = [path.read_text() for path in HOST.rglob("*.sh") if path.parent.name not in {"preflight", "tools"}]
 
 
 @pytest.mark.parametrize(

@@ -159,9 +159,10 @@ class TestRenderer:
                 session = SessionPlan(
                     host="x", own_name="target.x", cores=1, encrypt=True, digest=None, delivery=delivery
                 )
-                assignments = session_script(RUN, session).partition("# shellcheck shell=bash")[0]
+                # The fixed texts are before them, the call is after them.
+                assignments = session_script(RUN, session).partition("\nrun_id=")[2].removesuffix("target_session\n")
                 lines.append(
-                    f'{assignments}\nprintf \'%s\\0\' "$target_directory" "$source_name" "$final_name" "$owner"'
+                    f'run_id={assignments}printf \'%s\\0\' "$target_directory" "$source_name" "$final_name" "$owner"'
                 )
             assert printed(tmp_path, "\n".join(lines)) == [word for case in batch for word in case]
 

@@ -1,12 +1,12 @@
 """The preflight query for one host, and the script that runs it there."""
 
 from dataclasses import dataclass
-from importlib import resources
 
+from transferpy.agent.assembly import assemble
 from transferpy.MariaDB import BACKUP_TOOLS
 from transferpy.model.tools import NETCATS, TOOLS
 from transferpy.stream.commands import Command
-from transferpy.stream.renderer import render_assignment, render_command
+from transferpy.stream.renderer import render_command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +78,5 @@ def preflight_script(run_id: str, query: PreflightQuery, *, dry_run: bool = Fals
         calls += [("about", directory), ("target_facts", str(index), directory, name)]
     calls += [("owner_facts", query.owner)] if query.owner else []
     calls += [("emit", "asked"), ("end_watch",), *[("await_script",)] * (not dry_run)]
-    package = resources.files("transferpy") / "host"
-    texts = [(package / name).read_text(encoding="utf-8") for name in ("host.sh", "database.sh", "preflight.sh")]
-    return "\n".join([render_assignment("run_id", run_id), *texts, *(render_command(Command(call)) for call in calls)])
+    commands = "\n".join(render_command(Command(call)) for call in calls)
+    return assemble("preflight/main", variables={"run_id": run_id}, call=commands)

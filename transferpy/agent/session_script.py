@@ -1,18 +1,18 @@
 """The script of a host session, rendered from its plan.
 
 A session is one process on a host. It alone changes that host, and it undoes its changes however it ends. The fixed
-part of its script is ``host.sh``, ``database.sh`` and ``session.sh``; this module adds the variables and the pipelines.
+part of its script comes from the files of ``transferpy/host``; this module adds the variables and the pipelines.
 """
 
 from collections.abc import Iterable, Mapping
-from importlib import resources
 
+from transferpy.agent.assembly import assemble
 from transferpy.agent.session_plan import DeliveryPlan, ListeningPlan, ReadingPlan, SendingPlan, SessionPlan
 from transferpy.model.options import TransferType
 from transferpy.stream.commands import Command
 from transferpy.stream.renderer import (
     render_array,
-    render_assignment,
+    render_command,
     render_function,
     render_mapping,
     render_pipeline_function,
@@ -22,9 +22,12 @@ from transferpy.stream.renderer import (
 def session_script(run_id: str, plan: SessionPlan) -> str:
     """Return the script of a session."""
     role = "source" if plan.reading else "target"
-    assignments = [render_assignment(name, value) for name, value in _variables(run_id, role, plan).items()]
-    texts = map(_text, ("host.sh", "database.sh", "session.sh"))
-    return "\n".join([*assignments, *texts, *_functions(plan), f"{role}_session"])
+    return assemble(
+        "agent/send" if plan.reading else "agent/receive",
+        variables=_variables(run_id, role, plan),
+        functions=_functions(plan),
+        call=f"{role}_session",
+    )
 
 
 def _variables(run_id: str, role: str, plan: SessionPlan) -> dict[str, str]:
@@ -40,7 +43,6 @@ def _variables(run_id: str, role: str, plan: SessionPlan) -> dict[str, str]:
         "encrypt": _yes_or_no(plan.encrypt),
         "checksum": _yes_or_no(plan.digest is not None),
         "priority": "low" if plan.low_priority else "normal",
-        **({"digester": _text("digest.pl")} if plan.digest else {}),
     }
 
 
@@ -53,7 +55,6 @@ def _reading_variables(plan: ReadingPlan) -> dict[str, str]:
     if plan.sample:
         variables["sample_directory"] = plan.sample.directory
         variables["sampled_bytes"] = str(plan.sample.bytes)
-        variables["sampler"] = _text("sample.pl")
     return variables
 
 
@@ -127,17 +128,13 @@ def _listening_functions(plan: ListeningPlan) -> Iterable[str]:
 
 def list_script(directory: str, name: str) -> str:
     """Return the script that prints a list which the session with that run directory holds, compressed, in base64."""
-    return "\n".join([render_assignment("directory", directory), render_assignment("list", name), _text("list.sh")])
+    return assemble("tools/list", call=render_command(Command(("print_list", directory, name))))
 
 
 def finish_dead_runs_script(run_id: str) -> str:
     """Return the script that undoes what sessions left on a host that were killed before they could."""
-    return "\n".join([render_assignment("run_id", run_id), _text("host.sh"), _text("database.sh"), "finish_dead_runs"])
+    return assemble("lib/recovery", variables={"run_id": run_id}, call="finish_dead_runs")
 
 
 def _yes_or_no(value: bool) -> str:  # noqa: FBT001 - it is all that there is to say
     return "yes" if value else "no"
-
-
-def _text(name: str) -> str:
-    return (resources.files("transferpy") / "host" / name).read_text(encoding="utf-8")

@@ -23,10 +23,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
 
+from transferpy.agent.assembly import assemble
 from transferpy.agent.protocol import ProtocolError, Pruned, parse_event
 from transferpy.batch.job_file import JobFile, JobTransfer, fill_in, parse_job_file
 from transferpy.Exceptions import (
@@ -48,7 +48,7 @@ from transferpy.output.outputs import write_outputs
 from transferpy.RemoteExecution.CuminExecution import CuminExecution
 from transferpy.RemoteExecution.interface import RemoteExecution
 from transferpy.stream.commands import Command
-from transferpy.stream.renderer import render_assignment, render_command
+from transferpy.stream.renderer import render_command
 
 _LINE = re.compile(r"[-\d]+ [:\d]+ (DEBUG|INFO|WARNING|ERROR) +(.*)")
 _LEVELS = logging.getLevelNamesMapping()
@@ -454,12 +454,11 @@ class _Run:
     def _remove(self, host: str, keep: int, found: "Sequence[_Copy]") -> list[str]:
         """Return what became of each copy; raises RemoteExecutionError if the host does not say it of all."""
         run_id = secrets.token_hex(8)
-        text = (resources.files("transferpy") / "host" / "prune.sh").read_text(encoding="utf-8")
         words = (word for copy in found for word in (copy.path, str(copy.inode), str(copy.born), copy.holds))
-        call = render_command(Command(("prune", *words)))
-        variables = (render_assignment("run_id", run_id), render_assignment("keep", str(keep)))
+        call = render_command(Command(("prune", str(keep), *words)))
+        script = assemble("tools/prune", variables={"run_id": run_id}, call=call)
         lines: list[str] = []
-        result = self._remote.run(host, "\n".join((*variables, text, call)), on_line=lines.append)
+        result = self._remote.run(host, script, on_line=lines.append)
         try:
             events = [event for line in lines if isinstance(event := parse_event(line, run_id), Pruned)]
         except ProtocolError as error:

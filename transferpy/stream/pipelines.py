@@ -5,55 +5,11 @@ the commands read (``port``, ``peer_address``, ``run_directory``) are the sessio
 """
 
 from transferpy.stream.codecs import Codec
-from transferpy.stream.commands import Command, Pipeline, Stage, Tee, join
+from transferpy.stream.commands import Command, Pipeline, Stage, Tee, Variable, join
 from transferpy.stream.tar import RUN_DIRECTORY
 from transferpy.stream.transports import Transport
 
 STREAM_DIGEST = join(RUN_DIRECTORY, "/stream.digest")
-
-
-# Passes on what it reads, and not more of it in a second than so many bytes; in a tenth of one it may catch up.
-_LIMITER = r"""
-use strict; use warnings; use POSIX ();
-my $rate = shift; my $tick = POSIX::sysconf(POSIX::_SC_CLK_TCK());
-my $size = int($rate / 20) || 1; $size = 65536 if $size > 65536;
-my ($began, $passed) = ((POSIX::times())[0], 0);
-my ($count, $buffer);
-while ($count = sysread STDIN, $buffer, $size) {
-    for (my $done = 0; $done < $count;) { $done += syswrite(STDOUT, $buffer, $count - $done, $done) // exit 1 }
-    $passed += $count;
-    my $early = $passed / $rate - ((POSIX::times())[0] - $began) / $tick;
-    if ($early > 0) { select undef, undef, undef, $early }
-    elsif ($early < -0.1) { ($began, $passed) = ((POSIX::times())[0], 0) }
-}
-exit(defined $count ? 0 : 1);
-"""
-
-# Counts what comes in a fifth of a second, or, where that is much, in less: after 8 MiB a connection is at its speed.
-# clock_gettime, by its number on some machines, has a finer clock than perl has without modules; where that counts
-# hundredths of a second, as elsewhere, it takes some more of them. What came first was on its way before the clock ran.
-_COUNTER = r"""
-use strict; use warnings; use Config; use POSIX ();
-my $gettime = { x86_64 => 228, aarch64 => 113 }->{ $Config{archname} =~ s/-.*//r };
-my ($tick, $time) = (POSIX::sysconf(POSIX::_SC_CLK_TCK()), "\0" x 16);
-$gettime = 0 if $gettime && syscall($gettime, 1, $time) != 0; # the clock that nobody sets
-my $least = $gettime ? 0.02 : 0.08;
-sub now {
-    return (POSIX::times())[0] / $tick if !$gettime;
-    syscall $gettime, 1, $time;
-    my ($seconds, $nanoseconds) = unpack "q2", $time;
-    return $seconds + $nanoseconds / 1e9;
-}
-my ($bytes, $passed, $began, $buffer) = (0, 0);
-while (my $count = sysread STDIN, $buffer, 1 << 20) {
-    if (!defined $began) { $began = now(); next }
-    ($bytes, $passed) = ($bytes + $count, now() - $began);
-    last if $passed >= ($bytes < 8 << 20 ? 0.2 : $least);
-}
-open my $result, ">", shift or exit 1;
-printf $result "bytes=%d microseconds=%d\n", $bytes, $passed * 1e6;
-close $result or exit 1;
-"""
 _PROBE_BYTES = str(1 << 30)
 
 
@@ -64,7 +20,7 @@ def probe_sender(transport: Transport) -> Pipeline:
 
 def probe_receiver(transport: Transport) -> Pipeline:
     """Return what receives them, and leaves their number and how long that took in the run directory."""
-    return Pipeline((transport.listen, Command(("perl", "-e", _COUNTER, join(RUN_DIRECTORY, "/link")))))
+    return Pipeline((transport.listen, Command(("perl", "-e", Variable("perl_count"), join(RUN_DIRECTORY, "/link")))))
 
 
 def sender(
@@ -81,7 +37,7 @@ def sender(
     """
     compress = (codec.compress,) if codec else ()
     tee = (Tee(digest, STREAM_DIGEST),) if digest else ()
-    limiter = (Command(("perl", "-e", _LIMITER, str(bytes_per_second))),) if bytes_per_second else ()
+    limiter = (Command(("perl", "-e", Variable("perl_limit"), str(bytes_per_second))),) if bytes_per_second else ()
     return Pipeline((first, *compress, *tee, *limiter, transport.connect))
 
 

@@ -5,32 +5,6 @@ from collections.abc import Mapping
 
 from transferpy.stream.commands import Argument, Command, Drain, Join, Pipeline, Tee, Variable
 
-# Writes all that it reads twice. Where one of its readers is gone, so is it: or it would go on to the end of the data.
-#
-# From pipe to pipes the kernel does that without copying, by tee and splice, whose numbers these are on some machines.
-# Elsewhere all is read, in larger pieces than the command tee takes.
-_TEE = r"""
-use strict; use warnings; use Config;
-open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
-my ($count, $buffer);
-while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
-    while ($count > 0) {
-        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
-        $done > 0 or die "cannot pass the stream on: $!\n";
-        $count -= $done;
-    }
-}
-while ($count = sysread STDIN, $buffer, 1 << 18) {
-    for my $to (\*STDOUT, $branch) {
-        for (my $done = 0; $done < $count;) {
-            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
-        }
-    }
-}
-defined $count or die "cannot read the stream: $!\n";
-"""
-
 
 def render_argument(argument: Argument) -> str:
     """Return ``argument`` quoted once, for bash."""
@@ -108,7 +82,7 @@ def render_pipeline_function(name: str, pipeline: Pipeline, job: str = "") -> st
                 reading = f">({_reading(render_command(branch))} >{render_argument(output)} {errors})"
                 before.append(f"exec {{branch_{number}}}> {reading}")
                 before.append(f"local process_{number}=$!")
-                tee = render_command(Command(("perl", "-e", _TEE, Variable(f"branch_{number}"))))
+                tee = render_command(Command(("perl", "-e", Variable("perl_tee"), Variable(f"branch_{number}"))))
                 stages.append(f"{_reading(tee)} {errors.replace('2>', '2>>')}")
                 # The branch reads until nobody has its pipe; without this join its output could be half written.
                 after.append(f"exec {{branch_{number}}}>&-")

@@ -4,10 +4,8 @@
 """
 
 import os
-import shlex
 import shutil
 import subprocess
-from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -31,6 +29,7 @@ from fleet import (
     target_host,
 )
 
+from transferpy.agent.assembly import HOST, perl_program
 from transferpy.agent.preflight import preflight_script
 from transferpy.agent.session_script import session_script
 from transferpy.model.facts import HostFacts
@@ -40,6 +39,7 @@ from transferpy.model.request import TransferRequest
 from transferpy.model.tools import TOOLS
 from transferpy.planning.planner import make_plan
 from transferpy.planning.query import preflight_queries
+from transferpy.stream.renderer import render_assignment
 
 GOLDEN = Path(__file__).parent / "golden"
 HEADER = """\
@@ -153,13 +153,18 @@ def told(wanted: TransferRequest, facts: dict[str, HostFacts]) -> str:
     for session in plan.sessions.values():
         title = f"session on {session.host}" if session.reading else f"session for {session.host}"
         scripts[title] = session_script(RUN, session)
-    for name in ("host.sh", "database.sh", "session.sh", "preflight.sh"):
-        text = (resources.files("transferpy") / "host" / name).read_text(encoding="utf-8")
-        scripts = {title: script.replace(text, f"# ... {name} ...\n") for title, script in scripts.items()}
-    for name in ("digest.pl", "sample.pl"):
-        text = shlex.quote((resources.files("transferpy") / "host" / name).read_text(encoding="utf-8"))
-        scripts = {title: script.replace(text, f"'{name}'") for title, script in scripts.items()}
-    return "".join(f"\n# === {title}\n{script.rstrip()}\n" for title, script in scripts.items())
+    return "".join(f"\n# === {title}\n{without_fixed_texts(script)}\n" for title, script in scripts.items())
+
+
+def without_fixed_texts(script: str) -> str:
+    """Return a script with the names of the files that stand in it in place of their texts."""
+    texts = {str(path.relative_to(HOST).with_suffix("")): path.read_text() for path in HOST.rglob("*.sh")}
+    for name in (f"perl/{path.stem}" for path in HOST.rglob("*.pl")):
+        texts[name] = render_assignment(name.replace("/", "_"), perl_program(name))
+    for name, text in texts.items():
+        script = script.replace(f"{text}\n", f" {name}")
+    files, assignment, rest = script.rstrip().partition("run_id=")
+    return f"# files:{files}\n{assignment}{rest}"
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -367,19 +367,17 @@ class TestRecords:
     def test_a_list_comes_as_it_is(self) -> None:
         text = packed(*HOSTILE_NAMES)
         lines = [text[place : place + 76] for place in range(0, len(text), 76)]
-        made, (session,) = talk(ScriptedSession([HELLO]), runs={("db1", "list=digests"): lines})
+        made, (session,) = talk(ScriptedSession([HELLO]), runs={("db1", " digests\n"): lines})
         made.wait(until=lambda: session.has(Hello))
         assert list(fetch_records(made._remote, session, "digests")) == list(HOSTILE_NAMES)
 
     def test_a_list_longer_than_what_is_read_at_once_is_split_right(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(list_transfer, "_CHUNK", 7)
-        made, (session,) = talk(ScriptedSession([HELLO]), runs={("db1", "list=digests"): [packed(*HOSTILE_NAMES)]})
+        made, (session,) = talk(ScriptedSession([HELLO]), runs={("db1", " digests\n"): [packed(*HOSTILE_NAMES)]})
         assert list(fetch_records(made._remote, session, "digests")) == list(HOSTILE_NAMES)
 
     @pytest.mark.parametrize("cut", [0, 4, 12, 40, -8, -4])
     def test_a_list_that_is_cut_short_is_an_error(self, cut: int) -> None:
-        made, (session,) = talk(
-            ScriptedSession([HELLO]), runs={("db1", "list=digests"): [packed(*HOSTILE_NAMES)[:cut]]}
-        )
+        made, (session,) = talk(ScriptedSession([HELLO]), runs={("db1", " digests\n"): [packed(*HOSTILE_NAMES)[:cut]]})
         with pytest.raises(RemoteExecutionError, match="arrived damaged" if cut else "cannot read"):
             list(fetch_records(made._remote, session, "digests"))

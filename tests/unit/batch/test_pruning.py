@@ -1,22 +1,19 @@
 """Old copies: a job removes what it made, by name and inode, and nothing else."""
 
-from importlib import resources
 from pathlib import Path
 
 import pytest
 from bash import NASTIEST_NAMES, output_of
 
+from transferpy.agent.assembly import assemble
 from transferpy.stream.commands import Command
-from transferpy.stream.renderer import render_assignment, render_command
-
-SCRIPT = (resources.files("transferpy") / "host" / "prune.sh").read_text()
+from transferpy.stream.renderer import render_command
 
 
 def prune(keep: int, *copies: tuple[Path, int], born: int = 0, holds: str = "") -> list[str]:
     words = (word for path, inode in copies for word in (str(path), str(inode), str(born), holds))
-    call = render_command(Command(("prune", *words)))
-    variables = (render_assignment("run_id", "r"), render_assignment("keep", str(keep)))
-    lines = output_of("\n".join((*variables, SCRIPT, call))).decode().splitlines()
+    call = render_command(Command(("prune", str(keep), *words)))
+    lines = output_of(assemble("tools/prune", variables={"run_id": "r"}, call=call)).decode().splitlines()
     return [line.removeprefix("@transferpy r pruned what=") for line in lines]
 
 

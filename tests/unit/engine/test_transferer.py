@@ -474,7 +474,7 @@ class TestHotCopy:
 
 
 NO_LISTS = {
-    (host, f"list={name}\n"): [packed()] for host in ("db1", "db2") for name in ("manifest", "digests", "digests.marks")
+    (host, f" {name}\n"): [packed()] for host in ("db1", "db2") for name in ("manifest", "digests", "digests.marks")
 }
 
 
@@ -493,46 +493,46 @@ class TestChecks:
             (
                 "manifest digest=m2 entries=3",
                 {
-                    ("db1", "list=manifest"): [packed("d 755 0 0 - ./x", "f 644 0 0 5 ./x/a", "f 644 0 0 5 ./x/b")],
-                    ("db2", "list=manifest"): [packed("d 755 0 0 - ./x", "f 644 0 0 5 ./x/b")],
+                    ("db1", " manifest\n"): [packed("d 755 0 0 - ./x", "f 644 0 0 5 ./x/a", "f 644 0 0 5 ./x/b")],
+                    ("db2", " manifest\n"): [packed("d 755 0 0 - ./x", "f 644 0 0 5 ./x/b")],
                 },
                 "not complete, or of another kind, owner or size: x/a",
             ),
             (
                 "digests digest=d2 entries=2",
                 {
-                    ("db1", "list=digests.marks"): [packed("0  ./x/a")],
-                    ("db2", "list=digests.marks"): [packed("1  ./x/a")],
+                    ("db1", " digests.marks\n"): [packed("0  ./x/a")],
+                    ("db2", " digests.marks\n"): [packed("1  ./x/a")],
                 },
                 "the content differs: x/a",
             ),
             (
                 "digests digest=d2 entries=2",
                 {
-                    ("db1", "list=digests.marks"): RemoteExecutionError("db1: lost"),
-                    ("db2", "list=digests.marks"): [packed()],
+                    ("db1", " digests.marks\n"): RemoteExecutionError("db1: lost"),
+                    ("db2", " digests.marks\n"): [packed()],
                 },
                 f"{UNKNOWN}: db1: lost",
             ),
             (
                 "digests digest=d2 entries=2",
                 {
-                    ("db1", "list=digests.marks"): [packed("0  ./x/a")],
-                    ("db2", "list=digests.marks"): CommandResult(host="db2", returncode=1, output=""),
+                    ("db1", " digests.marks\n"): [packed("0  ./x/a")],
+                    ("db2", " digests.marks\n"): CommandResult(host="db2", returncode=1, output=""),
                 },
                 f"{UNKNOWN}: db2: cannot read /run/transferpy/run.x/digests.marks",
             ),
             (
                 "digests digest=d2 entries=2",
-                {("db1", "list=digests.marks"): [packed("0  ./x/a")[:20]], ("db2", "list=digests.marks"): [packed()]},
+                {("db1", " digests.marks\n"): [packed("0  ./x/a")[:20]], ("db2", " digests.marks\n"): [packed()]},
                 f"{UNKNOWN}: db1: /run/transferpy/run.x/digests.marks arrived damaged",
             ),
             (
                 "digests digest=d2 entries=2",
                 {
-                    **{(host, "list=digests.marks"): [packed("0 ./x/a", "1 ./x/b")] for host in ("db1", "db2")},
-                    ("db1", "list=digests\n"): [packed("0 ./x/a to x/b")],
-                    ("db2", "list=digests\n"): [packed("1 ./x/a to x/b")],
+                    **{(host, " digests.marks\n"): [packed("0 ./x/a", "1 ./x/b")] for host in ("db1", "db2")},
+                    ("db1", " digests\n"): [packed("0 ./x/a to x/b")],
+                    ("db2", " digests\n"): [packed("1 ./x/a to x/b")],
                 },
                 "the content differs: x/a to x/b",
             ),

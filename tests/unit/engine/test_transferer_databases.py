@@ -315,8 +315,8 @@ class TestCopy:
         stream = ("listening port=4400", "connected", *size("4711"), "stages job=receive statuses=0,0,0,0")
         target = target_session(peer=(*stream, POSITION, "tables digest=t2 entries=2", "checked"))
         runs = {
-            ("db1", "list=tables"): [packed("shop/a.ibd", "shop/c.ibd")],
-            ("db2", "list=tables"): RemoteExecutionError("db2: lost") if found is None else [packed(*found)],
+            ("db1", " tables\n"): [packed("shop/a.ibd", "shop/c.ibd")],
+            ("db2", " tables\n"): RemoteExecutionError("db2: lost") if found is None else [packed(*found)],
         }
         source = source_session(stop=END_THAT_STARTS) if status else source_session()
         assert back_up(source, target, runs=runs) == [status]

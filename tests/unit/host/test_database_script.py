@@ -15,7 +15,7 @@ import psutil
 import pytest
 from bash import HOSTILE_NAMES
 from database_server import MYSQL, Connection, DatabaseServer
-from host_text import RUN, TIMEOUT, events, heard, host_script, on_host, running, tell
+from host_text import RUN, SESSION, TIMEOUT, events, heard, host_script, on_host, running, tell
 from raw_events import Event, parse_event
 
 from transferpy.stream.renderer import render_array
@@ -89,7 +89,7 @@ def backup(directory: Path, server: DatabaseServer, before: str = "", name: str 
     """Run a session that backs up that server; ``before`` is bash that it runs at its start."""
     script = f"{before}\n{render_array('client', server.words)}\n{SOURCE}"
     job = f"job.{name}.{directory.name}"
-    with running(host_script(directory, script, "database.sh", "session.sh"), job) as process:
+    with running(host_script(directory, script, *SESSION), job) as process:
         made = Backup(process, job)
         yield made
         made.end()
@@ -290,7 +290,7 @@ class TestStarting:
             session.process.kill()
             session.process.wait(TIMEOUT)
             assert {connection.sql for connection in server.connections} == {"No"}
-            (finished,) = events(on_host_with_database(tmp_path, "finish_dead_runs"))
+            (finished,) = events(on_host(tmp_path, "finish_dead_runs"))
         assert (finished.name, finished.fields) == (
             "finished-dead-run",
             {"run": f"source.{RUN}", "replication": "started"},
@@ -313,9 +313,7 @@ class TestStarting:
         assert server.connections == [BOTH, Connection("b", "No", "No")]
         assert len(entries(tmp_path)) == 1
         server.change(failures={})
-        assert [event.name for event in events(on_host_with_database(tmp_path, "finish_dead_runs"))] == [
-            "finished-dead-run"
-        ]
+        assert [event.name for event in events(on_host(tmp_path, "finish_dead_runs"))] == ["finished-dead-run"]
         assert server.connections == [BOTH, Connection("b")]
 
     def test_a_server_that_accepts_but_does_not_start_is_found_out(self, tmp_path: Path) -> None:
@@ -389,7 +387,7 @@ class TestSeveralSessions:
             one.end()
             assert one.names[-2:] == ["replication-runs", "end"]
             assert server.connections == [*SEVERAL]
-            on_host_with_database(tmp_path, "finish_dead_runs")
+            on_host(tmp_path, "finish_dead_runs")
         assert server.connections == [*SEVERAL]
         assert not (tmp_path / "run").exists()
 
@@ -401,11 +399,11 @@ class TestSeveralSessions:
             two.process.kill()
             two.process.wait(TIMEOUT)
             finisher = "undo() { echo ready; read -r; return 1; }; finish_dead_runs"  # and cannot, in the end
-            with running(host_script(tmp_path, finisher, "database.sh")):
+            with running(host_script(tmp_path, finisher)):
                 one.end()
                 assert one.names[-2:] == ["replication-runs", "end"]
             assert server.connections == [BOTH]
-            on_host_with_database(tmp_path, "finish_dead_runs")
+            on_host(tmp_path, "finish_dead_runs")
 
     def test_one_for_which_the_server_is_slow_to_stop_is_waited_for(self, tmp_path: Path) -> None:
         server = DatabaseServer(tmp_path, Connection("a"))
@@ -452,7 +450,7 @@ class TestSeveralSessions:
             session.process.wait(TIMEOUT)
             assert session.processes() != []
             assert lock_is_free(tmp_path)
-            on_host_with_database(tmp_path, "finish_dead_runs")
+            on_host(tmp_path, "finish_dead_runs")
         assert server.connections == [BOTH]
 
     def test_who_locks_the_data_directory_keeps_nothing_stopped(self, tmp_path: Path) -> None:
@@ -486,9 +484,3 @@ class TestSeveralSessions:
 def lock_is_free(directory: Path) -> bool:
     (file,) = (directory / "run").glob("server.*")
     return subprocess.run(["flock", "--nonblock", file, "true"], check=False).returncode == 0
-
-
-def on_host_with_database(directory: Path, script: str) -> bytes:
-    """Return what a script says that has the texts which every preflight has."""
-    text = (Path(__file__).parents[3] / "transferpy/host/database.sh").read_text()
-    return on_host(directory, f"{text}\n{script}")

@@ -2,12 +2,10 @@
 
 import hashlib
 import os
-import shlex
 import shutil
 import socket
 import stat
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -23,7 +21,6 @@ TOP = "x 'y'\n"
 SMALL = 64 << 10
 BUNDLE = 2000
 SEGMENT = 64 << 20
-DIGESTER = shlex.quote(str(resources.files("transferpy") / "host" / "digest.pl"))
 
 
 def make_tree(top: Path) -> None:
@@ -52,7 +49,7 @@ def digested(directory: Path, top: str = TOP, *, tool: str = "md5sum", role: str
     """Return the records that a session digests, when tar has read ``directory/top``."""
     (directory / "run").mkdir(exist_ok=True)
     script = f"""
-        digest_tool=({tool}) digester=$(<{DIGESTER})
+        digest_tool=({tool})
         {render_command(archive(top, indexed=True))} >/dev/null
         : >"$run_directory/members.end"
         digest_files {role} 2>/dev/null && cp -- "$run_directory"/digests.{{marks,count}} run/ &&
@@ -184,7 +181,7 @@ def test_a_small_file_that_has_grown_is_another_one(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "file").write_text("content")
     script = f"""
-        digest_tool=(md5sum) digester=$(<{DIGESTER})
+        digest_tool=(md5sum)
         {render_command(archive("x", indexed=True))} >/dev/null
         : >"$run_directory/members.end"
         printf more >>x/file
@@ -200,7 +197,7 @@ def test_which_small_files_share_a_digest_is_no_matter_of_time(tmp_path: Path) -
     files = [(f"./x/{number}", str(number).encode()) for number in range(9)]
     # More than the second after which what there is would be digested.
     script = f"""
-        digest_tool=(md5sum) digester=$(<{DIGESTER})
+        digest_tool=(md5sum)
         {render_command(archive("x", indexed=True))} >/dev/null
         mv -- "$run_directory/members" "$run_directory/whole"
         head -n 5 -- "$run_directory/whole" >"$run_directory/members"
@@ -251,7 +248,7 @@ def test_every_byte_of_a_large_file_counts(tmp_path: Path, numbers: str) -> None
     content = bytes(SEGMENT + 4321) + os.urandom(5_000_001) + bytes(SEGMENT) + os.urandom(70_001)
     (tmp_path / TOP).write_bytes(content)
     script = f"""
-        digest_tool=(md5sum) digester=$(sed 's/x86_64 => /{numbers}/' {DIGESTER})
+        digest_tool=(md5sum) perl_digest=${{perl_digest/x86_64 => /{numbers}}}
         {render_command(archive(TOP, indexed=True))} >/dev/null
         : >"$run_directory/members.end"
         digest_files source && cat -- "$run_directory/digests"
@@ -274,7 +271,7 @@ def test_what_is_no_file_any_more_is_told(tmp_path: Path, size: int) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "file").write_bytes(bytes(size))
     script = f"""
-        digest_tool=(md5sum) digester=$(<{DIGESTER})
+        digest_tool=(md5sum)
         {render_command(archive("x", indexed=True))} >/dev/null
         : >"$run_directory/members.end"
         rm x/file && mkfifo x/file
@@ -284,11 +281,11 @@ def test_what_is_no_file_any_more_is_told(tmp_path: Path, size: int) -> None:
 
 
 def test_names_that_tar_does_not_tell_whole_are_an_error(tmp_path: Path) -> None:
-    script = f"""
-        digest_tool=(md5sum) digester=$(<{DIGESTER})
+    script = """
+        digest_tool=(md5sum)
         printf %s '-rw-r--r-- 0/0 1 2026-01-01 00:00 ./cut sho' >"$run_directory/members"
         : >"$run_directory/members.end"
-        digest_files source 2>&1 | sed 's,/.*/,,'; echo "${{PIPESTATUS[0]}}"
+        digest_files source 2>&1 | sed 's,/.*/,,'; echo "${PIPESTATUS[0]}"
     """
     assert in_session(tmp_path, script) == b"the last line of members is not whole\n1\n"
 
@@ -364,7 +361,7 @@ def test_a_tool_that_fails_fails_all_of_it(tmp_path: Path, size: int) -> None:
     (tools / "md5sum").write_text(f'#!/bin/sh\n{real} "$@"\nexit 3\n')
     (tools / "md5sum").chmod(0o755)
     script = f"""
-        PATH={tools}:$PATH digest_tool=(md5sum) digester=$(<{DIGESTER})
+        PATH={tools}:$PATH digest_tool=(md5sum)
         {render_command(archive(TOP, indexed=True))} >/dev/null
         : >"$run_directory/members.end"
         digest_files source 2>&1; echo $?; [ -e "$run_directory/digests" ] || echo no list

@@ -49,7 +49,7 @@ def identity(path: Path) -> str:
 
 
 def said(directory: Path, script: str, **tools: str) -> list[Event]:
-    """Return what functions of preflight.sh say on a host that has these tools, and else just what the text needs."""
+    """Return what functions of the preflight say on a host that has these tools, and else just what the text needs."""
     path = directory / "tools"
     path.mkdir()
     for name in ("base64", "head", "grep", "cut", "uniq", "nproc"):
@@ -58,7 +58,7 @@ def said(directory: Path, script: str, **tools: str) -> list[Event]:
         (path / name.replace("_", "-").replace("-dot-", ".")).write_text(f"#!/bin/bash\n{body}\n")
         (path / name.replace("_", "-").replace("-dot-", ".")).chmod(0o755)
     narrow = f"{render_assignment('PATH', str(path))}\n{script}"
-    return events(output_of(host_script(directory, narrow, "preflight.sh"), cwd=directory))
+    return events(output_of(host_script(directory, narrow, "preflight/main"), cwd=directory))
 
 
 class TestHost:
@@ -466,7 +466,7 @@ class TestLeftovers:
         for name in (dead, alive, ".transferpy-mine", "x"):
             (tmp_path / "in" / name).mkdir(parents=True)
         (tmp_path / "run" / "run.target.fedcba9876543210.1.2").mkdir(parents=True)
-        script = host_script(tmp_path, f"target_facts 0 {tmp_path}/in x", "preflight.sh")
+        script = host_script(tmp_path, f"target_facts 0 {tmp_path}/in x", "preflight/main")
         script = script.replace("run_root=/run/transferpy", f"run_root={tmp_path}/run")
         assert [event.fields["leftovers"] for event in events(output_of(script))] == [dead]
 

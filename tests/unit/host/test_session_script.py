@@ -1,4 +1,4 @@
-"""Parts of session.sh, run by a real bash in a directory of their own."""
+"""Parts of a session, run by a real bash in a directory of their own."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bash import run_bash
-from host_text import host_script
+from host_text import SESSION, host_script
 
-from transferpy.agent.session_script import _text
+from transferpy.agent.assembly import assemble
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,16 +20,7 @@ def run_in_session(directory: Path, script: str) -> str:
     directory.mkdir(exist_ok=True)
     variables = "run_id=x job=y cores=2 watched=tar checksum=no priority=normal"
     start = f"{variables}; run_directory={directory}; mkfifo {directory}/control"
-    text = "\n".join(
-        (
-            _text("host.sh"),
-            _text("database.sh"),
-            _text("session.sh"),
-            start,
-            f"exec {{control}}<>{directory}/control",
-            script,
-        )
-    )
+    text = assemble(*SESSION, call=f"{start}\nexec {{control}}<>{directory}/control\n{script}")
     result = run_bash(text)
     return result.stdout.decode()
 
@@ -258,7 +249,7 @@ def test_a_signal_at_any_statement_of_the_end_leaves_nothing_behind(tmp_path: Pa
             trap strike DEBUG
             {end}
         """
-        said = run_bash(host_script(tmp_path, script, "database.sh", "session.sh"), f"job-{tmp_path}").stdout
+        said = run_bash(host_script(tmp_path, script, *SESSION), f"job-{tmp_path}").stdout
         (tmp_path / "undone").unlink()
         assert said.endswith(b" undone=yes\n"), number
         assert not (tmp_path / "run").exists(), number

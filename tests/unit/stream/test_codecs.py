@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
-from bash import PIPES_AS_THEY_ARE, output_of
+from bash import PIPES, output_of
 
+from transferpy.agent.assembly import perl_program
 from transferpy.model.codecs import CODECS, COMPRESSORS
 from transferpy.model.options import TransferOptions
 from transferpy.stream.codec_choice import CodecBenchmark, Sample, choose, measured_sample, reason, shrinks
@@ -130,8 +131,7 @@ def sampled(directory: Path) -> bytes:
 
 def sample_of_list(directory: Path, records: bytes, total: int = 0) -> bytes:
     (directory / "list").write_bytes(records)
-    program = (Path(__file__).parents[3] / "transferpy/host/sample.pl").read_text()
-    command = ["perl", "-e", program, "--", str(directory / "list"), str(total)]
+    command = ["perl", "-e", perl_program("perl/sample"), "--", str(directory / "list"), str(total)]
     return subprocess.run(command, capture_output=True, check=True).stdout
 
 
@@ -163,7 +163,7 @@ class TestSampler:
 
 def run(directory: Path, pipeline: Pipeline) -> list[int]:
     script = [
-        PIPES_AS_THEY_ARE,
+        PIPES,
         render_assignment("run_directory", str(directory)),
         render_pipeline_function("stream", pipeline),
         'stream; echo "${statuses[*]}"',

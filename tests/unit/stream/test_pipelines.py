@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from bash import FILE, HOSTILE_NAMES, PIPES_AS_THEY_ARE, output_of
+from bash import FILE, HOSTILE_NAMES, PIPES, output_of
 from fleet import NC_OPENBSD, NC_TRADITIONAL, NCAT
 
 from transferpy.model.digests import ALGORITHMS
@@ -22,7 +22,7 @@ from transferpy.stream.transports import netcat, netcat_flavour, netcat_speaks_i
 def run(pipeline: Pipeline, run_directory: Path, directory: Path) -> list[int]:
     """Run a pipeline in a directory; return its statuses, and fail on any word of complaint."""
     script = [
-        PIPES_AS_THEY_ARE,
+        PIPES,
         render_assignment("run_directory", str(run_directory)),
         f"cd -- {render_argument(str(directory))}",
         render_pipeline_function("stream", pipeline),
@@ -105,7 +105,7 @@ def test_a_tree_arrives_as_it_was(tmp_path: Path, codec: Codec | None, digest: s
 def statuses_on_target(codec: Codec | None, directory: Path) -> list[int]:
     """Run the receiver in a directory that is its run directory too; return its statuses, whatever they are."""
     receiving = render_pipeline_function("stream", receiver((extract(),), codec=codec, transport=FILE, digest=None))
-    beginning = [PIPES_AS_THEY_ARE, render_assignment("run_directory", str(directory))]
+    beginning = [PIPES, render_assignment("run_directory", str(directory))]
     script = "\n".join([*beginning, receiving, 'stream; echo "${statuses[*]}"'])
     return [int(word) for word in output_of(script, cwd=directory).split()]
 

@@ -4,13 +4,8 @@
 # What the hosts are told for: other-netcats: 'db1:/srv/x' 'db2:/srv/y'
 
 # === preflight on db1
+# files: lib/environment lib/events lib/processes lib/undo lib/directories firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/words preflight/host preflight/source preflight/database preflight/routes preflight/firewall preflight/target preflight/main
 run_id=0123456789abcdef
-# ... host.sh ...
-
-# ... database.sh ...
-
-# ... preflight.sh ...
-
 keep_input
 begin_watch
 finish_dead_runs
@@ -25,13 +20,8 @@ end_watch
 await_script
 
 # === preflight on db2
+# files: lib/environment lib/events lib/processes lib/undo lib/directories firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/words preflight/host preflight/source preflight/database preflight/routes preflight/firewall preflight/target preflight/main
 run_id=0123456789abcdef
-# ... host.sh ...
-
-# ... database.sh ...
-
-# ... preflight.sh ...
-
 keep_input
 begin_watch
 finish_dead_runs
@@ -46,6 +36,7 @@ end_watch
 await_script
 
 # === session on db1
+# files: lib/environment lib/events lib/sockets agent/tasks agent/manifest agent/source perl/digest agent/digests agent/keys perl/sample agent/sampling lib/processes lib/undo replication agent/replication types/file types/xtrabackup types/decompress perl/widen_pipe perl/tee perl/limit perl/count lib/pipes lib/directories agent/main agent/send
 run_id=0123456789abcdef
 role=source
 source_directory=/srv
@@ -53,20 +44,12 @@ source_name=x
 stop_slave=no
 sample_directory=''
 sampled_bytes=4000000
-sampler='sample.pl'
 own_name=source.0123456789abcdef
 cores=4
 transfer_type=file
 encrypt=no
 checksum=yes
 priority=normal
-digester='digest.pl'
-# ... host.sh ...
-
-# ... database.sh ...
-
-# ... session.sh ...
-
 digest_tool=(xxh128sum)
 declare -A watched_by=([none]=tar [zstd1]=tar [zstd3]=tar [lz41]=tar)
 client=()
@@ -109,6 +92,7 @@ send_0_lz41() {
 source_session
 
 # === session for db2
+# files: lib/environment lib/events lib/undo lib/directories lib/sockets agent/tasks agent/target agent/ports agent/keys agent/manifest agent/source perl/digest agent/digests agent/publish types/file types/xtrabackup types/decompress perl/widen_pipe perl/tee perl/limit perl/count lib/pipes lib/processes replication agent/replication agent/main agent/receive
 run_id=0123456789abcdef
 role=target
 wanted_port=4444
@@ -126,13 +110,6 @@ transfer_type=file
 encrypt=no
 checksum=yes
 priority=normal
-digester='digest.pl'
-# ... host.sh ...
-
-# ... database.sh ...
-
-# ... session.sh ...
-
 digest_tool=(xxh128sum)
 declare -A watched_by=([none]=ncat [zstd1]=ncat [zstd3]=ncat [lz41]=ncat)
 note_firewall_rules() {

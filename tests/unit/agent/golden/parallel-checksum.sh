@@ -4,13 +4,8 @@
 # What the hosts are told for: parallel-checksum: 'db1:/srv/x' 'db2:/srv/y'
 
 # === preflight on db1
+# files: lib/environment lib/events lib/processes lib/undo lib/directories firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/words preflight/host preflight/source preflight/database preflight/routes preflight/firewall preflight/target preflight/main
 run_id=0123456789abcdef
-# ... host.sh ...
-
-# ... database.sh ...
-
-# ... preflight.sh ...
-
 keep_input
 begin_watch
 finish_dead_runs
@@ -24,13 +19,8 @@ end_watch
 await_script
 
 # === preflight on db2
+# files: lib/environment lib/events lib/processes lib/undo lib/directories firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/words preflight/host preflight/source preflight/database preflight/routes preflight/firewall preflight/target preflight/main
 run_id=0123456789abcdef
-# ... host.sh ...
-
-# ... database.sh ...
-
-# ... preflight.sh ...
-
 keep_input
 begin_watch
 finish_dead_runs
@@ -44,6 +34,7 @@ end_watch
 await_script
 
 # === session on db1
+# files: lib/environment lib/events lib/sockets agent/tasks agent/manifest agent/source perl/digest agent/digests agent/keys perl/sample agent/sampling lib/processes lib/undo replication agent/replication types/file types/xtrabackup types/decompress perl/widen_pipe perl/tee perl/limit perl/count lib/pipes lib/directories agent/main agent/send
 run_id=0123456789abcdef
 role=source
 source_directory=/srv
@@ -51,19 +42,12 @@ source_name=x
 stop_slave=no
 sample_directory=''
 sampled_bytes=4000000
-sampler='sample.pl'
 own_name=source.0123456789abcdef
 cores=16
 transfer_type=file
 encrypt=yes
 checksum=no
 priority=normal
-# ... host.sh ...
-
-# ... database.sh ...
-
-# ... session.sh ...
-
 declare -A watched_by=([none]=tar [zstd1]=tar [zstd3]=tar [lz41]=tar)
 client=()
 tried=(zstd1 zstd3 lz41)
@@ -83,27 +67,7 @@ send_0_none() {
   exec {branch_1}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.1.err)
   local process_1=$!
   metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
-    { widen_pipe; exec perl -e '
-use strict; use warnings; use Config;
-open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
-my ($count, $buffer);
-while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
-    while ($count > 0) {
-        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
-        $done > 0 or die "cannot pass the stream on: $!\n";
-        $count -= $done;
-    }
-}
-while ($count = sysread STDIN, $buffer, 1 << 18) {
-    for my $to (\*STDOUT, $branch) {
-        for (my $done = 0; $done < $count;) {
-            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
-        }
-    }
-}
-defined $count or die "cannot read the stream: $!\n";
-' "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
@@ -114,27 +78,7 @@ send_0_zstd1() {
   local process_2=$!
   metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T16 -1; } 2>"$run_directory"/send_0.1.err |
-    { widen_pipe; exec perl -e '
-use strict; use warnings; use Config;
-open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
-my ($count, $buffer);
-while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
-    while ($count > 0) {
-        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
-        $done > 0 or die "cannot pass the stream on: $!\n";
-        $count -= $done;
-    }
-}
-while ($count = sysread STDIN, $buffer, 1 << 18) {
-    for my $to (\*STDOUT, $branch) {
-        for (my $done = 0; $done < $count;) {
-            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
-        }
-    }
-}
-defined $count or die "cannot read the stream: $!\n";
-' "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_2}>&-
@@ -145,27 +89,7 @@ send_0_zstd3() {
   local process_2=$!
   metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T16 -3; } 2>"$run_directory"/send_0.1.err |
-    { widen_pipe; exec perl -e '
-use strict; use warnings; use Config;
-open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
-my ($count, $buffer);
-while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
-    while ($count > 0) {
-        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
-        $done > 0 or die "cannot pass the stream on: $!\n";
-        $count -= $done;
-    }
-}
-while ($count = sysread STDIN, $buffer, 1 << 18) {
-    for my $to (\*STDOUT, $branch) {
-        for (my $done = 0; $done < $count;) {
-            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
-        }
-    }
-}
-defined $count or die "cannot read the stream: $!\n";
-' "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_2}>&-
@@ -176,27 +100,7 @@ send_0_lz41() {
   local process_2=$!
   metered send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec lz4 --stdout --quiet -1; } 2>"$run_directory"/send_0.1.err |
-    { widen_pipe; exec perl -e '
-use strict; use warnings; use Config;
-open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
-my ($count, $buffer);
-while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
-    while ($count > 0) {
-        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
-        $done > 0 or die "cannot pass the stream on: $!\n";
-        $count -= $done;
-    }
-}
-while ($count = sysread STDIN, $buffer, 1 << 18) {
-    for my $to (\*STDOUT, $branch) {
-        for (my $done = 0; $done < $count;) {
-            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
-        }
-    }
-}
-defined $count or die "cannot read the stream: $!\n";
-' "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_2}>&-
@@ -205,6 +109,7 @@ defined $count or die "cannot read the stream: $!\n";
 source_session
 
 # === session for db2
+# files: lib/environment lib/events lib/undo lib/directories lib/sockets agent/tasks agent/target agent/ports agent/keys agent/manifest agent/source perl/digest agent/digests agent/publish types/file types/xtrabackup types/decompress perl/widen_pipe perl/tee perl/limit perl/count lib/pipes lib/processes replication agent/replication agent/main agent/receive
 run_id=0123456789abcdef
 role=target
 wanted_port=0
@@ -222,12 +127,6 @@ transfer_type=file
 encrypt=yes
 checksum=no
 priority=normal
-# ... host.sh ...
-
-# ... database.sh ...
-
-# ... session.sh ...
-
 declare -A watched_by=([none]=socat [zstd1]=socat [zstd3]=socat [lz41]=socat)
 note_firewall_rules() {
   return 0
@@ -239,27 +138,7 @@ receive_none() {
   exec {branch_1}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
   metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
-    { widen_pipe; exec perl -e '
-use strict; use warnings; use Config;
-open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
-my ($count, $buffer);
-while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
-    while ($count > 0) {
-        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
-        $done > 0 or die "cannot pass the stream on: $!\n";
-        $count -= $done;
-    }
-}
-while ($count = sysread STDIN, $buffer, 1 << 18) {
-    for my $to (\*STDOUT, $branch) {
-        for (my $done = 0; $done < $count;) {
-            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
-        }
-    }
-}
-defined $count or die "cannot read the stream: $!\n";
-' "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
@@ -269,27 +148,7 @@ receive_zstd1() {
   exec {branch_1}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
   metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
-    { widen_pipe; exec perl -e '
-use strict; use warnings; use Config;
-open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
-my ($count, $buffer);
-while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
-    while ($count > 0) {
-        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
-        $done > 0 or die "cannot pass the stream on: $!\n";
-        $count -= $done;
-    }
-}
-while ($count = sysread STDIN, $buffer, 1 << 18) {
-    for my $to (\*STDOUT, $branch) {
-        for (my $done = 0; $done < $count;) {
-            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
-        }
-    }
-}
-defined $count or die "cannot read the stream: $!\n";
-' "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.3.err
   statuses=("${PIPESTATUS[@]}")
@@ -300,27 +159,7 @@ receive_zstd3() {
   exec {branch_1}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
   metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
-    { widen_pipe; exec perl -e '
-use strict; use warnings; use Config;
-open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
-my ($count, $buffer);
-while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
-    while ($count > 0) {
-        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
-        $done > 0 or die "cannot pass the stream on: $!\n";
-        $count -= $done;
-    }
-}
-while ($count = sysread STDIN, $buffer, 1 << 18) {
-    for my $to (\*STDOUT, $branch) {
-        for (my $done = 0; $done < $count;) {
-            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
-        }
-    }
-}
-defined $count or die "cannot read the stream: $!\n";
-' "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.3.err
   statuses=("${PIPESTATUS[@]}")
@@ -331,27 +170,7 @@ receive_lz41() {
   exec {branch_1}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
   metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
-    { widen_pipe; exec perl -e '
-use strict; use warnings; use Config;
-open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
-my ($count, $buffer);
-while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
-    while ($count > 0) {
-        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
-        $done > 0 or die "cannot pass the stream on: $!\n";
-        $count -= $done;
-    }
-}
-while ($count = sysread STDIN, $buffer, 1 << 18) {
-    for my $to (\*STDOUT, $branch) {
-        for (my $done = 0; $done < $count;) {
-            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
-        }
-    }
-}
-defined $count or die "cannot read the stream: $!\n";
-' "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec lz4 --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.3.err
   statuses=("${PIPESTATUS[@]}")

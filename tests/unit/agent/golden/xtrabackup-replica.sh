@@ -4,13 +4,8 @@
 # What the hosts are told for: xtrabackup-replica: 'db1:/run/mysqld/mysqld.sock' 'db2:/srv/y' 'db3:/srv/z'
 
 # === preflight on db1
+# files: lib/environment lib/events lib/processes lib/undo lib/directories firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/words preflight/host preflight/source preflight/database preflight/routes preflight/firewall preflight/target preflight/main
 run_id=0123456789abcdef
-# ... host.sh ...
-
-# ... database.sh ...
-
-# ... preflight.sh ...
-
 keep_input
 begin_watch
 finish_dead_runs
@@ -25,13 +20,8 @@ end_watch
 await_script
 
 # === preflight on db2
+# files: lib/environment lib/events lib/processes lib/undo lib/directories firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/words preflight/host preflight/source preflight/database preflight/routes preflight/firewall preflight/target preflight/main
 run_id=0123456789abcdef
-# ... host.sh ...
-
-# ... database.sh ...
-
-# ... preflight.sh ...
-
 keep_input
 begin_watch
 finish_dead_runs
@@ -47,13 +37,8 @@ end_watch
 await_script
 
 # === preflight on db3
+# files: lib/environment lib/events lib/processes lib/undo lib/directories firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/words preflight/host preflight/source preflight/database preflight/routes preflight/firewall preflight/target preflight/main
 run_id=0123456789abcdef
-# ... host.sh ...
-
-# ... database.sh ...
-
-# ... preflight.sh ...
-
 keep_input
 begin_watch
 finish_dead_runs
@@ -69,6 +54,7 @@ end_watch
 await_script
 
 # === session on db1
+# files: lib/environment lib/events lib/sockets agent/tasks agent/manifest agent/source perl/digest agent/digests agent/keys perl/sample agent/sampling lib/processes lib/undo replication agent/replication types/file types/xtrabackup types/decompress perl/widen_pipe perl/tee perl/limit perl/count lib/pipes lib/directories agent/main agent/send
 run_id=0123456789abcdef
 role=source
 source_directory=/srv/sqldata
@@ -76,19 +62,12 @@ source_name=''
 stop_slave=yes
 sample_directory=/srv/sqldata
 sampled_bytes=0
-sampler='sample.pl'
 own_name=source.0123456789abcdef
 cores=4
 transfer_type=xtrabackup
 encrypt=yes
 checksum=no
 priority=normal
-# ... host.sh ...
-
-# ... database.sh ...
-
-# ... session.sh ...
-
 declare -A watched_by=([none]=wc [zstd1]=zstd [zstd3]=zstd [lz41]=lz4)
 client=(mariadb --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --connect-timeout=30 --batch --skip-column-names)
 tried=(zstd1 zstd3 lz41)
@@ -108,27 +87,7 @@ send_0_none() {
   exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.1.err)
   local process_1=$!
   metered send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
-    { widen_pipe; exec perl -e '
-use strict; use warnings; use Config;
-open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
-my ($count, $buffer);
-while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
-    while ($count > 0) {
-        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
-        $done > 0 or die "cannot pass the stream on: $!\n";
-        $count -= $done;
-    }
-}
-while ($count = sysread STDIN, $buffer, 1 << 18) {
-    for my $to (\*STDOUT, $branch) {
-        for (my $done = 0; $done < $count;) {
-            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
-        }
-    }
-}
-defined $count or die "cannot read the stream: $!\n";
-' "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
@@ -139,27 +98,7 @@ send_0_zstd1() {
   local process_2=$!
   metered send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -1; } 2>"$run_directory"/send_0.1.err |
-    { widen_pipe; exec perl -e '
-use strict; use warnings; use Config;
-open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
-my ($count, $buffer);
-while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
-    while ($count > 0) {
-        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
-        $done > 0 or die "cannot pass the stream on: $!\n";
-        $count -= $done;
-    }
-}
-while ($count = sysread STDIN, $buffer, 1 << 18) {
-    for my $to (\*STDOUT, $branch) {
-        for (my $done = 0; $done < $count;) {
-            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
-        }
-    }
-}
-defined $count or die "cannot read the stream: $!\n";
-' "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_2}>&-
@@ -170,27 +109,7 @@ send_0_zstd3() {
   local process_2=$!
   metered send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -3; } 2>"$run_directory"/send_0.1.err |
-    { widen_pipe; exec perl -e '
-use strict; use warnings; use Config;
-open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
-my ($count, $buffer);
-while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
-    while ($count > 0) {
-        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
-        $done > 0 or die "cannot pass the stream on: $!\n";
-        $count -= $done;
-    }
-}
-while ($count = sysread STDIN, $buffer, 1 << 18) {
-    for my $to (\*STDOUT, $branch) {
-        for (my $done = 0; $done < $count;) {
-            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
-        }
-    }
-}
-defined $count or die "cannot read the stream: $!\n";
-' "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_2}>&-
@@ -201,27 +120,7 @@ send_0_lz41() {
   local process_2=$!
   metered send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec lz4 --stdout --quiet -1; } 2>"$run_directory"/send_0.1.err |
-    { widen_pipe; exec perl -e '
-use strict; use warnings; use Config;
-open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
-my ($count, $buffer);
-while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
-    while ($count > 0) {
-        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
-        $done > 0 or die "cannot pass the stream on: $!\n";
-        $count -= $done;
-    }
-}
-while ($count = sysread STDIN, $buffer, 1 << 18) {
-    for my $to (\*STDOUT, $branch) {
-        for (my $done = 0; $done < $count;) {
-            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
-        }
-    }
-}
-defined $count or die "cannot read the stream: $!\n";
-' "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_2}>&-
@@ -231,27 +130,7 @@ send_1_none() {
   exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/stream.digest 2>"$run_directory"/send_1.1.err)
   local process_1=$!
   metered send_1 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_1.0.err |
-    { widen_pipe; exec perl -e '
-use strict; use warnings; use Config;
-open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
-my ($count, $buffer);
-while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
-    while ($count > 0) {
-        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
-        $done > 0 or die "cannot pass the stream on: $!\n";
-        $count -= $done;
-    }
-}
-while ($count = sysread STDIN, $buffer, 1 << 18) {
-    for my $to (\*STDOUT, $branch) {
-        for (my $done = 0; $done < $count;) {
-            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
-        }
-    }
-}
-defined $count or die "cannot read the stream: $!\n";
-' "${branch_1}"; } 2>>"$run_directory"/send_1.1.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_1.1.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.2.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
@@ -262,27 +141,7 @@ send_1_zstd1() {
   local process_2=$!
   metered send_1 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_1.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -1; } 2>"$run_directory"/send_1.1.err |
-    { widen_pipe; exec perl -e '
-use strict; use warnings; use Config;
-open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
-my ($count, $buffer);
-while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
-    while ($count > 0) {
-        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
-        $done > 0 or die "cannot pass the stream on: $!\n";
-        $count -= $done;
-    }
-}
-while ($count = sysread STDIN, $buffer, 1 << 18) {
-    for my $to (\*STDOUT, $branch) {
-        for (my $done = 0; $done < $count;) {
-            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
-        }
-    }
-}
-defined $count or die "cannot read the stream: $!\n";
-' "${branch_2}"; } 2>>"$run_directory"/send_1.2.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_2}"; } 2>>"$run_directory"/send_1.2.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_2}>&-
@@ -293,27 +152,7 @@ send_1_zstd3() {
   local process_2=$!
   metered send_1 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_1.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -3; } 2>"$run_directory"/send_1.1.err |
-    { widen_pipe; exec perl -e '
-use strict; use warnings; use Config;
-open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
-my ($count, $buffer);
-while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
-    while ($count > 0) {
-        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
-        $done > 0 or die "cannot pass the stream on: $!\n";
-        $count -= $done;
-    }
-}
-while ($count = sysread STDIN, $buffer, 1 << 18) {
-    for my $to (\*STDOUT, $branch) {
-        for (my $done = 0; $done < $count;) {
-            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
-        }
-    }
-}
-defined $count or die "cannot read the stream: $!\n";
-' "${branch_2}"; } 2>>"$run_directory"/send_1.2.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_2}"; } 2>>"$run_directory"/send_1.2.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_2}>&-
@@ -324,27 +163,7 @@ send_1_lz41() {
   local process_2=$!
   metered send_1 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_1.0.err |
     { widen_pipe; exec lz4 --stdout --quiet -1; } 2>"$run_directory"/send_1.1.err |
-    { widen_pipe; exec perl -e '
-use strict; use warnings; use Config;
-open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
-my ($count, $buffer);
-while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
-    while ($count > 0) {
-        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
-        $done > 0 or die "cannot pass the stream on: $!\n";
-        $count -= $done;
-    }
-}
-while ($count = sysread STDIN, $buffer, 1 << 18) {
-    for my $to (\*STDOUT, $branch) {
-        for (my $done = 0; $done < $count;) {
-            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
-        }
-    }
-}
-defined $count or die "cannot read the stream: $!\n";
-' "${branch_2}"; } 2>>"$run_directory"/send_1.2.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_2}"; } 2>>"$run_directory"/send_1.2.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_2}>&-
@@ -353,6 +172,7 @@ defined $count or die "cannot read the stream: $!\n";
 source_session
 
 # === session for db2
+# files: lib/environment lib/events lib/undo lib/directories lib/sockets agent/tasks agent/target agent/ports agent/keys agent/manifest agent/source perl/digest agent/digests agent/publish types/file types/xtrabackup types/decompress perl/widen_pipe perl/tee perl/limit perl/count lib/pipes lib/processes replication agent/replication agent/main agent/receive
 run_id=0123456789abcdef
 role=target
 wanted_port=0
@@ -370,12 +190,6 @@ transfer_type=xtrabackup
 encrypt=yes
 checksum=no
 priority=normal
-# ... host.sh ...
-
-# ... database.sh ...
-
-# ... session.sh ...
-
 declare -A watched_by=([none]=socat [zstd1]=socat [zstd3]=socat [lz41]=socat)
 note_firewall_rules() {
   return 0
@@ -387,27 +201,7 @@ receive_none() {
   exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
   metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
-    { widen_pipe; exec perl -e '
-use strict; use warnings; use Config;
-open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
-my ($count, $buffer);
-while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
-    while ($count > 0) {
-        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
-        $done > 0 or die "cannot pass the stream on: $!\n";
-        $count -= $done;
-    }
-}
-while ($count = sysread STDIN, $buffer, 1 << 18) {
-    for my $to (\*STDOUT, $branch) {
-        for (my $done = 0; $done < $count;) {
-            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
-        }
-    }
-}
-defined $count or die "cannot read the stream: $!\n";
-' "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.2.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
@@ -417,27 +211,7 @@ receive_zstd1() {
   exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
   metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
-    { widen_pipe; exec perl -e '
-use strict; use warnings; use Config;
-open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
-my ($count, $buffer);
-while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
-    while ($count > 0) {
-        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
-        $done > 0 or die "cannot pass the stream on: $!\n";
-        $count -= $done;
-    }
-}
-while ($count = sysread STDIN, $buffer, 1 << 18) {
-    for my $to (\*STDOUT, $branch) {
-        for (my $done = 0; $done < $count;) {
-            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
-        }
-    }
-}
-defined $count or die "cannot read the stream: $!\n";
-' "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.3.err
   statuses=("${PIPESTATUS[@]}")
@@ -448,27 +222,7 @@ receive_zstd3() {
   exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
   metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
-    { widen_pipe; exec perl -e '
-use strict; use warnings; use Config;
-open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
-my ($count, $buffer);
-while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
-    while ($count > 0) {
-        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
-        $done > 0 or die "cannot pass the stream on: $!\n";
-        $count -= $done;
-    }
-}
-while ($count = sysread STDIN, $buffer, 1 << 18) {
-    for my $to (\*STDOUT, $branch) {
-        for (my $done = 0; $done < $count;) {
-            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
-        }
-    }
-}
-defined $count or die "cannot read the stream: $!\n";
-' "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.3.err
   statuses=("${PIPESTATUS[@]}")
@@ -479,27 +233,7 @@ receive_lz41() {
   exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
   metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
-    { widen_pipe; exec perl -e '
-use strict; use warnings; use Config;
-open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
-my ($count, $buffer);
-while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
-    while ($count > 0) {
-        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
-        $done > 0 or die "cannot pass the stream on: $!\n";
-        $count -= $done;
-    }
-}
-while ($count = sysread STDIN, $buffer, 1 << 18) {
-    for my $to (\*STDOUT, $branch) {
-        for (my $done = 0; $done < $count;) {
-            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
-        }
-    }
-}
-defined $count or die "cannot read the stream: $!\n";
-' "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec lz4 --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.3.err
   statuses=("${PIPESTATUS[@]}")
@@ -513,6 +247,7 @@ prepare_copy() {
 target_session
 
 # === session for db3
+# files: lib/environment lib/events lib/undo lib/directories lib/sockets agent/tasks agent/target agent/ports agent/keys agent/manifest agent/source perl/digest agent/digests agent/publish types/file types/xtrabackup types/decompress perl/widen_pipe perl/tee perl/limit perl/count lib/pipes lib/processes replication agent/replication agent/main agent/receive
 run_id=0123456789abcdef
 role=target
 wanted_port=0
@@ -530,12 +265,6 @@ transfer_type=xtrabackup
 encrypt=yes
 checksum=no
 priority=normal
-# ... host.sh ...
-
-# ... database.sh ...
-
-# ... session.sh ...
-
 declare -A watched_by=([none]=socat [zstd1]=socat [zstd3]=socat [lz41]=socat)
 note_firewall_rules() {
   return 0
@@ -547,27 +276,7 @@ receive_none() {
   exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
   metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128',cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
-    { widen_pipe; exec perl -e '
-use strict; use warnings; use Config;
-open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
-my ($count, $buffer);
-while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
-    while ($count > 0) {
-        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
-        $done > 0 or die "cannot pass the stream on: $!\n";
-        $count -= $done;
-    }
-}
-while ($count = sysread STDIN, $buffer, 1 << 18) {
-    for my $to (\*STDOUT, $branch) {
-        for (my $done = 0; $done < $count;) {
-            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
-        }
-    }
-}
-defined $count or die "cannot read the stream: $!\n";
-' "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.2.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
@@ -577,27 +286,7 @@ receive_zstd1() {
   exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
   metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128',cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
-    { widen_pipe; exec perl -e '
-use strict; use warnings; use Config;
-open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
-my ($count, $buffer);
-while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
-    while ($count > 0) {
-        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
-        $done > 0 or die "cannot pass the stream on: $!\n";
-        $count -= $done;
-    }
-}
-while ($count = sysread STDIN, $buffer, 1 << 18) {
-    for my $to (\*STDOUT, $branch) {
-        for (my $done = 0; $done < $count;) {
-            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
-        }
-    }
-}
-defined $count or die "cannot read the stream: $!\n";
-' "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.3.err
   statuses=("${PIPESTATUS[@]}")
@@ -608,27 +297,7 @@ receive_zstd3() {
   exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
   metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128',cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
-    { widen_pipe; exec perl -e '
-use strict; use warnings; use Config;
-open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
-my ($count, $buffer);
-while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
-    while ($count > 0) {
-        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
-        $done > 0 or die "cannot pass the stream on: $!\n";
-        $count -= $done;
-    }
-}
-while ($count = sysread STDIN, $buffer, 1 << 18) {
-    for my $to (\*STDOUT, $branch) {
-        for (my $done = 0; $done < $count;) {
-            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
-        }
-    }
-}
-defined $count or die "cannot read the stream: $!\n";
-' "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.3.err
   statuses=("${PIPESTATUS[@]}")
@@ -639,27 +308,7 @@ receive_lz41() {
   exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
   metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128',cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
-    { widen_pipe; exec perl -e '
-use strict; use warnings; use Config;
-open my $branch, ">&=", shift or die "no branch: $!\n";
-my ($tee, $splice) = @{ { x86_64 => [276, 275], aarch64 => [77, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
-my ($count, $buffer);
-while ($tee && ($count = syscall $tee, 0, fileno $branch, 1 << 20, 0) > 0) {
-    while ($count > 0) {
-        my $done = syscall $splice, 0, 0, 1, 0, $count, 0;
-        $done > 0 or die "cannot pass the stream on: $!\n";
-        $count -= $done;
-    }
-}
-while ($count = sysread STDIN, $buffer, 1 << 18) {
-    for my $to (\*STDOUT, $branch) {
-        for (my $done = 0; $done < $count;) {
-            $done += syswrite($to, $buffer, $count - $done, $done) // die "cannot pass the stream on: $!\n";
-        }
-    }
-}
-defined $count or die "cannot read the stream: $!\n";
-' "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec lz4 --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.3.err
   statuses=("${PIPESTATUS[@]}")

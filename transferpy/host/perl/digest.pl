@@ -14,9 +14,9 @@
 # of the large files too, and "MARK ./PATH" of each small one. A mark is a sum that only says which files of a bundle
 # differ when its digests do. OUTPUT.count gets the number of files. TOOL prints a line for each file it is given, which
 # begins with the digest, and digests its standard input where it is given none.
+# requires: perl/system_calls
 use strict;
 use warnings;
-use Config;
 use Fcntl qw(F_SETFD O_NOFOLLOW O_NONBLOCK O_RDONLY);
 use IO::Handle;
 use POSIX ();
@@ -37,9 +37,8 @@ my $group_seconds = $on_target ? 5 : 1;
 my $seconds_between_looks = 0.01;
 my $set_pipe_size = 1031; # F_SETPIPE_SZ
 my ($seek_data, $seek_set) = (3, 0);
-# posix_fadvise and splice, by their numbers for programs like this one. Without the one, what is read may come from memory;
-# without the other, it is copied twice more.
-my ($advise, $splice) = @{ { x86_64 => [221, 275], aarch64 => [223, 76] }->{ $Config{archname} =~ s/-.*//r } // [] };
+# Without the one, what is read may come from memory; without the other, it is copied twice more.
+my ($advise, $splice) = @system_call{qw(posix_fadvise splice)};
 my ($will_need, $dont_need) = (3, 4);
 
 my $lines;            # INDEX, once it is there

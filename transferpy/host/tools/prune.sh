@@ -1,6 +1,5 @@
-# shellcheck shell=bash disable=SC2154
-# (SC2154: keep and run_id come from the lines before this text.)
 # Removes the old copies of a job: of its directories, the newest first, all but the first that are there.
+# requires: lib/events
 
 holds_more() { # DIRECTORY NAME: whether anything but NAME is in it; an empty NAME stands for all there is
   (
@@ -17,8 +16,9 @@ made() { # DIRECTORY INODE BORN: whether it is the one that was made; its number
     { [ "$3" = 0 ] || [ "$(stat -c %W -- "$1")" = "$3" ]; }
 }
 
-prune() { # [DIRECTORY INODE BORN NAME] ...: an event for each, in that order
-  local doomed kept=0 what
+prune() { # KEEP [DIRECTORY INODE BORN NAME] ...: an event for each, in that order
+  local keep=$1 doomed kept=0 what
+  shift
   while (($#)); do
     # By another name while it goes, so that no half of it looks whole.
     doomed=${1%/*}/.transferpy-removing-${1##*/}
@@ -39,7 +39,7 @@ prune() { # [DIRECTORY INODE BORN NAME] ...: an event for each, in that order
     if made "$doomed" "$2" "$3"; then
       rm -rf --one-file-system -- "$doomed" && what=removed || what=failed
     fi
-    printf '@transferpy %s pruned what=%s\n' "$run_id" "$what"
+    emit pruned what="$what"
     shift 4
   done
 }

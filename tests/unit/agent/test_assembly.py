@@ -1,0 +1,87 @@
+"""The assembly of scripts: each file once, after the files that it requires."""
+
+import re
+
+import pytest
+from bash import output_of
+
+from transferpy.agent import assembly
+from transferpy.agent.assembly import HOST, assemble, perl_program
+
+
+@pytest.fixture
+def files(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Return a dictionary that is in place of the directory of files."""
+    found: dict[str, str] = {}
+    monkeypatch.setattr(assembly, "_file", found.__getitem__)
+    monkeypatch.setattr(assembly, "_in_order", assembly._in_order.__wrapped__)
+    return found
+
+
+def test_each_file_stands_once_and_after_those_that_it_requires(files: dict[str, str]) -> None:
+    files |= {
+        "top": "# requires: left right\necho top",
+        "left": "# requires: base\necho left",
+        "right": "# requires: base\necho right",
+        "base": "echo base",
+    }
+    assert output_of(assemble("top", "base", call="echo call")) == b"base\nleft\nright\ntop\ncall\n"
+
+
+def test_variables_and_functions_stand_before_the_call(files: dict[str, str]) -> None:
+    files["base"] = "value=default"
+    functions = ['print_value() { printf "%s|" "$value"; }']
+    script = assemble("base", variables={"value": "it's $(new)"}, functions=functions, call="print_value")
+    assert output_of(script) == b"it's $(new)|"
+
+
+def test_a_perl_file_is_a_variable_with_all_that_it_requires(files: dict[str, str]) -> None:
+    files |= {
+        "main": "# requires: perl/program",
+        "perl/program": "# requires: perl/names\nprint qq{it's $name\\n};",
+        "perl/names": "my $name = 'perl';",
+    }
+    assert output_of(assemble("main", call='perl -e "$perl_program"')) == b"it's perl\n"
+    assert "perl_names" not in assemble("main")
+
+
+def test_files_that_require_each_other_are_an_error(files: dict[str, str]) -> None:
+    files |= {"a": "# requires: b", "b": "# requires: c", "c": "# requires: b"}
+    with pytest.raises(ValueError, match=r"^circular requirement: a -> b -> c -> b$"):
+        assemble("a")
+
+
+@pytest.mark.parametrize("name", ["lib/none", "perl/none"])
+def test_a_file_that_does_not_exist_is_an_error(name: str) -> None:
+    with pytest.raises(ValueError, match=f"^unknown requirement: {name}$"):
+        assemble(name)
+
+
+def names(suffix: str) -> list[str]:
+    return sorted(str(path.relative_to(HOST).with_suffix("")) for path in HOST.rglob(f"*{suffix}"))
+
+
+def functions_of(text: str) -> set[str]:
+    return set(re.findall(r"^(\w+)\(\)", text, re.MULTILINE))
+
+
+SHELL = {name: (HOST / f"{name}.sh").read_text() for name in names(".sh")}
+ALL_FUNCTIONS = set().union(*map(functions_of, SHELL.values())) - {"exit"}
+
+
+@pytest.mark.parametrize("name", SHELL)
+def test_a_file_requires_all_files_whose_functions_it_calls(name: str) -> None:
+    code = re.sub(r"(^|\s)#.*", "", SHELL[name])
+    called = set(
+        re.findall(
+            r"(?:^|[;|&(!]|\{ |\b(?:if|until|while|then|do|else|launch \S+|run_job \S+|trap))\s*(\w+)",
+            code,
+            re.MULTILINE,
+        )
+    )
+    assert sorted(called & ALL_FUNCTIONS - functions_of(assemble(name))) == []
+
+
+@pytest.mark.parametrize("name", names(".pl"))
+def test_perl_programs_compile(name: str) -> None:
+    assert output_of('perl -cw -e "$1" 2>&1', perl_program(name)) == b"-e syntax OK\n"

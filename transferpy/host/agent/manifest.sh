@@ -1,0 +1,28 @@
+# Lists of files, and their report to the orchestration host.
+# requires: lib/events
+
+list_tree() { # NAME MANIFEST [STAMPS]: lists what is below ./NAME, a record each, sorted
+  # The manifest is what both ends must agree on. The stamps tell a later call on the same host whether anything changed.
+  local parts=("$2.raw" "$3.raw" "$2.sockets")
+  find "./$1" \
+    \( -type f -fprintf "${parts[0]}" 'f %m %U %G %s %p\0' -fprintf "${parts[1]}" '%i %s %T@ %C@ %p\0' \) -o \
+    \( -type d -fprintf "${parts[0]}" 'd %m %U %G - %p\0' \) -o \
+    \( -type l -fprintf "${parts[0]}" 'l - %U %G %s %p -> %l\0' -fprintf "${parts[1]}" '%i %s %T@ %C@ %p\0' \
+    \( ! -links +1 -o -fprintf "$2.links" '%D:%i\n' \) \) -o \
+    \( -type p -fprintf "${parts[0]}" 'p %m %U %G - %p\0' \) -o \
+    \( -type s -fprintf "${parts[2]}" '%p\0' \) -o \
+    -exec stat --printf '%f - %u %g %t:%T %n\0' {} + >"$2.devices" &&
+    sort -z -- "${parts[0]}" "$2.devices" >"$2" && sort -z -- "${parts[1]}" >"$3" &&
+    rm -f -- "${parts[@]:0:2}" "$2.devices"
+}
+
+count_records() { # FILE
+  # Where there is none, grep says 0 and fails.
+  grep -azc '' <"$1" || [ ! -s "$1" ]
+}
+
+report_list() { # EVENT FILE: the digest of a list of records, and how many there are
+  local digest
+  read -r digest _ < <(sha256sum <"$2") || fail host "cannot read the list ${2##*/}"
+  emit "$1" digest="$digest" entries="$(count_records "$2")"
+}

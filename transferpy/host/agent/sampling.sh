@@ -1,0 +1,32 @@
+# A sample of the data, and the size that each codec makes of it.
+# requires: agent/tasks perl/sample
+
+begin_sample() { # where the manifest failed, whoever waits for it says so
+  launch sample take_sample
+}
+
+report_sample() { # tells how small each codec made a sample of the data, and how fast
+  local label size microseconds trials=''
+  if [ "${ended[sample]}" = 0 ]; then
+    while read -r label size microseconds; do
+      trials+=${trials:+,}$label:$size:$microseconds
+    done <"$run_directory/trials"
+  fi
+  emit sample size="$(stat -c %s -- "$run_directory/sample" 2>/dev/null || echo 0)" trials="$trials"
+  rm -f -- "$run_directory/sample"
+}
+
+take_sample() { # in the job "sample": into the file "trials"
+  local list=$run_directory/manifest label size began
+  if [ -n "$sample_directory" ]; then
+    list=$run_directory/sampled
+    find "$sample_directory" -type f \( -name '*.ibd' -o -name 'ibdata*' -o -name '*.MYD' -o -name '*.MAD' \) \
+      -printf '%s %p\0' >"$list" || return
+  fi
+  perl -e "$perl_sample" -- "$list" "$sampled_bytes" >"$run_directory/sample" || return
+  for label in "${tried[@]}"; do
+    began=${EPOCHREALTIME//[!0-9]/}
+    size=$("try_$label" <"$run_directory/sample" | wc -c) || return
+    printf '%s %s %s\n' "$label" "$size" $((${EPOCHREALTIME//[!0-9]/} - began))
+  done >"$run_directory/trials"
+}
