@@ -1,4 +1,4 @@
-"""Reads what the pages of the manual say to type; docs/runbooks.rst says how that is written."""
+"""Reads the commands of the pages of the manual; docs/runbooks.rst describes their format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TITLE = re.compile(r"^(\S.*)\n-+\n", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Typed:
-    """A command as root types it on a host, or in a checkout; it may have several lines."""
+    """A command that root types on a host or in a checkout; it can have several lines."""
 
     host: str
     command: str
@@ -29,7 +29,7 @@ class Typed:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """A block of code on a page: its language, its directive's options, its lines without their indentation."""
+    """A block of code on a page: language, options of the directive, lines without indentation."""
 
     page: str
     section: str
@@ -39,20 +39,20 @@ class Block:
 
     @property
     def by_hand(self) -> bool:
-        """Whether only a person can type it."""
+        """Return whether no test can run the block."""
         return ":class: by-hand\n" in self.options
 
     @property
     def reason(self) -> str:
-        """Why only a person can, as it stands above the block; empty if it does not say."""
+        """Return the reason from the caption of the block; empty if there is none."""
         found = re.search(r":caption: By hand: (.+)\n", self.options)
         return found[1] if found else ""
 
     def typed(self) -> list[Typed]:
-        """Return the commands in it.
+        """Return the commands of the block.
 
         Raises:
-            ValueError: a line is not what the manual says that they are.
+            ValueError: a line is neither a command nor the continuation of one.
         """
         found: list[Typed] = []
         for line in filter(None, self.text.splitlines()):
@@ -62,7 +62,7 @@ class Block:
             elif host in HOSTS and mark:
                 found.append(Typed(host, command))
             else:
-                raise ValueError(f"{self.page}: neither typed on a host nor the next line of it: {line!r}")
+                raise ValueError(f"{self.page}: neither a command on a host nor a continuation line: {line!r}")
         return found
 
 
@@ -85,7 +85,7 @@ def _blocks(page: str, text: str) -> Iterator[Block]:
 
 
 def typed_by_tests(page: str) -> dict[str, list[Typed]]:
-    """Return all that a test is to type of a page, in order, by the title of the section; no section without any."""
+    """Return the commands of a page that a test runs, in order, by the title of their section."""
     found: dict[str, list[Typed]] = {}
     for block in blocks(page):
         if block.language == "console" and not block.by_hand:
@@ -94,7 +94,7 @@ def typed_by_tests(page: str) -> dict[str, list[Typed]]:
 
 
 def literals(page: str) -> list[str]:
-    """Return the lines of a page's literal blocks, which are to be looked at."""
+    """Return the lines of the literal blocks of a page; these blocks show output or files."""
     text = (DOCS / f"{page}.rst").read_text(encoding="utf-8")
     shown = re.findall(r"^(?!\.\. ).*::\n\n((?: +.*\n|\n)+)", text, re.MULTILINE)
     return [line.strip() for part in shown for line in part.splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""The manual: what its pages say to type is typed in the lab, and does what they say. Runbooks have their own file."""
+"""Runs the commands of the manual in the lab and checks their effects; test_runbooks.py runs the runbooks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.lab
 
 @pytest.fixture
 def named_labs() -> Iterator[None]:
-    """Removes labs that a page has made by name, where a failure has left them."""
+    """Remove the labs of the pages after a failure."""
     before = running_labs()
     yield
     for name in {"tutorial", "two"} & set(running_labs()) - set(before):
@@ -31,19 +31,19 @@ def named_labs() -> Iterator[None]:
 
 @pytest.fixture
 def equipped(clean_lab: Lab) -> Iterator[Lab]:
-    """The default lab, with the command on its orchestration host."""
+    """The default lab, with transfer.py on its orchestration host."""
     install_command(clean_lab)
     yield clean_lab
     clean_lab["orch"].run("rm -rf /usr/local/bin/transfer.py /etc/transferpy/transferpy.conf")
 
 
 def without_amounts(line: str) -> str:
-    """Return a line as it comes each time: without its date, and with N for what differs from machine to machine."""
+    """Return a line without its date, and with N in place of numbers that differ between machines."""
     return re.sub(r"[\d.]+ ([kMG]?B|s\b)|(?<!db)\d[\d.]*", "N", re.sub(r"^[-\d]+ [:\d]+ ", "", line)).rstrip()
 
 
 @pytest.mark.usefixtures("named_labs")
-def test_who_follows_the_tutorial_sees_what_it_says() -> None:
+def test_the_tutorial_shows_the_output_of_its_commands() -> None:
     seen: list[str] = []
 
     def typing(title: str) -> str:
@@ -74,7 +74,7 @@ def test_who_follows_the_tutorial_sees_what_it_says() -> None:
     assert [line for line in literals("tutorial") if line != "..." and without_amounts(line) not in lines] == []
 
 
-def test_what_the_page_on_networks_says_works_through_firewalls(equipped: Lab) -> None:
+def test_the_commands_of_the_page_on_networks_work_through_firewalls(equipped: Lab) -> None:
     wrote: dict[str, str] = {}
     for title in typed_by_tests("networks"):
         if title == "Hosts without socat":
@@ -92,7 +92,7 @@ def test_what_the_page_on_networks_says_works_through_firewalls(equipped: Lab) -
     equipped["db2"].run(f"for handle in $({handles}); do nft delete rule inet filter input handle $handle; done")
 
 
-def test_what_the_page_on_networks_says_of_a_missing_socat_is_so(equipped: Lab) -> None:
+def test_the_page_on_networks_shows_the_message_for_a_missing_socat(equipped: Lab) -> None:
     equipped["db1"].run("mkdir /srv/data")
     equipped["db3"].hide("socat")
     said = equipped["orch"].run("transfer.py db1:/srv/data db3:/srv 2>&1", check=False)
@@ -101,7 +101,7 @@ def test_what_the_page_on_networks_says_of_a_missing_socat_is_so(equipped: Lab) 
 
 
 @pytest.mark.parametrize("page", ["configuration", "installation", "operating"])
-def test_what_other_pages_say_to_type_works(equipped: Lab, page: str) -> None:
+def test_the_commands_of_other_pages_work(equipped: Lab, page: str) -> None:
     equipped["db1"].run("mkdir /srv/data /srv/x && touch /srv/x/a")
     sections = typed_by_tests(page)
     assert sections
@@ -110,7 +110,7 @@ def test_what_other_pages_say_to_type_works(equipped: Lab, page: str) -> None:
 
 
 @pytest.mark.usefixtures("named_labs")
-def test_what_the_page_for_developers_says_to_type_works(equipped: Lab) -> None:
+def test_the_commands_of_the_page_for_developers_work(equipped: Lab) -> None:
     for title in typed_by_tests("contributing"):
         assert type_section("contributing", title, equipped.__getitem__)
 

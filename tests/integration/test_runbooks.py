@@ -1,4 +1,4 @@
-"""Runbooks and nightly copies: what they say to type is typed, where Debian's own script starts and stops servers."""
+"""Runs the commands of the runbooks and of the page on nightly copies, with the service script of Debian."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def quoted_word(text: str) -> str:
 
 @pytest.fixture(scope="module", params=["positions", "GTIDs"])
 def fleet(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """Hosts as the page describes them: a primary, a replica of it, and one whose server nobody has configured yet."""
+    """The hosts of the page: a primary, a replica of it, and a host with a server that is not configured."""
     with Lab.up() as lab:
         install_command(lab)
         lab["db1"].run(
@@ -59,7 +59,7 @@ def fleet(request: pytest.FixtureRequest) -> Iterator[Lab]:
             type_on(lab[name], "service mariadb start")
         execute(lab["db1"], _PRIMARY_DATA)
         with_gtid = {"positions": "no", "GTIDs": "slave_pos"}[request.param]
-        # From its beginning: the user who replicates and the data are in the binary log too.
+        # Replication starts at the beginning of the binary log, which also creates the user and the data.
         change = f"MASTER_HOST = 'db1', MASTER_USER = 'repl', MASTER_PASSWORD = 'secret', MASTER_USE_GTID = {with_gtid}"
         execute(lab["db2"], f"CHANGE MASTER TO {change}; SET GLOBAL read_only = ON; START SLAVE")
         assert follows(lab, "db2"), execute(lab["db2"], "SHOW SLAVE STATUS")
@@ -71,7 +71,7 @@ def fleet(request: pytest.FixtureRequest) -> Iterator[Lab]:
 
 
 def follows(lab: Lab, replica: str) -> bool:
-    """Whether what is written to the primary now arrives on that replica, next to all that was there before."""
+    """Write to the primary, and return whether the replica then has the same rows."""
     execute(lab["db1"], "INSERT INTO shop.orders SELECT MAX(id) + 1 FROM shop.orders")
     orders = "SELECT COUNT(*), MAX(id) FROM shop.orders"
     there = execute(lab["db1"], orders)
@@ -81,7 +81,7 @@ def follows(lab: Lab, replica: str) -> bool:
     )
 
 
-def test_what_the_runbooks_say_to_type_does_what_they_say(fleet: Lab) -> None:
+def test_the_runbooks_have_the_effects_that_they_describe(fleet: Lab) -> None:
     def type_all(title: str) -> str:
         return type_section("runbooks", title, fleet.__getitem__)
 
@@ -97,7 +97,7 @@ def test_what_the_runbooks_say_to_type_does_what_they_say(fleet: Lab) -> None:
     assert fleet["db3"].sh("ls /srv/backups") == fleet["db3"].sh("echo sqldata.$(date +%F).tar.zst")
     assert follows(fleet, "db2")
 
-    # What was written after the copy was made comes back from the primary.
+    # Replication from the primary restores the rows that are newer than the copy.
     wrote = type_all(restore)
     assert "INFO  db2:/srv/sqldata: complete" in wrote
     assert wrote.count("_Running: Yes") == 2
@@ -109,7 +109,7 @@ def test_what_the_runbooks_say_to_type_does_what_they_say(fleet: Lab) -> None:
     assert follows(fleet, "db2")
 
 
-def test_what_the_page_on_nightly_copies_says_to_type_makes_one_and_brings_it_back(fleet: Lab) -> None:
+def test_the_page_on_nightly_copies_makes_copies_and_restores_one(fleet: Lab) -> None:
     wrote = {title: type_section("nightly", title, fleet.__getitem__) for title in typed_by_tests("nightly")}
     first, second = wrote["By cron"].split()
     assert f"[db2] db3:/srv/nightly/db2/{first}: complete\n" in wrote["The job"]

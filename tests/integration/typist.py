@@ -1,4 +1,4 @@
-"""Types on the hosts of a lab what the manual says to type."""
+"""Runs the commands of the manual on the hosts of a lab."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _TYPING_SECONDS = 120
 
 
 def install_command(lab: Lab) -> None:
-    """Put transfer.py, as it is in this checkout, on the orchestration host."""
+    """Install transfer.py of this checkout on the orchestration host."""
     lab["orch"].run(["ln", "-sfT", str(CHECKOUT / ".venv/bin/transfer.py"), "/usr/local/bin/transfer.py"])
 
 
 def type_on(host: Host, command: str) -> str:
-    """Type a command on a host, as root; return what it wrote. It has to end with status 0."""
-    # Not into a pipe: a server that the command starts would hold that open.
+    """Run a command on a host as root and return its output; fail unless its exit status is 0."""
+    # The output is not a pipe, because a server that the command starts would keep the pipe open.
     with tempfile.TemporaryFile() as output:
         words = ["bash", "-l", "-c", command]
         process = host.popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
@@ -37,7 +37,7 @@ def type_on(host: Host, command: str) -> str:
 
 
 def type_in_checkout(command: str) -> str:
-    """Type a command in this checkout, as root; return what it wrote. It has to end with status 0."""
+    """Run a command in this checkout as root and return its output; fail unless its exit status is 0."""
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=CHECKOUT,
@@ -54,11 +54,11 @@ def type_in_checkout(command: str) -> str:
 
 
 def type_section(page: str, title: str, host: Callable[[str], Host]) -> str:
-    """Type what a section of a page says, on the hosts that ``host`` finds by name; return all that was written."""
+    """Run the commands of a section, on the hosts that ``host`` returns by name; return their output."""
 
-    def written(typed: Typed) -> str:
+    def output(typed: Typed) -> str:
         if typed.host == CHECKOUT_PROMPT:
             return type_in_checkout(typed.command)
         return type_on(host(typed.host), typed.command)
 
-    return "".join(map(written, typed_by_tests(page)[title]))
+    return "".join(map(output, typed_by_tests(page)[title]))
