@@ -9,7 +9,7 @@ AT_ONCE := $(if $(filter 0,$(shell id -u)),--numprocesses=2 --dist=loadfile)
 SCRIPTS = $(shell find .ci tests -name '*.sh' -o -path .ci/run) debian/tests/transfer
 ARGS :=
 
-.PHONY: help demo test unit integration bench deb deb-test docs lint prepare clean
+.PHONY: help demo test coverage unit integration bench deb deb-test docs lint prepare clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -20,6 +20,9 @@ demo: prepare  ## copy a directory tree between test hosts and verify the copies
 
 test: prepare  ## run all tests (without root: only the tests that need no root)
 	@$(PYTEST) $(AT_ONCE) $(ARGS)
+
+coverage: prepare  ## run all tests and print their coverage; fails below the bounds (root)
+	@$(PYTEST) $(AT_ONCE) --coverage $(ARGS)
 
 unit: prepare  ## run the tests that need no test hosts
 	@$(PYTEST) tests/unit $(ARGS)

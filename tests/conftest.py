@@ -26,10 +26,15 @@ settings.load_profile("no deadline")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write tests/unit/golden anew, to be reviewed")
+    parser.addoption("--coverage", action="store_true", help="measure the coverage and print it at the end")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "lab: needs root, for the lab of namespaces or to be another user")
+    if config.option.coverage and not hasattr(config, "workerinput"):
+        from measurement.plugin import CoveragePlugin
+
+        config.pluginmanager.register(CoveragePlugin.start())
 
 
 @pytest.hookimpl(tryfirst=True)

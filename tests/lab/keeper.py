@@ -15,7 +15,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+from measurement.variables import measured, sitecustomize
 
 from . import firewalls
 from .spec import (
@@ -31,6 +33,9 @@ from .spec import (
     Process,
     lab_directory,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _SSHD = """\
 Port 22
@@ -174,6 +179,16 @@ class Keeper:
                 (seed / "etc/alternatives").mkdir(exist_ok=True)
                 (seed / "etc/alternatives" / link).symlink_to(target)
         (self.directory / orchestrator.name / "seed/etc/cumin/config.yaml").write_text(_CUMIN)
+        if variables := measured():
+            self._measure(variables)
+
+    def _measure(self, variables: Mapping[str, str]) -> None:
+        """Have the coverage measured of the Python processes of the orchestration host, and of the scripts on all."""
+        customized = self.directory / self.hosts[0].name / f"seed/etc/python3.{sys.version_info.minor}/sitecustomize.py"
+        customized.parent.mkdir()
+        customized.write_text(sitecustomize(variables))
+        for host in self.hosts:  # bash reads this file, and not the one in BASH_ENV, where ssh started it
+            (self.directory / host.name / "seed/root/.bashrc").write_text(f". {variables['BASH_ENV']}\n")
 
     def _connect(self, switch: int) -> None:
         """Create a bridge in the switch, a link from the bridge to each host, and the addresses of the hosts."""

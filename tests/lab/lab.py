@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from measurement.variables import measured
+
 from .host import Host, in_network
 from .spec import (
     DEFAULT_HOSTS,
@@ -182,7 +184,7 @@ def _start_keeper(name: str, request: str) -> subprocess.Popen[str]:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env=ENVIRONMENT,
+            env=ENVIRONMENT | measured(),
             start_new_session=True,
         )
     assert keeper.stdin
