@@ -28,7 +28,7 @@ from transferpy.model.progress import Observer
 from transferpy.model.report import ReportBuilder, TargetReport, TransferReport
 from transferpy.model.request import TransferRequest
 from transferpy.output.progress_log import ProgressLog
-from transferpy.output.summary import summary
+from transferpy.output.summary import summary_lines
 from transferpy.planning.dry_run import amount, describe
 from transferpy.planning.plan import EdgePlan, TransferPlan
 from transferpy.planning.planner import make_plan
@@ -119,7 +119,7 @@ class Transferer:
         if broken:
             statuses[-1] = statuses[-1] or ReplicationError.exit_status
         self._record.update(status=next(filter(None, statuses), 0))
-        for line in summary(self.report):
+        for line in summary_lines(self.report):
             logger.info("%s", line)
         return statuses
 

@@ -207,7 +207,7 @@ def test_a_job_keeps_the_newest_hot_copies_and_removes_none_after_a_failure(flee
             assert now == ["2026-01-01-000000", *copies[-2:]]
             time.sleep(1.1)  # the time is in the name
         assert len(copies) == 3
-        assert f"db3:/srv/backups/shop/{copies[0]}: removed, it was old" in result.stderr
+        assert f"db3:/srv/backups/shop/{copies[0]}: old copy removed" in result.stderr
         for name in copies[1:]:
             assert "log-applied" in db3.sh(f"cat /srv/backups/shop/{name}/xtrabackup_checkpoints")
         db3.run(f"chown -R mysql:mysql /srv/backups/shop/{copies[-1]}")

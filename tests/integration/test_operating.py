@@ -184,7 +184,7 @@ def test_a_job_makes_copies_keeps_some_and_touches_nothing_else(clean_lab: Lab) 
         assert result.status == 0, result.stderr
         time.sleep(1.1)  # the time is in the name
     assert "[a] db2:/srv/backups/a/" in result.stderr
-    assert "removed, it was old" in result.stderr
+    assert "old copy removed" in result.stderr
     for host, count in (("db2", 2), ("db3", 1)):
         assert len(clean_lab[host].sh("ls -A /srv/backups/a").split()) == count
     document = report_of(clean_lab)
@@ -200,10 +200,10 @@ def test_a_job_tries_again_only_what_failed_and_runs_once_at_a_time(clean_lab: L
     run = start_transfer(clean_lab, "--job", "/root/j.yaml", "--report", "/root/r.json")
     assert eventually(lambda: clean_lab["orch"].sh("ls /root/state 2>/dev/null || true"))
     second = transfer(clean_lab, "--job", "/root/j.yaml")
-    assert (second.status, "another run of this job is still at work" in second.stderr) == (12, True)
+    assert (second.status, "another run of this job has not ended yet" in second.stderr) == (12, True)
     first = collect(run)
     assert first.status == 4
-    assert "[a] failed with status 4; trying again in 4.0 s" in first.stderr
+    assert "[a] failed with status 4; next attempt in 4.0 s" in first.stderr
     (report,) = report_of(clean_lab)["transfers"]
     assert report["attempts"] == 2
     assert report_of(clean_lab, "/root/bad.json")["status"] == 4

@@ -3,15 +3,13 @@
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 from scripted import ScriptedRemote
 
-from transferpy.batch import jobs
-from transferpy.batch.jobs import run_job_file
+from transferpy.batch import JobRequest, attempt, run_job_file
 from transferpy.model.options import ToolOptions
 from transferpy.RemoteExecution.interface import CommandResult
 
@@ -19,10 +17,10 @@ PROGRAM = """\
 import json, os, sys, time
 *options, source, target = sys.argv[1:]
 log = open({log!r}, "a", buffering=1)
-tell = lambda what: print(what, source, target, time.monotonic(), file=log)
-tell("begin")
+write = lambda event: print(event, source, target, time.monotonic(), file=log)
+write("begin")
 time.sleep({seconds})
-tell("end")
+write("end")
 attempts = open({log!r}).read().count("end " + source)
 status = {statuses}.get(source, [0])[min(attempts, len({statuses}.get(source, [0]))) - 1]
 place = dict(zip(("host", "path"), target.split(":", 1)))
@@ -32,21 +30,14 @@ one = dict(target=place, final=final, status=status, error="", codec="", bytes=1
 run = dict(name="", source=dict(zip(("host", "path"), source.split(":", 1))), type="file", cipher="", checksum="",
     started="2026-11-22T00:00:00+00:00", seconds=1, status=status, errors=[], interrupted="", dry_run=False,
     attempts=1, targets=[one], plan=[])
-print("2026-11-22 00:00:00 INFO  said", file=sys.stderr)
+print("2026-11-22 00:00:00 INFO  a log line", file=sys.stderr)
 assert "--report=-" in options
 print(json.dumps(dict(version=1, job="", status=status, transfers=[run])))
 """
 
 
-@dataclass(frozen=True)
-class Given:
-    options: ToolOptions
-    given: Mapping[str, object] = field(default_factory=dict)
-    config: str | None = None
-
-
 class Hosts(ScriptedRemote):
-    """Hosts that answer the removal of old copies."""
+    """Hosts that return results for the removal of old copies."""
 
     def __init__(self, answer: Callable[[str], list[str]] = lambda _: []) -> None:
         super().__init__()
@@ -63,39 +54,45 @@ class Hosts(ScriptedRemote):
 
 
 class JobDirectory:
-    """A directory with a job and a program that stands for a transfer."""
+    """A directory with a job file and a program in place of transfer.py."""
 
-    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.directory, self.monkeypatch = directory, monkeypatch
-        self.state = directory / "state"
+    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.path, self.monkeypatch = path, monkeypatch
+        self.state = path / "state"
         self.remote = Hosts()
         self.received: list[int] = []
 
-    def job(self, text: str, *, seconds: float = 0, statuses: Mapping[str, list[int]] = {}) -> None:
-        source = PROGRAM.format(log=str(self.directory / "log"), seconds=seconds, statuses=dict(statuses))
-        (self.directory / "program.py").write_text(source)
-        self.monkeypatch.setattr(jobs, "_PROGRAM", (sys.executable, str(self.directory / "program.py")))
-        (self.directory / "j.yaml").write_text(f"state_directory: {self.state}\n{text}")
+    def write(self, text: str, *, seconds: float = 0, statuses: Mapping[str, list[int]] = {}) -> None:
+        source = PROGRAM.format(log=str(self.path / "log"), seconds=seconds, statuses=dict(statuses))
+        (self.path / "program.py").write_text(source)
+        self.monkeypatch.setattr(attempt, "_PROGRAM", (sys.executable, str(self.path / "program.py")))
+        (self.path / "j.yaml").write_text(f"state_directory: {self.state}\n{text}")
 
     def run(self, *names: str, **options: Any) -> int:
-        given = Given(ToolOptions(**{"report": str(self.directory / "report.json"), **options}))
-        return run_job_file(str(self.directory / "j.yaml"), names, given, self.received, self.remote)
+        request = JobRequest(
+            path=str(self.path / "j.yaml"),
+            names=names,
+            overrides={},
+            options=ToolOptions(**{"report": str(self.path / "report.json"), **options}),
+            config=None,
+        )
+        return run_job_file(request, self.received, self.remote)
 
     @property
     def report(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.directory / "report.json").read_text())
+        found: dict[str, Any] = json.loads((self.path / "report.json").read_text())
         return found
 
     @property
     def events(self) -> list[list[str]]:
-        """What the program noted: begin or end, source, target, time."""
-        log = self.directory / "log"
+        """The lines that the program logged: begin or end, source, target, time."""
+        log = self.path / "log"
         return [line.split() for line in log.read_text().splitlines()] if log.exists() else []
 
     @property
-    def noted(self) -> list[dict[str, Any]]:
-        (ledger,) = self.state.glob("*.json")
-        found: list[dict[str, Any]] = json.loads(ledger.read_text())["copies"]
+    def records(self) -> list[dict[str, Any]]:
+        (registry,) = self.state.glob("*.json")
+        found: list[dict[str, Any]] = json.loads(registry.read_text())["copies"]
         return found
 
 

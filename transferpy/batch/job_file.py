@@ -1,19 +1,15 @@
-"""Job files: named transfers in YAML, checked line by line.
+"""Job files: named transfers in YAML. Every problem of a file is reported with its line."""
 
-A pure function from text to values. Nothing of the file is made into anything but text: what a value may be, its key
-says.
-"""
-
-import os
 import re
-import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import yaml
 
-from transferpy.Exceptions import UsageError
-from transferpy.model.locations import Location, split_word
+from transferpy.batch.yaml_reader import YamlReader
+from transferpy.Exceptions import UsageError, error_text
+from transferpy.model.locations import Location
 from transferpy.model.option import OptionError, OptionValue
 from transferpy.model.options import OPTIONS, TOOL_OPTIONS, TransferOptions, applicable_options
 from transferpy.model.request import TransferRequest
@@ -21,21 +17,22 @@ from transferpy.model.request import TransferRequest
 PLACEHOLDERS = ("date", "time", "name")
 STATE_DIRECTORY = "/var/lib/transferpy"
 
+_MAXIMUM_SIZE = 1 << 20
+"""The maximum size of a job file, in characters."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-# Of a transfer, with its default and the values it may have; seconds for the pause.
-_NUMBERS = {"retries": (0, range(101)), "retry_pause": (60, range(1, 86401)), "keep": (0, range(1, 100_001))}
-_LIMITS = {"at_once": (1, range(1, 101)), "at_once_per_host": (1, range(1, 101))}
-_COPY_KEYS = ("type", *(name for name in OPTIONS if name not in TOOL_OPTIONS | {"transfer_type"}), *_NUMBERS)
-_TRANSFER_KEYS = ("source", "targets", *_COPY_KEYS)
-_KEYS = (*_LIMITS, "state_directory", "on_success", "on_failure", "defaults", "transfers")
+_LIMITS = {"at_once": range(1, 101), "at_once_per_host": range(1, 101)}
+_NUMBERS = {"retries": range(101), "retry_pause": range(1, 86401), "keep": range(1, 100_001)}
+_DEFAULTS_KEYS = ("type", *(name for name in OPTIONS if name not in TOOL_OPTIONS | {"transfer_type"}), *_NUMBERS)
+_TRANSFER_KEYS = ("source", "targets", *_DEFAULTS_KEYS)
+_JOB_KEYS = (*_LIMITS, "state_directory", "on_success", "on_failure", "defaults", "transfers")
 
 
 class JobFileError(UsageError):
-    """A job file makes no sense.
+    """A job file is invalid.
 
     Attributes:
-        problems: every reason found, one line each, with file and line.
+        problems: every problem, one line each, with the file and the line.
     """
 
     def __init__(self, problems: Iterable[str]) -> None:
@@ -48,13 +45,13 @@ class JobTransfer:
     """One transfer of a job.
 
     Attributes:
-        name: its name in the file.
-        source: where from.
-        targets: where to; their paths may have placeholders.
-        options: those that the file sets, under the names of TransferOptions.
-        retries: how often it is tried again.
-        retry_pause: seconds before it is tried again for the first time; twice as many before each further time.
-        keep: how many copies are kept; 0 for all.
+        name: the name in the file.
+        source: the source.
+        targets: the targets; their paths may contain placeholders.
+        options: the options that the file sets, by their names in TransferOptions.
+        retries: the maximum number of attempts after the first one.
+        retry_pause: seconds before the first retry; the pause doubles before each further retry.
+        keep: the number of copies to keep; 0 keeps all.
     """
 
     name: str
@@ -71,12 +68,12 @@ class JobFile:
     """A job.
 
     Attributes:
-        transfers: in the order of the file.
-        at_once: how many run at the same time.
-        at_once_per_host: how many of those have to do with the same host.
-        state_directory: where the job notes what it has made.
-        on_success: words of the command that is run when all went well; none for no command.
-        on_failure: the same for when something did not.
+        transfers: the transfers, in the order of the file.
+        at_once: the maximum number of transfers that run at the same time.
+        at_once_per_host: the maximum number of transfers at the same time that use the same host.
+        state_directory: the directory of the lock and of the list of copies.
+        on_success: program and arguments of the hook that runs if all transfers succeeded; empty for none.
+        on_failure: program and arguments of the hook that runs if a transfer failed; empty for none.
     """
 
     transfers: tuple[JobTransfer, ...]
@@ -87,154 +84,125 @@ class JobFile:
     on_failure: tuple[str, ...]
 
 
-def fill_in(path: str, values: Mapping[str, str]) -> str:
-    """Return a path with its placeholders filled in."""
+def fill_placeholders(path: str, values: Mapping[str, str]) -> str:
+    """Return a path with the values of its placeholders."""
     return _PLACEHOLDER.sub(lambda found: values[found[1]], path)
 
 
-def parse_job_file(text: str, path: str) -> JobFile:
-    """Return the job that a file holds.
+def read_job_file(path: str) -> JobFile:
+    """Return the job in a file.
 
     Raises:
-        JobFileError: it makes no sense; the error has every reason.
+        UsageError: the file cannot be read, or is too large.
+        JobFileError: the file is invalid.
+    """
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            text = file.read(_MAXIMUM_SIZE + 1)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: the job file cannot be read: {error_text(error)}") from error
+    if len(text) > _MAXIMUM_SIZE:
+        raise UsageError(f"{path}: the job file cannot be read: it has more than {_MAXIMUM_SIZE} characters")
+    return parse_job_file(text, path)
+
+
+def parse_job_file(text: str, path: str) -> JobFile:
+    """Return the job in the text of a file.
+
+    Raises:
+        JobFileError: the text is invalid; the error has every problem.
     """
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}: " if mark else ""
-        what = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise JobFileError([f"{path}: {place}no YAML: {what}"]) from error
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise JobFileError([f"{path}: {place}invalid YAML: {problem}"]) from error
     except RecursionError as error:
-        raise JobFileError([f"{path}: nested too deep"]) from error
-    reader = _Reader()
+        raise JobFileError([f"{path}: invalid YAML: nested too deeply"]) from error
     if root is None:
-        raise JobFileError([f"{path}: the file is empty; it needs transfers"])
+        raise JobFileError([f"{path}: the file is empty; the key transfers is required"])
+    reader = _JobReader()
     job = reader.job(root)
     if reader.problems:
         raise JobFileError(f"{path}: {problem}" for _, problem in sorted(reader.problems))
     return job
 
 
-class _Reader:
-    """Reads nodes of YAML by what is expected of them, and collects what is not as expected."""
+def select_transfers(job: JobFile, names: Sequence[str], path: str) -> list[JobTransfer]:
+    """Return the transfers with these names, each once and in this order; all transfers if there is no name.
+
+    Raises:
+        UsageError: the job has no transfer of such a name.
+    """
+    known = {transfer.name: transfer for transfer in job.transfers}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(f"{path}: unknown transfer {', '.join(unknown)}; the transfers are {', '.join(known)}")
+    return [known[name] for name in dict.fromkeys(names)] or list(job.transfers)
+
+
+class _JobReader(YamlReader):
+    """Converts the nodes of a job file."""
 
     def __init__(self) -> None:
-        self.problems: list[tuple[int, str]] = []
-
-    def problem(self, node: yaml.Node, text: str) -> None:
-        """Note what is wrong at a place of the file."""
-        line = node.start_mark.line + 1
-        self.problems.append((line, f"line {line}: {text}"))
-
-    def mapping(self, node: yaml.Node, what: str, keys: Iterable[str] | None = None) -> dict[str, yaml.Node]:
-        """Return the values of a mapping by key, those that are no keys left out."""
-        if not isinstance(node, yaml.MappingNode):
-            self.problem(node, f"{what} needs keys and values")
-            return {}
-        found: dict[str, yaml.Node] = {}
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode) or (keys is not None and key.value not in keys):
-                known = f"; the keys are {', '.join(keys)}" if keys is not None else ""
-                name = key.value if isinstance(key, yaml.ScalarNode) else ""
-                self.problem(key, f"unknown key {name!r:.50} in {what}{known}")
-            elif key.value in found:
-                self.problem(key, f"{key.value} stands twice in {what}")
-            else:
-                found[key.value] = value
-        return found
-
-    def text(self, node: yaml.Node, what: str) -> str:
-        """Return a value as it is written."""
-        if not isinstance(node, yaml.ScalarNode):
-            self.problem(node, f"{what} needs one value")
-            return ""
-        # By its escapes YAML writes what neither a path nor the argument of a command can hold.
-        try:
-            if b"\0" not in os.fsencode(node.value):
-                return str(node.value)
-        except UnicodeEncodeError:
-            pass
-        self.problem(node, f"{what} holds a character that stands for no text")
-        return ""
-
-    def number(self, nodes: Mapping[str, yaml.Node], name: str, default: int, numbers: range) -> int:
-        if name not in nodes:
-            return default
-        text = self.text(nodes[name], name)
-        if re.fullmatch("[0-9]{1,9}", text) and int(text) in numbers:
-            return int(text)
-        self.problem(nodes[name], f"{name} must be a whole number from {numbers[0]} to {numbers[-1]}, not {text!r}")
-        return default
-
-    def command(self, nodes: Mapping[str, yaml.Node], name: str) -> tuple[str, ...]:
-        """Return the words of a command; no shell ever reads it."""
-        if name not in nodes:
-            return ()
-        try:
-            words = shlex.split(self.text(nodes[name], name))
-        except ValueError as error:
-            self.problem(nodes[name], f"{name}: {error}")
-            return ()
-        if not words:
-            self.problem(nodes[name], f"{name} needs a command")
-        return tuple(words)
+        super().__init__()
+        self._default_options: dict[str, OptionValue] = {}
+        self._default_numbers = {"retries": 0, "retry_pause": 60, "keep": 0}
 
     def job(self, root: yaml.Node) -> JobFile:
-        nodes = self.mapping(root, "the job", _KEYS)
-        defaults = self.mapping(nodes["defaults"], "defaults", _COPY_KEYS) if "defaults" in nodes else {}
+        nodes = self.mapping(root, "the job", _JOB_KEYS)
+        defaults = self.mapping(nodes["defaults"], "defaults", _DEFAULTS_KEYS) if "defaults" in nodes else {}
         named = self.mapping(nodes["transfers"], "transfers") if "transfers" in nodes else {}
         if not named:
-            self.problem(nodes.get("transfers", root), "the job has no transfers")
-        state = STATE_DIRECTORY
-        if "state_directory" in nodes:
-            state = self.text(nodes["state_directory"], "state_directory")
-            if not state.startswith("/"):
-                self.problem(nodes["state_directory"], "state_directory must be an absolute path")
-        self.options(defaults)  # what is wrong there is told once
+            self.add_problem(nodes.get("transfers", root), "the job has no transfers")
+        self._default_options = self._read_options(defaults)
+        self._default_numbers = self._read_numbers(defaults)
         return JobFile(
-            transfers=tuple(filter(None, (self.transfer(name, node, defaults) for name, node in named.items()))),
-            state_directory=state,
-            on_success=self.command(nodes, "on_success"),
-            on_failure=self.command(nodes, "on_failure"),
-            **{name: self.number(nodes, name, *limits) for name, limits in _LIMITS.items()},
+            transfers=tuple(filter(None, (self._transfer(name, node) for name, node in named.items()))),
+            state_directory=self._state_directory(nodes),
+            on_success=self.arguments(nodes, "on_success"),
+            on_failure=self.arguments(nodes, "on_failure"),
+            **{name: self.number(nodes, name, 1, allowed) for name, allowed in _LIMITS.items()},
         )
 
-    def transfer(self, name: str, node: yaml.Node, defaults: Mapping[str, yaml.Node]) -> JobTransfer | None:
+    def _state_directory(self, nodes: Mapping[str, yaml.Node]) -> str:
+        if "state_directory" not in nodes:
+            return STATE_DIRECTORY
+        path = self.text(nodes["state_directory"], "state_directory")
+        if not path.startswith("/"):
+            self.add_problem(nodes["state_directory"], "state_directory must be an absolute path")
+        return path
+
+    def _transfer(self, name: str, node: yaml.Node) -> JobTransfer | None:
+        """Return a transfer, or None if it has a problem."""
         if not _NAME.fullmatch(name):
-            self.problem(node, f"{name!r:.50} is no name of a transfer: letters, digits, dot, dash and underscore")
-        own = self.mapping(node, f"the transfer {name}", _TRANSFER_KEYS)
-        nodes = {**defaults, **own}
-        missing = [key for key in ("source", "targets") if key not in own]
+            allowed = "a letter or digit, then letters, digits, dots, dashes and underscores"
+            self.add_problem(node, f"invalid transfer name {name!r:.50}: use {allowed}")
+        nodes = self.mapping(node, f"the transfer {name}", _TRANSFER_KEYS)
+        missing = [key for key in ("source", "targets") if key not in nodes]
         if missing:
-            self.problem(node, f"the transfer {name} has no {' and no '.join(missing)}")
+            self.add_problem(node, f"the transfer {name} has no {' and no '.join(missing)}")
             return None
-        before = len(self.problems)
-        options = self.options(own)
-        inherited = _Reader().options({key: value for key, value in defaults.items() if key not in own})
-        options = applicable_options({**inherited, **options}, own)
-        keep = self.number(nodes, "keep", *_NUMBERS["keep"])
-        source = self.location(own["source"], "source")
-        targets = self.targets(own["targets"], keep=bool(keep))
-        if len(self.problems) > before or source is None:
+        known_problems = len(self.problems)
+        options, numbers = self._transfer_options(nodes), self._read_numbers(nodes)
+        source = self.location(nodes["source"], "source")
+        targets = self._targets(nodes["targets"], keep=bool(numbers["keep"]))
+        if len(self.problems) > known_problems or source is None:
             return None
-        options = {"create_target": True, **options}
         try:
-            TransferRequest(source=source, targets=targets, options=TransferOptions(**options))  # type: ignore[arg-type]  # checked when it is made
+            TransferRequest(source=source, targets=targets, options=TransferOptions(**options))  # type: ignore[arg-type]  # validates them
         except UsageError as error:
-            self.problem(node, f"the transfer {name}: {error}")
+            self.add_problem(node, f"the transfer {name}: {error}")
             return None
-        return JobTransfer(
-            name=name,
-            source=source,
-            targets=targets,
-            options=options,
-            retries=self.number(nodes, "retries", *_NUMBERS["retries"]),
-            retry_pause=self.number(nodes, "retry_pause", *_NUMBERS["retry_pause"]),
-            keep=keep,
-        )
+        return JobTransfer(name=name, source=source, targets=targets, options=options, **numbers)
 
-    def options(self, nodes: Mapping[str, yaml.Node]) -> dict[str, OptionValue]:
+    def _transfer_options(self, nodes: Mapping[str, yaml.Node]) -> dict[str, OptionValue]:
+        own = self._read_options(nodes)
+        return applicable_options({"create_target": True, **self._default_options, **own}, own)
+
+    def _read_options(self, nodes: Mapping[str, yaml.Node]) -> dict[str, OptionValue]:
         found: dict[str, OptionValue] = {}
         for key, node in nodes.items():
             name = "transfer_type" if key == "type" else key
@@ -243,40 +211,36 @@ class _Reader:
             try:
                 found[name] = OPTIONS[name].parse(self.text(node, key))
             except OptionError as error:
-                self.problem(node, f"{key} {error.problem}")
+                self.add_problem(node, f"{key} {error.problem}")
         return found
 
-    def location(self, node: yaml.Node, what: str) -> Location | None:
-        word = self.text(node, what)
-        if not word:
-            return None
-        try:
-            return split_word(word)
-        except UsageError as error:
-            self.problem(node, f"{what}: {error}")
-            return None
+    def _read_numbers(self, nodes: Mapping[str, yaml.Node]) -> dict[str, int]:
+        """Return all numbers of a transfer: those of the nodes, and the defaults."""
+        return {name: self.number(nodes, name, self._default_numbers[name], _NUMBERS[name]) for name in _NUMBERS}
 
-    def targets(self, node: yaml.Node, *, keep: bool) -> tuple[Location, ...]:
-        """Return the targets, one or a list of them."""
+    def _targets(self, node: yaml.Node, *, keep: bool) -> tuple[Location, ...]:
+        """Return the targets; the node is one target or a list."""
         nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
         found: list[Location] = []
         for one in nodes:
             location = self.location(one, "targets")
             if location is not None:
-                self.template(one, location.path, keep=keep)
+                self._check_path(one, location.path, keep=keep)
                 found.append(location)
         if not nodes:
-            self.problem(node, "targets needs at least one HOST:PATH")
+            self.add_problem(node, "targets needs at least one HOST:PATH")
         return tuple(found)
 
-    def template(self, node: yaml.Node, path: str, *, keep: bool) -> None:
+    def _check_path(self, node: yaml.Node, path: str, *, keep: bool) -> None:
+        known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
         for name in _PLACEHOLDER.findall(path):
             if name not in PLACEHOLDERS:
-                known = ", ".join(f"{{{known}}}" for known in PLACEHOLDERS)
-                self.problem(node, f"{path}: unknown placeholder {{{name}}}; there are {known}")
+                self.add_problem(node, f"{path}: unknown placeholder {{{name}}}; the placeholders are {known}")
         if set("{}") & set(_PLACEHOLDER.sub("", path)):
-            self.problem(node, f"{path}: a brace without its other half")
+            self.add_problem(node, f"{path}: unbalanced brace")
         if not path.startswith("/") or ".." in path.split("/"):
-            self.problem(node, f"{path}: the target of a job is an absolute path without ..")
+            self.add_problem(node, f"{path}: the target path of a job must be absolute and must not contain ..")
         if keep and not re.search(r"\{(date|time)\}", path.rstrip("/").rpartition("/")[2]):
-            self.problem(node, f"{path}: with keep, the last part of each target needs {{date}} or {{time}}")
+            self.add_problem(
+                node, f"{path}: with keep, the last component of the target path must contain {{date}} or {{time}}"
+            )

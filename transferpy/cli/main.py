@@ -17,7 +17,7 @@ from transferpy.cli.streams import discard_unwritable_output, replace_closed_str
 from transferpy.Exceptions import Interrupted, PostRunError, TransferpyError, UsageError
 from transferpy.model.progress import Observer
 from transferpy.model.report import TransferReport
-from transferpy.output.metrics import of_report
+from transferpy.output.metrics import report_series
 from transferpy.output.outputs import write_outputs
 
 logger = logging.getLogger(__name__)
@@ -61,9 +61,16 @@ def _run(config_file: str, console: Console, received: Sequence[signal.Signals])
         if command_line.job is None:
             status = _transfer(command_line, console.observer, received)
         else:
-            from transferpy.batch.jobs import run_job_file  # noqa: PLC0415  # loads cumin, which --help does not need
+            from transferpy.batch import JobRequest, run_job_file  # noqa: PLC0415  # loads cumin, which --help does not need
 
-            status = run_job_file(command_line.job, command_line.words, command_line, received)
+            request = JobRequest(
+                path=command_line.job,
+                names=command_line.words,
+                overrides=command_line.given,
+                options=command_line.options,
+                config=command_line.config,
+            )
+            status = run_job_file(request, received)
     except TransferpyError as error:
         for problem in getattr(error, "problems", (error,)):
             logger.error("%s", problem)  # noqa: TRY400  # an expected failure needs no traceback
@@ -93,7 +100,7 @@ def _transfer(command_line: CommandLine, observer: Observer, received: Sequence[
         report = replace(transferer.report if transferer else TransferReport(started=started), status=status)
         if received:
             report = replace(report, status=128 + received[0], interrupted=received[0].name)
-        is_written = write_outputs(command_line.options, [report], of_report(report))
+        is_written = write_outputs(command_line.options, [report], report_series(report))
     return status or (0 if is_written else PostRunError.exit_status)
 
 

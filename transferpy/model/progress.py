@@ -1,4 +1,4 @@
-"""The progress of a copy, as a value."""
+"""The progress of a copy."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from transferpy.model.locations import Location
 
 
 class Phase(StrEnum):
-    """What is being done for a target."""
+    """The current step of a copy to one target."""
 
     WAITING = "waiting"
     COPYING = "copying"
@@ -18,17 +18,17 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far the copy to one target is.
+    """The progress of the copy to one target.
 
     Attributes:
-        target: where to.
-        number: which target that is, from 1 on.
-        of: how many there are.
-        phase: what is being done.
-        bytes: of the source, how many are sent.
-        total: how many there are, as far as is known; else 0.
-        wire_bytes: how many have arrived, as the network carries them.
-        seconds: since the phase began.
+        target: host and directory of the target.
+        number: the number of the target, from 1 on.
+        of: the number of targets.
+        phase: the current step.
+        bytes: bytes of the source that were sent.
+        total: bytes of the source; 0 if that is unknown.
+        wire_bytes: bytes that the target received from the network.
+        seconds: seconds since the phase began.
     """
 
     target: Location
@@ -42,24 +42,24 @@ class Progress:
 
     @property
     def share(self) -> float | None:
-        """Part of the whole that is sent, from 0 to 1; None if the whole is not known."""
+        """The share of the data that was sent, from 0 to 1; None if the total is unknown."""
         return min(self.bytes / self.total, 1.0) if self.total else None
 
     @property
     def rate(self) -> float:
-        """Bytes of the source a second."""
+        """Bytes of the source per second."""
         return self.bytes / self.seconds if self.seconds else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """At this rate; None if that cannot be said."""
+        """Estimated remaining seconds; None if they cannot be estimated."""
         return max(self.total - self.bytes, 0) / self.rate if self.total and self.rate else None
 
     @property
     def ratio(self) -> float | None:
-        """Bytes of the source for each on the wire, so far."""
+        """Bytes of the source for each byte on the network; None before both are known."""
         return self.bytes / self.wire_bytes if self.bytes and self.wire_bytes else None
 
 
 Observer = Callable[[Progress | None], None]
-"""Is told several times a second how far the copy is, and None when it has ended, well or not."""
+"""Gets the progress of a copy several times a second, and None when the copy has ended or failed."""

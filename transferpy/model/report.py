@@ -1,6 +1,7 @@
-"""Reports: the result of a run, as values.
+"""Reports: the result of a run.
 
-A run keeps its ``ReportBuilder`` up to date. ``ReportBuilder.report`` is available at any time, also after a signal.
+A run updates its ``ReportBuilder`` at each step, so that ``ReportBuilder.report`` is valid at any time, also after a
+signal.
 """
 
 import time
@@ -14,23 +15,23 @@ from transferpy.model.locations import Location
 
 @dataclass(frozen=True, kw_only=True)
 class TargetReport:
-    """What became of one target.
+    """The result for one target.
 
     Attributes:
-        target: host and directory.
-        final: where the copy stands, or would.
-        status: 0, or the exit status of its failure; None if it was not tried.
-        error: why it failed, else empty.
-        codec: what the stream was compressed with, ``none`` for nothing; empty while that is not decided.
-        bytes: sum of the sizes of the files that arrived; 0 while that is not known.
-        files: how many regular files arrived; 0 while that is not known.
-        wire_bytes: what came through the network, as it came.
-        stream_seconds: how long the stream ran.
-        seconds: wall time for this target, from its session to the end of its clean-up.
-        checks: what was compared and agreed.
-        position: of a hot copy, where it stands in the binary logs of its server.
-        made_inode: of the target directory, if this run made it.
-        made_born: when that was made, in seconds since 1970; 0 if its file system does not know.
+        target: host and directory of the target.
+        final: host and final path of the copy.
+        status: 0, or the exit status of the failure; None if the target was not tried.
+        error: the error message; empty without a failure.
+        codec: the codec of the stream, ``none`` without compression; empty before the codec is chosen.
+        bytes: the sum of the sizes of the copied files; 0 before it is known.
+        files: the number of copied regular files; 0 before it is known.
+        wire_bytes: the number of bytes that the target received from the network.
+        stream_seconds: the duration of the stream.
+        seconds: wall time for this target, from the start of its session to the end of its clean-up.
+        checks: the comparisons that found no difference.
+        position: the binary log position of a hot copy.
+        made_inode: the inode number of the target directory, if this run made the directory.
+        made_born: when this run made the directory, in seconds since 1970; 0 if the file system does not record that.
     """
 
     target: Location
@@ -50,29 +51,29 @@ class TargetReport:
 
     @property
     def ratio(self) -> float | None:
-        """How many bytes on disk went into one on the wire."""
+        """Bytes on disk for each byte on the network; None before both are known."""
         return self.bytes / self.wire_bytes if self.bytes and self.wire_bytes else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransferReport:
-    """What became of a run.
+    """The result of a run.
 
     Attributes:
-        name: of the transfer in its job file, else empty.
-        source: host and path as the user gave them.
-        transfer_type: what was copied.
-        cipher: what the streams were encrypted with; empty if they were not, or nothing was planned.
-        checksum: what the content of the data was compared by; as cipher.
-        started: when, in UTC.
+        name: the name of the transfer in its job file; empty for a single run.
+        source: host and path of the source; None if the request was invalid.
+        transfer_type: the type of the transfer.
+        cipher: the encryption of the streams; empty without encryption, and before there is a plan.
+        checksum: the algorithm that compares the data; empty without one, and before there is a plan.
+        started: the time of the start, in UTC.
         seconds: wall time.
-        status: what ``transfer.py`` exits with.
-        errors: why the run as a whole failed; what failed for one target stands there.
-        interrupted: the signal that ended it, else empty.
-        dry_run: whether nothing was to be copied.
-        attempts: how often it was tried; more than once by jobs only.
-        targets: in the order in which they are served.
-        plan: of a dry run, what would be done, a line each.
+        status: the exit status of ``transfer.py``.
+        errors: the errors of the run as a whole; each target has its own error.
+        interrupted: the name of the signal that stopped the run; empty without one.
+        dry_run: whether the run only asked the hosts.
+        attempts: the number of attempts; only a job makes more than one.
+        targets: the results for the targets, in the order of the copies.
+        plan: the plan that a dry run prints, one line each.
     """
 
     name: str = ""
@@ -92,10 +93,10 @@ class TransferReport:
 
 
 class ReportBuilder:
-    """The report of a run that is at work.
+    """The report of a run in progress.
 
     Args:
-        clock: seconds that only grow.
+        clock: returns monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -105,26 +106,26 @@ class ReportBuilder:
 
     @property
     def report(self) -> TransferReport:
-        """What is known by now."""
+        """The report so far."""
         return self._report
 
     @property
     def seconds(self) -> float:
-        """Since the run began."""
+        """Seconds since the start of the run."""
         return self._clock() - self._began
 
     def update(self, **changes: Any) -> None:
-        """Set attributes of the report."""
+        """Set attributes of the report, and its duration."""
         self._report = replace(self._report, **{"seconds": self.seconds, **changes})
 
     def update_target(self, index: int, **changes: Any) -> None:
-        """Set attributes of one target's report."""
+        """Set attributes of the report of one target."""
         targets = list(self._report.targets)
         targets[index] = replace(targets[index], **changes)
         self.update(targets=tuple(targets))
 
 
 def status_of(reports: Sequence[TransferReport]) -> int:
-    """Return the exit status of several runs: that of the first that a signal ended, or else that failed."""
-    ended = [report.status for report in reports if report.interrupted and report.status]
-    return next((status for status in (*ended, *(report.status for report in reports)) if status), 0)
+    """Return the exit status of several runs: of the first that a signal stopped, else of the first that failed."""
+    interrupted = [report.status for report in reports if report.interrupted and report.status]
+    return next((status for status in (*interrupted, *(report.status for report in reports)) if status), 0)

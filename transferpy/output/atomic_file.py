@@ -7,13 +7,19 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, text: str, *, mode: int | None = None) -> None:
-    """Write a file that whoever reads it sees as it was before or whole, also after a power cut; raises OSError.
+    """Replace the content of a file in one step, also in case of a power cut.
 
-    A file that is replaced hands on its owner, and its mode unless one is given.
+    Args:
+        path: the file; a symbolic link is followed.
+        text: the new content.
+        mode: the permissions; by default, those of the replaced file. Its owner always stays.
+
+    Raises:
+        OSError: the file cannot be written, or is a symbolic link of another user.
     """
     if path.is_symlink() and path.lstat().st_uid != os.geteuid():
-        # In /tmp anybody can lay one to a file of ours; the kernel's guard against that does not know of renames.
-        raise PermissionError("this symbolic link is another user's")
+        # In /tmp, any user can make a link to a file of root. The kernel's protection does not cover renames.
+        raise PermissionError("this symbolic link belongs to another user")
     path = path.resolve()
     found = path.stat() if path.exists() else None
     if mode is None:
@@ -25,10 +31,10 @@ def write_atomically(path: Path, text: str, *, mode: int | None = None) -> None:
             file.flush()
             os.fchmod(descriptor, mode)
             if found:
-                with suppress(PermissionError):  # a service may be root without the right to that
+                with suppress(PermissionError):  # a confined service may be root without the right to change owners
                     os.fchown(descriptor, found.st_uid, found.st_gid)
             os.fsync(descriptor)
-        os.replace(temporary, path)  # noqa: PTH105 # mkstemp gives text
+        os.replace(temporary, path)  # noqa: PTH105 # mkstemp returns text
     except BaseException:
         with suppress(OSError):
             os.unlink(temporary)  # noqa: PTH108 # as above

@@ -1,6 +1,6 @@
 """Metrics of runs in the text format of Prometheus, for the textfile collector of node_exporter.
 
-A file holds series of many runs. Writing those of one leaves those of other sources, targets and types as they are.
+A file has the series of many runs. A run replaces the series of its own source, targets and type only.
 """
 
 import re
@@ -16,34 +16,35 @@ _HELP = {
     "last_duration_seconds": "Wall time of the last copy that succeeded.",
     "last_bytes": "Bytes on disk of the last copy that succeeded.",
     "last_wire_bytes": "Bytes on the network of the last copy that succeeded.",
-    "last_rate_bytes_per_second": "Bytes on disk a second while the stream of that copy ran.",
+    "last_rate_bytes_per_second": "Bytes on disk per second while the stream of the last copy that succeeded ran.",
 }
 _SERIES = re.compile(rf"{_PREFIX}(\w+)(\{{[^\n]*\}}) ([0-9.e+-]+|NaN)")
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n"}
 
 Series = dict[tuple[str, str], str]
-"""Values by name, without the prefix, and labels, as they are written."""
+"""The values, as text, by name (without the prefix) and labels (in the text format)."""
 
 
-def of_report(report: TransferReport, targets: Iterable[str] | None = None) -> Series:
-    """Return what is to be told of a run; nothing of one that was to copy nothing.
+def report_series(report: TransferReport, target_labels: Iterable[str] | None = None) -> Series:
+    """Return the series of a run; none for a dry run and for an invalid request.
 
     Args:
-        report: of the run.
-        targets: what the targets are called; those of a job have the same name every night.
+        report: the report of the run.
+        target_labels: the label of each target; by default its HOST:PATH. A job gives labels that stay the same.
     """
     series: Series = {}
     if report.dry_run or report.source is None:
         return series
-    named = targets if targets is not None else [str(target.target) for target in report.targets]
+    if target_labels is None:
+        target_labels = [str(target.target) for target in report.targets]
     ended = report.started.timestamp() + report.seconds
-    for name, target in zip(named, report.targets, strict=True):
-        labels = labels_of(str(report.source), name, report.transfer_type)
-        series |= {(key, labels): f"{value:.15g}" for key, value in _values(report, target, ended).items()}
+    for label, target in zip(target_labels, report.targets, strict=True):
+        labels = format_labels(str(report.source), label, report.transfer_type)
+        series |= {(name, labels): f"{value:.15g}" for name, value in _target_values(report, target, ended).items()}
     return series
 
 
-def _values(report: TransferReport, target: TargetReport, ended: float) -> Mapping[str, float]:
+def _target_values(report: TransferReport, target: TargetReport, ended: float) -> Mapping[str, float]:
     status = target.status if target.status is not None else report.status
     if status != 0:
         return {"last_failure_timestamp_seconds": ended, "last_status": status}
@@ -57,32 +58,36 @@ def _values(report: TransferReport, target: TargetReport, ended: float) -> Mappi
     }
 
 
-def labels_of(source: str, target: str, transfer_type: str) -> str:
-    """Return the labels of the series of one target, as they are written."""
+def format_labels(source: str, target: str, transfer_type: str) -> str:
+    """Return the labels of one target in the text format."""
     values = {"source": source, "target": target, "type": transfer_type}
-    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in values.items()) + "}"
+    return "{" + ",".join(f'{name}="{_escape(value)}"' for name, value in values.items()) + "}"
 
 
-def _escaped(value: str) -> str:
+def _escape(value: str) -> str:
     visible = value.encode("utf-8", "backslashreplace").decode()
     return "".join(_ESCAPES.get(c, c) for c in visible)
 
 
-def parse(text: str) -> Series:
-    """Return the series of a file; a ValueError if it is none of ours."""
+def parse_series(text: str) -> Series:
+    """Return the series in the text of a file.
+
+    Raises:
+        ValueError: a line is not a series of transferpy.
+    """
     series: Series = {}
     for number, line in enumerate(text.split("\n"), start=1):
         if not line or line.startswith("#"):
             continue
         found = _SERIES.fullmatch(line)
         if not found or found[1] not in _HELP:
-            raise ValueError(f"line {number} is not of transferpy")
+            raise ValueError(f"line {number} is not a metric of transferpy")
         series[found[1], found[2]] = found[3]
     return series
 
 
-def render(series: Series) -> str:
-    """Return the file that has these series."""
+def render_series(series: Series) -> str:
+    """Return the text of the file with these series."""
     lines: list[str] = []
     for name, meaning in _HELP.items():
         found = sorted((labels, value) for (key, labels), value in series.items() if key == name)

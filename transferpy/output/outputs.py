@@ -1,6 +1,6 @@
-"""Hands over what became of runs to who asked for it: reports as JSON, metrics for Prometheus.
+"""Outputs of runs: plans on the console, the JSON report, and metrics for Prometheus.
 
-Whether that can be written changes nothing about the runs: what cannot is an error in the log, and False.
+An output that cannot be written does not change the result of a run. It is an error in the log.
 """
 
 import fcntl
@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from transferpy.Exceptions import error_text
 from transferpy.model.options import ToolOptions
@@ -21,9 +22,9 @@ from transferpy.output import metrics
 from transferpy.output.atomic_file import write_atomically
 from transferpy.output.json_report import to_json
 
-_LOCK_TIME = 10.0
-"""Seconds within which other runs have written their metrics; whoever else holds a lock there may do so for ever."""
-_LOCK_LOOK = 0.05
+_LOCK_TIMEOUT = 10.0
+"""Seconds to wait for other runs that write metrics. A lock that another program holds longer is an error."""
+_LOCK_POLL = 0.05
 
 logger = logging.getLogger(__name__)
 
@@ -31,82 +32,69 @@ logger = logging.getLogger(__name__)
 def write_outputs(
     options: ToolOptions, reports: Sequence[TransferReport], series: metrics.Series, job: str = ""
 ) -> bool:
-    """Write what the options ask for; return whether all of it could be written.
+    """Write all outputs of a run or of a job; return whether all could be written.
 
     Args:
-        options: ``report`` and ``metrics`` name the files.
-        reports: of all runs.
-        series: their metrics.
-        job: the name of the job that ran them, if one did.
+        options: the options, of which ``report`` and ``metrics`` name the files.
+        reports: the report of each run.
+        series: the metrics of the runs.
+        job: the name of the job; empty for a single run.
     """
-    # Whoever reads the document from standard output wants nothing else there.
-    stream = sys.stderr if options.report == "-" else sys.stdout
-    with suppress(OSError):  # nobody reads it
-        for line in (line for report in reports for line in report.plan):
-            visible = printable(line).encode(stream.encoding or "ascii", "backslashreplace")
-            print(visible.decode(stream.encoding or "ascii"), file=stream)
-        stream.flush()
-    told = True
-    with _signals_held():
+    # A program that reads the report from standard output expects nothing else there.
+    _print_plans(reports, sys.stderr if options.report == "-" else sys.stdout)
+    document = to_json(reports, job)
+    written = True
+    with _deferred_signals():
         if options.metrics and series:
-            told = write_metrics(options.metrics, series)
+            written = write_metrics(options.metrics, series)
         if options.report and not _is_stream(options.report):
-            told = write_report(options.report, to_json(reports, job)) and told
+            written = write_report(options.report, document) and written
     if options.report and _is_stream(options.report):
-        told = write_report(options.report, to_json(reports, job)) and told
-    return told
+        written = write_report(options.report, document) and written
+    return written
 
 
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """Let signals wait until what became of the run is written: it has ended, there is nothing for them to end."""
-    came: list[int] = []
-    before = {signum: signal.getsignal(signum) for signum in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)}
-    handled = {signum: handler for signum, handler in before.items() if callable(handler)}
-    try:
-        for signum in handled:
-            signal.signal(signum, lambda signum, _frame: came.append(signum))
-        yield
-    finally:
-        for signum, handler in handled.items():
-            signal.signal(signum, handler)
-        for late in came:
-            signal.raise_signal(late)
+def _print_plans(reports: Sequence[TransferReport], stream: Any) -> None:
+    encoding = stream.encoding or "ascii"
+    with suppress(OSError):  # the reader of the stream has gone
+        for line in (line for report in reports for line in report.plan):
+            print(printable(line).encode(encoding, "backslashreplace").decode(encoding), file=stream)
+        stream.flush()
 
 
 def _is_stream(path: str) -> bool:
-    """Whether a report goes to somebody who reads it as it comes, and may keep us waiting: a pipe, for instance."""
+    """Return whether the reader of a report can block this program: a pipe or a device. Signals must end that wait."""
     return path == "-" or (Path(path).exists() and not Path(path).is_file())
 
 
 def write_report(path: str, document: str) -> bool:
-    """Write a report to that file, or for ``-`` to standard output; return whether that was possible."""
+    """Write a report to a file, or to standard output for ``-``; return whether it could be written."""
     try:
         if path == "-":
             sys.stdout.write(document)
             sys.stdout.flush()
         elif _is_stream(path):
-            # A pipe that nobody reads is an error, and no wait without end.
+            # To open a pipe without a reader fails, instead of blocking forever.
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_NONBLOCK), "w", encoding="utf-8") as file:
                 os.set_blocking(file.fileno(), True)
                 file.write(document)
         else:
             write_atomically(Path(path), document)
     except (OSError, ValueError) as error:
-        logger.error("%s: the report cannot be written: %s", path, error_text(error))  # noqa: TRY400 # not a bug, no traceback
+        logger.error("%s: the report cannot be written: %s", path, error_text(error))  # noqa: TRY400 # an expected failure
         return False
     return True
 
 
 def write_metrics(path: str, series: metrics.Series) -> bool:
-    """Put these series into that file, in which all others stay; return whether that was possible."""
+    """Write series to a file and keep all other series of the file; return whether they could be written."""
     file = Path(path)
     try:
-        with _locked(file.parent):
+        with _directory_lock(file.parent):
             known: metrics.Series = {}
             with suppress(FileNotFoundError):
-                known = metrics.parse(file.read_text(encoding="utf-8"))
-            write_atomically(file, metrics.render({**known, **series}), mode=0o644)
+                known = metrics.parse_series(file.read_text(encoding="utf-8"))
+            write_atomically(file, metrics.render_series({**known, **series}), mode=0o644)
     except (OSError, ValueError) as error:
         logger.error("%s: the metrics cannot be written: %s", path, error_text(error))  # noqa: TRY400 # as above
         return False
@@ -114,10 +102,27 @@ def write_metrics(path: str, series: metrics.Series) -> bool:
 
 
 @contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Keep other runs from writing there; a lock on the directory itself leaves no file behind."""
+def _deferred_signals() -> Iterator[None]:
+    """Defer signals until the block ends: the run has ended, so they could only prevent that its result is written."""
+    received: list[int] = []
+    previous = {signum: signal.getsignal(signum) for signum in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)}
+    handled = {signum: handler for signum, handler in previous.items() if callable(handler)}
+    try:
+        for signum in handled:
+            signal.signal(signum, lambda signum, _frame: received.append(signum))
+        yield
+    finally:
+        for signum, handler in handled.items():
+            signal.signal(signum, handler)
+        for late in received:
+            signal.raise_signal(late)
+
+
+@contextmanager
+def _directory_lock(directory: Path) -> Iterator[None]:
+    """Hold the lock that runs take to write metrics. It is on the directory itself, so no lock file is left behind."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    deadline = time.monotonic() + _LOCK_TIME
+    deadline = time.monotonic() + _LOCK_TIMEOUT
     try:
         while True:
             try:
@@ -126,7 +131,7 @@ def _locked(directory: Path) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(_LOCK_LOOK)
+                time.sleep(_LOCK_POLL)
         yield
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""The progress of a copy, as lines in the log."""
+"""The progress of a copy in the log."""
 
 import logging
 import time
@@ -7,40 +7,41 @@ from collections.abc import Callable
 from transferpy.model.progress import Phase, Progress
 from transferpy.model.units import duration, size
 
-_PARTS, _PAUSE = 10, 60.0
-"""Of the whole, and in seconds: one of each has to have passed before the log has the next line."""
+_STEPS = 10
+_PAUSE = 60.0
+"""Seconds. The log gets the next line after the pause, and after one of the steps into which the data is divided."""
 
 logger = logging.getLogger(__name__)
 
 
 class ProgressLog:
-    """An observer that logs a line for every tenth of the data, but none within a minute of the one before."""
+    """An observer that logs a line for every tenth of the data, and at most one line a minute."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._told: tuple[float, float] | None = None
+        self._last_line: tuple[float, float] | None = None
 
     def __call__(self, progress: Progress | None) -> None:
-        """Log how far the copy is, if it is time to."""
+        """Log the progress, if the next line is due."""
         if progress is None or progress.phase is not Phase.COPYING:
-            self._told = None
+            self._last_line = None
             return
         share, now = progress.share, self._clock()
-        if self._told is None:
-            self._told = (0.0, now)
-        told_share, told_at = self._told
-        if now - told_at < _PAUSE or (share is not None and int(share * _PARTS) <= int(told_share * _PARTS)):
+        if self._last_line is None:
+            self._last_line = (0.0, now)
+        last_share, last_time = self._last_line
+        if now - last_time < _PAUSE or (share is not None and int(share * _STEPS) <= int(last_share * _STEPS)):
             return
-        self._told = (share or 0.0, now)
-        logger.info("%s: %s", progress.target, describe(progress))
+        self._last_line = (share or 0.0, now)
+        logger.info("%s: %s", progress.target, format_progress(progress))
 
 
-def describe(progress: Progress) -> str:
-    """Return how far the copy is, in words."""
-    words = size(progress.bytes)
+def format_progress(progress: Progress) -> str:
+    """Return the progress of a copy as text."""
+    text = size(progress.bytes)
     if progress.share is not None:
-        words += f" of {size(progress.total)} ({progress.share:.0%})"
-    words += f" sent, {size(progress.rate)}/s"
+        text += f" of {size(progress.total)} ({progress.share:.0%})"
+    text += f" sent, {size(progress.rate)}/s"
     if progress.seconds_left is not None:
-        words += f", {duration(progress.seconds_left)} left"
-    return words + (f", {progress.ratio:.2f}:1 so far" if progress.ratio else "")
+        text += f", {duration(progress.seconds_left)} left"
+    return text + (f", {progress.ratio:.2f}:1 so far" if progress.ratio else "")

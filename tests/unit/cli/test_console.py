@@ -29,7 +29,7 @@ from transferpy.cli.progress_bar import TerminalProgress, terminal_line
 from transferpy.model.locations import Location
 from transferpy.model.options import ToolOptions
 from transferpy.model.progress import Phase, Progress
-from transferpy.output.progress_log import ProgressLog, describe
+from transferpy.output.progress_log import ProgressLog, format_progress
 
 HALF = Progress(
     target=Location(host="db2", path="/srv"),
@@ -267,7 +267,7 @@ def test_the_log_has_a_line_when_a_tenth_and_a_minute_have_passed(caplog: pytest
 
 
 def test_the_progress_in_a_log_line() -> None:
-    assert describe(HALF) == "50 MB of 100 MB (50%) sent, 5 MB/s, 10.0 s left, 2.00:1 so far"
+    assert format_progress(HALF) == "50 MB of 100 MB (50%) sent, 5 MB/s, 10.0 s left, 2.00:1 so far"
 
 
 @pytest.mark.parametrize("fault", [BlockingIOError(), KeyboardInterrupt()])

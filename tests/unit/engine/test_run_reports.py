@@ -11,7 +11,7 @@ from scripted_runs import RECEIVED, fleet, source_session, target_session, trans
 from transferpy.Exceptions import Interrupted, RemoteExecutionError
 from transferpy.model.digests import ALGORITHMS
 from transferpy.model.report import TransferReport
-from transferpy.output.summary import summary
+from transferpy.output.summary import summary_lines
 from transferpy.Transferer import Transferer
 
 
@@ -58,7 +58,7 @@ def test_a_run_that_was_refused_has_every_reason_and_targets_that_were_not_tried
     assert report.status == 4
     assert len(report.errors) == 2
     assert [target.status for target in report.targets] == [None]
-    assert list(summary(report)) == []
+    assert list(summary_lines(report)) == []
 
 
 def test_a_run_that_made_no_sense_has_its_reason() -> None:

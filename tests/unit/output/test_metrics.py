@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from reports import GOOD, REPORT, STARTED
 
 from transferpy.model.report import TargetReport, TransferReport
-from transferpy.output.metrics import labels_of, of_report, parse, render
+from transferpy.output.metrics import format_labels, parse_series, render_series, report_series
 from transferpy.output.outputs import write_metrics
 
-DB2, DB3 = (labels_of("db1:/srv/x", f"{host}:/srv", "file") for host in ("db2", "db3"))
+DB2, DB3 = (format_labels("db1:/srv/x", f"{host}:/srv", "file") for host in ("db2", "db3"))
 
 
 def test_each_target_has_its_series() -> None:
     ended = f"{STARTED.timestamp() + 10:.15g}"
-    assert of_report(REPORT) == {
+    assert report_series(REPORT) == {
         ("last_success_timestamp_seconds", DB2): ended,
         ("last_status", DB2): "0",
         ("last_duration_seconds", DB2): "5.5",
@@ -39,24 +39,24 @@ def test_a_target_that_was_not_tried_has_the_status_of_the_run() -> None:
         status=130,
         targets=(TargetReport(target=GOOD.target, final=GOOD.final),),
     )
-    assert of_report(never)["last_status", DB2] == "130"
+    assert report_series(never)["last_status", DB2] == "130"
 
 
 def test_a_dry_run_and_one_that_was_not_understood_have_none() -> None:
-    assert of_report(TransferReport(started=STARTED, dry_run=True, source=REPORT.source, targets=(GOOD,))) == {}
-    assert of_report(TransferReport(started=STARTED, status=2)) == {}
+    assert report_series(TransferReport(started=STARTED, dry_run=True, source=REPORT.source, targets=(GOOD,))) == {}
+    assert report_series(TransferReport(started=STARTED, status=2)) == {}
 
 
 def test_the_targets_of_a_job_are_called_as_in_its_file() -> None:
-    names = {labels for _, labels in of_report(REPORT, ["db2:/srv/{date}", "db3:/srv/{date}"])}
+    names = {labels for _, labels in report_series(REPORT, ["db2:/srv/{date}", "db3:/srv/{date}"])}
     assert all("{date}" in labels for labels in names)
 
 
 def test_a_failure_leaves_the_last_success_where_it_was(tmp_path: Path) -> None:
     file = tmp_path / "transferpy.prom"
-    assert write_metrics(str(file), of_report(REPORT))
+    assert write_metrics(str(file), report_series(REPORT))
     failed = replace(REPORT, targets=(replace(GOOD, status=6),))
-    assert write_metrics(str(file), of_report(failed))
+    assert write_metrics(str(file), report_series(failed))
     text = file.read_text()
     assert f"transferpy_last_bytes{DB2} 4000000\n" in text
     assert f"transferpy_last_status{DB2} 6\n" in text
@@ -66,7 +66,7 @@ def test_a_failure_leaves_the_last_success_where_it_was(tmp_path: Path) -> None:
 
 
 def test_each_series_has_its_help_and_type_once_and_before_its_samples() -> None:
-    lines = render(of_report(REPORT)).splitlines()
+    lines = render_series(report_series(REPORT)).splitlines()
     names = [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert len(names) == len(set(names)) == 7
     for name in names:
@@ -79,22 +79,22 @@ def test_each_series_has_its_help_and_type_once_and_before_its_samples() -> None
 def test_a_file_of_others_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str) -> None:
     file = tmp_path / "other.prom"
     file.write_text(content)
-    assert not write_metrics(str(file), of_report(REPORT))
+    assert not write_metrics(str(file), report_series(REPORT))
     assert file.read_text() == content
-    assert caplog.messages == [f"{file}: the metrics cannot be written: line 1 is not of transferpy"]
+    assert caplog.messages == [f"{file}: the metrics cannot be written: line 1 is not a metric of transferpy"]
 
 
 def test_a_directory_that_is_not_there_is_an_error_and_no_exception(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert not write_metrics(str(tmp_path / "none/x.prom"), of_report(REPORT))
+    assert not write_metrics(str(tmp_path / "none/x.prom"), report_series(REPORT))
     assert re.search("none/x.prom: the metrics cannot be written: No such file or directory", caplog.text)
 
 
 @given(source=st.text(), target=st.text())
 def test_any_name_comes_back_from_the_file(source: str, target: str) -> None:
-    series = {("last_bytes", labels_of(source, target, "file")): "1"}
-    text = render(series)
-    assert parse(text) == series
+    series = {("last_bytes", format_labels(source, target, "file")): "1"}
+    text = render_series(series)
+    assert parse_series(text) == series
     assert len(text.split("\n")) == 4
     assert text.encode()

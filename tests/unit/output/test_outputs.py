@@ -73,7 +73,7 @@ def test_a_link_of_another_user_is_not(tmp_path: Path, caplog: pytest.LogCapture
     (tmp_path / "link").symlink_to("file")
     os.chown(tmp_path / "link", 1, 1, follow_symlinks=False)
     assert not write_report(str(tmp_path / "link"), "new")
-    assert "this symbolic link is another user's" in caplog.text
+    assert "this symbolic link belongs to another user" in caplog.text
     assert (tmp_path / "file").read_text() == "precious"
 
 
@@ -103,23 +103,23 @@ def test_a_signal_waits_until_all_of_it_is_written(tmp_path: Path, monkeypatch: 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
         with pytest.raises(Interrupted):
-            write_outputs(options, [REPORT], metrics.of_report(REPORT))
+            write_outputs(options, [REPORT], metrics.report_series(REPORT))
     finally:
         signal.signal(signal.SIGTERM, before)
     assert json.loads((tmp_path / "r.json").read_text())["version"] == 1
-    assert metrics.parse((tmp_path / "m.prom").read_text())
+    assert metrics.parse_series((tmp_path / "m.prom").read_text())
 
 
 def test_metrics_that_somebody_locks_for_ever_are_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("transferpy.output.outputs._LOCK_TIME", 0.2)
+    monkeypatch.setattr("transferpy.output.outputs._LOCK_TIMEOUT", 0.2)
     lock = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    assert not write_metrics(str(tmp_path / "m.prom"), metrics.of_report(REPORT))
+    assert not write_metrics(str(tmp_path / "m.prom"), metrics.report_series(REPORT))
     os.close(lock)
     assert "the metrics cannot be written" in caplog.text
-    assert write_metrics(str(tmp_path / "m.prom"), metrics.of_report(REPORT))
+    assert write_metrics(str(tmp_path / "m.prom"), metrics.report_series(REPORT))
 
 
 def test_a_plan_is_shown_in_what_the_terminal_can_show(monkeypatch: pytest.MonkeyPatch) -> None:

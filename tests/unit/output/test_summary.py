@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from reports import BAD, GOOD, REPORT
 
-from transferpy.output.summary import summary
+from transferpy.output.summary import summary_lines
 
 
 def test_the_summary_has_a_line_for_each_target_and_one_for_the_run() -> None:
@@ -18,7 +18,7 @@ def test_the_summary_has_a_line_for_each_target_and_one_for_the_run() -> None:
         "TLS 1.3",
         "md5 checksums agree",
     )
-    assert list(summary(report)) == [
+    assert list(summary_lines(report)) == [
         f"db2:/srv/x: ok in 5.5 s: {', '.join(words)}",
         "db3:/srv/x: FAILED with status 6 after 0.0 s",
         "1 of 2 target(s) succeeded in 10.0 s",
@@ -28,5 +28,6 @@ def test_the_summary_has_a_line_for_each_target_and_one_for_the_run() -> None:
 def test_the_summary_says_what_is_not_known_to_run_again() -> None:
     report = replace(REPORT, targets=(GOOD,), errors=("db1: it is not known",))
     assert (
-        list(summary(report))[-1] == "1 of 1 target(s) succeeded in 10.0 s, but replication is not known to run again"
+        list(summary_lines(report))[-1]
+        == "1 of 1 target(s) succeeded in 10.0 s, but replication is not known to run again"
     )

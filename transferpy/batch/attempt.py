@@ -1,0 +1,134 @@
+"""One attempt at a transfer of a job: a process of transfer.py, and the report that it writes."""
+
+import logging
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import IO, TYPE_CHECKING
+
+from transferpy.batch.request import JobRequest
+from transferpy.batch.scheduled_transfer import ScheduledTransfer
+from transferpy.model.options import OPTIONS, TOOL_OPTIONS
+from transferpy.model.report import TransferReport
+from transferpy.output.json_report import from_json
+
+if TYPE_CHECKING:
+    from queue import SimpleQueue
+
+_PROGRAM = (sys.executable, "-P", "-m", "transferpy")
+_LOG_LINE = re.compile(r"[-\d]+ [:\d]+ (DEBUG|INFO|WARNING|ERROR) +(.*)")
+_LEVELS = logging.getLevelNamesMapping()
+
+logger = logging.getLogger(__name__)
+
+
+class Attempt(threading.Thread):
+    """A thread that runs one process of transfer.py and adds its report to the transfer.
+
+    Signal handlers run in the main thread only. So no exception that a handler raises can come between the start of
+    the process and the assignment that makes it known to ``terminate``.
+
+    Args:
+        transfer: the transfer.
+        arguments: the arguments of transfer.py.
+        ended: the queue to which the thread adds this attempt at its end, also if it failed.
+        lock: the file descriptor of the job's lock, or None for a dry run.
+    """
+
+    def __init__(
+        self,
+        transfer: ScheduledTransfer,
+        arguments: Sequence[str],
+        ended: "SimpleQueue[Attempt]",
+        lock: int | None,
+    ) -> None:
+        super().__init__(daemon=True)
+        self.transfer = transfer
+        self._arguments = arguments
+        self._ended = ended
+        self._lock = lock
+        self._terminated = False
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> None:
+        """Run the process; the thread calls this method."""
+        try:
+            report = self._run_process()
+        except Exception as error:  # noqa: BLE001 # the scheduler waits for the end of each attempt
+            report = self._failure(f"the transfer process could not be run: {error}")
+        self.transfer.add_report(report)
+        self._process = None
+        self._ended.put(self)
+
+    def terminate(self) -> None:
+        """Send SIGTERM to the process, or as soon as it has started."""
+        self._terminated = True
+        if process := self._process:
+            process.terminate()
+
+    def _run_process(self) -> TransferReport:
+        # The report is written to memory: a full disk cannot lose it, and no file stays if this process is killed.
+        with os.fdopen(os.memfd_create("report"), "r+b") as document:
+            process = self._start(document)
+            self._process = process
+            if self._terminated:
+                process.terminate()
+            for line in process.stderr or ():
+                self._log(line.decode("utf-8", "backslashreplace").rstrip("\n"))
+            status = process.wait()
+            document.seek(0)
+            try:
+                return from_json(document.read().decode())
+            except ValueError:
+                return self._failure(f"the transfer process ended with status {status} and wrote no report")
+
+    def _start(self, document: IO[bytes]) -> "subprocess.Popen[bytes]":
+        # The lock is the standard input, which ssh does not inherit: an ssh that stays behind, as the master of a
+        # shared connection does, would keep the job locked. In a session of its own the process gets no Ctrl-C of the
+        # terminal: this program forwards signals to it.
+        return subprocess.Popen(  # noqa: S603 # the arguments were validated
+            [*_PROGRAM, *self._arguments],
+            stdin=subprocess.DEVNULL if self._lock is None else self._lock,
+            stdout=document,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def _log(self, line: str) -> None:
+        """Log a line of the process at its level; a line without a level is a line of the plan in a dry run."""
+        found = _LOG_LINE.fullmatch(line)
+        other = logging.DEBUG if self._lock is None else logging.WARNING  # the report has the plan, too
+        level, message = (_LEVELS[found[1]], found[2]) if found else (other, line)
+        logger.log(level, "[%s] %s", self.transfer.name, message)
+
+    def _failure(self, text: str) -> TransferReport:
+        with suppress(Exception):
+            logger.error("[%s] %s", self.transfer.name, text)
+        source = self.transfer.transfer.source
+        return TransferReport(source=source, started=datetime.now(UTC), status=1, errors=(text,))
+
+
+def attempt_arguments(request: JobRequest, transfer: ScheduledTransfer) -> list[str]:
+    """Return the arguments of transfer.py for the next attempt at a transfer."""
+    overrides = {name: value for name, value in request.overrides.items() if name not in TOOL_OPTIONS}
+    options: dict[str, object] = {**transfer.transfer.options, **overrides}
+    options |= {"verbose": request.options.verbose, "dry_run": request.options.dry_run, "quiet": False, "syslog": False}
+    options |= {"report": "-", "metrics": "", "log_file": ""}
+    config = [f"--config={request.config}"] if request.config is not None else []
+    return [*config, *_option_arguments(options), str(transfer.transfer.source), *map(str, transfer.targets)]
+
+
+def _option_arguments(options: Mapping[str, object]) -> list[str]:
+    arguments = []
+    for name, value in options.items():
+        flag = OPTIONS[name].flag
+        if isinstance(value, bool):
+            arguments.append(flag if value else f"--no-{flag[2:]}")
+        else:
+            arguments.append(f"{flag}={value}")
+    return arguments

@@ -1,0 +1,67 @@
+"""The hooks of a job: commands on this host that run after its transfers."""
+
+import logging
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+
+from transferpy.Exceptions import error_text
+from transferpy.model.units import duration
+
+_TIME_LIMIT = 300.0
+"""Seconds that a hook may run."""
+_MAXIMUM_LINE = 1 << 16
+"""The maximum number of bytes of its output in one log line."""
+_OUTPUT_GRACE = 1.0
+"""Seconds to wait for remaining output after its end; a process that it left behind may keep its output open."""
+
+logger = logging.getLogger(__name__)
+
+
+def run_hook(arguments: Sequence[str], document: str) -> bool:
+    """Run a program with the report on its standard input, log its output, and return whether it succeeded."""
+    name = arguments[0]
+    try:
+        process = _start(arguments, document)
+    except OSError as error:
+        logger.error("the hook %s could not be run: %s", name, error_text(error))  # noqa: TRY400 # an expected failure
+        return False
+    output = threading.Thread(target=_log_output, args=(name, process), daemon=True)
+    output.start()
+    try:
+        status = process.wait(_TIME_LIMIT)
+    except BaseException as error:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+        logger.error("the hook %s was killed after %s", name, duration(_TIME_LIMIT))  # noqa: TRY400 # as above
+        return False
+    output.join(_OUTPUT_GRACE)
+    if status < 0:
+        logger.error("the hook %s was ended by signal %d", name, -status)
+    elif status:
+        logger.error("the hook %s failed with status %d", name, status)
+    return status == 0
+
+
+def _start(arguments: Sequence[str], document: str) -> "subprocess.Popen[bytes]":
+    # A file in memory, unlike a pipe, does not block this program if the hook does not read it.
+    with os.fdopen(os.memfd_create("report"), "r+b") as report:
+        report.write(document.encode())
+        report.seek(0)
+        # In a session of its own the hook gets no Ctrl-C of the terminal, and can be killed with all its processes.
+        return subprocess.Popen(  # noqa: S603 # the job file names the program
+            arguments, stdin=report, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+
+def _log_output(name: str, process: "subprocess.Popen[bytes]") -> None:
+    if process.stdout:
+        for line in iter(partial(process.stdout.readline, _MAXIMUM_LINE), b""):
+            logger.info("%s: %s", name, line.decode("utf-8", "backslashreplace").rstrip("\n"))

@@ -1,0 +1,126 @@
+"""The state of a transfer while its job runs."""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from transferpy.batch.job_file import JobTransfer, fill_placeholders
+from transferpy.batch.registry import CopyRecord
+from transferpy.Exceptions import RemoteExecutionError, UsageError
+from transferpy.model.locations import Location
+from transferpy.model.options import TransferType
+from transferpy.model.report import TransferReport
+from transferpy.model.units import duration
+from transferpy.RemoteExecution.interface import RemoteExecution
+
+_MAXIMUM_PAUSE = 86400
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(eq=False, kw_only=True)
+class ScheduledTransfer:
+    """A transfer of a job that runs.
+
+    Attributes:
+        transfer: the transfer in the job file.
+        hosts: the source host and all target hosts.
+        targets: the targets of the next attempt, without placeholders.
+        templates: the paths of the targets in the job file, by the paths without placeholders.
+        not_before: the monotonic time in seconds before which the next attempt must not start.
+        report: the report of all attempts so far; None before the end of the first one.
+        finished: whether there will be no further attempt.
+    """
+
+    transfer: JobTransfer
+    hosts: frozenset[str]
+    targets: tuple[Location, ...]
+    templates: Mapping[str, str]
+    not_before: float = 0.0
+    report: TransferReport | None = None
+    finished: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of the transfer."""
+        return self.transfer.name
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether all targets have their copy."""
+        return self.report is not None and self.report.status == 0
+
+    def add_report(self, report: TransferReport) -> None:
+        """Add the report of another attempt."""
+        report = replace(report, name=self.name)
+        self.report = merge_reports(self.report, report) if self.report else report
+
+    def schedule_retry(self) -> bool:
+        """Prepare another attempt for the targets that have no copy; return False if there is to be none."""
+        report, transfer = self.report, self.transfer
+        if report is None or report.status in {0, UsageError.exit_status} or report.attempts > transfer.retries:
+            return False
+        if report.targets:
+            # A target that has its copy would refuse another one.
+            self.targets = tuple(target.target for target in report.targets if target.status != 0)
+        if not self.targets:
+            return False
+        pause = min(transfer.retry_pause << (report.attempts - 1), _MAXIMUM_PAUSE)
+        self.not_before = time.monotonic() + pause
+        logger.warning("[%s] failed with status %d; next attempt in %s", self.name, report.status, duration(pause))
+        return True
+
+    def copy_records(self) -> list[CopyRecord]:
+        """Return records of the directories that the transfer has made, and that hold a good copy."""
+        if self.report is None:
+            return []
+        is_file = self.report.transfer_type == TransferType.FILE
+        return [
+            CopyRecord(
+                transfer=self.name,
+                host=target.target.host,
+                template=self.templates[target.target.path],
+                path=target.target.path.rstrip("/"),  # pruning renames the directory, to a name beside this one
+                inode=target.made_inode,
+                born=target.made_born,
+                holds=target.final.path.rpartition("/")[2] if is_file else "",
+            )
+            for target in self.report.targets
+            if target.status == 0 and target.made_inode is not None
+        ]
+
+    def target_labels(self) -> list[str]:
+        """Return the targets in the report, as the metrics name them: with the placeholders of the job file."""
+        targets = self.report.targets if self.report else ()
+        return [f"{target.target.host}:{self.templates[target.target.path]}" for target in targets]
+
+
+def schedule_transfer(transfer: JobTransfer, remote: RemoteExecution, started: datetime) -> ScheduledTransfer:
+    """Return a transfer with its hosts resolved and its placeholders filled in.
+
+    Args:
+        transfer: the transfer in the job file.
+        remote: the hosts.
+        started: when the job started, in the time zone for the placeholders.
+    """
+    hosts: set[str] = set()
+    for word in (transfer.source.host, *(target.host for target in transfer.targets)):
+        try:
+            hosts |= set(remote.resolve_all(word))
+        except RemoteExecutionError:
+            hosts.add(word)  # the process of the transfer reports this error
+    values = {"date": f"{started:%Y-%m-%d}", "time": f"{started:%H%M%S}", "name": transfer.name}
+    targets = tuple(replace(target, path=fill_placeholders(target.path, values)) for target in transfer.targets)
+    templates = {target.path: template.path for target, template in zip(targets, transfer.targets, strict=True)}
+    return ScheduledTransfer(transfer=transfer, hosts=frozenset(hosts), targets=targets, templates=templates)
+
+
+def merge_reports(earlier: TransferReport, later: TransferReport) -> TransferReport:
+    """Return the report of two attempts; the later one was for the targets that had failed."""
+    retried = {target.target: target for target in later.targets}
+    targets = tuple(retried.get(target.target, target) for target in earlier.targets) or later.targets
+    seconds = (later.started - earlier.started).total_seconds() + later.seconds
+    attempts = earlier.attempts + later.attempts
+    return replace(later, targets=targets, started=earlier.started, seconds=seconds, attempts=attempts)
