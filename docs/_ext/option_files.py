@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transferpy.cli.arguments import argument_parser
-from transferpy.model.option import OptionGroup, Text
+from transferpy.model.option import OptionGroup
 from transferpy.model.options import OPTIONS
 from transferpy.transfer import CONFIG_FILE
 
@@ -99,7 +99,4 @@ def _actions() -> list[argparse.Action]:
 
 
 def _completion(action: argparse.Action) -> str:
-    if action.dest not in OPTIONS:
-        return "files"  # --job and --config
-    values = OPTIONS[action.dest].values
-    return values.completion if isinstance(values, Text) else ""
+    return OPTIONS[action.dest].values.completion if action.dest in OPTIONS else "files"  # --job and --config

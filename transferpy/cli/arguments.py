@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from transferpy import __version__
 from transferpy.Exceptions import UsageError
-from transferpy.model.option import Choice, Option, OptionGroup, Switch
+from transferpy.model.option import SWITCH, Option, OptionGroup
 from transferpy.model.options import OPTIONS
 
 EXIT_STATUSES = {
@@ -91,11 +91,11 @@ class _ArgumentParser(argparse.ArgumentParser):
 def _add_option(group: argparse._ArgumentGroup, row: Option) -> None:
     kind: dict[str, Any] = {}
     default = row.default
-    if isinstance(row.values, Switch):
+    if row.values is SWITCH:
         kind["action"] = argparse.BooleanOptionalAction
         default = "on" if default else "off"
-    elif isinstance(row.values, Choice):
-        kind["choices"] = list(map(str, row.values.words))  # argparse prints the repr of other types
+    elif row.values.choices:
+        kind["choices"] = list(map(str, row.values.choices))  # argparse prints the repr of other types
     else:
         kind["metavar"] = row.values.metavar
     shown = f" (default: {default})" if default != "" else ""

@@ -107,11 +107,15 @@ def _is_terminal(stream: TextIO) -> bool:
         return False
 
 
-class _ConsoleHandler(logging.StreamHandler):  # type: ignore[type-arg]  # not subscriptable at run time in Python 3.11
-    """A handler that loses a line if it cannot be written, so that the run continues.
+class _LossyHandler:
+    """The part of a handler that drops a line that cannot be written, so that the run continues."""
 
-    The stream may be a closed pipe or a file on a full disk. A signal handler may log while a line is being written.
-    """
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the name that logging calls
+        pass
+
+
+class _ConsoleHandler(_LossyHandler, logging.StreamHandler):  # type: ignore[type-arg]  # not subscriptable in Python 3.11
+    """A handler for standard error that hides the progress bar while it writes a line."""
 
     def __init__(self, stream: TextIO, bar: TerminalProgress | None) -> None:
         super().__init__(stream)
@@ -126,26 +130,17 @@ class _ConsoleHandler(logging.StreamHandler):  # type: ignore[type-arg]  # not s
         with write_errors_suppressed(), self._bar.hidden():
             super().emit(record)
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the name that logging calls
-        pass
 
-
-class _FileHandler(logging.handlers.WatchedFileHandler):
-    """A handler that loses lines like _ConsoleHandler; it reopens a file that was renamed, for example by logrotate."""
+class _FileHandler(_LossyHandler, logging.handlers.WatchedFileHandler):
+    """A handler that reopens a file that was renamed, for example by logrotate."""
 
     def emit(self, record: logging.LogRecord) -> None:
         with write_errors_suppressed():  # the file cannot be reopened if its directory was removed
             super().emit(record)
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the name that logging calls
-        pass
 
-
-class _SyslogHandler(logging.handlers.SysLogHandler):
-    """A handler that loses lines like _ConsoleHandler."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the name that logging calls
-        pass
+class _SyslogHandler(_LossyHandler, logging.handlers.SysLogHandler):
+    """A handler for the system log."""
 
 
 def _file_handler(path: str) -> logging.Handler:

@@ -1,11 +1,11 @@
 """One option: its row in the table of options, and the kinds of values that a row can name."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from configparser import ConfigParser
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 from transferpy.Exceptions import UsageError
 
@@ -35,89 +35,74 @@ class OptionGroup(StrEnum):
 
 
 @dataclass(frozen=True)
-class Switch:
-    """True or false, in text as in INI files."""
+class Values:
+    """The values that an option accepts.
 
-    metavar: ClassVar[str] = ""
-    expected: ClassVar[str] = "true or false"
+    Attributes:
+        parse: returns the typed value of a typed value or of its text, None if it is not valid.
+        description: completes the phrase "must be"; empty for choices.
+        metavar: placeholder of the value in the help; empty for switches and choices.
+        completion: ``files`` or ``users`` if a shell can offer values.
+        choices: the valid words, read at each use: a row that is added to a table of choices counts.
+    """
 
-    def parse(self, value: object) -> bool | None:
-        """Return the value, from text if it is text; None if it is not valid."""
-        return ConfigParser.BOOLEAN_STATES.get(_text(value).lower())
-
-
-@dataclass(frozen=True)
-class Number:
-    """A whole number in a range."""
-
-    lowest: int
-    highest: int
-    metavar: str = "N"
+    parse: Callable[[object], OptionValue | None]
+    description: str = ""
+    metavar: str = ""
+    completion: str = ""
+    choices: type[StrEnum] | Collection[str] = ()
 
     @property
     def expected(self) -> str:
-        """Return a description of the valid values."""
-        return f"a whole number from {self.lowest} to {self.highest}"
+        """Return a description of the valid values that completes the phrase "must be"."""
+        return self.description or "one of " + ", ".join(self.choices)
 
-    def parse(self, value: object) -> int | None:
-        """Return the value, from text if it is text; None if it is not valid."""
+
+def choice(words: type[StrEnum] | Collection[str]) -> Values:
+    """Return one of several words."""
+    return Values(lambda value: next((word for word in words if value == word), None), choices=words)
+
+
+def number(lowest: int, highest: int, metavar: str = "N") -> Values:
+    """Return a whole number in a range."""
+
+    def parse(value: object) -> int | None:
         text = _text(value)
         is_number = re.fullmatch("[0-9]{1,9}", text)
-        return int(text) if is_number and self.lowest <= int(text) <= self.highest else None
+        return int(text) if is_number and lowest <= int(text) <= highest else None
+
+    return Values(parse, f"a whole number from {lowest} to {highest}", metavar)
 
 
-@dataclass(frozen=True)
-class Rate:
-    """Bytes per second; the units in text are those of rsync, where K is 1024."""
+def text(description: str, pattern: str, metavar: str, completion: str = "") -> Values:
+    """Return text that matches a pattern."""
 
-    metavar: ClassVar[str] = "RATE"
-    expected: ClassVar[str] = "a number of bytes per second, for example 500K, 20M or 1.5G"
-    _units: ClassVar[dict[str, int]] = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-    _highest: ClassVar[int] = 1 << 50
+    def parse(value: object) -> str | None:
+        return value if isinstance(value, str) and re.fullmatch(pattern, value) else None
 
-    def parse(self, value: object) -> int | None:
-        """Return the value, from text if it is text; None if it is not valid."""
-        matched = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)([kmgt]?)(?:i?b)?", _text(value).lower())
-        if not matched:
-            return None
-        rate = int(float(matched[1]) * self._units[matched[2]])
-        is_rounded_to_zero = rate == 0 and float(matched[1]) > 0  # 0 would be no limit
-        return None if is_rounded_to_zero or rate > self._highest else rate
+    return Values(parse, description, metavar, completion)
 
 
-@dataclass(frozen=True)
-class Text:
-    """Text that matches a pattern; ``completion`` is ``files`` or ``users`` if a shell can offer values."""
-
-    expected: str
-    pattern: str
-    metavar: str
-    completion: str = ""
-
-    def parse(self, value: object) -> str | None:
-        """Return the value, None if it is not valid."""
-        return value if isinstance(value, str) and re.fullmatch(self.pattern, value) else None
+def _switch(value: object) -> bool | None:
+    return ConfigParser.BOOLEAN_STATES.get(_text(value).lower())
 
 
-@dataclass(frozen=True)
-class Choice:
-    """One of several words, which are read at each use: a row that is added to their table is a choice."""
-
-    words: type[StrEnum] | Collection[str]
-    metavar: ClassVar[str] = ""
-
-    @property
-    def expected(self) -> str:
-        """Return a description of the valid values."""
-        return "one of " + ", ".join(self.words)
-
-    def parse(self, value: object) -> str | None:
-        """Return the value as it is in the collection, None if it is not valid."""
-        return next((word for word in self.words if value == word), None)
+def _rate(value: object) -> int | None:
+    matched = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)([kmgt]?)(?:i?b)?", _text(value).lower())
+    if not matched:
+        return None
+    rate = int(float(matched[1]) * (1 << 10 * " kmgt".index(matched[2] or " ")))
+    is_rounded_to_zero = rate == 0 and float(matched[1]) > 0  # 0 would be no limit
+    return None if is_rounded_to_zero or rate > _HIGHEST_RATE else rate
 
 
 def _text(value: object) -> str:
     return str(value).strip() if isinstance(value, int | str) else ""
+
+
+_HIGHEST_RATE = 1 << 50
+SWITCH = Values(_switch, "true or false")
+RATE = Values(_rate, "a number of bytes per second, for example 500K, 20M or 1.5G", "RATE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +120,7 @@ class Option:
 
     name: str
     default: OptionValue
-    values: Switch | Number | Rate | Text | Choice
+    values: Values
     help_text: str
     group: OptionGroup
     only_for: str
@@ -158,11 +143,12 @@ def option(
     help_text: str,
     *,
     default: _T,
-    values: Number | Rate | Text | Choice | None = None,
+    values: Values | None = None,
     only_for: str = "",
 ) -> _T:
     """Return a dataclass field that carries the row of an option; the type of ``default`` can imply the values."""
-    implied = Choice(type(default)) if isinstance(default, StrEnum) else Switch()
-    text = f"{only_for} only: {help_text}" if only_for else help_text
-    row = {"default": default, "values": values or implied, "help_text": text, "group": group, "only_for": only_for}
-    return field(default=default, metadata=row)
+    implied = choice(type(default)) if isinstance(default, StrEnum) else SWITCH
+    if only_for:
+        help_text = f"{only_for} only: {help_text}"
+    row = {"default": default, "values": values or implied, "help_text": help_text, "group": group}
+    return field(default=default, metadata={**row, "only_for": only_for})

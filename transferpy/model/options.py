@@ -12,7 +12,7 @@ from typing import Any
 from transferpy.Exceptions import UsageError
 from transferpy.model.codecs import CODECS, COMPRESSORS
 from transferpy.model.digests import CHECKSUM_ALGORITHMS
-from transferpy.model.option import Choice, Number, Option, OptionError, OptionGroup, Rate, Text, option
+from transferpy.model.option import RATE, Option, OptionError, OptionGroup, choice, number, option, text
 from transferpy.model.tables import AUTO
 
 UNCOMPRESSED = "none"
@@ -45,11 +45,11 @@ class Priority(StrEnum):
 
 COPY, NETWORK, GENERAL = OptionGroup
 _HIGHEST_LEVELS = {row.name: row.highest_level for row in CODECS.values()}
-_SECONDS = Number(1, 24 * 60 * 60, "SECONDS")
-_LOCAL_FILE = Text("the name of a file", r"[^\0\n]*", "FILE", "files")
-_REMOTE_FILE = Text("an absolute path", r"(/[^\0\n]*)?", "FILE")
+_SECONDS = number(1, 24 * 60 * 60, "SECONDS")
+_LOCAL_FILE = text("the name of a file", r"[^\0\n]*", "FILE", "files")
+_REMOTE_FILE = text("an absolute path", r"(/[^\0\n]*)?", "FILE")
 _USER = "[A-Za-z0-9_][A-Za-z0-9_.-]*"
-_OWNER = Text("USER or USER:GROUP", f"({_USER}(:{_USER})?)?", "USER[:GROUP]", "users")
+_OWNER = text("USER or USER:GROUP", f"({_USER}(:{_USER})?)?", "USER[:GROUP]", "users")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,17 +109,17 @@ class TransferOptions(ToolOptions):
         "compressor of the stream; auto: choose the fastest, from a sample of the data and the measured link speed;"
         " if a host does not have the compressor, pigz or gzip is used",
         default=AUTO,
-        values=Choice(COMPRESSORS),
+        values=choice(COMPRESSORS),
     )
     compress_level: int = option(
         COPY,
         f"compression level: {', '.join(f'{name} 1 to {highest}' for name, highest in _HIGHEST_LEVELS.items())}; 0:"
         " the fastest level; another level needs a compressor other than auto",
         default=0,
-        values=Number(0, max(_HIGHEST_LEVELS.values())),
+        values=number(0, max(_HIGHEST_LEVELS.values())),
     )
     compress_threads: int = option(
-        COPY, "number of processors for the compressor; 0: all", default=0, values=Number(0, 1024)
+        COPY, "number of processors for the compressor; 0: all", default=0, values=number(0, 1024)
     )
     encrypt: bool = option(COPY, "encrypt the stream with TLS and keys that are made for this run", default=True)
     checksum: bool = option(
@@ -138,7 +138,7 @@ class TransferOptions(ToolOptions):
         COPY,
         "algorithm of the checksums; auto: the fastest that all hosts have",
         default=AUTO,
-        values=Choice(CHECKSUM_ALGORITHMS),
+        values=choice(CHECKSUM_ALGORITHMS),
     )
     stop_slave: bool = option(
         COPY,
@@ -176,7 +176,7 @@ class TransferOptions(ToolOptions):
         "TCP port on the target; 0: find a free port in 4400-4499 and reserve it, so that concurrent runs never"
         " collide",
         default=0,
-        values=Number(0, 65535),
+        values=number(0, 65535),
     )
     firewall: FirewallChoice = option(
         NETWORK,
@@ -188,7 +188,7 @@ class TransferOptions(ToolOptions):
         "limit for the data that leaves the source, for all targets together, in bytes per second; K, M and G are"
         " multiples of 1024, as in rsync; 0: no limit",
         default=0,
-        values=Rate(),
+        values=RATE,
     )
     connect_timeout: int = option(
         NETWORK, "maximum time in seconds until the source has connected to the target", default=60, values=_SECONDS
