@@ -1,4 +1,4 @@
-"""The documentation says what the program does: its tables are compared with the code that they describe."""
+"""Compares the README and the manual with the code that they describe."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ ARCHITECTURE = (ROOT / "docs/architecture.rst").read_text()
 MESSAGES = (ROOT / "docs/messages.rst").read_text()
 PLACEHOLDER = re.compile(r"\b(?:ADDRESS|EVENT|HOST(?!:PATH)|KEY|N|NAME|(?<!HOST:)PATH|RUN|SOURCE|TARGET|TOOL|WORD)\b")
 UNNAMED = "\0"
-"""Stands in a message of the code for what is only known when it is made."""
+"""The placeholder for values that the code inserts into a message."""
 
 
 def section(title: str) -> str:
-    """Return what stands below a heading of the README, up to the next one of the same rank."""
+    """Return the text of a section of the README."""
     found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
     assert found, title
     return found[1]
 
 
 def rows_of_lists(text: str) -> list[str]:
-    """Return the rows of the list tables in a text, without their heads."""
+    """Return the rows of the list tables in a text, without the header rows."""
     tables = re.findall(r"^\.\. list-table::.*\n((?:   .*\n|\n)+)", text, re.MULTILINE)
     return [row for table in tables for row in table.split("\n   * - ")[2:]]
 
@@ -57,14 +57,14 @@ def test_the_usage_line_is_that_of_the_parser() -> None:
     assert argument_parser("").format_usage().split() == ["usage:", *section("Usage").split("\n\n")[0].split()]
 
 
-def test_the_sample_configuration_is_one(tmp_path: Path) -> None:
+def test_the_sample_configuration_is_valid(tmp_path: Path) -> None:
     sample = tmp_path / "transferpy.conf"
     block = section("Usage").partition("    [DEFAULT]")
     sample.write_text("[DEFAULT]" + block[2].partition("\n\n")[0].replace("\n    ", "\n"))
     assert transfer.parse_configurations(sample) == {"port": "4444", "encrypt": "false"}
 
 
-def test_what_the_readme_links_to_is_there() -> None:
+def test_every_link_of_the_readme_has_a_target() -> None:
     targets = re.findall(r"\]\(([^)#]+)\)", README)
     assert targets
     assert [target for target in targets if not (ROOT / target).exists()] == []
@@ -72,7 +72,7 @@ def test_what_the_readme_links_to_is_there() -> None:
     assert set(re.findall(r"\]\((#[^)]+)\)", README)) <= headings
 
 
-def test_every_make_command_that_readme_or_manual_names_is_one() -> None:
+def test_every_make_command_of_readme_and_manual_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
     named = set(re.findall(r"`make (\w+)", README) + re.findall(r"^    make (\w+)$", README, re.MULTILINE))
     assert named >= {"demo", "test", "lint", "bench", "docs", "help", "clean"}
@@ -86,7 +86,7 @@ def test_every_make_command_that_readme_or_manual_names_is_one() -> None:
 
 
 def texts_in(node: ast.AST) -> str:
-    """Return a message of Python code, with UNNAMED for what is filled in."""
+    """Return a message of Python code, with UNNAMED in place of inserted values."""
     match node:
         case ast.Constant(value=str() as text):
             return re.sub(r"%[sd.0-9f]+", UNNAMED, text)
@@ -97,7 +97,7 @@ def texts_in(node: ast.AST) -> str:
 
 @cache
 def python_messages(path: Path) -> tuple[str, ...]:
-    """Return all texts of a module that are not documentation."""
+    """Return all string literals of a module."""
     return tuple(
         text
         for node in ast.walk(ast.parse(path.read_text()))
@@ -107,7 +107,7 @@ def python_messages(path: Path) -> tuple[str, ...]:
 
 @cache
 def refusals() -> tuple[str, ...]:
-    """Return what the plan can have against a transfer."""
+    """Return the messages of the preflight checks."""
     tree = ast.parse((ROOT / "transferpy/planning/checks.py").read_text())
     yields = [node.value for node in ast.walk(tree) if isinstance(node, ast.Yield) and node.value]
     return tuple(texts_in(node) for node in yields)
@@ -115,7 +115,7 @@ def refusals() -> tuple[str, ...]:
 
 @cache
 def shell_messages() -> tuple[str, ...]:
-    """Return what the scripts on the hosts can fail with."""
+    """Return the error messages of the host scripts."""
     scripts = assembly.assemble("agent/send", "agent/receive")
     found = re.findall(r'\bfail \w+ "((?:[^"$]|\$\([^)]*\)|\$)*)"', scripts)
     assert len(found) == len(re.findall(r'\bfail \w+ "', scripts))
@@ -123,18 +123,18 @@ def shell_messages() -> tuple[str, ...]:
 
 
 def documented() -> list[str]:
-    """Return the messages of the tables of the page on them, with UNNAMED for placeholders."""
+    """Return the messages of the page of messages, with UNNAMED in place of placeholders."""
     messages = [row.partition("``\n     - ")[0].removeprefix("``") for row in rows_of_lists(MESSAGES)]
     return [PLACEHOLDER.sub(UNNAMED, message) for message in messages]
 
 
 def is_of(message: str, text: str) -> bool:
-    """Tell whether a documented message, or the part of one, is a part of a text of the code."""
+    """Return whether a documented message is a part of a text of the code."""
     return normal(message) in normal(text)
 
 
 def normal(text: str) -> str:
-    """Return a text in which neither the host before it nor how much is filled in at one place matters."""
+    """Return a text without its host, and with one UNNAMED in place of several adjacent ones."""
     return re.sub(f"{UNNAMED}+", UNNAMED, text).removeprefix(f"{UNNAMED}: ").strip(UNNAMED)
 
 
@@ -144,12 +144,12 @@ def all_texts() -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("message", documented())
-def test_a_message_of_the_page_on_them_is_one_of_the_program(message: str) -> None:
+def test_every_message_of_the_page_of_messages_exists_in_the_code(message: str) -> None:
     assert any(is_of(message, text) for text in all_texts())
 
 
 @pytest.mark.parametrize("text", refusals())
-def test_a_reason_to_refuse_stands_on_the_page_of_messages(text: str) -> None:
+def test_every_message_of_a_preflight_check_is_on_the_page_of_messages(text: str) -> None:
     assert any(is_of(message, text) for message in documented())
 
 
@@ -160,7 +160,7 @@ NEVER_SEEN = {
 
 
 @pytest.mark.parametrize("text", sorted(set(shell_messages()) - NEVER_SEEN))
-def test_a_failure_of_a_session_stands_on_the_page_of_messages(text: str) -> None:
+def test_every_error_of_a_session_is_on_the_page_of_messages(text: str) -> None:
     assert any(is_of(message, text) for message in documented())
 
 
@@ -168,12 +168,12 @@ def test_messages_that_need_no_entry_are_messages() -> None:
     assert set(shell_messages()) >= NEVER_SEEN
 
 
-def test_no_message_stands_there_twice() -> None:
+def test_every_message_is_on_the_page_of_messages_only_once() -> None:
     assert len(documented()) > 90
     assert sorted(set(documented())) == sorted(documented())
 
 
-# --- what is to be typed
+# --- commands
 
 RUN_BY_TESTS = {
     "configuration": "test_pages.py",
@@ -186,7 +186,7 @@ RUN_BY_TESTS = {
     "runbooks": "test_runbooks.py",
     "tutorial": "test_pages.py",
 }
-"""The pages whose blocks a test runs, all of them in order, and where that is."""
+"""The pages with commands, and the test files that run all commands of the page in order."""
 BLOCKS = [block for page in page_names() for block in blocks(page)]
 BY_HAND = [block for block in BLOCKS if block.by_hand]
 TYPED = [typed for page in RUN_BY_TESTS for section in typed_by_tests(page).values() for typed in section]
@@ -195,7 +195,7 @@ PROGRAMS = ("apt", "apt-get", "cp", "git", "ln", "make", "mariadb", "nft", "pip"
 
 
 def transfers() -> list[str]:
-    """Return every command line of transfer.py in the manual and the README, without what the shell does with it."""
+    """Return every command line of transfer.py in the manual and the README, without pipes and redirections."""
     typed = [line for typed in TYPED for line in typed.command.splitlines()]
     lines = [line.strip().rpartition("  transfer.py") for line in (*SHOWN, *typed, *README.splitlines())]
     words = [re.sub(r"\$\([^)]*\)", "WORD", "".join(parts[1:]).strip()) for parts in lines]
@@ -203,7 +203,7 @@ def transfers() -> list[str]:
     return sorted(line for line in found if "[OPTIONS]" not in line)
 
 
-def test_every_block_of_commands_of_the_manual_is_run_by_a_test_or_says_who_types_it_and_why() -> None:
+def test_every_block_of_commands_is_run_by_a_test_or_has_a_caption_with_the_reason() -> None:
     of_commands = [block for block in BLOCKS if block.language not in {"ini", "yaml", "none"}]
     assert {block.language for block in of_commands} == {"console", "python"}
     assert {block.page for block in of_commands if not block.by_hand} == set(RUN_BY_TESTS)
@@ -212,13 +212,13 @@ def test_every_block_of_commands_of_the_manual_is_run_by_a_test_or_says_who_type
         assert f'"{page}"' in (ROOT / "tests/integration" / name).read_text()
 
 
-def test_few_blocks_are_for_a_person_and_each_says_why() -> None:
+def test_few_blocks_are_by_hand_and_each_has_a_reason() -> None:
     assert 0 < len(BY_HAND) <= 8
     assert [block.text for block in BY_HAND if len(block.reason) < 20] == []
     assert all(block.typed() for block in BY_HAND)
 
 
-def test_no_command_hides_in_a_block_that_is_only_to_be_looked_at() -> None:
+def test_no_literal_block_contains_a_command() -> None:
     assert len(SHOWN) > 30
     assert [line for line in SHOWN if re.match(rf"(\S+[#$] )?({'|'.join(PROGRAMS)})( |$)", line)] == []
 
@@ -235,14 +235,12 @@ def test_there_is_a_runbook_for_a_new_replica_for_cron_and_for_restoring() -> No
 
 
 @pytest.mark.parametrize("typed", [*TYPED, *(typed for block in BY_HAND for typed in block.typed())])
-def test_what_the_manual_says_to_type_is_bash(typed: Typed) -> None:
+def test_every_command_of_the_manual_is_valid_bash(typed: Typed) -> None:
     assert run_bash(f"set -n\n{typed.command}\n").stderr == b""
 
 
 @pytest.mark.parametrize("command", transfers())
-def test_a_transfer_in_the_manual_is_a_command_line_that_is_understood(
-    command: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_parser_accepts_every_transfer_of_the_manual(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", shlex.split(command))
     if "--version" in sys.argv:
         return

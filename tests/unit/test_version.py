@@ -1,4 +1,4 @@
-"""One version, which stands in the package; everything else that names one agrees with it."""
+"""The package defines the version; all other files agree with it."""
 
 import re
 import subprocess
