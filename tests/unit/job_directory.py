@@ -48,8 +48,8 @@ class Hosts(ScriptedRemote):
         assert timeout is None
         self.removals.append(command)
         run_id = command.partition("run_id=")[2].split("\n")[0]
-        for what in self.answer(command):
-            on_line(f"@transferpy {run_id} pruned what={what}")
+        for result in self.answer(command):
+            on_line(f"@transferpy {run_id} pruned result={result}")
         return CommandResult(host=host, returncode=1, output="no such thing")
 
 

@@ -1,4 +1,4 @@
-"""Reports of runs, and the check that the JSON document of a report is as documented."""
+"""Reports of runs, the progress of a copy, and the check that the JSON document of a report is valid."""
 
 import json
 from datetime import UTC, datetime
@@ -7,6 +7,7 @@ from pathlib import Path
 import jsonschema
 
 from transferpy.model.locations import Location
+from transferpy.model.progress import Phase, Progress
 from transferpy.model.report import TargetReport, TransferReport
 from transferpy.output.json_report import from_json, to_json
 
@@ -25,6 +26,16 @@ GOOD = TargetReport(
 BAD = TargetReport(target=Location(host="db3", path="/srv"), final=Location(host="db3", path="/srv/x"), status=6)
 REPORT = TransferReport(
     source=Location(host="db1", path="/srv/x"), transfer_type="file", started=STARTED, seconds=10, targets=(GOOD, BAD)
+)
+HALF = Progress(
+    target=Location(host="db2", path="/srv"),
+    number=1,
+    of=2,
+    phase=Phase.COPYING,
+    bytes=50_000_000,
+    total=100_000_000,
+    wire_bytes=25_000_000,
+    seconds=10,
 )
 
 

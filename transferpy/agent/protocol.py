@@ -536,7 +536,7 @@ class Asked(Event, name="asked"):
 class Pruned(Event, name="pruned"):
     """The result of pruning for one old copy."""
 
-    what: str = _wire(_parse_word)
+    result: str = _wire(_parse_word)
 
 
 # --- session commands

@@ -62,7 +62,6 @@ class Attempt(threading.Thread):
         except Exception as error:  # noqa: BLE001 # the scheduler waits for the end of each attempt
             report = self._failure(f"the transfer process could not be run: {error}")
         self.transfer.add_report(report)
-        self._process = None
         self._ended.put(self)
 
     def terminate(self) -> None:

@@ -78,4 +78,4 @@ def _prune_host(remote: RemoteExecution, host: str, keep: int, records: Sequence
         raise RemoteExecutionError(f"{host}: pruning returned a malformed event {error}") from error
     if len(events) != len(records):
         raise RemoteExecutionError(f"{host}: status {result.returncode}: {result.output[-500:]}")
-    return [event.what for event in events]
+    return [event.result for event in events]

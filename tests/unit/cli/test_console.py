@@ -22,25 +22,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reports import HALF
 
 from transferpy.cli import console, progress_bar
 from transferpy.cli.console import Console
 from transferpy.cli.progress_bar import TerminalProgress, terminal_line
 from transferpy.model.locations import Location
 from transferpy.model.options import ToolOptions
-from transferpy.model.progress import Phase, Progress
-from transferpy.output.progress_log import ProgressLog, format_progress
+from transferpy.model.progress import Phase
 
-HALF = Progress(
-    target=Location(host="db2", path="/srv"),
-    number=1,
-    of=2,
-    phase=Phase.COPYING,
-    bytes=50_000_000,
-    total=100_000_000,
-    wire_bytes=25_000_000,
-    seconds=10,
-)
 LOGGER = logging.getLogger("transferpy.test")
 
 
@@ -247,27 +237,6 @@ def test_a_log_line_is_on_a_line_of_its_own_while_the_progress_is_shown() -> Non
         opened.observer(None)
     lines = stream.getvalue().split("\n")
     assert any(line.rpartition("\r")[2].endswith("INFO  said") for line in lines)
-
-
-def test_the_log_has_a_line_when_a_tenth_and_a_minute_have_passed(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    now = [0.0]
-    log = ProgressLog(lambda: now[0])
-    for second in range(0, 601, 10):
-        now[0] = second
-        log(replace(HALF, bytes=second * 1_000_000 // 10, total=100_000_000))
-    told = [message.partition("(")[2].partition("%")[0] for message in caplog.messages]
-    assert told == ["10", "20", "30", "40", "50", "60"]
-    caplog.clear()
-    log(None)
-    for second in (700, 705, 761):
-        now[0] = second
-        log(replace(HALF, total=0))
-    assert caplog.messages == ["db2:/srv: 50 MB sent, 5 MB/s, 2.00:1 so far"]
-
-
-def test_the_progress_in_a_log_line() -> None:
-    assert format_progress(HALF) == "50 MB of 100 MB (50%) sent, 5 MB/s, 10.0 s left, 2.00:1 so far"
 
 
 @pytest.mark.parametrize("fault", [BlockingIOError(), KeyboardInterrupt()])

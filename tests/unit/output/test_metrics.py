@@ -1,4 +1,4 @@
-"""Metrics: what Prometheus reads, and what stays in a file when a run adds its own."""
+"""Metrics: the series of a run, and the series of other runs in the same file."""
 
 import re
 import stat
@@ -42,17 +42,17 @@ def test_a_target_that_was_not_tried_has_the_status_of_the_run() -> None:
     assert report_series(never)["last_status", DB2] == "130"
 
 
-def test_a_dry_run_and_one_that_was_not_understood_have_none() -> None:
+def test_a_dry_run_and_an_invalid_request_have_no_series() -> None:
     assert report_series(TransferReport(started=STARTED, dry_run=True, source=REPORT.source, targets=(GOOD,))) == {}
     assert report_series(TransferReport(started=STARTED, status=2)) == {}
 
 
-def test_the_targets_of_a_job_are_called_as_in_its_file() -> None:
+def test_the_targets_of_a_job_have_the_labels_of_the_job_file() -> None:
     names = {labels for _, labels in report_series(REPORT, ["db2:/srv/{date}", "db3:/srv/{date}"])}
     assert all("{date}" in labels for labels in names)
 
 
-def test_a_failure_leaves_the_last_success_where_it_was(tmp_path: Path) -> None:
+def test_a_failure_keeps_the_series_of_the_last_success(tmp_path: Path) -> None:
     file = tmp_path / "transferpy.prom"
     assert write_metrics(str(file), report_series(REPORT))
     failed = replace(REPORT, targets=(replace(GOOD, status=6),))
@@ -76,7 +76,9 @@ def test_each_series_has_its_help_and_type_once_and_before_its_samples() -> None
 
 
 @pytest.mark.parametrize("content", ["node_load1 0.5\n", "transferpy_colour{} 1\n", "transferpy_last_bytes 1\n", "x"])
-def test_a_file_of_others_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str) -> None:
+def test_a_file_with_other_metrics_is_not_changed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str
+) -> None:
     file = tmp_path / "other.prom"
     file.write_text(content)
     assert not write_metrics(str(file), report_series(REPORT))
@@ -84,15 +86,13 @@ def test_a_file_of_others_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptur
     assert caplog.messages == [f"{file}: the metrics cannot be written: line 1 is not a metric of transferpy"]
 
 
-def test_a_directory_that_is_not_there_is_an_error_and_no_exception(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_missing_directory_is_an_error_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert not write_metrics(str(tmp_path / "none/x.prom"), report_series(REPORT))
     assert re.search("none/x.prom: the metrics cannot be written: No such file or directory", caplog.text)
 
 
 @given(source=st.text(), target=st.text())
-def test_any_name_comes_back_from_the_file(source: str, target: str) -> None:
+def test_any_name_survives_a_file(source: str, target: str) -> None:
     series = {("last_bytes", format_labels(source, target, "file")): "1"}
     text = render_series(series)
     assert parse_series(text) == series

@@ -25,7 +25,7 @@ def test_the_summary_has_a_line_for_each_target_and_one_for_the_run() -> None:
     ]
 
 
-def test_the_summary_says_what_is_not_known_to_run_again() -> None:
+def test_the_summary_reports_replication_that_may_be_stopped() -> None:
     report = replace(REPORT, targets=(GOOD,), errors=("db1: it is not known",))
     assert (
         list(summary_lines(report))[-1]

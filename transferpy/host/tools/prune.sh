@@ -1,7 +1,7 @@
-# Removes the old copies of a job: of its directories, the newest first, all but the first that are there.
+# Removes old copies of a job: of the directories that the job has made, the newest existing ones are kept.
 # requires: lib/events
 
-holds_more() { # DIRECTORY NAME: whether anything but NAME is in it; an empty NAME stands for all there is
+holds_more() { # DIRECTORY NAME: succeed if DIRECTORY has another entry than NAME; without a NAME, any entry is allowed
   (
     shopt -s nullglob dotglob
     for entry in "$1"/*; do
@@ -11,35 +11,36 @@ holds_more() { # DIRECTORY NAME: whether anything but NAME is in it; an empty NA
   )
 }
 
-made() { # DIRECTORY INODE BORN: whether it is the one that was made; its number alone is soon that of another
+made() { # DIRECTORY INODE BORN: succeed if the job made DIRECTORY; file systems soon reuse an inode number
   [ -d "$1" ] && [ ! -L "$1" ] && [ "$(stat -c %i -- "$1")" = "$2" ] &&
     { [ "$3" = 0 ] || [ "$(stat -c %W -- "$1")" = "$3" ]; }
 }
 
-prune() { # KEEP [DIRECTORY INODE BORN NAME] ...: an event for each, in that order
-  local keep=$1 doomed kept=0 what
+prune() { # KEEP [DIRECTORY INODE BORN NAME] ...: remove all but the first KEEP directories, and emit a result for each
+  local keep=$1 removing kept=0 result
   shift
   while (($#)); do
-    # By another name while it goes, so that no half of it looks whole.
-    doomed=${1%/*}/.transferpy-removing-${1##*/}
-    what=gone
+    # The directory is renamed first, so that no directory with a part of a copy looks complete.
+    removing=${1%/*}/.transferpy-removing-${1##*/}
+    result=gone
     if made "$1" "$2" "$3"; then
       if ((kept++ < keep)); then
-        what=kept
+        result=kept
       elif holds_more "$1" "$4"; then
-        what=shared
+        result=shared
       else
-        what=failed
-        # mv -n of coreutils before 9.2 says nothing when it did not move.
-        mv -nT -- "$1" "$doomed" && [ ! -e "$1" ] && what=doomed
+        result=failed
+        # mv -n of coreutils before 9.2 succeeds also if it did not rename.
+        mv -nT -- "$1" "$removing" && [ ! -e "$1" ] && result=renamed
       fi
     elif [ -d "$1" ] && [ ! -L "$1" ]; then
-      what=other
+      result=other
     fi
-    if made "$doomed" "$2" "$3"; then
-      rm -rf --one-file-system -- "$doomed" && what=removed || what=failed
+    # A run that was killed may have left a renamed directory behind.
+    if made "$removing" "$2" "$3"; then
+      rm -rf --one-file-system -- "$removing" && result=removed || result=failed
     fi
-    emit pruned what="$what"
+    emit pruned result="$result"
     shift 4
   done
 }
