@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from transferpy.agent.assembly import HOST, parts, perl_program
+from transferpy.host import HOST, parts, perl_program
 
 SCRIPTS = {
     "session": ("agent/send", "agent/receive"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from transferpy.agent.assembly import assemble
+from transferpy.host import assemble
 from transferpy.stream.commands import Command, Variable, join
 from transferpy.stream.transports import Transport
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from bash import output_of
 from raw_events import Event, parse_event
 
-from transferpy.agent.assembly import assemble
+from transferpy.host import assemble
 from transferpy.stream.renderer import render_assignment
 
 RUN = "r1"

@@ -13,8 +13,8 @@ import pytest
 from bash import run_bash
 from pages import DOCS, Typed, blocks, literals, page_names, typed_by_tests
 
-from transferpy import transfer
-from transferpy.agent import assembly, preflight_connection, session_manager
+from transferpy import host, transfer
+from transferpy.agent import preflight_connection, session_manager
 from transferpy.cli.arguments import argument_parser
 from transferpy.cli.command_line import parse_command_line
 from transferpy.engine import copy
@@ -116,7 +116,7 @@ def refusals() -> tuple[str, ...]:
 @cache
 def shell_messages() -> tuple[str, ...]:
     """Return the error messages of the host scripts."""
-    scripts = assembly.assemble("agent/send", "agent/receive")
+    scripts = host.assemble("agent/send", "agent/receive")
     found = re.findall(r'\bfail \w+ "((?:[^"$]|\$\([^)]*\)|\$)*)"', scripts)
     assert len(found) == len(re.findall(r'\bfail \w+ "', scripts))
     return tuple(re.sub(r"\$\(.*\)|\$[\w*]+|\$\{[^}]*\}", UNNAMED, text) for text in found)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from transferpy.agent.assembly import assemble
+from transferpy.host import assemble
 from transferpy.MariaDB import BACKUP_TOOLS
 from transferpy.model.tools import NETCATS, TOOLS
 from transferpy.stream.commands import Command

@@ -6,8 +6,8 @@ part of its script comes from the files of ``transferpy/host``; this module adds
 
 from collections.abc import Iterable, Mapping
 
-from transferpy.agent.assembly import assemble
 from transferpy.agent.session_plan import DeliveryPlan, ListeningPlan, ReadingPlan, SendingPlan, SessionPlan
+from transferpy.host import assemble
 from transferpy.model.options import TransferType
 from transferpy.stream.commands import Command
 from transferpy.stream.renderer import (

@@ -4,10 +4,10 @@ import logging
 import secrets
 from collections.abc import Sequence
 
-from transferpy.agent.assembly import assemble
 from transferpy.agent.protocol import ProtocolError, Pruned, parse_event
 from transferpy.batch.registry import CopyRecord
 from transferpy.Exceptions import RemoteExecutionError
+from transferpy.host import assemble
 from transferpy.RemoteExecution.interface import RemoteExecution
 from transferpy.stream.commands import Command
 from transferpy.stream.renderer import render_command

@@ -29,9 +29,9 @@ from fleet import (
     target_host,
 )
 
-from transferpy.agent.assembly import HOST, perl_program
 from transferpy.agent.preflight import preflight_script
 from transferpy.agent.session_script import session_script
+from transferpy.host import HOST, perl_program
 from transferpy.model.facts import HostFacts
 from transferpy.model.locations import Location
 from transferpy.model.options import FirewallChoice, TransferType

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from bash import NASTIEST_NAMES, output_of
 
-from transferpy.agent.assembly import assemble
+from transferpy.host import assemble
 from transferpy.stream.commands import Command
 from transferpy.stream.renderer import render_command
 

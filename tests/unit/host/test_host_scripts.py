@@ -16,7 +16,7 @@ from host_text import TIMEOUT, events, host_script, on_host, running, tell
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from transferpy.agent.assembly import HOST
+from transferpy.host import HOST
 from transferpy.stream.commands import Command
 from transferpy.stream.renderer import render_assignment, render_command
 

@@ -9,7 +9,7 @@ import pytest
 from bash import run_bash
 from host_text import SESSION, host_script
 
-from transferpy.agent.assembly import assemble
+from transferpy.host import assemble
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from bash import PIPES, output_of
 
-from transferpy.agent.assembly import perl_program
+from transferpy.host import perl_program
 from transferpy.model.codecs import CODECS, COMPRESSORS
 from transferpy.model.options import TransferOptions
 from transferpy.stream.codec_choice import CodecBenchmark, Sample, choose, measured_sample, reason, shrinks

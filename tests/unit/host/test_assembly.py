@@ -5,16 +5,16 @@ import re
 import pytest
 from bash import output_of
 
-from transferpy.agent import assembly
-from transferpy.agent.assembly import HOST, assemble, perl_program
+from transferpy import host
+from transferpy.host import HOST, assemble, perl_program
 
 
 @pytest.fixture
 def files(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Return a dictionary that is in place of the directory of files."""
     found: dict[str, str] = {}
-    monkeypatch.setattr(assembly, "_file", found.__getitem__)
-    monkeypatch.setattr(assembly, "_in_order", assembly._in_order.__wrapped__)
+    monkeypatch.setattr(host, "_file", found.__getitem__)
+    monkeypatch.setattr(host, "_in_order", host._in_order.__wrapped__)
     return found
 
 
