@@ -17,7 +17,7 @@ from transferpy import host, transfer
 from transferpy.agent import preflight_connection, session_manager
 from transferpy.cli.arguments import argument_parser
 from transferpy.cli.command_line import parse_command_line
-from transferpy.engine import copy
+from transferpy.engine import root_cause, stream_run
 from transferpy.model.options import TransferOptions
 
 ROOT = Path(__file__).parents[2]
@@ -290,8 +290,8 @@ TIMES = {
     "answers the preflight query": f"{preflight_connection._ANSWER_TIME:.0f} seconds",
     "the shell of the preflight receives": f"{preflight_connection._WAITING_TIME:.0f} seconds",
     "a heartbeat of a session": f"{session_manager._SILENCE:.0f} seconds",
-    "is ready, or listens": f"{copy._READY_TIME:.0f} seconds",
-    "the error message of the other end": f"{copy._OTHER_END_TIME:.0f} seconds",
+    "is ready, or listens": f"{stream_run._READY_TIME:.0f} seconds",
+    "the error message of the other end": f"{root_cause._OTHER_END_TIME:.0f} seconds",
     "the end of a clean-up": f"{session_manager._CLEAN_UP_TIME:.0f} seconds",
 }
 

@@ -1,4 +1,8 @@
-"""The differences between two sorted lists of records."""
+"""The differences between two sorted lists of records.
+
+A session sends the digest of a list. A list of millions of files stays on its host. Only where two digests differ, the
+lists are fetched, record by record, to name the paths that differ.
+"""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -9,12 +13,12 @@ _COUNTED_DIFFERENCES = 1000
 
 
 def differing_paths(source: Iterable[str], target: Iterable[str]) -> Iterator[str]:
-    """Yield the path of each record that only one of two lists has, once each time it differs.
+    """Yield the path of each record that only one of two lists has; a path that differs in both is yielded twice.
 
     Args:
-        source: records in byte order, as ``manifest`` and ``digests`` of a session hold them: any fields, then the
-            path, which begins with ``./``.
-        target: the other side's.
+        source: records in the order of their bytes, as the lists of a session: some fields, then the path, which begins
+            with ``./``.
+        target: the records of the other end.
     """
     ours, theirs = iter(source), iter(target)
     left, right = next(ours, None), next(theirs, None)
@@ -34,9 +38,9 @@ def _path(record: str) -> str:
 
 
 def name_some(paths: Iterable[str]) -> str:
-    """Return the first few of ``paths``, each once, and how many more there are, for a message.
+    """Return the first few of ``paths``, each once, and the number of the others, for a message.
 
-    There may be millions: counting ends where the number no longer matters.
+    There may be millions of paths: the count ends at a thousand.
     """
     named: dict[str, None] = {}
     for path in paths:

@@ -37,7 +37,7 @@ def _no_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_long_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transferpy.engine.copy._OTHER_END_TIME", 0.1)
+    monkeypatch.setattr("transferpy.engine.root_cause._OTHER_END_TIME", 0.1)
 
 
 @pytest.fixture(autouse=True)
@@ -478,7 +478,7 @@ NO_LISTS = {
 }
 
 
-UNKNOWN = "the content differs; which files could not be found out"
+UNKNOWN = "the content differs; the paths could not be fetched"
 
 
 class TestChecks:
@@ -629,7 +629,7 @@ class TestMessages:
     def test_a_link_that_another_took_stays_unknown(
         self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("transferpy.engine.copy._OTHER_END_TIME", 0.5)
+        monkeypatch.setattr("transferpy.engine.root_cause._OTHER_END_TIME", 0.5)
         source, target = source_session(), target_session(peer_c1=("probing port=4401",))
         source.orders = {**source.orders, "probe 0 198.18.0.2 4401 cer2": ("probed",)}
         assert transferer(fleet_with_much(source, target)).run() == [0]
@@ -665,7 +665,7 @@ class TestMessages:
     def test_a_session_that_is_never_ready_is_named(
         self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("transferpy.engine.copy._READY_TIME", 0.2)
+        monkeypatch.setattr("transferpy.engine.stream_run._READY_TIME", 0.2)
         assert transferer(fleet(source_session(), target_session(start=(HELLO,)))).run() == [3]
         assert "db2:/srv/y: failed: db2: not ready within 0 seconds" in caplog.messages
 

@@ -11,7 +11,7 @@ from fleet import V4_ROUTE, database_facts, database_host, tarball_host, target_
 from scripted import END, Said, ScriptedRemote, ScriptedSession, answer, encoded, packed
 
 from transferpy.agent import session
-from transferpy.engine.copy import _PROGRESS_LINE
+from transferpy.engine.root_cause import _PROGRESS_LINE
 from transferpy.Exceptions import RemoteExecutionError
 from transferpy.model.facts import HostFacts
 from transferpy.RemoteExecution.interface import CommandResult
@@ -306,7 +306,7 @@ class TestCopy:
             (("new/b.ibd", "shop/a.ibd"), 7, "db2:/srv/y: failed: db2:/srv/y: the backup lacks tables: shop/c.ibd"),
             (("new/b.ibd", "shop/a.ibd", "shop/c.ibd"), 0, ""),
             (("shop/a.new", "shop/c.ibd.new"), 0, ""),  # as long as it is not prepared
-            (None, 7, "db2:/srv/y: failed: db2:/srv/y: whether all tables arrived is not known: db2: lost"),
+            (None, 7, "db2:/srv/y: failed: db2:/srv/y: the tables of the copy could not be compared: db2: lost"),
         ],
     )
     def test_a_copy_has_every_table_that_the_server_had_all_the_time(

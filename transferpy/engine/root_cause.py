@@ -1,0 +1,112 @@
+"""The root causes of a failed stream, told apart from the secondary failures that they cause."""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+from transferpy.agent.protocol import SourceChanged
+from transferpy.agent.session import Session
+from transferpy.engine.differences import name_some
+from transferpy.engine.stream_run import StreamEnd, StreamRun
+from transferpy.Exceptions import FinishError, PublishError, StreamError, TransferpyError, VerificationError
+from transferpy.MariaDB import BACKUP_TOOLS, UNPACK_TOOLS
+from transferpy.model.options import TransferType
+
+_OTHER_END_TIME = 5.0
+"""Seconds that the other end has to report its failure: the first failure that arrives is often a secondary one."""
+
+_BROKEN_PIPE = 141
+_SIGNALLED = 128
+_LATE_ERRORS: dict[str, type[TransferpyError]] = {
+    "prepare": FinishError,
+    "owner": FinishError,
+    "sync": PublishError,
+}
+"""Tasks of a target that run after its checks; the first one that fails is the last one that runs."""
+_PROGRESS_LINE = re.compile(r"\[\d\d\] [\d-]+ [\d:]+ ((Copying|Streaming) |.*(\.\.\.done|copied successfully\.)$)")
+"""The lines of a backup tool about a file without a fault."""
+_LOST_PEER = ("Broken pipe", "Connection reset", "unexpected eof", "Connection refused")
+_LINES, _LINES_OF_LONG_LOGS = 3, 8
+"""The last lines of standard error that a message quotes; a backup tool prints other lines behind its error."""
+
+
+def await_other_end(run: StreamRun, *sessions: Session, until: Callable[[], bool]) -> bool:
+    """Give the other end a few seconds to report its failure; arguments and result are those of SessionManager.wait."""
+    return run.sessions.wait(*sessions, until=until, deadline=time.monotonic() + _OTHER_END_TIME)
+
+
+def raise_stream_failure(run: StreamRun) -> NoReturn:
+    """Raise the error of a stream that has failed, after the other end had time to report its failure.
+
+    Raises:
+        VerificationError: a task beside the stream failed, or the source changed.
+        StreamError: a stage failed.
+        TransferpyError: a session ended, failed or fell silent.
+    """
+    if failures := _task_failures(run):
+        raise VerificationError("; ".join(failures.values()))
+    await_other_end(run, until=run.has_ended)
+    if run.plan.options.transfer_type is TransferType.DECOMPRESS:
+        # A tarball that was truncated meanwhile is sent without an error. Only the second listing finds the change.
+        await_other_end(run, until=lambda: run.sender_is_free)
+        raise_if_changed(run)
+    raise StreamError("; ".join(_root_causes(run)))
+
+
+def raise_task_failure(run: StreamRun) -> None:
+    """Raise the error of the tasks beside the stream that have failed, if there are any.
+
+    Raises:
+        VerificationError: a check could not be made.
+        FinishError: the copy could not be prepared, or its owner could not be set.
+        PublishError: the copy could not be written to disk.
+    """
+    if failures := _task_failures(run):
+        raise _LATE_ERRORS.get(next(iter(failures)), VerificationError)("; ".join(failures.values()))
+
+
+def _task_failures(run: StreamRun) -> dict[str, str]:
+    """Return the message of each task beside the stream that has failed, by the name of the task."""
+    return {task: _stage_failure(session, task, "-", task, status) for session, task, status in run.failed_tasks()}
+
+
+def raise_if_changed(run: StreamRun) -> None:
+    """Raise a VerificationError if the source changed during the copy."""
+    if changed := run.sender.last(SourceChanged):
+        raise VerificationError(f"{run.plan.source}: changed during the copy: {name_some(changed.paths)}")
+
+
+def _root_causes(run: StreamRun) -> list[str]:
+    """Return the failures of the highest rank: files before the network, secondary failures last."""
+    ranked = [ranked for end in run.ends for ranked in _ranked_failures(end)]
+    highest = min(rank for rank, _ in ranked)
+    return [message for rank, message in ranked if rank == highest]
+
+
+def _ranked_failures(end: StreamEnd) -> Iterator[tuple[int, str]]:
+    """Yield the rank and the message of each failed stage; the lower the rank, the more likely is the root cause."""
+    transport = 0 if end.task == "receive" else len(end.stages) - 1
+    for number, status in enumerate(end.statuses):
+        name = end.stages[number] if number < len(end.stages) else end.task
+        printed = end.session.errors.get((end.task, str(number)), "")
+        # A tool that unpacks a hot copy and cannot make a file reports that, and exits with status 0.
+        if status == 0 and not (name in UNPACK_TOOLS and printed):
+            continue
+        if number == transport:
+            # A transport that lost its peer, or the stage behind it, is seldom the root cause.
+            is_secondary = not printed or any(words in printed for words in _LOST_PEER)
+        else:
+            # A backup tool survives SIGPIPE, and reports at length that it could not write.
+            is_secondary = name in BACKUP_TOOLS and "Broken pipe" in printed and any(end.statuses[number + 1 :][:1])
+        rank = 2 if status == _BROKEN_PIPE else 1 if is_secondary and status <= _SIGNALLED else 0
+        yield rank, _stage_failure(end.session, end.task, number, name, status)
+
+
+def _stage_failure(session: Session, task: str, stage: int | str, name: str, status: int) -> str:
+    """Return the message for one failed stage: its host, its exit status, and the end of its standard error."""
+    end = f"was ended by signal {status - _SIGNALLED}" if status > _SIGNALLED else f"failed with status {status}"
+    printed = session.errors.get((task, str(stage)), "") or session.errors.get((task, "-"), "")
+    count = _LINES_OF_LONG_LOGS if task in {"prepare", "backup"} or name in BACKUP_TOOLS else _LINES
+    lines = [line for line in printed.splitlines() if line.strip() and not _PROGRESS_LINE.match(line)][-count:]
+    return f"{session.host}: {name} {end}" + (f": {'; '.join(lines)}" if lines else "")

@@ -1,0 +1,149 @@
+"""One stream at run time: the two sessions of its edge, and the state of the stream."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from transferpy.agent.protocol import Checked, Connected, Event, Sending, SourceChanged
+from transferpy.agent.session import Session
+from transferpy.agent.session_manager import SessionManager
+from transferpy.Exceptions import RemoteExecutionError
+from transferpy.model.progress import Phase, Progress
+from transferpy.planning.plan import EdgePlan, TransferPlan
+from transferpy.RemoteExecution.interface import RemoteExecution
+
+_READY_TIME = 120.0
+"""Seconds that a session has to start, or to listen; it waits for the locks of firewalls and for nothing else."""
+_CHECK_TASKS = ("manifest", "stamps", "digest", "backup", "tables", "prepare", "owner", "sync")
+"""The tasks of a session beside its stream, in the order in which they run."""
+
+
+class StreamEnd(NamedTuple):
+    """One end of a stream: its session, the task that runs its pipeline there, and the names of the stages."""
+
+    session: Session
+    task: str
+    stages: tuple[str, ...]
+
+    @property
+    def statuses(self) -> tuple[int, ...]:
+        """The exit statuses of the stages; empty before the end of the task."""
+        return self.session.statuses.get(self.task, ())
+
+
+@dataclass(eq=False, kw_only=True)
+class StreamRun:
+    """One stream of a run.
+
+    Attributes:
+        sessions: the manager of the sessions.
+        remote: runs commands on the hosts.
+        plan: the plan of the run.
+        edge: the plan of the stream.
+        sender: the session that sends.
+        receiver: the session that receives.
+        update_report: sets attributes of the target's report.
+        codec: the label of the codec; that of the first candidate before one is chosen.
+        sending: True after the command to send.
+        phase: the phase of the copy.
+    """
+
+    sessions: SessionManager
+    remote: RemoteExecution
+    plan: TransferPlan
+    edge: EdgePlan
+    sender: Session
+    receiver: Session
+    update_report: Callable[..., None]
+    codec: str = field(init=False)
+    sending: bool = field(default=False, init=False)
+    phase: Phase = field(default=Phase.WAITING, init=False)
+    _phase_began: float = field(default_factory=time.monotonic, init=False)
+
+    def __post_init__(self) -> None:
+        self.codec = next(iter(self.edge.sending.pipelines))
+
+    @property
+    def both(self) -> tuple[Session, Session]:
+        """The two sessions."""
+        return self.sender, self.receiver
+
+    @property
+    def names(self) -> str:
+        """The two hosts, for messages."""
+        return f"{self.sender.host} to {self.receiver.host}"
+
+    @property
+    def ends(self) -> tuple[StreamEnd, StreamEnd]:
+        """The two ends of the stream, the sender first."""
+        sent, received = self.edge.sending.pipelines[self.codec], self.edge.listening.pipelines[self.codec]
+        return (
+            StreamEnd(self.sender, f"send_{self.edge.label}", sent.names),
+            StreamEnd(self.receiver, "receive", received.names),
+        )
+
+    def enter(self, phase: Phase) -> None:
+        """Begin a phase."""
+        self.phase, self._phase_began = phase, time.monotonic()
+
+    @property
+    def progress(self) -> Progress:
+        """The progress of the copy."""
+        return Progress(
+            target=self.edge.target,
+            number=self.plan.edges.index(self.edge) + 1,
+            of=len(self.plan.edges),
+            phase=self.phase,
+            # Without a connection, the bytes are in the buffers of the sender.
+            bytes=self.sender.bytes if self.receiver.has(Connected) else 0,
+            total=self.plan.facts.bytes,
+            wire_bytes=self.receiver.received_bytes,
+            seconds=time.monotonic() - self._phase_began,
+        )
+
+    def has_ended(self) -> bool:
+        """Return whether the stream has ended on both ends."""
+        return all(end.statuses for end in self.ends)
+
+    def has_failed(self) -> bool:
+        """Return whether a stage of the stream has failed, or a task beside the stream."""
+        return any(any(end.statuses) for end in self.ends) or any(self.failed_tasks())
+
+    def failed_tasks(self) -> Iterator[tuple[Session, str, int]]:
+        """Yield the session, the name and the status of each task beside the stream that has failed."""
+        for session in self.both:
+            for task in _CHECK_TASKS:
+                if status := max(session.statuses.get(task, (0,))):
+                    yield session, task, status
+
+    @property
+    def sender_is_free(self) -> bool:
+        """True if the sender waits for commands; False while it works on this stream or on its checks."""
+        end, _ = self.ends
+        failed = any(end.statuses) or any(session is self.sender for session, _, _ in self.failed_tasks())
+        return not self.sending or failed or self.sender.has(SourceChanged, Checked)
+
+    @property
+    def flows(self) -> bool:
+        """True after the start of the stream."""
+        return self.sender.has(Sending)
+
+    def wait_for(self, kind: type[Event], *sessions: Session) -> bool:
+        """Wait until each of ``sessions`` has sent an event of that kind; return False if the stream failed first.
+
+        Raises:
+            RemoteExecutionError: a session did not send the event in time.
+            TransferpyError: a session ended, failed or fell silent.
+        """
+
+        def late() -> list[str]:
+            return [session.host for session in sessions if not session.has(kind)]
+
+        deadline = time.monotonic() + _READY_TIME
+        self.sessions.wait(*self.both, until=lambda: not late() or self.has_failed(), deadline=deadline)
+        if self.has_failed():
+            return False
+        if late():
+            raise RemoteExecutionError(f"{', '.join(late())}: not {kind.event_name} within {_READY_TIME:.0f} seconds")
+        return True

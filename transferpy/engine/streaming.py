@@ -1,0 +1,82 @@
+"""Wait for the end of a stream, within its time limits."""
+
+import logging
+import time
+
+from transferpy.agent.protocol import Connected, Listening, StreamDigest, parse_count
+from transferpy.engine.negotiation import no_connection
+from transferpy.engine.root_cause import raise_stream_failure
+from transferpy.engine.stream_run import StreamRun
+from transferpy.Exceptions import StreamError
+from transferpy.model.options import TransferType
+from transferpy.model.progress import Phase
+from transferpy.model.units import size
+
+logger = logging.getLogger(__name__)
+
+_HANDSHAKE_BYTES = 1 << 16
+"""More bytes than the two ends exchange before the first byte of the data."""
+
+
+def await_stream(run: StreamRun) -> None:
+    """Wait for the end of the stream on both ends.
+
+    Raises:
+        StreamError: a stage failed, the two ends did not meet, or no byte moved for too long.
+    """
+    began = time.monotonic()
+    started = None
+    while not run.has_ended() and not run.has_failed():
+        now = time.monotonic()
+        if started is None and run.flows:
+            # Before this, the sender has listed its files, or has waited for a server; that has no limit.
+            started = run.sender.moved = now
+            run.enter(Phase.COPYING)
+        if started is not None:
+            _check_limits(run, now - started, now - max(session.moved for session in run.both))
+        run.sessions.wait(*run.both, until=lambda: run.has_ended() or run.has_failed(), deadline=now + 1)
+    if run.has_failed():
+        raise_stream_failure(run)
+    _report_received(run, max(time.monotonic() - began, 0.001))
+
+
+def _check_limits(run: StreamRun, since_start: float, since_moved: float) -> None:
+    options = run.plan.options
+    if not run.receiver.has(Connected) and since_start > options.connect_timeout:
+        raise no_connection(run, Listening)
+    # A tree is read at once. The first byte of a hot copy may take some time. All bytes that have left the sender may
+    # be in the buffers between the two.
+    moved = max(run.sender.bytes, run.receiver.received_bytes)
+    flows = options.transfer_type is not TransferType.XTRABACKUP or moved > _HANDSHAKE_BYTES
+    if flows and since_moved > options.idle_timeout:
+        raise StreamError(
+            f"{run.names}: the stream stood still for {options.idle_timeout} seconds,"
+            f" after {size(run.receiver.bytes)} (--idle-timeout)"
+        )
+
+
+def _report_received(run: StreamRun, seconds: float) -> None:
+    text, count = _received(run)
+    facts = run.plan.facts
+    run.update_report(
+        wire_bytes=run.receiver.received_bytes, stream_seconds=seconds, bytes=facts.bytes, files=facts.files
+    )
+    rate = f" ({size(count / seconds)}/s)" if count else ""
+    logger.info("%s: received %s in %.1f s%s", run.receiver.host, text, seconds, rate)
+
+
+def _received(run: StreamRun) -> tuple[str, int]:
+    """Return the received amount as text and in bytes; 0 bytes where the amount is unknown."""
+    options = run.plan.options
+    if options.transfer_type is TransferType.FILE:
+        return size(run.plan.facts.bytes), run.plan.facts.bytes
+    # The size of a server's files is an estimate, that of a tarball's content is unknown. The bytes on the network are
+    # counted: without --parallel-checksum, the digest of the stream is their number.
+    counted = run.receiver.last(StreamDigest)
+    if counted is None or options.parallel_checksum:
+        return "the stream", 0
+    try:
+        count = parse_count(counted.digest)
+    except ValueError:
+        return "the stream", 0  # the comparison with the sender's digest reports this
+    return f"a stream of {size(count)}", count

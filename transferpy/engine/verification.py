@@ -1,0 +1,117 @@
+"""Verify a copy: compare the lists and digests of both ends."""
+
+import logging
+from collections.abc import Iterator
+
+from transferpy.agent.list_transfer import fetch_records
+from transferpy.agent.protocol import (
+    Checked,
+    Event,
+    FileDigests,
+    ListDigest,
+    Manifest,
+    SourceChanged,
+    StreamDigest,
+    Tables,
+)
+from transferpy.agent.session import Session
+from transferpy.engine.differences import differing_paths, name_some
+from transferpy.engine.root_cause import raise_if_changed, raise_task_failure
+from transferpy.engine.stream_run import StreamRun
+from transferpy.Exceptions import RemoteExecutionError, VerificationError
+from transferpy.MariaDB import lacking_tables
+from transferpy.model.options import TransferType
+
+logger = logging.getLogger(__name__)
+
+
+def verify(run: StreamRun) -> None:
+    """Wait for the checks of both ends, and compare their results.
+
+    Raises:
+        VerificationError: the results differ, a check could not be made, or the source changed during the copy.
+    """
+    await_checks(run, Checked, *run.both)
+    raise_if_changed(run)
+    options = run.plan.options
+    is_file = options.transfer_type is TransferType.FILE
+    compares_stream = options.parallel_checksum or not is_file
+    if compares_stream and not _agree(run, StreamDigest):
+        raise VerificationError(f"{run.edge.target}: the stream was damaged on its way")
+    if is_file:
+        _compare_lists(run)
+    if options.transfer_type is TransferType.XTRABACKUP and not _agree(run, Tables):
+        _raise_if_tables_are_missing(run)
+    if is_file:
+        compared = "checksums" if options.checksum else "names, kinds, owners and sizes"
+        entries = run.receiver.expect(Manifest).entries
+        logger.info("%s: %s of %s entries agree with the source", run.receiver.host, compared, entries)
+        run.update_report(checks=(f"{run.plan.algorithm} {compared} agree".strip(),))
+    if compares_stream:
+        compared = "checksum" if options.parallel_checksum else "size"
+        logger.info("%s: the %s of the stream agrees with the source", run.receiver.host, compared)
+        run.update_report(checks=(f"{run.plan.algorithm} {compared} of the stream agrees".strip(),))
+    if not is_file:
+        counted = run.receiver.expect(Checked)
+        run.update_report(bytes=counted.bytes, files=counted.files)
+
+
+def await_checks(run: StreamRun, kind: type[Event], *sessions: Session) -> None:
+    """Wait until each of ``sessions`` has sent an event of that kind, or the sender reports a change of the source.
+
+    Raises:
+        TransferpyError: a task of the sessions failed, or one of the sessions ended, failed or fell silent.
+    """
+
+    def is_known() -> bool:
+        arrived = all(session.has(kind) for session in sessions)
+        # After the checks of both ends, only the receiver matters: it publishes.
+        changed = run.sender in sessions and run.sender.has(SourceChanged)
+        return arrived or changed or any(run.failed_tasks())
+
+    run.sessions.wait(*sessions, until=is_known)
+    raise_task_failure(run)
+
+
+def _compare_lists(run: StreamRun) -> None:
+    kinds: tuple[type[ListDigest], ...] = (Manifest, FileDigests) if run.plan.options.checksum else (Manifest,)
+    for kind in kinds:
+        if not _agree(run, kind):
+            raise VerificationError(f"{run.edge.target}: {_difference(run, kind)}")
+
+
+def _agree(run: StreamRun, kind: type[ListDigest] | type[StreamDigest]) -> bool:
+    """Return whether both ends have sent this digest, and the same."""
+    digests = {event.digest if (event := session.last(kind)) else "" for session in run.both}
+    return len(digests) == 1 and "" not in digests
+
+
+def _raise_if_tables_are_missing(run: StreamRun) -> None:
+    """Compare the tables of the server with those of the copy; the copy may have additional ones.
+
+    Raises:
+        VerificationError: tables are missing in the copy, or the lists could not be fetched.
+    """
+    try:
+        missing = lacking_tables(*_records(run, Tables.event_name))
+    except RemoteExecutionError as error:
+        raise VerificationError(f"{run.edge.target}: the tables of the copy could not be compared: {error}") from error
+    if missing:
+        raise VerificationError(f"{run.edge.target}: the backup lacks tables: {name_some(missing)}")
+
+
+def _records(run: StreamRun, name: str) -> list[Iterator[str]]:
+    return [fetch_records(run.remote, session, name) for session in run.both]
+
+
+def _difference(run: StreamRun, kind: type[ListDigest]) -> str:
+    """Return the difference of two lists, with the first few paths."""
+    is_content = kind is FileDigests
+    difference = "the content differs" if is_content else "not complete, or of another kind, owner or size"
+    # Small files share a digest. The list of marks has an entry for each of them.
+    lists = ("digests.marks", kind.event_name) if is_content else (kind.event_name,)
+    try:
+        paths = (name_some(differing_paths(*_records(run, name))) for name in lists)
+        return f"{difference}: {next(filter(None, paths), '')}"
+    except RemoteExecutionError as error:
+        return f"{difference}; the paths could not be fetched: {error}"
