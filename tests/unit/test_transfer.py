@@ -29,7 +29,7 @@ class TestSplitTarget:
     def test_the_reason_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         with pytest.raises(SystemExit):
             split_target("nonsense")
-        assert caplog.messages == ["'nonsense' is no HOST:PATH: it has no colon between a host and a path"]
+        assert caplog.messages == ["'nonsense' is not HOST:PATH: there is no colon between host and path"]
 
 
 def test_importing_the_module_neither_loads_cumin_nor_touches_logging_or_signals() -> None:

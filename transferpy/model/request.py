@@ -1,4 +1,4 @@
-"""The request: what one run is asked to do, checked when it is made."""
+"""The request: the source, the targets and the options of one run, checked when it is made."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,11 @@ from transferpy.model.options import TransferOptions, TransferType
 
 @dataclass(frozen=True, kw_only=True)
 class TransferRequest:
-    """All that one run is asked to do; a UsageError says why it makes no sense."""
+    """The source, the targets and the options of one run.
+
+    Raises:
+        UsageError: they contradict each other.
+    """
 
     source: Location
     targets: tuple[Location, ...]
@@ -25,22 +29,22 @@ class TransferRequest:
                 raise UsageError(f"{target}: this target is given twice")
             seen.add(directory)
             if self.options.create_target and ".." in target.path.split("/"):
-                raise UsageError(f"{target}: a directory that may have to be made has no .. in its path")
+                raise UsageError(f"{target}: with create_target, a target path must not contain ..")
         if self.options.transfer_type is TransferType.XTRABACKUP and not self.source.path.startswith("/"):
-            raise UsageError(f"{self.source}: the path of a socket has to be absolute")
+            raise UsageError(f"{self.source}: the path of a socket must be absolute")
         if self.options.transfer_type is TransferType.FILE and self.final_name in {"", ".", ".."}:
             raise UsageError(
-                f"{self.source}: this source path has no name of its own that the copy could get;"
+                f"{self.source}: this source path has no name that the copy could get;"
                 " end it with the name of a file or directory"
             )
 
     @property
     def final_name(self) -> str:
-        """The name that a copied file or tree gets in the target directory."""
+        """Return the name that a copied file or tree gets in the target directory."""
         return self.source.path.rstrip("/").rpartition("/")[2]
 
     def final(self, target: Location) -> Location:
-        """Where the copy will stand on that target."""
+        """Return the final location of the copy on a target."""
         if self.options.transfer_type is not TransferType.FILE:
             return target
         return Location(host=target.host, path=f"{target.path.rstrip('/')}/{self.final_name}")

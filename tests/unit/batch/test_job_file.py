@@ -86,7 +86,7 @@ def test_targets_are_one_or_a_list() -> None:
         ("transfers: {a: {source: 'a:/b'}}", "line 1: the transfer a has no targets"),
         ("transfers: {a: {targets: []}}", "line 1: the transfer a has no source"),
         ("transfers: {a: {source: 'a:/b', targets: []}}", "line 1: targets needs at least one HOST:PATH"),
-        ("transfers: {a: {source: 'a', targets: 'c:/d'}}", "line 1: source: 'a' is no HOST:PATH: it has no colon"),
+        ("transfers: {a: {source: 'a', targets: 'c:/d'}}", "line 1: source: 'a' is not HOST:PATH: there is no colon"),
         ("transfers: {a: {source: 'a:/', targets: 'c:/d'}}", "line 1: the transfer a: a:/: this source path has no "),
     ],
 )

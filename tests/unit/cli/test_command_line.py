@@ -221,15 +221,15 @@ class TestCommandLine:
         [
             ([], "a source and at least one target are needed (try transfer.py --help)"),
             (["db1:/srv/a"], "a source and at least one target are needed (try transfer.py --help)"),
-            (["db1:/srv/a", "db2"], "'db2' is no HOST:PATH: it has no colon between a host and a path"),
+            (["db1:/srv/a", "db2"], "'db2' is not HOST:PATH: there is no colon between host and path"),
             (
                 ["/srv/a", "db2:/srv"],
                 (
-                    "'/srv/a' is no HOST:PATH: it has no colon between a host and a path; for this host it would be"
+                    "'/srv/a' is not HOST:PATH: there is no colon between host and path; for a path on this host write"
                     " localhost:/srv/a"
                 ),
             ),
-            (["db1:/srv/a", "db2:/srv", ":/srv"], "':/srv' is no HOST:PATH: the host is empty or no text: ''"),
+            (["db1:/srv/a", "db2:/srv", ":/srv"], "':/srv' is not HOST:PATH: the host is empty or not text: ''"),
             (["--colour", *WORDS], "unrecognized arguments: --colour (try transfer.py --help)"),
             (["--comp", *WORDS], "unrecognized arguments: --comp (try transfer.py --help)"),
             (["--port", "x", *WORDS], "--port must be a whole number from 0 to 65535, not 'x'"),

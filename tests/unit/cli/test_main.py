@@ -53,7 +53,7 @@ class TestExitStatus:
         assert transferer.made == ()
         lines = capsys.readouterr().err
         assert LOG_LINE.fullmatch(lines)
-        assert lines.endswith(" ERROR 'db2' is no HOST:PATH: it has no colon between a host and a path\n")
+        assert lines.endswith(" ERROR 'db2' is not HOST:PATH: there is no colon between host and path\n")
 
     def test_an_expected_error_is_logged_and_gives_the_exit_status(
         self, command_line: CommandLine, transferer: type[ScriptedTransferer], capsys: pytest.CaptureFixture[str]

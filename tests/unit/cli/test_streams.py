@@ -62,4 +62,4 @@ class TestBrokenStreams:
                 command, cwd=ROOT, env=os.environ | {"LC_ALL": language}, capture_output=True, check=False
             )
             assert process.returncode == 2
-            assert b"ERROR 'caf\\udce9' is no HOST:PATH: " in process.stderr
+            assert b"ERROR 'caf\\udce9' is not HOST:PATH: " in process.stderr

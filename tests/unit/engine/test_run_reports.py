@@ -61,10 +61,10 @@ def test_a_run_that_was_refused_has_every_reason_and_targets_that_were_not_tried
     assert list(summary_lines(report)) == []
 
 
-def test_a_run_that_made_no_sense_has_its_reason() -> None:
+def test_the_report_of_an_invalid_request_has_its_error() -> None:
     report = after(Transferer("db1", "/", ["db2"], ["/srv"], remote=ScriptedRemote()))
     assert (report.status, report.source, report.targets) == (2, None, ())
-    assert "has no name of its own" in report.errors[0]
+    assert "has no name that the copy could get" in report.errors[0]
 
 
 def test_a_run_that_a_signal_ends_has_a_report_up_to_there() -> None:

@@ -106,11 +106,11 @@ class TestContract:
             (("db1", "/x"), ["db2", "db3"], ["/y"], "2 target hosts, but 1 target paths"),
             (("db1", "/x"), [], [], "db1:/x: no target to copy to"),
             (("db1", "/x"), ["db2", "db2"], ["/y", "/y/"], "db2:/y/: this target is given twice"),
-            (("db1", ""), ["db2"], ["/y"], "the path is empty or no text: ''"),
-            (("", "/x"), ["db2"], ["/y"], "the host is empty or no text: ''"),
-            ((None, "/x"), ["db2"], ["/y"], "the host is empty or no text: None"),
-            (("db1", "/x"), ["$(x)"], ["/y"], "the host '$(x)' holds '$', which no host name has"),
-            (("db1", "/"), ["db2"], ["/y"], "db1:/: this source path has no name of its own that the copy could get;"),
+            (("db1", ""), ["db2"], ["/y"], "the path is empty or not text: ''"),
+            (("", "/x"), ["db2"], ["/y"], "the host is empty or not text: ''"),
+            ((None, "/x"), ["db2"], ["/y"], "the host is empty or not text: None"),
+            (("db1", "/x"), ["$(x)"], ["/y"], "the host '$(x)' contains '$', which is not valid in a host name"),
+            (("db1", "/"), ["db2"], ["/y"], "db1:/: this source path has no name that the copy could get;"),
         ],
     )
     def test_nonsense_is_a_result_and_no_exception(

@@ -48,38 +48,38 @@ class TestWord:
     @pytest.mark.parametrize(
         ("word", "reason"),
         [
-            ("", "it has no colon between a host and a path"),
+            ("", "there is no colon between host and path"),
             (
                 "/srv/sqldata",
-                "it has no colon between a host and a path; for this host it would be localhost:/srv/sqldata",
+                "there is no colon between host and path; for a path on this host write localhost:/srv/sqldata",
             ),
-            ("[2001:db8::1]", "it has no colon between a host and a path"),
-            (":/srv", "the host is empty or no text: ''"),
-            (" \t:/srv", "the host is empty or no text: ''"),
-            ("::1:/srv", "an IPv6 address stands in brackets, as in [2001:db8::1]:/srv"),
-            ("2001:db8::1:/srv", "an IPv6 address stands in brackets, as in [2001:db8::1]:/srv"),
-            ("db1:", "the path is empty or no text: ''"),
-            ("db1: \t", "the path is empty or no text: ''"),
+            ("[2001:db8::1]", "there is no colon between host and path"),
+            (":/srv", "the host is empty or not text: ''"),
+            (" \t:/srv", "the host is empty or not text: ''"),
+            ("::1:/srv", "write an IPv6 address in brackets, as in [2001:db8::1]:/srv"),
+            ("2001:db8::1:/srv", "write an IPv6 address in brackets, as in [2001:db8::1]:/srv"),
+            ("db1:", "the path is empty or not text: ''"),
+            ("db1: \t", "the path is empty or not text: ''"),
             ("-oProxyCommand=x:/srv", "the host '-oProxyCommand=x' starts with a dash"),
-            ("db 1:/srv", "the host 'db 1' holds ' ', which no host name has"),
-            ("db1\n:/srv", "the host 'db1\\n' holds '\\n', which no host name has"),
-            ("\x1b[2Jdb1:/srv", "the host '\\x1b[2Jdb1' holds '\\x1b', which no host name has"),
-            ("d\u0431:/srv", "the host 'dб' holds 'б', which no host name has"),  # noqa: RUF001  # it looks like one
-            ("db\udc80:/srv", "the host 'db\\udc80' holds '\\udc80', which no host name has"),
-            ("\u00a0db1:/srv", "the host '\\xa0db1' holds '\\xa0', which no host name has"),
-            ("[fe80::1%eth0]:/srv", "the host '[fe80::1%eth0]' holds '%', which no host name has"),
-            ("[:/srv", "the host '[' has a bracket without its other half"),
-            ("db[1:/srv", "the host 'db[1' has a bracket without its other half"),
-            ("db1:/srv/\0", "the path '/srv/\\x00' holds a NUL character, which no path has"),
-            ("db1:/srv/\ud800", "the path '/srv/\\ud800' holds a lone surrogate, which stands for no byte"),
+            ("db 1:/srv", "the host 'db 1' contains ' ', which is not valid in a host name"),
+            ("db1\n:/srv", "the host 'db1\\n' contains '\\n', which is not valid in a host name"),
+            ("\x1b[2Jdb1:/srv", "the host '\\x1b[2Jdb1' contains '\\x1b', which is not valid in a host name"),
+            ("d\u0431:/srv", "the host 'dб' contains 'б', which is not valid in a host name"),  # noqa: RUF001  # it looks like one
+            ("db\udc80:/srv", "the host 'db\\udc80' contains '\\udc80', which is not valid in a host name"),
+            ("\u00a0db1:/srv", "the host '\\xa0db1' contains '\\xa0', which is not valid in a host name"),
+            ("[fe80::1%eth0]:/srv", "the host '[fe80::1%eth0]' contains '%', which is not valid in a host name"),
+            ("[:/srv", "the host '[' has an unmatched bracket"),
+            ("db[1:/srv", "the host 'db[1' has an unmatched bracket"),
+            ("db1:/srv/\0", "the path '/srv/\\x00' contains a NUL character"),
+            ("db1:/srv/\ud800", "the path '/srv/\\ud800' contains a lone surrogate, which has no encoding"),
         ],
     )
     def test_nonsense_is_refused_with_its_reason(self, word: str, reason: str) -> None:
-        assert refusal(word) == f"{word!r} is no HOST:PATH: {reason}"
+        assert refusal(word) == f"{word!r} is not HOST:PATH: {reason}"
 
     @pytest.mark.parametrize("character", list("/%@'\"$`;|<>\\()=+?#\x00\x07\x7f\x85\u2028"))
     def test_a_host_has_no_character_that_is_special_in_a_shell_or_a_terminal(self, character: str) -> None:
-        assert refusal(f"db{character}1:/srv").endswith(f" holds {character!r}, which no host name has")
+        assert refusal(f"db{character}1:/srv").endswith(f" contains {character!r}, which is not valid in a host name")
 
     @given(st.text())
     def test_any_text_is_split_or_refused(self, word: str) -> None:
@@ -114,5 +114,5 @@ class TestWord:
 
     @pytest.mark.parametrize(("host", "path"), [(None, "/srv"), ("db1", None), (b"db1", "/srv"), ("db1", b"/srv")])
     def test_a_host_or_path_that_is_not_text_is_refused(self, host: Any, path: Any) -> None:
-        with pytest.raises(UsageError, match=r"^the (host|path) is empty or no text: "):
+        with pytest.raises(UsageError, match=r"^the (host|path) is empty or not text: "):
             Location(host=host, path=path)

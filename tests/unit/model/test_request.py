@@ -29,7 +29,7 @@ class TestRequest:
         with pytest.raises(UsageError) as refused:
             request(f"db1:{path}")
         assert str(refused.value) == (
-            f"db1:{path}: this source path has no name of its own that the copy could get;"
+            f"db1:{path}: this source path has no name that the copy could get;"
             " end it with the name of a file or directory"
         )
 
@@ -53,7 +53,7 @@ class TestRequest:
     def test_the_path_of_a_socket_has_to_be_absolute(self, path: str) -> None:
         with pytest.raises(UsageError) as refused:
             request(f"db1:{path}", transfer_type="xtrabackup")
-        assert str(refused.value) == f"db1:{path}: the path of a socket has to be absolute"
+        assert str(refused.value) == f"db1:{path}: the path of a socket must be absolute"
 
     @pytest.mark.parametrize("transfer_type", ["xtrabackup", "decompress"])
     def test_only_a_file_or_a_tree_needs_a_name_of_its_own(self, transfer_type: str) -> None:
