@@ -362,15 +362,15 @@ WRONG_COMMAND_LINES: dict[tuple[str, ...], str] = {
     ("--type", "folder"): "'folder'",
     ("--nonsense",): "--nonsense",
     ("--stop-slave",): "--stop-slave needs the transfer type xtrabackup",
-    (";reboot:/srv",): "holds ';'",
-    ("$(touch /tmp/owned):/srv",): "holds '$'",
-    ("`touch /tmp/owned`:/srv",): "holds '`'",
-    ("db2 db3:/srv",): "holds ' '",
-    ("db2|cat:/srv",): "holds '|'",
+    (";reboot:/srv",): "contains ';'",
+    ("$(touch /tmp/owned):/srv",): "contains '$'",
+    ("`touch /tmp/owned`:/srv",): "contains '`'",
+    ("db2 db3:/srv",): "contains ' '",
+    ("db2|cat:/srv",): "contains '|'",
     ("db2\ndb3:/srv",): "which is not valid in a host name",
-    ("root@db2:/srv",): "holds '@'",
-    ("'db2:/srv",): 'holds "\'"',
-    ("../db2:/srv",): "holds '/'",
+    ("root@db2:/srv",): "contains '@'",
+    ("'db2:/srv",): 'contains "\'"',
+    ("../db2:/srv",): "contains '/'",
     ("-oProxyCommand=x:/srv",): "-oProxyCommand=x:/srv",
     ("db2",): "'db2' is not HOST:PATH",
     ("db2:",): "the path is empty",
@@ -399,7 +399,7 @@ def test_a_source_that_means_several_hosts_or_none_is_refused(stage: Lab, python
 GARBAGE: dict[bytes, str] = {
     b"\x00\xff\xfe garbage \x80": "cannot be read",
     b"just some words\n": "just some words",
-    b"port = 4400\n": "line 1: the line [DEFAULT] has to come before 'port = 4400'",
+    b"port = 4400\n": "line 1: the line [DEFAULT] must come before 'port = 4400'",
     b"[DEFAULT]\nprot = 4400\n": "unknown key 'prot'",
     b"[DEFAULT]\nport = 70000\n": "port must be a whole number from 0 to 65535, not '70000'",
     b"[DEFAULT]\n\nencrypt = perhaps\n": "line 3: encrypt must be true or false, not 'perhaps'",
@@ -422,6 +422,6 @@ def test_the_statuses_that_these_tests_see_are_those_that_help_documents(stage: 
     shown = transfer(stage, "--help").stdout
     documented = dict(re.findall(r"^  (\d[\d, ]*?)  +(.*)$", shown, re.MULTILINE))
     assert documented == EXIT_STATUSES
-    assert documented["2"] == "the command line, the configuration file or the job file is wrong"
-    assert documented["3"] == "a host cannot be reached, or a command on it could not be run"
-    assert documented["4"] == "refused after asking the hosts; nothing was changed"
+    assert documented["2"] == "the command line, the configuration file or the job file is not valid"
+    assert documented["3"] == "a host cannot be reached, or a remote command could not be run"
+    assert documented["4"] == "the preflight found a reason to refuse the transfer; nothing was changed"
