@@ -14,6 +14,7 @@ SCRIPTS = {
     "session": ("agent/send", "agent/receive"),
     "preflight": ("preflight/main",),
     "recovery": ("lib/recovery",),
+    "end command": ("tools/end_command",),
     "list": ("tools/list",),
     "prune": ("tools/prune",),
 }

@@ -7,6 +7,7 @@ import threading
 from abc import abstractmethod
 
 from transferpy.Exceptions import RemoteExecutionError
+from transferpy.host import assemble
 from transferpy.RemoteExecution.interface import Command, CommandResult, EndHandler, Job, LineHandler, RemoteExecution
 from transferpy.RemoteExecution.job_output import encodable
 from transferpy.RemoteExecution.packed_script import pack_script
@@ -14,6 +15,16 @@ from transferpy.RemoteExecution.running_job import RunningJob
 
 logger = logging.getLogger(__name__)
 
+_START_TIMEOUT = 1.0
+"""Seconds for a command to start before ``kill_job`` gives up its login."""
+_END_TIMEOUT = 30.0
+"""Seconds for the end of a command after its grace."""
+_SEARCH_TIMEOUT = 5.0
+"""Seconds for the search for a command that has most likely not started: its host may be unreachable."""
+_LONGEST_GRACE_UNSTARTED = 2.0
+"""Seconds for such a command to end by itself: if it runs, it has just started."""
+_KILL_HUNDREDTHS = 300
+"""Hundredths of a second for processes to end after KILL."""
 _RUN_GRACE = 2.0
 """Seconds for a command to end by itself when ``run`` gives up."""
 _CLOSE_TIMEOUT = 5.0
@@ -29,10 +40,6 @@ class ThreadedExecution(RemoteExecution):
 
         The implementation calls ``job.attach`` with the local process and ``job.take_line`` with each line of output.
         """
-
-    @abstractmethod
-    def end_processes(self, job: RunningJob, grace: float) -> None:
-        """End all processes of ``job`` on its host, as ``kill_job`` describes."""
 
     def start_job(
         self,
@@ -103,13 +110,33 @@ class ThreadedExecution(RemoteExecution):
         running = _running_job(host, job)
         try:
             if not running.processes_ended:
-                self.end_processes(running, grace)
+                self._end_processes(running, grace)
                 running.processes_ended = True
             running.ended.wait(_CLOSE_TIMEOUT)
         finally:
             running.process.kill()
         running.ended.wait(_CLOSE_TIMEOUT)
         return running.result
+
+    def _end_processes(self, job: RunningJob, grace: float) -> None:
+        if not job.started.wait(_START_TIMEOUT):
+            job.process.kill()
+        timeout = grace + _END_TIMEOUT
+        if job.pid is None:
+            grace, timeout = min(grace, _LONGEST_GRACE_UNSTARTED), _SEARCH_TIMEOUT
+        # The identifier is in no argument list and no environment of the tool: the tool must not find itself.
+        call = f"end_command {job.identifier} {job.pid or 0} {round(grace * 100)} {_KILL_HUNDREDTHS}"
+        tool = self.start_job(job.target, assemble("tools/end_command", call=call))
+        try:
+            result = self.wait_job(job.target, tool, timeout)
+        except RemoteExecutionError as error:
+            if job.pid is not None:
+                raise RemoteExecutionError(f"{error}; the command may still run there") from error
+        else:
+            if result.returncode != 0:
+                raise RemoteExecutionError(f"{job.host}: the command could not be ended: {result.output}")
+        finally:
+            tool.process.kill()
 
     def run(
         self, host: str, command: Command, *, on_line: LineHandler | None = None, timeout: float | None = None

@@ -1,13 +1,18 @@
 """The end of all processes of a command."""
 
 import subprocess
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 from waiting import wait_until
 
+from transferpy.Exceptions import RemoteExecutionError
+from transferpy.host import assemble
+from transferpy.RemoteExecution import threaded_execution
 from transferpy.RemoteExecution.LocalExecution import LocalExecution
 
 HOST = "localhost"
@@ -98,3 +103,35 @@ def test_a_process_of_another_user_with_the_identifier_continues_to_run(
     finally:
         posing.kill()
         posing.wait()
+
+
+def test_only_the_processes_of_the_command_have_its_identifier(execution: LocalExecution) -> None:
+    """A process of the tool that ends the command would end itself."""
+    job = execution.start_job(HOST, "trap '' TERM; echo ready; sleep 1000")
+    wait_until(lambda: job.result.output)
+    killing = threading.Thread(target=execution.kill_job, args=(HOST, job), kwargs={"grace": 0.5})
+    killing.start()
+    found: set[int] = set()
+    while killing.is_alive():
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if job.identifier in f"{process.cmdline()} {process.environ()}":
+                    found.add(process.ppid() if process.name() == "sleep" else process.pid)
+    killing.join()
+    assert found == {job.pid}
+
+
+def test_the_error_has_the_processes_that_survive(execution: LocalExecution, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        threaded_execution,
+        "assemble",
+        lambda *files, call: f"{assemble(*files)}\nkill() {{ :; }}\nsleep() {{ :; }}\n{call}",
+    )
+    monkeypatch.setattr(threaded_execution, "_KILL_HUNDREDTHS", 10)
+    job = execution.start_job(HOST, ["sleep", "1000"])
+    wait_until(lambda: job.pid)
+    error = f"^localhost: the command could not be ended: processes that SIGKILL did not end: {job.pid}$"
+    with pytest.raises(RemoteExecutionError, match=error):
+        execution.kill_job(HOST, job, grace=0)
+    monkeypatch.undo()
+    wait_until(lambda: execution.monitor_job(HOST, job))
