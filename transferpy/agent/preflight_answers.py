@@ -4,29 +4,12 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from transferpy.agent import protocol
 from transferpy.agent.preflight import PreflightQuery
-from transferpy.agent.protocol import (
-    Asked,
-    BackupToolAnswer,
-    DatabaseAnswer,
-    Event,
-    FirewallAnswer,
-    HostAnswer,
-    MagicAnswer,
-    NetcatAnswer,
-    OwnerAnswer,
-    ProtocolError,
-    RouteAnswer,
-    SourceAnswer,
-    StaleRunRecovered,
-    TargetAnswer,
-    UndoFailed,
-    parse_event,
-)
 from transferpy.model.facts import DatabaseFacts, HostFacts, RouteFacts, SourceFacts, TargetFacts
 from transferpy.model.text import one_line
 
-_Kind = TypeVar("_Kind", bound=Event)
+_Kind = TypeVar("_Kind", bound=protocol.Event)
 
 
 def parse_facts(host: str, run_id: str, query: PreflightQuery, lines: Iterable[str]) -> HostFacts:
@@ -35,17 +18,19 @@ def parse_facts(host: str, run_id: str, query: PreflightQuery, lines: Iterable[s
     Raises:
         ProtocolError: an event is malformed, or the answers do not belong to the query.
     """
-    answers = _Answers([event for line in lines if (event := parse_event(line, run_id))])
+    answers = _Answers([event for line in lines if (event := protocol.parse_event(line, run_id))])
     facts = _facts(host, answers)
     if unanswered := list(_unanswered(query, facts, answers)):
-        raise ProtocolError(Asked.event_name, f"the answers about {', '.join(unanswered)} do not belong to the query")
+        raise protocol.ProtocolError(
+            protocol.Asked.event_name, f"the answers about {', '.join(unanswered)} do not belong to the query"
+        )
     return facts
 
 
 class _Answers:
     """The events of one preflight, by kind."""
 
-    def __init__(self, events: Sequence[Event]) -> None:
+    def __init__(self, events: Sequence[protocol.Event]) -> None:
         self._events = events
 
     def all(self, kind: type[_Kind]) -> list[_Kind]:
@@ -57,7 +42,7 @@ class _Answers:
 
 def _unanswered(query: PreflightQuery, facts: HostFacts, answers: _Answers) -> Iterator[str]:
     """Yield each part of the query that has no answer, or an answer to something else."""
-    if answers.one(Asked) is None:
+    if answers.one(protocol.Asked) is None:
         yield "everything"
     if (facts.source is not None) != (query.source_path is not None):
         yield "the source"
@@ -65,7 +50,7 @@ def _unanswered(query: PreflightQuery, facts: HostFacts, answers: _Answers) -> I
         yield "the name of the source"
     if (facts.database is not None) != bool(query.database):
         yield "the server"
-    if (answers.one(OwnerAnswer) is not None) != bool(query.owner):
+    if (answers.one(protocol.OwnerAnswer) is not None) != bool(query.owner):
         yield "the owner"
     if facts.targets.keys() != {index for index, _, _ in query.targets}:
         yield "the targets"
@@ -80,10 +65,14 @@ def _is_name(name: str, query: PreflightQuery) -> bool:
 
 
 def _facts(host: str, answers: _Answers) -> HostFacts:
-    general, magic, owner = answers.one(HostAnswer), answers.one(MagicAnswer), answers.one(OwnerAnswer)
+    general, magic, owner = (
+        answers.one(protocol.HostAnswer),
+        answers.one(protocol.MagicAnswer),
+        answers.one(protocol.OwnerAnswer),
+    )
     if general is None:
-        raise ProtocolError(HostAnswer.event_name, "it is missing")
-    source, database = answers.one(SourceAnswer), answers.one(DatabaseAnswer)
+        raise protocol.ProtocolError(protocol.HostAnswer.event_name, "it is missing")
+    source, database = answers.one(protocol.SourceAnswer), answers.one(protocol.DatabaseAnswer)
     return HostFacts(
         host=host,
         uid=general.uid,
@@ -91,34 +80,34 @@ def _facts(host: str, answers: _Answers) -> HostFacts:
         boot=general.boot,
         tools=frozenset(general.tools),
         listening=frozenset(general.listening),
-        netcats={answer.name: answer.help for answer in answers.all(NetcatAnswer)},
-        firewalls={answer.tool: answer.rules for answer in answers.all(FirewallAnswer)},
+        netcats={answer.name: answer.help for answer in answers.all(protocol.NetcatAnswer)},
+        firewalls={answer.tool: answer.rules for answer in answers.all(protocol.FirewallAnswer)},
         source=_source(source) if source else None,
         routes={
             answer.index: RouteFacts(address=answer.address, source=answer.source)
-            for answer in answers.all(RouteAnswer)
+            for answer in answers.all(protocol.RouteAnswer)
         },
-        targets={answer.index: _target(answer) for answer in answers.all(TargetAnswer)},
+        targets={answer.index: _target(answer) for answer in answers.all(protocol.TargetAnswer)},
         memory=general.memory,
         run=general.run,
         magic=(os.fsencode(magic.first), os.fsencode(magic.tar)) if magic else (b"", b""),
         database=_database(database) if database else None,
-        backup_versions={answer.tool: answer.version for answer in answers.all(BackupToolAnswer)},
-        finished=tuple((event.run, event.replication) for event in answers.all(StaleRunRecovered)),
+        backup_versions={answer.tool: answer.version for answer in answers.all(protocol.BackupToolAnswer)},
+        finished=tuple((event.run, event.replication) for event in answers.all(protocol.StaleRunRecovered)),
         unknown_owner=owner.unknown if owner else "",
-        not_undone=tuple((event.entry, one_line(event.text)) for event in answers.all(UndoFailed)),
+        not_undone=tuple((event.entry, one_line(event.text)) for event in answers.all(protocol.UndoFailed)),
     )
 
 
-def _source(answer: SourceAnswer) -> SourceFacts:
+def _source(answer: protocol.SourceAnswer) -> SourceFacts:
     return SourceFacts(**vars(answer))
 
 
-def _database(answer: DatabaseAnswer) -> DatabaseFacts:
+def _database(answer: protocol.DatabaseAnswer) -> DatabaseFacts:
     return DatabaseFacts(**{**vars(answer), "error": one_line(answer.error)})
 
 
-def _target(answer: TargetAnswer) -> TargetFacts:
+def _target(answer: protocol.TargetAnswer) -> TargetFacts:
     return TargetFacts(
         state=answer.state,
         path=answer.path,

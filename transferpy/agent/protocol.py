@@ -10,8 +10,8 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, ClassVar, Self, TypeVar
+from dataclasses import MISSING, dataclass, fields
+from typing import Annotated, ClassVar, Self, TypeVar, dataclass_transform, get_args
 
 from transferpy.model.facts import TargetState
 
@@ -113,17 +113,25 @@ def _parse_benchmark(text: str) -> tuple[str, int, int]:
     return _parse_word(label), parse_count(size), parse_count(microseconds)
 
 
-def _wire(parse: Callable[[str], Any], default: Any = MISSING) -> Any:
-    """Declare a field of an event: the function that parses its text, and its value where the event lacks it."""
-    return field(default=default, metadata={"parse": parse})
+Count = Annotated[int, parse_count]
+Counts = Annotated[tuple[int, ...], _parse_list(parse_count)]
+Text = Annotated[str, _parse_text]
+Base64 = Annotated[str, _parse_base64]
+Word = Annotated[str, _parse_word]
+Words = Annotated[tuple[str, ...], _parse_list(_parse_word)]
+Tokens = Annotated[tuple[str, ...], _parse_list(_parse_token)]
+Port = Annotated[int, _parse_port]
+Address = Annotated[str, _parse_address]
+Flag = Annotated[bool, _parse_yes]
 
 
 # --- events
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """An event of a script on a host.
+    """An event of a script on a host; each subclass is a frozen dataclass, whose field types have the parsers.
 
     Attributes:
         event_name: the name on the wire.
@@ -132,6 +140,7 @@ class Event:
     event_name: ClassVar[str] = ""
 
     def __init_subclass__(cls, *, name: str = "") -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
         if name:
             cls.event_name = name
             _EVENTS[name] = cls
@@ -155,7 +164,7 @@ class Event:
         for each in fields(cls):
             if each.name in values:
                 try:
-                    parsed[each.name] = each.metadata["parse"](values[each.name])
+                    parsed[each.name] = get_args(each.type)[1](values[each.name])
                 except ValueError as error:
                     raise ProtocolError(cls.event_name, f"{each.name}: {error}") from error
         return cls(**parsed)
@@ -186,51 +195,40 @@ def is_event(line: str, run_id: str) -> bool:
     return line.split()[:2] == [MARK, run_id]
 
 
-@dataclass(frozen=True, kw_only=True)
 class Hello(Event, name="hello"):
     """The session has a run directory."""
 
-    directory: str = _wire(_parse_text)
+    directory: Text
 
 
-@dataclass(frozen=True, kw_only=True)
 class Ready(Event, name="ready"):
     """The session is prepared; its certificate, in base64, is empty where the stream is not encrypted."""
 
-    certificate: str = _wire(_parse_base64)
+    certificate: Base64
 
 
-@dataclass(frozen=True, kw_only=True)
 class SampleTaken(Event, name="sample"):
-    """The source compressed a sample of the data.
+    """The source compressed a sample of ``size`` bytes; see ``_parse_benchmark`` for the result of each codec."""
 
-    Attributes:
-        size: bytes of the sample.
-        trials: for each codec its label, the compressed size in bytes and the time in microseconds.
-    """
-
-    size: int = _wire(parse_count)
-    trials: tuple[tuple[str, int, int], ...] = _wire(_parse_list(_parse_benchmark))
+    size: Count
+    trials: Annotated[tuple[tuple[str, int, int], ...], _parse_list(_parse_benchmark)]
 
 
-@dataclass(frozen=True, kw_only=True)
 class Probing(Event, name="probing"):
     """The target listens for the link probe."""
 
-    port: int = _wire(_parse_port)
+    port: Port
 
 
-@dataclass(frozen=True, kw_only=True)
 class Probed(Event, name="probed"):
     """The source has sent the link probe."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class LinkMeasured(Event, name="link"):
     """The target has received the link probe; both numbers are 0 where it could not."""
 
-    bytes: int = _wire(parse_count, 0)
-    microseconds: int = _wire(parse_count, 0)
+    bytes: Count = 0
+    microseconds: Count = 0
 
     @property
     def rate(self) -> float | None:
@@ -238,53 +236,46 @@ class LinkMeasured(Event, name="link"):
         return self.bytes / self.microseconds * 1e6 if self.microseconds else None
 
 
-@dataclass(frozen=True, kw_only=True)
 class Listening(Event, name="listening"):
     """The listener of the stream was seen on the port."""
 
-    port: int = _wire(_parse_port)
+    port: Port
 
 
-@dataclass(frozen=True, kw_only=True)
 class Connected(Event, name="connected"):
     """The listener has accepted a connection."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Sending(Event, name="sending"):
     """The source starts the stream; from now on the stream has its time limits."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ProgressMade(Event, name="progress"):
     """The heartbeat, at least once a second; ``bytes`` have passed the first stage of the stream, if there is one."""
 
-    bytes: int = _wire(parse_count, 0)
+    bytes: Count = 0
 
 
-@dataclass(frozen=True, kw_only=True)
 class Stages(Event, name="stages"):
     """A task has ended; the exit status of each of its stages."""
 
-    job: str = _wire(_parse_word)
-    statuses: tuple[int, ...] = _wire(_parse_list(parse_count))
+    job: Word
+    statuses: Counts
 
 
-@dataclass(frozen=True, kw_only=True)
 class StandardError(Event, name="stderr"):
     """The end of the standard error of a stage; the stage is ``-`` for the task itself."""
 
-    job: str = _wire(_parse_word)
-    stage: str = _wire(_parse_word)
-    text: str = _wire(_parse_text)
+    job: Word
+    stage: Word
+    text: Text
 
 
-@dataclass(frozen=True, kw_only=True)
 class ListDigest(Event):
     """The digest of a list that a session holds, and the number of records in it."""
 
-    digest: str = _wire(_parse_word)
-    entries: int = _wire(parse_count)
+    digest: Word
+    entries: Count
 
 
 class Manifest(ListDigest, name="manifest"):
@@ -299,189 +290,162 @@ class Tables(ListDigest, name="tables"):
     """The list of the tables of a server, or of a copy of one."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class StreamDigest(Event, name="stream-digest"):
     """The digest of the bytes that passed the network; without ``--parallel-checksum``, their number."""
 
-    digest: str = _wire(_parse_word)
+    digest: Word
 
 
-@dataclass(frozen=True, kw_only=True)
 class Checked(Event, name="checked"):
     """The session has examined its end of the copy and found no fault; a hot copy or a tarball is counted."""
 
-    files: int = _wire(parse_count, 0)
-    bytes: int = _wire(parse_count, 0)
+    files: Count = 0
+    bytes: Count = 0
 
 
-@dataclass(frozen=True, kw_only=True)
 class Position(Event, name="position"):
     """The position of a hot copy in the binary logs of its server, and in those of that server's primary."""
 
-    binlog: str = _wire(_parse_text)
-    replica: str = _wire(_parse_text)
+    binlog: Text
+    replica: Text
 
 
-@dataclass(frozen=True, kw_only=True)
 class ReplicationStopping(Event, name="replication-stopping"):
     """The first connection is about to be stopped."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ReplicationStopped(Event, name="replication-stopped"):
     """The number of connections that are stopped for the backup."""
 
-    connections: int = _wire(parse_count)
+    connections: Count
 
 
-@dataclass(frozen=True, kw_only=True)
 class ReplicationRuns(Event, name="replication-runs"):
     """All connections run again."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ReplicationLeft(Event, name="replication-left"):
     """Another run on the host needs replication stopped, and will start it."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class SourceChanged(Event, name="changed"):
     """The source changed during the copy; some of the paths."""
 
-    paths: tuple[str, ...] = _wire(_parse_paths)
+    paths: Annotated[tuple[str, ...], _parse_paths]
 
 
-@dataclass(frozen=True, kw_only=True)
 class Published(Event, name="published"):
-    """The copy has its final name.
+    """The copy has its final name; inode and birth time (seconds since 1970) of a directory made for it."""
 
-    Attributes:
-        inode: of the target directory, if this run made that directory.
-        born: when that was, in seconds since 1970; 0 if the file system does not record it.
-    """
-
-    inode: int | None = _wire(parse_count, None)
-    born: int = _wire(parse_count, 0)
+    inode: Annotated[int | None, parse_count] = None
+    born: Count = 0
 
 
-@dataclass(frozen=True, kw_only=True)
 class SessionFailed(Event, name="error"):
     """The session cannot continue; the exit status of the run follows from the kind."""
 
-    kind: str = _wire(_parse_word)
-    text: str = _wire(_parse_text)
+    kind: Word
+    text: Text
 
 
-@dataclass(frozen=True, kw_only=True)
 class UndoFailed(Event, name="undo-failed"):
     """An entry of the undo list failed."""
 
-    entry: str = _wire(_parse_text)
-    text: str = _wire(_parse_text)
+    entry: Text
+    text: Text
 
 
-@dataclass(frozen=True, kw_only=True)
 class StaleRunRecovered(Event, name="finished-dead-run"):
     """The changes of a stale run were undone; ``replication`` if that included a start of replication."""
 
-    run: str = _wire(_parse_word)
-    replication: bool = _wire(_parse_presence, default=False)
+    run: Word
+    replication: Annotated[bool, _parse_presence] = False
 
 
-@dataclass(frozen=True, kw_only=True)
 class Ending(Event, name="ending"):
     """The clean-up of the session begins."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class End(Event, name="end"):
     """The clean-up of the session is over."""
 
-    undone: bool = _wire(_parse_yes)
+    undone: Flag
 
 
 # --- events of the preflight
 
 
-@dataclass(frozen=True, kw_only=True)
 class Asking(Event, name="asking"):
     """The path that the next answers are about."""
 
-    about: str = _wire(_parse_text)
+    about: Text
 
 
-@dataclass(frozen=True, kw_only=True)
 class HostAnswer(Event, name="host"):
     """The facts about the host itself; see :class:`transferpy.model.facts.HostFacts`."""
 
-    uid: int = _wire(parse_count)
-    cores: int = _wire(parse_count)
-    boot: str = _wire(_parse_word)
-    tools: tuple[str, ...] = _wire(_parse_list(_parse_word))
-    listening: tuple[int, ...] = _wire(_parse_list(parse_count))
-    memory: int = _wire(parse_count)
-    run: int = _wire(parse_count)
+    uid: Count
+    cores: Count
+    boot: Word
+    tools: Words
+    listening: Counts
+    memory: Count
+    run: Count
 
 
-@dataclass(frozen=True, kw_only=True)
 class NetcatAnswer(Event, name="netcat"):
     """The help text of one netcat."""
 
-    name: str = _wire(_parse_word)
-    help: str = _wire(_parse_text)
+    name: Word
+    help: Text
 
 
-@dataclass(frozen=True, kw_only=True)
 class FirewallAnswer(Event, name="firewall"):
     """The rules that one firewall tool lists."""
 
-    tool: str = _wire(_parse_word)
-    rules: str = _wire(_parse_text)
+    tool: Word
+    rules: Text
 
 
-@dataclass(frozen=True, kw_only=True)
 class SourceAnswer(Event, name="source"):
     """The facts about the source path; see :class:`transferpy.model.facts.SourceFacts`."""
 
-    directory: str = _wire(_parse_text)
-    name: str = _wire(_parse_text)
-    kind: str = _wire(_parse_word)
-    identity: str = _wire(_parse_word)
-    error: str = _wire(_parse_text)
-    server: bool = _wire(_parse_yes)
-    disk: int = _wire(parse_count)
-    inodes: int = _wire(parse_count)
-    files: int = _wire(parse_count)
-    bytes: int = _wire(parse_count)
-    sockets: int = _wire(parse_count)
+    directory: Text
+    name: Text
+    kind: Word
+    identity: Word
+    error: Text
+    server: Flag
+    disk: Count
+    inodes: Count
+    files: Count
+    bytes: Count
+    sockets: Count
 
 
-@dataclass(frozen=True, kw_only=True)
 class MagicAnswer(Event, name="magic"):
     """The first bytes of the source, and the bytes at the place of the mark of a tar header."""
 
-    first: str = _wire(_parse_text)
-    tar: str = _wire(_parse_text)
+    first: Text
+    tar: Text
 
 
-@dataclass(frozen=True, kw_only=True)
 class BackupToolAnswer(Event, name="backup"):
     """The version that a backup tool prints."""
 
-    tool: str = _wire(_parse_word)
-    version: str = _wire(_parse_text)
+    tool: Word
+    version: Text
 
 
-@dataclass(frozen=True, kw_only=True)
 class DatabaseAnswer(Event, name="database"):
     """The facts about the server at the source socket; see :class:`transferpy.model.facts.DatabaseFacts`."""
 
-    state: str = _wire(_parse_word)
-    error: str = _wire(_parse_text, "")
-    version: str = _wire(_parse_text, "")
-    datadir: str = _wire(_parse_text, "")
-    disk: int = _wire(parse_count, 0)
-    inodes: int = _wire(parse_count, 0)
+    state: Word
+    error: Text = ""
+    version: Text = ""
+    datadir: Text = ""
+    disk: Count = 0
+    inodes: Count = 0
 
     @classmethod
     def required(cls, values: Mapping[str, str]) -> set[str]:
@@ -490,35 +454,32 @@ class DatabaseAnswer(Event, name="database"):
         return super().required(values) | more
 
 
-@dataclass(frozen=True, kw_only=True)
 class RouteAnswer(Event, name="route"):
     """The route from the source to the target of that index."""
 
-    index: int = _wire(parse_count)
-    address: str = _wire(_parse_address)
-    source: str = _wire(_parse_address)
+    index: Count
+    address: Address
+    source: Address
 
 
-@dataclass(frozen=True, kw_only=True)
 class OwnerAnswer(Event, name="owner"):
     """The user or group that the host does not have; empty if it has both."""
 
-    unknown: str = _wire(_parse_word)
+    unknown: Word
 
 
-@dataclass(frozen=True, kw_only=True)
 class TargetAnswer(Event, name="target"):
     """The facts about a target path; see :class:`transferpy.model.facts.TargetFacts`."""
 
-    index: int = _wire(parse_count)
-    state: TargetState = _wire(TargetState)  # noqa: RUF009 # the class as a parser; nothing is called here
-    path: str = _wire(_parse_text, "")
-    ancestors: tuple[str, ...] = _wire(_parse_list(_parse_token), ())
-    final: str = _wire(_parse_word, "")
-    content: str = _wire(_parse_word, "")
-    leftovers: tuple[str, ...] = _wire(_parse_list(_parse_token), ())
-    free: int = _wire(parse_count, 0)
-    inodes: int | None = _wire(_parse_inodes, None)
+    index: Count
+    state: Annotated[TargetState, TargetState]
+    path: Text = ""
+    ancestors: Tokens = ()
+    final: Word = ""
+    content: Word = ""
+    leftovers: Tokens = ()
+    free: Count = 0
+    inodes: Annotated[int | None, _parse_inodes] = None
 
     @classmethod
     def required(cls, values: Mapping[str, str]) -> set[str]:
@@ -527,21 +488,20 @@ class TargetAnswer(Event, name="target"):
         return super().required(values) if is_other else {each.name for each in fields(cls)}
 
 
-@dataclass(frozen=True, kw_only=True)
 class Asked(Event, name="asked"):
     """The preflight script has answered everything."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Pruned(Event, name="pruned"):
     """The result of pruning for one old copy."""
 
-    result: str = _wire(_parse_word)
+    result: Word
 
 
 # --- session commands
 
 
+@dataclass_transform(frozen_default=True)
 @dataclass(frozen=True)
 class SessionCommand:
     """A command to a session.
@@ -553,6 +513,7 @@ class SessionCommand:
     word: ClassVar[str] = ""
 
     def __init_subclass__(cls, *, word: str) -> None:
+        dataclass(frozen=True)(cls)
         cls.word = word
 
     @property
@@ -568,14 +529,12 @@ class SessionCommand:
         return " ".join((_COMMAND_PREFIX, self.word, *words)).rstrip() + "\n"
 
 
-@dataclass(frozen=True)
 class AcceptPeer(SessionCommand, word="peer"):
     """Accept this certificate, in base64, and no other."""
 
     certificate: str
 
 
-@dataclass(frozen=True)
 class SendProbe(SessionCommand, word="probe"):
     """Send a link probe over an edge."""
 
@@ -585,14 +544,12 @@ class SendProbe(SessionCommand, word="probe"):
     certificate: str
 
 
-@dataclass(frozen=True)
 class Receive(SessionCommand, word="receive"):
     """Listen for a stream that is compressed with this codec."""
 
     codec: str
 
 
-@dataclass(frozen=True)
 class Send(SessionCommand, word="send"):
     """Send the stream over an edge."""
 
@@ -603,16 +560,13 @@ class Send(SessionCommand, word="send"):
     certificate: str
 
 
-@dataclass(frozen=True)
 class ResumeReplication(SessionCommand, word="resume"):
     """Start replication again: the last stream has ended."""
 
 
-@dataclass(frozen=True)
 class Publish(SessionCommand, word="publish"):
     """Prepare the copy, set its owner, and give it its final name."""
 
 
-@dataclass(frozen=True)
 class Stop(SessionCommand, word="stop"):
     """Undo all changes and end."""

@@ -4,23 +4,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from transferpy.agent.protocol import (
-    End,
-    Ending,
-    Event,
-    Hello,
-    ProgressMade,
-    Published,
-    ReplicationLeft,
-    ReplicationRuns,
-    ReplicationStopped,
-    ReplicationStopping,
-    SessionFailed,
-    Stages,
-    StaleRunRecovered,
-    StandardError,
-    UndoFailed,
-)
+from transferpy.agent import protocol
 from transferpy.Exceptions import (
     FirewallError,
     PublishError,
@@ -50,7 +34,7 @@ _ERRORS: dict[str, type[TransferpyError]] = {
     "content": VerificationError,
 }
 """By the kind of a failed session; each other kind is a RemoteExecutionError."""
-_Kind = TypeVar("_Kind", bound=Event)
+_Kind = TypeVar("_Kind", bound=protocol.Event)
 
 
 class Session:
@@ -79,7 +63,7 @@ class Session:
         self.error: TransferpyError | None = None
         self.stopping = False
         self.replication = ReplicationState(host)
-        self._events: dict[type[Event], Event] = {}
+        self._events: dict[type[protocol.Event], protocol.Event] = {}
 
     def last(self, kind: type[_Kind]) -> _Kind | None:
         """Return the last event of that kind, or None."""
@@ -97,11 +81,11 @@ class Session:
             raise RemoteExecutionError(f"{self.host}: the session sent no event {kind.event_name!r}")
         return event
 
-    def has(self, *kinds: type[Event]) -> bool:
+    def has(self, *kinds: type[protocol.Event]) -> bool:
         """Return whether the session has sent an event of any of these kinds."""
         return any(kind in self._events for kind in kinds)
 
-    def forget(self, *kinds: type[Event]) -> None:
+    def forget(self, *kinds: type[protocol.Event]) -> None:
         """Forget the events of these kinds, because the next stream will bring new ones."""
         for kind in kinds:
             self._events.pop(kind, None)
@@ -119,36 +103,36 @@ class Session:
     @property
     def ending(self) -> bool:
         """True if the session is about to end by itself."""
-        return self.stopping or self.has(Published, SessionFailed, Ending, End)
+        return self.stopping or self.has(protocol.Published, protocol.SessionFailed, protocol.Ending, protocol.End)
 
     @property
     def undone(self) -> bool:
         """True if the session reported that it has undone all of its changes."""
-        end = self.last(End)
+        end = self.last(protocol.End)
         return end is not None and end.undone
 
     @property
     def directory(self) -> str:
         """The run directory of the session; empty before its first event."""
-        hello = self.last(Hello)
+        hello = self.last(protocol.Hello)
         return hello.directory if hello else ""
 
-    def handle(self, event: Event) -> None:
+    def handle(self, event: protocol.Event) -> None:
         """Change the state as an event of the session demands, and log what an administrator has to know."""
         self.heard = time.monotonic()
         self._events[type(event)] = event
         match event:
-            case ProgressMade(bytes=count):
+            case protocol.ProgressMade(bytes=count):
                 self._progress(count)
-            case Stages(job=task, statuses=statuses):
+            case protocol.Stages(job=task, statuses=statuses):
                 self.statuses[task] = statuses
-            case StandardError(job=task, stage=stage, text=text):
+            case protocol.StandardError(job=task, stage=stage, text=text):
                 self.errors[task, stage] = text.strip()
-            case SessionFailed(kind=kind, text=text):
+            case protocol.SessionFailed(kind=kind, text=text):
                 self.error = _ERRORS.get(kind, RemoteExecutionError)(f"{self.host}: {one_line(text)}")
-            case UndoFailed(entry=entry, text=text):
+            case protocol.UndoFailed(entry=entry, text=text):
                 log_not_undone(self.host, entry, one_line(text))
-            case StaleRunRecovered(run=run, replication=replication):
+            case protocol.StaleRunRecovered(run=run, replication=replication):
                 log_recovered(self.host, run, replication=replication)
         self.replication.handle(event, self.directory)
 
@@ -175,24 +159,24 @@ class ReplicationState:
         self._host = host
         self.error = ""
 
-    def handle(self, event: Event, run_directory: str) -> None:
+    def handle(self, event: protocol.Event, run_directory: str) -> None:
         """Change the state as an event demands; only a report that replication runs clears the error."""
         match event:
-            case ReplicationStopping():
+            case protocol.ReplicationStopping():
                 self.error = _UNKNOWN
-            case ReplicationStopped(connections=0):
+            case protocol.ReplicationStopped(connections=0):
                 logger.info("%s: replication does not run, so there is nothing to stop", self._host)
-            case ReplicationStopped(connections=connections):
+            case protocol.ReplicationStopped(connections=connections):
                 self.error = _UNKNOWN
                 logger.info("%s: replication stopped: %d connection(s)", self._host, connections)
-            case UndoFailed(entry=entry, text=text) if entry.startswith(_START):
+            case protocol.UndoFailed(entry=entry, text=text) if entry.startswith(_START):
                 self.error = _STOPPED + one_line(text)
-            case StaleRunRecovered(run=run) if f"/run.{run}." in run_directory:
+            case protocol.StaleRunRecovered(run=run) if f"/run.{run}." in run_directory:
                 self.error = ""
-            case ReplicationRuns():
+            case protocol.ReplicationRuns():
                 self.error = ""
                 logger.info("%s: replication runs as before", self._host)
-            case ReplicationLeft():
+            case protocol.ReplicationLeft():
                 self.error = ""
                 logger.info("%s: another transfer needs replication stopped, and will start it again", self._host)
 

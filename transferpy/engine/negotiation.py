@@ -3,25 +3,7 @@
 import logging
 import time
 
-from transferpy.agent.protocol import (
-    AcceptPeer,
-    Checked,
-    FileDigests,
-    LinkMeasured,
-    Listening,
-    Manifest,
-    Probed,
-    Probing,
-    Ready,
-    Receive,
-    SampleTaken,
-    Send,
-    Sending,
-    SendProbe,
-    SourceChanged,
-    StreamDigest,
-    Tables,
-)
+from transferpy.agent import protocol
 from transferpy.agent.session import Session
 from transferpy.engine.root_cause import await_other_end, raise_stream_failure
 from transferpy.engine.stream_run import StreamRun
@@ -39,26 +21,35 @@ def start_stream(run: StreamRun) -> None:
         TransferpyError: a session failed, or the two did not meet for the link probe.
     """
     sender, receiver = run.both
-    sender.forget(Manifest, FileDigests, Tables, SourceChanged, StreamDigest, Checked, Sending, Probed)
+    sender.forget(
+        protocol.Manifest,
+        protocol.FileDigests,
+        protocol.Tables,
+        protocol.SourceChanged,
+        protocol.StreamDigest,
+        protocol.Checked,
+        protocol.Sending,
+        protocol.Probed,
+    )
     sender.statuses.clear()
-    _wait_for(run, Ready, sender, receiver)
+    _wait_for(run, protocol.Ready, sender, receiver)
     if run.plan.options.encrypt:
-        run.sessions.send(receiver, AcceptPeer(sender.expect(Ready).certificate))
+        run.sessions.send(receiver, protocol.AcceptPeer(sender.expect(protocol.Ready).certificate))
     run.codec = _choose_codec(run)
     names = {codec.label: codec.words for codec in run.edge.codecs}
     run.update_report(codec=names.get(run.codec, UNCOMPRESSED))
-    run.sessions.send(receiver, Receive(run.codec))
-    _wait_for(run, Listening, receiver)
+    run.sessions.send(receiver, protocol.Receive(run.codec))
+    _wait_for(run, protocol.Listening, receiver)
     opened = ", firewall opened" if run.edge.listening.firewall_rules else ""
-    port = receiver.expect(Listening).port
+    port = receiver.expect(protocol.Listening).port
     logger.info("%s: port %s listens for %s%s", receiver.host, port, sender.host, opened)
     sender.bytes = 0
     sender.moved = receiver.moved = time.monotonic()
     run.sending = True
-    run.sessions.send(sender, Send(run.edge.label, run.codec, *_listener(run, Listening)))
+    run.sessions.send(sender, protocol.Send(run.edge.label, run.codec, *_listener(run, protocol.Listening)))
 
 
-def no_connection(run: StreamRun, kind: type[Listening] | type[Probing]) -> StreamError:
+def no_connection(run: StreamRun, kind: type[protocol.Listening] | type[protocol.Probing]) -> StreamError:
     """Return the error for a sender that could not connect to the listener of that event."""
     address, port, _ = _listener(run, kind)
     return StreamError(
@@ -67,14 +58,18 @@ def no_connection(run: StreamRun, kind: type[Listening] | type[Probing]) -> Stre
     )
 
 
-def _wait_for(run: StreamRun, kind: type[Ready | Listening | Probing | Probed], *sessions: Session) -> None:
+def _wait_for(
+    run: StreamRun,
+    kind: type[protocol.Ready | protocol.Listening | protocol.Probing | protocol.Probed],
+    *sessions: Session,
+) -> None:
     if not run.wait_for(kind, *sessions):
         raise_stream_failure(run)
 
 
-def _listener(run: StreamRun, kind: type[Listening] | type[Probing]) -> tuple[str, int, str]:
+def _listener(run: StreamRun, kind: type[protocol.Listening] | type[protocol.Probing]) -> tuple[str, int, str]:
     """Return the address, the port and the certificate of the receiver's listener."""
-    return run.edge.address, run.receiver.expect(kind).port, run.receiver.expect(Ready).certificate
+    return run.edge.address, run.receiver.expect(kind).port, run.receiver.expect(protocol.Ready).certificate
 
 
 def _choose_codec(run: StreamRun) -> str:
@@ -83,8 +78,8 @@ def _choose_codec(run: StreamRun) -> str:
     if len(labels) == 1:
         return labels[0]
     # The sample needs the list of all files. With millions of files, the list takes long; its time has no limit.
-    run.sessions.wait(*run.both, until=lambda: run.sender.has(SampleTaken))
-    taken = run.sender.expect(SampleTaken)
+    run.sessions.wait(*run.both, until=lambda: run.sender.has(protocol.SampleTaken))
+    taken = run.sender.expect(protocol.SampleTaken)
     sample = measured_sample(taken.size, taken.trials)
     link: float | None = run.plan.options.bwlimit or None
     if run.edge.listening.probe and shrinks(sample):
@@ -97,18 +92,18 @@ def _choose_codec(run: StreamRun) -> str:
 def _measure_link(run: StreamRun) -> float | None:
     """Return the bytes per second that the link carries, or None if the probe could not measure that."""
     sender, receiver = run.both
-    _wait_for(run, Probing, receiver)
-    if receiver.has(LinkMeasured):
+    _wait_for(run, protocol.Probing, receiver)
+    if receiver.has(protocol.LinkMeasured):
         return None  # the listener ended before the sender could connect; the listener of the stream reports the error
-    run.sessions.send(sender, SendProbe(run.edge.label, *_listener(run, Probing)))
+    run.sessions.send(sender, protocol.SendProbe(run.edge.label, *_listener(run, protocol.Probing)))
     deadline = time.monotonic() + run.plan.options.connect_timeout
     met = run.sessions.wait(
-        *run.both, until=lambda: receiver.has(LinkMeasured) or sender.has(Probed), deadline=deadline
+        *run.both, until=lambda: receiver.has(protocol.LinkMeasured) or sender.has(protocol.Probed), deadline=deadline
     )
     if not met:
-        raise no_connection(run, Probing)
-    _wait_for(run, Probed, sender)
+        raise no_connection(run, protocol.Probing)
+    _wait_for(run, protocol.Probed, sender)
     # Another program may have connected first and may send nothing; the receiver then waits for it.
-    if not await_other_end(run, *run.both, until=lambda: receiver.has(LinkMeasured)):
+    if not await_other_end(run, *run.both, until=lambda: receiver.has(protocol.LinkMeasured)):
         return None
-    return receiver.expect(LinkMeasured).rate
+    return receiver.expect(protocol.LinkMeasured).rate

@@ -3,17 +3,8 @@
 import logging
 from collections.abc import Iterator
 
+from transferpy.agent import protocol
 from transferpy.agent.list_transfer import fetch_records
-from transferpy.agent.protocol import (
-    Checked,
-    Event,
-    FileDigests,
-    ListDigest,
-    Manifest,
-    SourceChanged,
-    StreamDigest,
-    Tables,
-)
 from transferpy.agent.session import Session
 from transferpy.engine.differences import differing_paths, name_some
 from transferpy.engine.root_cause import raise_if_changed, raise_task_failure
@@ -31,20 +22,20 @@ def verify(run: StreamRun) -> None:
     Raises:
         VerificationError: the results differ, a check could not be made, or the source changed during the copy.
     """
-    await_checks(run, Checked, *run.both)
+    await_checks(run, protocol.Checked, *run.both)
     raise_if_changed(run)
     options = run.plan.options
     is_file = options.transfer_type is TransferType.FILE
     compares_stream = options.parallel_checksum or not is_file
-    if compares_stream and not _agree(run, StreamDigest):
+    if compares_stream and not _agree(run, protocol.StreamDigest):
         raise VerificationError(f"{run.edge.target}: the stream was damaged on its way")
     if is_file:
         _compare_lists(run)
-    if options.transfer_type is TransferType.XTRABACKUP and not _agree(run, Tables):
+    if options.transfer_type is TransferType.XTRABACKUP and not _agree(run, protocol.Tables):
         _raise_if_tables_are_missing(run)
     if is_file:
         compared = "checksums" if options.checksum else "names, kinds, owners and sizes"
-        entries = run.receiver.expect(Manifest).entries
+        entries = run.receiver.expect(protocol.Manifest).entries
         logger.info("%s: %s of %s entries agree with the source", run.receiver.host, compared, entries)
         run.update_report(checks=(f"{run.plan.algorithm} {compared} agree".strip(),))
     if compares_stream:
@@ -52,11 +43,11 @@ def verify(run: StreamRun) -> None:
         logger.info("%s: the %s of the stream agrees with the source", run.receiver.host, compared)
         run.update_report(checks=(f"{run.plan.algorithm} {compared} of the stream agrees".strip(),))
     if not is_file:
-        counted = run.receiver.expect(Checked)
+        counted = run.receiver.expect(protocol.Checked)
         run.update_report(bytes=counted.bytes, files=counted.files)
 
 
-def await_checks(run: StreamRun, kind: type[Event], *sessions: Session) -> None:
+def await_checks(run: StreamRun, kind: type[protocol.Event], *sessions: Session) -> None:
     """Wait until each of ``sessions`` has sent an event of that kind, or the sender reports a change of the source.
 
     Raises:
@@ -66,7 +57,7 @@ def await_checks(run: StreamRun, kind: type[Event], *sessions: Session) -> None:
     def is_known() -> bool:
         arrived = all(session.has(kind) for session in sessions)
         # After the checks of both ends, only the receiver matters: it publishes.
-        changed = run.sender in sessions and run.sender.has(SourceChanged)
+        changed = run.sender in sessions and run.sender.has(protocol.SourceChanged)
         return arrived or changed or any(run.failed_tasks())
 
     run.sessions.wait(*sessions, until=is_known)
@@ -74,13 +65,15 @@ def await_checks(run: StreamRun, kind: type[Event], *sessions: Session) -> None:
 
 
 def _compare_lists(run: StreamRun) -> None:
-    kinds: tuple[type[ListDigest], ...] = (Manifest, FileDigests) if run.plan.options.checksum else (Manifest,)
+    kinds: tuple[type[protocol.ListDigest], ...] = (
+        (protocol.Manifest, protocol.FileDigests) if run.plan.options.checksum else (protocol.Manifest,)
+    )
     for kind in kinds:
         if not _agree(run, kind):
             raise VerificationError(f"{run.edge.target}: {_difference(run, kind)}")
 
 
-def _agree(run: StreamRun, kind: type[ListDigest] | type[StreamDigest]) -> bool:
+def _agree(run: StreamRun, kind: type[protocol.ListDigest] | type[protocol.StreamDigest]) -> bool:
     """Return whether both ends have sent this digest, and the same."""
     digests = {event.digest if (event := session.last(kind)) else "" for session in run.both}
     return len(digests) == 1 and "" not in digests
@@ -93,7 +86,7 @@ def _raise_if_tables_are_missing(run: StreamRun) -> None:
         VerificationError: tables are missing in the copy, or the lists could not be fetched.
     """
     try:
-        missing = lacking_tables(*_records(run, Tables.event_name))
+        missing = lacking_tables(*_records(run, protocol.Tables.event_name))
     except RemoteExecutionError as error:
         raise VerificationError(f"{run.edge.target}: the tables of the copy could not be compared: {error}") from error
     if missing:
@@ -104,9 +97,9 @@ def _records(run: StreamRun, name: str) -> list[Iterator[str]]:
     return [fetch_records(run.remote, session, name) for session in run.both]
 
 
-def _difference(run: StreamRun, kind: type[ListDigest]) -> str:
+def _difference(run: StreamRun, kind: type[protocol.ListDigest]) -> str:
     """Return the difference of two lists, with the first few paths."""
-    is_content = kind is FileDigests
+    is_content = kind is protocol.FileDigests
     difference = "the content differs" if is_content else "not complete, or of another kind, owner or size"
     # Small files share a digest. The list of marks has an entry for each of them.
     lists = ("digests.marks", kind.event_name) if is_content else (kind.event_name,)
