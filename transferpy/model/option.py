@@ -67,9 +67,9 @@ def number(lowest: int, highest: int, metavar: str = "N") -> Values:
     """Return a whole number in a range."""
 
     def parse(value: object) -> int | None:
-        text = _text(value)
-        is_number = re.fullmatch("[0-9]{1,9}", text)
-        return int(text) if is_number and lowest <= int(text) <= highest else None
+        digits = _stripped(value)
+        is_number = re.fullmatch("[0-9]{1,9}", digits)
+        return int(digits) if is_number and lowest <= int(digits) <= highest else None
 
     return Values(parse, f"a whole number from {lowest} to {highest}", metavar)
 
@@ -84,11 +84,11 @@ def text(description: str, pattern: str, metavar: str, completion: str = "") -> 
 
 
 def _switch(value: object) -> bool | None:
-    return ConfigParser.BOOLEAN_STATES.get(_text(value).lower())
+    return ConfigParser.BOOLEAN_STATES.get(_stripped(value).lower())
 
 
 def _rate(value: object) -> int | None:
-    matched = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)([kmgt]?)(?:i?b)?", _text(value).lower())
+    matched = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)([kmgt]?)(?:i?b)?", _stripped(value).lower())
     if not matched:
         return None
     rate = int(float(matched[1]) * (1 << 10 * " kmgt".index(matched[2] or " ")))
@@ -96,7 +96,7 @@ def _rate(value: object) -> int | None:
     return None if is_rounded_to_zero or rate > _HIGHEST_RATE else rate
 
 
-def _text(value: object) -> str:
+def _stripped(value: object) -> str:
     return str(value).strip() if isinstance(value, int | str) else ""
 
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from transferpy import transfer
 from transferpy.cli.arguments import argument_parser
+from transferpy.cli.command_line import parse_command_line
+from transferpy.Exceptions import UsageError
 from transferpy.transfer import option_parse
 
 LATER_DEFAULTS = {
@@ -61,8 +63,8 @@ class TestCommandLine:
         switches = ["--no-compress", "--no-encrypt", "--no-checksum", "--parallel-checksum", "--stop-slave"]
         limits = ["--port=4444", "--firewall", "iptables", "--connect-timeout", "5", "--idle-timeout=7"]
         after = ["--prepare", "--owner", "mysql:mysql", "--defaults-file=/root/my.cnf"]
-        told = ["--report", "-", "--metrics=m.prom", "--log-file=/var/log/t.log", "--syslog", "--quiet"]
-        more = ["--create-target", "--dry-run", *told]
+        outputs = ["--report", "-", "--metrics=m.prom", "--log-file=/var/log/t.log", "--syslog", "--quiet"]
+        more = ["--create-target", "--dry-run", *outputs]
         speed = ["--compressor=zstd", "--compress-level=9", "--compress-threads", "4", "--bwlimit=1.5M"]
         speed += ["--checksum-algorithm", "b3", "--priority=low"]
         command_line("--verbose", *switches, *limits, *after, *speed, *more, "--type", "xtrabackup", *WORDS)
@@ -195,6 +197,18 @@ class TestCommandLine:
             option_parse()
         assert ended.value.code == 2
         assert caplog.messages == [f"{words[0]} needs the transfer type xtrabackup, not decompress"]
+
+    @pytest.mark.parametrize(
+        ("words", "content", "name"),
+        [(["--compress-level=3"], "", "--compress-level"), ([], "[DEFAULT]\ncompress_level = 3\n", "compress_level")],
+    )
+    def test_a_message_names_an_option_as_it_was_given(
+        self, command_line: CommandLine, config: Path, words: list[str], content: str, name: str
+    ) -> None:
+        command_line(*words, *WORDS)
+        config.write_text(content)
+        with pytest.raises(UsageError, match=f"^{name} needs a compressor other than auto"):
+            parse_command_line(str(config))
 
     def test_another_configuration_file_can_be_given(self, command_line: CommandLine, tmp_path: Path) -> None:
         other = tmp_path / "other.conf"
