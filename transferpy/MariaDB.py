@@ -6,11 +6,12 @@ Replication is stopped and started by functions of ``database.sh``, which look a
 import re
 from collections.abc import Iterable
 
+from transferpy.model.tools import BACKUP_TOOL, DATABASE_CLIENT, UNPACK_TOOL
 from transferpy.stream.commands import Command
 
-BACKUP_TOOLS = ("mariadb-backup", "mariabackup", "xtrabackup")
-UNPACK_TOOLS = ("mbstream", "xbstream")
-CLIENTS = ("mariadb", "mysql")
+BACKUP_TOOLS = tuple(BACKUP_TOOL.packages)
+UNPACK_TOOLS = tuple(UNPACK_TOOL.packages)
+CLIENTS = tuple(DATABASE_CLIENT.packages)
 
 _BY_SOCKET = "--protocol=socket"
 _LEAST_MEMORY = 100 << 20

@@ -87,7 +87,8 @@ def modules() -> Iterator[str]:
         main = directory / "__init__.py" if is_package else directory.with_suffix(".py")
         yield from (f"* ``{part if is_package else main.name}``: {description(main)}", "")
         for path in sorted(path for path in directory.rglob("*") if path.suffix in DESCRIBED and path != main):
-            yield f"  * ``{path.relative_to(package)}``: {description(path)}"
+            name = (path.parent if path.name == "__init__.py" else path).relative_to(package)
+            yield f"  * ``{name}``: {description(path)}"
         yield ""
 
 

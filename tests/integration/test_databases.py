@@ -124,7 +124,7 @@ def test_the_data_directory_is_asked_of_the_server(fleet: Fleet) -> None:
 
 
 def test_who_copies_the_files_of_a_server_that_runs_is_warned(fleet: Fleet) -> None:
-    warning = "WARNING db1:/srv/mysql: a server runs on these files"
+    warning = "WARNING db1:/srv/mysql: a running server uses these files"
     result = collect(start_transfer(fleet.lab, "--dry-run", "db1:/srv/mysql", "db3:/srv/copy"))
     assert (result.status, warning in result.stderr) == (0, True), result.stderr
     fleet["db1"].run("mkdir /srv/stopped; cp /srv/mysql/ibdata1 /srv/mysql/aria_log_control /srv/stopped")
@@ -323,7 +323,7 @@ def test_a_password_in_a_file_is_used_and_never_seen(fleet: Fleet) -> None:
         before = fleet.snapshot()
         refused = transfer(fleet.lab, *BACKUP, SOURCE, TARGET)
         assert refused.status == 4
-        assert f"ERROR {SOURCE}: the server does not answer as it should: ERROR 1045 (28000): Access" in refused.stderr
+        assert f"ERROR {SOURCE}: the server did not give a valid answer: ERROR 1045 (28000): Access" in refused.stderr
         assert_unchanged(fleet, before)
         words = ("--defaults-file", "/srv/backup.cnf", "--stop-slave", "--verbose")
         result = transfer(fleet.lab, *BACKUP, *words, SOURCE, TARGET, check=True)
@@ -350,7 +350,7 @@ def test_a_server_that_is_down_is_refused(fleet: Fleet) -> None:
         before = fleet.snapshot()
         result = transfer(fleet.lab, *BACKUP, SOURCE, TARGET)
         assert result.status == 4
-        assert f"ERROR {SOURCE}: the server does not answer as it should: ERROR 2002 (HY000): Can't" in result.stderr
+        assert f"ERROR {SOURCE}: the server did not give a valid answer: ERROR 2002 (HY000): Can't" in result.stderr
         assert "ERROR refused: 1 problem(s); nothing was changed\n" in result.stderr
         assert_unchanged(fleet, before)
 
@@ -358,14 +358,14 @@ def test_a_server_that_is_down_is_refused(fleet: Fleet) -> None:
 @pytest.mark.parametrize(
     ("source", "options", "message"),
     [
-        ("/srv/none", (), "db1:/srv/none: no such socket; does the server run?"),
-        ("/srv/file", (), "db1:/srv/file: is not a socket; --type xtrabackup needs that of a running server"),
-        ("/srv/mysql", (), "db1:/srv/mysql: is not a socket; --type xtrabackup needs that of a running server"),
-        (SOCKET, ("--defaults-file", "/srv/wrong"), f"{SOURCE}: the server does not answer as it should: ERROR 1698"),
+        ("/srv/none", (), "db1:/srv/none: no such socket; is the server running?"),
+        ("/srv/file", (), "db1:/srv/file: is not a socket; --type xtrabackup needs the socket of a running server"),
+        ("/srv/mysql", (), "db1:/srv/mysql: is not a socket; --type xtrabackup needs the socket of a running server"),
+        (SOCKET, ("--defaults-file", "/srv/wrong"), f"{SOURCE}: the server did not give a valid answer: ERROR 1698"),
         (
             SOCKET,
             ("--defaults-file", "/srv/none"),
-            f"{SOURCE}: the server does not answer as it should: Could not open",
+            f"{SOURCE}: the server did not give a valid answer: Could not open",
         ),
         (SOCKET, ("--owner", "mysql:strangers"), "db3: knows no strangers, who is to own the copy (--owner)"),
         (SOCKET, ("--owner", "stranger:mysql"), "db3: knows no stranger, who is to own the copy (--owner)"),

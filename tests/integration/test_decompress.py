@@ -139,7 +139,7 @@ def test_a_link_in_it_leads_nothing_out_of_the_target(ready: Lab) -> None:
 def test_what_is_no_tarball_is_refused(ready: Lab, content: str) -> None:
     ready["db1"].run(f"printf %b '{content}' >/srv/made/tarball")
     status = 6 if content.startswith("\\") else 4
-    refused(ready, status, "db2: pigz failed with status" if status == 6 else f"{SOURCE}: does not begin as a tarball")
+    refused(ready, status, "db2: pigz failed with status" if status == 6 else f"{SOURCE}: is not a tarball")
 
 
 def test_a_target_that_is_not_empty_is_refused(ready: Lab) -> None:

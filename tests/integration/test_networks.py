@@ -89,7 +89,7 @@ def test_a_netcat_without_ipv6_is_refused_where_only_ipv6_leads_there(ready: Lab
     result = transfer(ready, "--no-encrypt", "db1:/srv/data", f"[{ready['db2'].ipv6}]:/srv/in")
     assert result.status == 4
     named = old if old == "db1" else ready["db2"].ipv6
-    assert f"ERROR {named}: nc knows no IPv6 (Debian package socat does)\n" in result.stderr
+    assert f"ERROR {named}: nc does not support IPv6; install socat (Debian package socat)\n" in result.stderr
     assert_as_before(ready, before)
 
 
@@ -171,7 +171,7 @@ def test_a_target_that_neither_host_can_resolve_is_refused(ready: Lab) -> None:
         before = ready.snapshot()
         result = transfer(ready, "db1:/srv/data", "db2:/srv/in")
         assert result.status == 4
-        assert "ERROR db1: has no address of db2, or no route to it; make its name known there" in result.stderr
+        assert "ERROR db1: has no address of db2, or no route to it; add the name to DNS" in result.stderr
         assert_as_before(ready, before)
     finally:
         ready["orch"].run("rm .ssh/config")

@@ -84,7 +84,7 @@ def test_a_source_that_is_missing_is_named(stage: Lab) -> None:
 def test_a_socket_as_the_source_is_refused(stage: Lab) -> None:
     stage["db1"].run(["python3", "-c", "import socket; socket.socket(socket.AF_UNIX).bind('/srv/it.sock')"])
     (message,) = refused(stage, "db1:/srv/it.sock", "db2:/srv/target")
-    assert message.startswith("db1:/srv/it.sock: is a socket, which cannot be copied")
+    assert message.startswith("db1:/srv/it.sock: is a socket and cannot be copied")
 
 
 def test_the_root_directory_by_way_of_a_link_is_refused(stage: Lab) -> None:
@@ -142,7 +142,7 @@ def test_a_target_on_a_read_only_file_system_is_named(stage: Lab) -> None:
     stage["db2"].small_disk("/srv/target", "16m")
     stage["db2"].run("mount -o remount,ro /srv/target")
     assert stage["db2"].run("touch /srv/target/try", check=False).returncode
-    assert refused(stage, "db1:/srv/tree", "db2:/srv/target") == ["db2:/srv/target: cannot be written to"]
+    assert refused(stage, "db1:/srv/tree", "db2:/srv/target") == ["db2:/srv/target: is not writable"]
 
 
 def test_a_final_name_that_exists_is_never_overwritten_whatever_it_is(stage: Lab) -> None:
@@ -157,7 +157,7 @@ def test_a_final_name_that_exists_is_never_overwritten_whatever_it_is(stage: Lab
 
 def test_a_source_is_not_copied_onto_or_into_itself(stage: Lab) -> None:
     stage["db1"].run("mkdir /srv/tree/sub; cd /srv; ln -s . around; ln -s tree/sub inside; ln -s tree link")
-    inside = "lies inside the source db1:/srv"
+    inside = "is inside the source db1:/srv"
     expected = {
         ("db1:/srv/tree", "db1:/srv"): "db1:/srv/tree: is the source itself",
         ("db1:/srv/tree", "db1.lab.example:/srv/"): "db1.lab.example:/srv/tree: is the source itself",
@@ -256,7 +256,7 @@ def test_a_host_with_nothing_to_carry_the_stream_is_named_where_the_stream_is_no
     stage["db2"].netcat(None)
     stage["db2"].hide("socat")
     (message,) = refused(stage, "--no-encrypt", "db1:/srv/tree", "db2:/srv/target")
-    assert message == "db2: socat is missing (Debian package socat), and so is nc (netcat-openbsd)"
+    assert message == "db2: socat is missing (Debian package socat); alternative: nc (Debian package netcat-openbsd)"
 
 
 def test_what_the_options_do_not_need_may_be_missing(stage: Lab) -> None:
@@ -266,40 +266,47 @@ def test_what_the_options_do_not_need_may_be_missing(stage: Lab) -> None:
     assert stage["db2"].sh("cat /srv/target/tree/file") == "text"
 
 
+NO_PIGZ = "pigz is missing (Debian package pigz); gzip is used instead, on one processor"
+
+
 @pytest.mark.parametrize("host", ["db1", "db2"])
 @pytest.mark.parametrize(
     ("hidden", "options", "said"),
     [
-        (("pigz",), ("--compressor", "pigz"), ["no pigz (Debian package pigz); gzip stands in, on one core"]),
-        (("zstd",), ("--compressor", "zstd"), ["no zstd (Debian package zstd); pigz stands in"]),
-        (("lz4",), ("--compressor", "lz4"), ["no lz4 (Debian package lz4); pigz stands in"]),
+        (
+            ("pigz",),
+            ("--compressor", "pigz"),
+            [NO_PIGZ],
+        ),
+        (("zstd",), ("--compressor", "zstd"), ["zstd is missing (Debian package zstd); pigz is used instead"]),
+        (("lz4",), ("--compressor", "lz4"), ["lz4 is missing (Debian package lz4); pigz is used instead"]),
         (
             ("zstd", "pigz"),
             ("--compressor", "zstd"),
             [
-                "no zstd (Debian package zstd); pigz stands in",
-                "no pigz (Debian package pigz); gzip stands in, on one core",
+                "zstd is missing (Debian package zstd); pigz is used instead",
+                NO_PIGZ,
             ],
         ),
         (
             ("zstd", "lz4", "pigz"),
             (),
             [
-                "no zstd (Debian package zstd); pigz stands in",
-                "no pigz (Debian package pigz); gzip stands in, on one core",
+                "zstd is missing (Debian package zstd); pigz is used instead",
+                NO_PIGZ,
             ],
         ),
         (("zstd",), (), []),
     ],
     ids=["pigz", "zstd", "lz4", "zstd and pigz", "auto: none of them", "auto: zstd"],
 )
-def test_for_a_compressor_that_a_host_lacks_another_stands_in_and_that_is_said(
+def test_another_compressor_replaces_a_missing_one_with_a_warning(
     stage: Lab, hidden: tuple[str, ...], options: tuple[str, ...], said: list[str], host: str
 ) -> None:
     stage["db1"].run("yes some text | head -c 2M >/srv/tree/large")
     stage[host].hide(*hidden)
     result = transfer(stage, *options, "db1:/srv/tree", "db2:/srv/target", check=True)
-    assert re.findall(r"WARNING (.*)", result.stderr) == [f"{host} has {text}" for text in said]
+    assert re.findall(r"WARNING (.*)", result.stderr) == [f"{host}: {text}" for text in said]
     assert census_on(stage["db2"], "/srv/target/tree") == census_on(stage["db1"], "/srv/tree")
     # Whatever it was, there was one.
     if not options:
@@ -317,13 +324,13 @@ def test_for_a_compressor_that_a_host_lacks_another_stands_in_and_that_is_said(
         ("auto", ("xxh128sum", "b3sum"), "md5"),
     ],
 )
-def test_for_a_digest_tool_that_a_host_lacks_another_stands_in_and_that_is_said(
+def test_another_digest_tool_replaces_a_missing_one_with_a_warning(
     stage: Lab, algorithm: str, hidden: tuple[str, ...], instead: str, host: str
 ) -> None:
     stage[host].hide(*hidden)
     result = transfer(stage, "--checksum-algorithm", algorithm, "db1:/srv/tree", "db2:/srv/target", check=True)
     package = {"xxh128": "xxhash", "b3": "b3sum"}.get(algorithm)
-    warning = f"no {algorithm}sum (Debian package {package}) on {host}: {instead} stands in"
+    warning = f"{host}: {algorithm}sum is missing (Debian package {package}); {instead} is used instead"
     assert re.findall(r"WARNING (.*)", result.stderr) == ([warning] if package else [])
     assert f"(TLS 1.3, {instead} of every file)" in result.stderr
     assert stage["db2"].sh("cat /srv/target/tree/file") == "text"

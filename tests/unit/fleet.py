@@ -7,7 +7,7 @@ from transferpy.model.facts import DatabaseFacts, HostFacts, RouteFacts, SourceF
 from transferpy.model.locations import Location, split_word
 from transferpy.model.options import TransferOptions
 from transferpy.model.request import TransferRequest
-from transferpy.model.tools import TOOLS
+from transferpy.model.tools import packages
 
 RUN = "0123456789abcdef"
 NC_OPENBSD = "OpenBSD netcat (Debian patchlevel 1.219-1)\nusage: nc [-46CDdFhklNnrStUuvZz] [-I length] [-i interval]"
@@ -38,7 +38,7 @@ REQUEST = request("db1:/srv/x", "db2:/srv/y")
 def host(name: str, **changes: object) -> HostFacts:
     """Return a root's host with every tool and no part in the transfer, but for ``changes``."""
     usual = HostFacts(
-        host=name, uid=0, cores=4, boot=f"boot-of-{name}", tools=frozenset(TOOLS), listening=frozenset({22})
+        host=name, uid=0, cores=4, boot=f"boot-of-{name}", tools=frozenset(packages()), listening=frozenset({22})
     )
     return replace(usual, **changes)  # type: ignore[arg-type]  # the caller knows
 

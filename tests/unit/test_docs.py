@@ -107,10 +107,12 @@ def python_messages(path: Path) -> tuple[str, ...]:
 
 @cache
 def refusals() -> tuple[str, ...]:
-    """Return the messages of the preflight checks."""
-    tree = ast.parse((ROOT / "transferpy/planning/checks.py").read_text())
-    yields = [node.value for node in ast.walk(tree) if isinstance(node, ast.Yield) and node.value]
-    return tuple(texts_in(node) for node in yields)
+    """Return the reasons with which the checks can refuse a transfer."""
+    planning = ROOT / "transferpy/planning"
+    trees = [ast.parse(path.read_text()) for path in (planning / "checks.py", *sorted((planning / "types").iterdir()))]
+    yields = [node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Yield) and node.value]
+    texts = map(texts_in, yields)
+    return tuple(text for text in texts if text != UNNAMED)  # a missing program: the message is that of a function
 
 
 @cache

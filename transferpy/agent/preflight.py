@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from transferpy.host import assemble
 from transferpy.MariaDB import BACKUP_TOOLS
-from transferpy.model.tools import NETCATS, TOOLS
+from transferpy.model.tools import NETCATS, packages
 from transferpy.stream.commands import Command
 from transferpy.stream.renderer import render_command
 
@@ -60,7 +60,7 @@ def preflight_script(run_id: str, query: PreflightQuery, *, dry_run: bool = Fals
     """
     calls: list[tuple[str, ...]] = [] if dry_run else [("keep_input",)]
     calls += [("begin_watch",), *[("finish_dead_runs",)] * (not dry_run)]
-    calls += [*[("step_back",)] * query.low_priority, ("host_facts", *TOOLS)]
+    calls += [*[("step_back",)] * query.low_priority, ("host_facts", *packages())]
     if query.netcat:
         calls.append(("netcat_facts", *NETCATS))
     if query.source_path is not None:

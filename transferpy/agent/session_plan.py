@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from transferpy.Firewall import FirewallRule
-from transferpy.model.options import TransferType
 from transferpy.stream.commands import Command, Pipeline
 
 
@@ -33,6 +32,7 @@ class ReadingPlan:
         client: the words of the database client, for a hot copy.
         stop_slave: whether replication is stopped during a hot copy.
         sample: the sample to take; None where no codec is to be chosen.
+        metered_stage: the number of the stage of a pipeline whose input is the progress of the stream.
     """
 
     directory: str
@@ -40,6 +40,7 @@ class ReadingPlan:
     client: tuple[str, ...] = ()
     stop_slave: bool = False
     sample: SamplePlan | None = None
+    metered_stage: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +120,7 @@ class SessionPlan:
     encrypt: bool
     digest: Command | None
     low_priority: bool = False
-    transfer_type: TransferType = TransferType.FILE
+    transfer_type: str = "file"
     reading: ReadingPlan | None = None
     sending: Mapping[str, SendingPlan] = field(default_factory=dict)
     listening: ListeningPlan | None = None

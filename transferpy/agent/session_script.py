@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 
 from transferpy.agent.session_plan import DeliveryPlan, ListeningPlan, ReadingPlan, SendingPlan, SessionPlan
 from transferpy.host import assemble
-from transferpy.model.options import TransferType
 from transferpy.stream.commands import Command
 from transferpy.stream.renderer import (
     render_array,
@@ -90,8 +89,7 @@ def _functions(plan: SessionPlan) -> Iterable[str]:
 
 def _metered_stages(plan: SessionPlan) -> dict[str, str]:
     """Return the program of the stage that measures the progress of the stream, by the label of the codec."""
-    # A backup tool also reads the log of its server once a second, whether data flows or not.
-    number = 1 if plan.transfer_type is TransferType.XTRABACKUP else 0
+    number = plan.reading.metered_stage if plan.reading else 0
     sent = {
         label: pipeline.names[number] for part in plan.sending.values() for label, pipeline in part.pipelines.items()
     }

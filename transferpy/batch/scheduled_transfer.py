@@ -10,8 +10,8 @@ from transferpy.batch.job_file import JobTransfer, fill_placeholders
 from transferpy.batch.registry import CopyRecord
 from transferpy.Exceptions import RemoteExecutionError, UsageError
 from transferpy.model.locations import Location
-from transferpy.model.options import TransferType
 from transferpy.model.report import TransferReport
+from transferpy.model.transfer_types import TRANSFER_TYPES
 from transferpy.model.units import duration
 from transferpy.RemoteExecution.interface import RemoteExecution
 
@@ -76,7 +76,6 @@ class ScheduledTransfer:
         """Return records of the directories that the transfer has made, and that hold a good copy."""
         if self.report is None:
             return []
-        is_file = self.report.transfer_type == TransferType.FILE
         return [
             CopyRecord(
                 transfer=self.name,
@@ -85,7 +84,9 @@ class ScheduledTransfer:
                 path=target.target.path.rstrip("/"),  # pruning renames the directory, to a name beside this one
                 inode=target.made_inode,
                 born=target.made_born,
-                holds=target.final.path.rpartition("/")[2] if is_file else "",
+                holds=target.final.path.rpartition("/")[2]
+                if TRANSFER_TYPES[self.report.transfer_type].has_named_copy
+                else "",
             )
             for target in self.report.targets
             if target.status == 0 and target.made_inode is not None

@@ -11,7 +11,6 @@ from transferpy.engine.differences import name_some
 from transferpy.engine.stream_run import StreamEnd, StreamRun
 from transferpy.Exceptions import FinishError, PublishError, StreamError, TransferpyError, VerificationError
 from transferpy.MariaDB import BACKUP_TOOLS, UNPACK_TOOLS
-from transferpy.model.options import TransferType
 
 _OTHER_END_TIME = 5.0
 """Seconds that the other end has to report its failure: the first failure that arrives is often a secondary one."""
@@ -47,7 +46,7 @@ def raise_stream_failure(run: StreamRun) -> NoReturn:
     if failures := _task_failures(run):
         raise VerificationError("; ".join(failures.values()))
     await_other_end(run, until=run.has_ended)
-    if run.plan.options.transfer_type is TransferType.DECOMPRESS:
+    if not run.plan.options.type.fails_when_source_changes:
         # A tarball that was truncated meanwhile is sent without an error. Only the second listing finds the change.
         await_other_end(run, until=lambda: run.sender_is_free)
         raise_if_changed(run)

@@ -8,7 +8,6 @@ from transferpy.engine.negotiation import no_connection
 from transferpy.engine.root_cause import raise_stream_failure
 from transferpy.engine.stream_run import StreamRun
 from transferpy.Exceptions import StreamError
-from transferpy.model.options import TransferType
 from transferpy.model.progress import Phase
 from transferpy.model.units import size
 
@@ -47,7 +46,7 @@ def _check_limits(run: StreamRun, since_start: float, since_moved: float) -> Non
     # A tree is read at once. The first byte of a hot copy may take some time. All bytes that have left the sender may
     # be in the buffers between the two.
     moved = max(run.sender.bytes, run.receiver.received_bytes)
-    flows = options.transfer_type is not TransferType.XTRABACKUP or moved > _HANDSHAKE_BYTES
+    flows = not options.type.may_start_late or moved > _HANDSHAKE_BYTES
     if flows and since_moved > options.idle_timeout:
         raise StreamError(
             f"{run.names}: the stream stood still for {options.idle_timeout} seconds,"
@@ -68,7 +67,7 @@ def _report_received(run: StreamRun, seconds: float) -> None:
 def _received(run: StreamRun) -> tuple[str, int]:
     """Return the received amount as text and in bytes; 0 bytes where the amount is unknown."""
     options = run.plan.options
-    if options.transfer_type is TransferType.FILE:
+    if options.type.compares_files:
         return size(run.plan.facts.bytes), run.plan.facts.bytes
     # The size of a server's files is an estimate, that of a tarball's content is unknown. The bytes on the network are
     # counted: without --parallel-checksum, the digest of the stream is their number.

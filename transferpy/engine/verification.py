@@ -11,7 +11,6 @@ from transferpy.engine.root_cause import raise_if_changed, raise_task_failure
 from transferpy.engine.stream_run import StreamRun
 from transferpy.Exceptions import RemoteExecutionError, VerificationError
 from transferpy.MariaDB import lacking_tables
-from transferpy.model.options import TransferType
 
 logger = logging.getLogger(__name__)
 
@@ -25,13 +24,13 @@ def verify(run: StreamRun) -> None:
     await_checks(run, protocol.Checked, *run.both)
     raise_if_changed(run)
     options = run.plan.options
-    is_file = options.transfer_type is TransferType.FILE
+    is_file = options.type.compares_files
     compares_stream = options.parallel_checksum or not is_file
     if compares_stream and not _agree(run, protocol.StreamDigest):
         raise VerificationError(f"{run.edge.target}: the stream was damaged on its way")
     if is_file:
         _compare_lists(run)
-    if options.transfer_type is TransferType.XTRABACKUP and not _agree(run, protocol.Tables):
+    if options.type.compares_tables and not _agree(run, protocol.Tables):
         _raise_if_tables_are_missing(run)
     if is_file:
         compared = "checksums" if options.checksum else "names, kinds, owners and sizes"

@@ -111,10 +111,10 @@ class HostFacts:
         uid: as whom commands run there; 0 is root.
         cores: how many processors it has.
         boot: the identifier of its running kernel: the same on two hosts means that they are one machine.
-        tools: which of :data:`TOOLS` it has.
+        tools: the programs of :func:`transferpy.model.tools.packages` that it has.
         listening: the TCP ports in use.
         netcats: what each netcat prints for ``-h``, by the name of the program.
-        firewalls: what each firewall tool printed; see :func:`transferpy.Firewall.firewall_rules`.
+        firewalls: the output of each firewall tool, for :func:`transferpy.Firewall.firewall_rules`.
         memory: bytes of memory that are free.
         run: bytes that are free in /run, where the lists of a run are, or None if that is not known.
         source: what stands at the source path, on the source host.

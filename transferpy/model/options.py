@@ -14,26 +14,14 @@ from transferpy.model.codecs import CODECS, COMPRESSORS
 from transferpy.model.digests import CHECKSUM_ALGORITHMS
 from transferpy.model.option import RATE, Option, OptionError, OptionGroup, choice, number, option, text
 from transferpy.model.tables import AUTO
+from transferpy.model.transfer_types import TRANSFER_TYPES, TransferType
 
 UNCOMPRESSED = "none"
 """The label of a stream that is not compressed."""
-
-
-class TransferType(StrEnum):
-    """The kind of source, and how its copy is stored on the target."""
-
-    FILE = "file"
-    XTRABACKUP = "xtrabackup"
-    DECOMPRESS = "decompress"
-
-
-class FirewallChoice(StrEnum):
-    """The firewall of the target to open for the stream; AUTO detects it."""
-
-    AUTO = "auto"
-    IPTABLES = "iptables"
-    NFTABLES = "nftables"
-    NONE = "none"
+FIREWALL_BACKENDS = ("iptables", "nftables")
+"""The firewall backends; the module of the same name in transferpy.Firewall has the rest of each."""
+NO_FIREWALL = "none"
+"""The value of ``--firewall`` that changes no firewall."""
 
 
 class Priority(StrEnum):
@@ -86,18 +74,17 @@ class ToolOptions:
 class TransferOptions(ToolOptions):
     """The options of one run, typed and consistent. Each value may also be given as text.
 
-    ``parallel_checksum`` is False if ``checksum`` is True; ``checksum`` is False unless the type is file.
+    ``parallel_checksum`` is False if ``checksum`` is True; ``checksum`` is False unless the type compares files.
 
     Raises:
         OptionError: a value is not valid, or contradicts another option.
     """
 
-    transfer_type: TransferType = option(
+    transfer_type: str = option(
         COPY,
-        "file: copy a file or a directory tree to TARGET/NAME; xtrabackup: SOURCE is the socket of a running"
-        " MariaDB server, copy a hot backup of the server, unpacked, to the empty directory TARGET; decompress: SOURCE"
-        " is a tarball with one top directory, unpack the content of this directory to the empty directory TARGET",
-        default=TransferType.FILE,
+        "; ".join(f"{row.name}: {row.help_text}" for row in TRANSFER_TYPES.values()),
+        default="file",
+        values=choice(TRANSFER_TYPES),
     )
     compress: bool = option(
         COPY,
@@ -144,20 +131,20 @@ class TransferOptions(ToolOptions):
         COPY,
         "stop replication on the source during the backup; start it afterwards only if it ran before",
         default=False,
-        only_for=TransferType.XTRABACKUP,
+        only_for="xtrabackup",
     )
     prepare: bool = option(
         COPY,
         "prepare the copy on each target (mariadb-backup --prepare), so that a server can start on it",
         default=False,
-        only_for=TransferType.XTRABACKUP,
+        only_for="xtrabackup",
     )
     defaults_file: str = option(
         COPY,
         "MariaDB option file on the source host with the login; default: root through the Unix socket",
         default="",
         values=_REMOTE_FILE,
-        only_for=TransferType.XTRABACKUP,
+        only_for="xtrabackup",
     )
     owner: str = option(
         COPY,
@@ -178,10 +165,11 @@ class TransferOptions(ToolOptions):
         default=0,
         values=number(0, 65535),
     )
-    firewall: FirewallChoice = option(
+    firewall: str = option(
         NETWORK,
         "firewall of the target in which to open the port for the stream; auto: detect it; none: change no firewall",
-        default=FirewallChoice.AUTO,
+        default=AUTO,
+        values=choice((AUTO, *FIREWALL_BACKENDS, NO_FIREWALL)),
     )
     bwlimit: int = option(
         NETWORK,
@@ -207,7 +195,7 @@ class TransferOptions(ToolOptions):
         super().__post_init__()
         if self.checksum:
             object.__setattr__(self, "parallel_checksum", False)
-        if self.transfer_type is not TransferType.FILE:
+        if not self.type.compares_files:
             object.__setattr__(self, "checksum", False)
         codec = CODECS.get(self.compressor)
         if self.compress_level and codec is None:
@@ -219,6 +207,11 @@ class TransferOptions(ToolOptions):
         for row in OPTIONS.values():
             if row.only_for not in {"", self.transfer_type} and getattr(self, row.name) != row.default:
                 raise OptionError(row.name, f"needs the transfer type {row.only_for}, not {self.transfer_type}")
+
+    @property
+    def type(self) -> TransferType:
+        """The row of the transfer type."""
+        return TRANSFER_TYPES[self.transfer_type]
 
 
 OPTIONS: Mapping[str, Option] = {
@@ -252,7 +245,7 @@ def applicable_options(values: Mapping[str, Any], explicit: Container[str]) -> d
     A default in a configuration or job file counts only for the transfers that accept it. An option named in
     ``explicit`` stays, so that TransferOptions rejects it.
     """
-    transfer_type = values.get("transfer_type", TransferType.FILE)
+    transfer_type = values.get("transfer_type", OPTIONS["transfer_type"].default)
     return {
         name: value
         for name, value in values.items()

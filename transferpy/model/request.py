@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from transferpy.Exceptions import UsageError
 from transferpy.model.locations import Location
-from transferpy.model.options import TransferOptions, TransferType
+from transferpy.model.options import TransferOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +30,9 @@ class TransferRequest:
             seen.add(directory)
             if self.options.create_target and ".." in target.path.split("/"):
                 raise UsageError(f"{target}: with create_target, a target path must not contain ..")
-        if self.options.transfer_type is TransferType.XTRABACKUP and not self.source.path.startswith("/"):
+        if self.options.type.reads_socket and not self.source.path.startswith("/"):
             raise UsageError(f"{self.source}: the path of a socket must be absolute")
-        if self.options.transfer_type is TransferType.FILE and self.final_name in {"", ".", ".."}:
+        if self.options.type.has_named_copy and self.final_name in {"", ".", ".."}:
             raise UsageError(
                 f"{self.source}: this source path has no name that the copy could get;"
                 " end it with the name of a file or directory"
@@ -45,6 +45,6 @@ class TransferRequest:
 
     def final(self, target: Location) -> Location:
         """Return the final location of the copy on a target."""
-        if self.options.transfer_type is not TransferType.FILE:
+        if not self.options.type.has_named_copy:
             return target
         return Location(host=target.host, path=f"{target.path.rstrip('/')}/{self.final_name}")

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from transferpy.model.codecs import programs
 from transferpy.model.facts import HostFacts, TargetFacts, TargetState
-from transferpy.model.options import UNCOMPRESSED, TransferType
+from transferpy.model.options import UNCOMPRESSED
 from transferpy.model.units import duration, size
 from transferpy.planning.plan import EdgePlan, TransferPlan
 from transferpy.stream.commands import Command
@@ -52,7 +52,7 @@ def _span(least: float, most: float) -> str:
 
 def amount(plan: TransferPlan) -> str:
     """Return how much the source holds, in words."""
-    if plan.options.transfer_type is TransferType.XTRABACKUP:
+    if plan.options.type.reads_socket:
         return f"a server of about {size(plan.facts.bytes)}"
     return f"{plan.facts.files} file(s), {size(plan.facts.bytes)}"
 
@@ -64,7 +64,7 @@ def _target(
     disk = (host.boot, found.ancestors[0].partition(":")[0])
     before = found.free - taken.get(disk, 0)
     taken[disk] = taken.get(disk, 0) + plan.facts.disk
-    least = "at most " if plan.options.transfer_type is TransferType.DECOMPRESS else ""
+    least = "at most " if plan.options.type.is_compressed else ""
     yield f"{edge.final}:"
     if found.state is TargetState.MISSING:
         yield f"  directory: {edge.target.path} is missing, and would be made"

@@ -2,42 +2,39 @@
 
 from collections.abc import Mapping
 
-from transferpy import MariaDB
 from transferpy.agent.preflight import PreflightQuery, Route
-from transferpy.model.options import Priority, TransferType
+from transferpy.model.options import Priority
 from transferpy.model.request import TransferRequest
+from transferpy.planning.types import transfer_type_strategy
 
 
 def preflight_queries(request: TransferRequest, addresses: Mapping[str, tuple[str, ...]]) -> dict[str, PreflightQuery]:
-    """Return what to ask each host of the request.
+    """Return the query for each host of the request.
 
     Args:
         request: with hosts that are resolved.
-        addresses: what the orchestration host knows of each target's addresses; for sources that cannot resolve names.
+        addresses: the addresses of each target that the orchestration host finds, for a source that finds none.
     """
-    name = request.final_name
-    is_backup = request.options.transfer_type is TransferType.XTRABACKUP
-    is_tarball = request.options.transfer_type is TransferType.DECOMPRESS
+    options = request.options
+    strategy = transfer_type_strategy(options.transfer_type)
     routes = tuple(
         Route(index=index, host=target.host, addresses=addresses.get(target.host, ()))
         for index, target in enumerate(request.targets)
     )
-    socket = request.source.path
-    asked: dict[str, PreflightQuery] = {}
+    queries: dict[str, PreflightQuery] = {}
     for host in dict.fromkeys([request.source.host, *(target.host for target in request.targets)]):
         is_source = host == request.source.host
-        asked[host] = PreflightQuery(
-            # A tarball may be a link to the latest one, which is what is read.
-            source_path=request.source.path + "/" * is_tarball if is_source and not is_backup else None,
-            magic=is_tarball,
-            database=(socket, *MariaDB.login(socket, request.options.defaults_file)) if is_source and is_backup else (),
-            backup=is_backup,
-            routes=routes if is_source else (),
-            targets=tuple(
-                (index, target.path, name) for index, target in enumerate(request.targets) if target.host == host
-            ),
-            netcat=not request.options.encrypt,
-            owner=request.options.owner if any(target.host == host for target in request.targets) else "",
-            low_priority=request.options.priority is Priority.LOW,
+        targets = tuple(
+            (index, target.path, request.final_name)
+            for index, target in enumerate(request.targets)
+            if target.host == host
         )
-    return asked
+        query = PreflightQuery(
+            routes=routes if is_source else (),
+            targets=targets,
+            netcat=not options.encrypt,
+            owner=options.owner if targets else "",
+            low_priority=options.priority is Priority.LOW,
+        )
+        queries[host] = strategy.query(query, request, is_source=is_source)
+    return queries

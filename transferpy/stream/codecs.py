@@ -18,7 +18,7 @@ class Codec:
         words: its name in messages.
         compress: the command for the source.
         decompress: the command for the target.
-        trial: ``compress`` on one processor, to measure it on a sample.
+        benchmark: ``compress`` on one processor, to measure it on a sample.
         threads: how many processors it uses.
     """
 
@@ -27,7 +27,7 @@ class Codec:
     words: str
     compress: Command
     decompress: Command
-    trial: Command
+    benchmark: Command
     threads: int
 
 
@@ -79,7 +79,7 @@ def _codec(name: str, level: int, threads: int, source_tools: frozenset[str], ta
         words=f"{compressor.name} -{level}",
         compress=Command(compressor.compress(level, threads)),
         decompress=Command(decompressor.decompress),
-        trial=Command(compressor.compress(level, 1)),
+        benchmark=Command(compressor.compress(level, 1)),
         threads=threads if compressor.is_parallel else 1,
     )
 

@@ -7,8 +7,8 @@ from bash import any_text
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transferpy.Firewall import filters, firewall_rules
-from transferpy.model.options import FirewallChoice
+from transferpy.Firewall import firewall_rules
+from transferpy.Firewall.iptables import filters
 from transferpy.stream.renderer import render_command
 
 DROP, ACCEPT = "-P INPUT DROP\n", "-P INPUT ACCEPT\n"
@@ -27,7 +27,7 @@ def chains(*names: str) -> str:
     return json.dumps({"nftables": listed})
 
 
-def where(rules: dict[str, str], choice: FirewallChoice, address: str) -> list[str]:
+def where(rules: dict[str, str], choice: str, address: str) -> list[str]:
     """Return tool and chain of each door."""
     found = [render_command(door.opening) for door in firewall_rules(rules, choice, address, "r1")]
     return [text.split(" -w ")[0] if " -w " in text else " ".join(text.split()[3:6]) for text in found]
@@ -66,8 +66,8 @@ def where(rules: dict[str, str], choice: FirewallChoice, address: str) -> list[s
     ],
 )
 def test_auto_opens_each_chain_that_filters(rules: dict[str, str], v4: list[str], v6: list[str]) -> None:
-    assert where(rules, FirewallChoice.AUTO, V4) == v4
-    assert where(rules, FirewallChoice.AUTO, V6) == v6
+    assert where(rules, "auto", V4) == v4
+    assert where(rules, "auto", V6) == v6
 
 
 BOTH = {
@@ -81,18 +81,16 @@ BOTH = {
 @pytest.mark.parametrize(
     ("choice", "rules", "v4", "v6"),
     [
-        (FirewallChoice.NONE, BOTH, [], []),
-        (FirewallChoice.AUTO, BOTH, ["iptables", "inet fw in"], ["inet fw in"]),
-        (FirewallChoice.IPTABLES, BOTH, ["iptables"], []),
-        (FirewallChoice.NFTABLES, BOTH, ["ip filter INPUT", "inet fw in"], ["inet fw in"]),
+        ("none", BOTH, [], []),
+        ("auto", BOTH, ["iptables", "inet fw in"], ["inet fw in"]),
+        ("iptables", BOTH, ["iptables"], []),
+        ("nftables", BOTH, ["ip filter INPUT", "inet fw in"], ["inet fw in"]),
         # who insists on a tool that cannot be read is to hear what it says
-        (FirewallChoice.IPTABLES, {"iptables": "", "ip6tables": ""}, ["iptables"], ["ip6tables"]),
-        (FirewallChoice.AUTO, {"iptables": "", "ip6tables": ""}, [], []),
+        ("iptables", {"iptables": "", "ip6tables": ""}, ["iptables"], ["ip6tables"]),
+        ("auto", {"iptables": "", "ip6tables": ""}, [], []),
     ],
 )
-def test_a_choice_opens_one_kind_only(
-    choice: FirewallChoice, rules: dict[str, str], v4: list[str], v6: list[str]
-) -> None:
+def test_a_choice_opens_one_kind_only(choice: str, rules: dict[str, str], v4: list[str], v6: list[str]) -> None:
     assert where(rules, choice, V4) == v4
     assert where(rules, choice, V6) == v6
 
@@ -127,7 +125,7 @@ NFT_RULE = """tcp dport "${port}" accept comment '"transferpy-r1"'"""
 def test_a_door_admits_one_address_to_one_port_under_the_name_of_the_run(
     rules: dict[str, str], address: str, opening: str, closing: str
 ) -> None:
-    (door,) = firewall_rules(rules, FirewallChoice.AUTO, address, "r1")
+    (door,) = firewall_rules(rules, "auto", address, "r1")
     assert render_command(door.opening) == opening
     assert render_command(door.closing) == closing
 
@@ -153,5 +151,5 @@ json_values = st.recursive(
     listing=st.one_of(any_text, json_values.map(json.dumps), st.just("[" * 100_000)), address=st.sampled_from([V4, V6])
 )
 def test_a_listing_that_makes_no_sense_needs_no_door(listing: str, address: str) -> None:
-    for door in firewall_rules({"nft": listing, "iptables": ACCEPT}, FirewallChoice.AUTO, address, "r1"):
+    for door in firewall_rules({"nft": listing, "iptables": ACCEPT}, "auto", address, "r1"):
         assert render_command(door.opening).startswith("nft insert rule inet ")

@@ -34,9 +34,8 @@ from transferpy.agent.session_script import session_script
 from transferpy.host import HOST, perl_program
 from transferpy.model.facts import HostFacts
 from transferpy.model.locations import Location
-from transferpy.model.options import FirewallChoice, TransferType
 from transferpy.model.request import TransferRequest
-from transferpy.model.tools import TOOLS
+from transferpy.model.tools import packages
 from transferpy.planning.planner import make_plan
 from transferpy.planning.query import preflight_queries
 from transferpy.stream.renderer import render_assignment
@@ -54,8 +53,9 @@ NFT_CHAINS = (
 )
 HOSTILE = "it's $(touch gone)\n-x *\udcff"
 SOCKET = "db1:/run/mysqld/mysqld.sock"
-BACKUP, TARBALL = {"transfer_type": TransferType.XTRABACKUP}, {"transfer_type": TransferType.DECOMPRESS}
-OLDER_NAMES = frozenset(TOOLS) - {"mariadb-backup", "mbstream", "mariadb"}
+BACKUP, TARBALL = {"transfer_type": "xtrabackup"}, {"transfer_type": "decompress"}
+ALL_TOOLS = frozenset(packages())
+OLDER_NAMES = ALL_TOOLS - {"mariadb-backup", "mbstream", "mariadb"}
 
 Case = tuple[TransferRequest, dict[str, HostFacts]]
 CASES: dict[str, Case] = {
@@ -70,13 +70,13 @@ CASES: dict[str, Case] = {
     "other-netcats": (
         request("db1:/srv/x", "db2:/srv/y", encrypt=False, port=4444),
         answers(
-            source_host(netcats={"nc": NC_TRADITIONAL}, tools=frozenset(TOOLS) - {"pigz", "socat"}),
-            target_host(netcats={"ncat": NCAT}, firewalls={"nft": NFT_CHAINS}, tools=frozenset(TOOLS) - {"socat"}),
+            source_host(netcats={"nc": NC_TRADITIONAL}, tools=ALL_TOOLS - {"pigz", "socat"}),
+            target_host(netcats={"ncat": NCAT}, firewalls={"nft": NFT_CHAINS}, tools=ALL_TOOLS - {"socat"}),
         ),
     ),
     "parallel-checksum": (
-        request("db1:/srv/x", "db2:/srv/y", checksum=False, parallel_checksum=True, firewall=FirewallChoice.NONE),
-        answers(source_host(cores=16), target_host(firewalls=DROPPING, tools=frozenset(TOOLS) - {"pigz"})),
+        request("db1:/srv/x", "db2:/srv/y", checksum=False, parallel_checksum=True, firewall="none"),
+        answers(source_host(cores=16), target_host(firewalls=DROPPING, tools=ALL_TOOLS - {"pigz"})),
     ),
     "ipv6": (
         request("db1:/srv/x", "db2:/srv/y"),
@@ -88,7 +88,8 @@ CASES: dict[str, Case] = {
     "ipv6-plain": (
         request("db1:/srv/x", "db2:/srv/y", encrypt=False, checksum=False, parallel_checksum=True),
         answers(
-            source_host(routes={0: V6_ROUTE}, netcats={"nc": NCAT}, tools=frozenset(TOOLS) - {"socat"}), target_host()
+            source_host(routes={0: V6_ROUTE}, netcats={"nc": NCAT}, tools=ALL_TOOLS - {"socat"}),
+            target_host(),
         ),
     ),
     "two-targets": (
@@ -111,7 +112,7 @@ CASES: dict[str, Case] = {
         request(SOCKET, "db2:/srv/y", encrypt=False, compress=False, checksum=False, parallel_checksum=True, **BACKUP),
         answers(
             database_host(netcats={"nc": NC_OPENBSD}, cores=16),
-            target_host(netcats={"nc": NC_OPENBSD}, tools=frozenset(TOOLS) - {"mariadb-backup"}),
+            target_host(netcats={"nc": NC_OPENBSD}, tools=ALL_TOOLS - {"mariadb-backup"}),
         ),
     ),
     "xtrabackup-replica": (

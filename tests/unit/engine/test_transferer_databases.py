@@ -384,7 +384,7 @@ def test_a_server_that_does_not_answer_is_refused_before_anything_begins(caplog:
     options = {"type": "xtrabackup", "stop_slave": True}
     assert Transferer("db1", "/run/mysqld/mysqld.sock", ["db2"], ["/srv/y"], options, remote=fleet).run() == [4]
     assert caplog.messages == [
-        "db1:/run/mysqld/mysqld.sock: the server does not answer as it should: ERROR 1045 (28000): Access denied",
+        "db1:/run/mysqld/mysqld.sock: the server did not give a valid answer: ERROR 1045 (28000): Access denied",
         "refused: 1 problem(s); nothing was changed",
     ]
 

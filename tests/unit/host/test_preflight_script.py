@@ -18,8 +18,7 @@ from raw_events import Event, parse_event
 from transferpy.agent.preflight import PreflightQuery, preflight_script
 from transferpy.agent.preflight_answers import parse_facts
 from transferpy.model.facts import HostFacts, SourceFacts, TargetFacts, TargetState
-from transferpy.model.options import TransferType
-from transferpy.model.tools import TOOLS
+from transferpy.model.tools import packages
 from transferpy.planning.query import preflight_queries
 from transferpy.stream.commands import Command
 from transferpy.stream.renderer import render_assignment, render_command
@@ -66,7 +65,7 @@ class TestHost:
         facts = ask(tmp_path, PreflightQuery())
         assert (facts.uid, facts.cores) == (os.geteuid(), len(os.sched_getaffinity(0)))
         assert facts.boot == Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        assert {"tar", "flock", "awk", "perl", "cmp", "md5sum", "getent"} <= facts.tools <= {*TOOLS}
+        assert {"tar", "flock", "awk", "perl", "cmp", "md5sum", "getent"} <= facts.tools <= {*packages()}
 
     def test_a_port_on_which_something_listens_is_named(self, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
@@ -275,12 +274,12 @@ class TestTarball:
         (tmp_path / "sqldata.2026-11-22.tar").write_bytes(b"x" * 5000)
         (tmp_path / "latest").symlink_to("sqldata.2026-11-22.tar")
         (tmp_path / "dangling").symlink_to("nowhere")
-        wanted = request(f"db1:{tmp_path}/latest", "db2:/srv/y", transfer_type=TransferType.DECOMPRESS)
+        wanted = request(f"db1:{tmp_path}/latest", "db2:/srv/y", transfer_type="decompress")
         found = ask(tmp_path, replace(preflight_queries(wanted, {})["db1"], routes=()))
         assert found.source is not None
         assert (found.source.name, found.source.kind, found.source.bytes) == ("sqldata.2026-11-22.tar", "f", 5000)
         assert found.magic == (b"xxxxxx", b"xxxxx")
-        wanted = request(f"db1:{tmp_path}/dangling", "db2:/srv/y", transfer_type=TransferType.DECOMPRESS)
+        wanted = request(f"db1:{tmp_path}/dangling", "db2:/srv/y", transfer_type="decompress")
         found = ask(tmp_path, replace(preflight_queries(wanted, {})["db1"], routes=()))
         assert found.source is not None
         assert found.source.kind == ""

@@ -24,9 +24,9 @@ from transferpy.agent.preflight import PreflightQuery, Route
 from transferpy.Exceptions import PreflightError
 from transferpy.model.facts import HostFacts, RouteFacts, TargetFacts, TargetState
 from transferpy.model.locations import Location
-from transferpy.model.options import FirewallChoice, Priority, TransferOptions
+from transferpy.model.options import Priority, TransferOptions
 from transferpy.model.request import TransferRequest
-from transferpy.model.tools import TOOLS
+from transferpy.model.tools import packages
 from transferpy.planning.plan import TransferPlan
 from transferpy.planning.planner import make_plan
 from transferpy.planning.query import preflight_queries
@@ -48,7 +48,7 @@ def plan(source: HostFacts, *targets: HostFacts, wanted: TransferRequest = REQUE
 
 
 def without(*tools: str) -> frozenset[str]:
-    return frozenset(TOOLS) - {*tools}
+    return frozenset(packages()) - {*tools}
 
 
 SAME = "boot-of-db1"  # containers on one machine are that too: they share its kernel
@@ -59,7 +59,10 @@ class TestRefusal:
         ("facts", "expected"),
         [
             ({"kind": ""}, "db1:/srv/x: no such file or directory"),
-            ({"kind": "s"}, "db1:/srv/x: is a socket, which cannot be copied; for a hot copy: --type xtrabackup"),
+            (
+                {"kind": "s"},
+                "db1:/srv/x: is a socket and cannot be copied; to copy a running MariaDB server: --type xtrabackup",
+            ),
             (
                 {"error": "find: '/srv/x/a': Input/output error"},
                 "db1:/srv/x: cannot be read: find: '/srv/x/a': Input/output error",
@@ -77,9 +80,9 @@ class TestRefusal:
             (TargetFacts(state=TargetState.MISSING), "db2:/srv/y: no such directory; make it first"),
             (
                 TargetFacts(state=TargetState.OTHER),
-                "db2:/srv/y: is not a directory; a target is the directory that the copy goes into",
+                "db2:/srv/y: is not a directory; a target is the directory that receives the copy",
             ),
-            (target_facts(state=TargetState.READ_ONLY), "db2:/srv/y: cannot be written to"),
+            (target_facts(state=TargetState.READ_ONLY), "db2:/srv/y: is not writable"),
             (
                 target_facts(taken=True, final_identity="7:99"),
                 "db2:/srv/y/x: exists already; nothing is ever overwritten",
@@ -102,8 +105,8 @@ class TestRefusal:
                 target_facts(taken=True, final_identity="7:99"),
                 "db2:/srv/y/x: exists already; nothing is ever overwritten",
             ),
-            (target_facts(ancestors=("7:9", "7:8", "7:2")), "db2:/srv/y: lies inside the source db1:/srv/x"),
-            (target_facts(ancestors=("7:8", "7:2")), "db2:/srv/y: lies inside the source db1:/srv/x"),
+            (target_facts(ancestors=("7:9", "7:8", "7:2")), "db2:/srv/y: is inside the source db1:/srv/x"),
+            (target_facts(ancestors=("7:8", "7:2")), "db2:/srv/y: is inside the source db1:/srv/x"),
         ],
     )
     def test_a_source_and_a_target_on_one_machine_that_collide(self, target: TargetFacts, expected: str) -> None:
@@ -112,33 +115,33 @@ class TestRefusal:
     @pytest.mark.parametrize(
         ("wanted", "changes", "expected"),
         [
-            (REQUEST, {"uid": 33}, "db2: commands run as user id 33, but owners and firewalls need root"),
+            (REQUEST, {"uid": 33}, "db2: remote commands run as user id 33, but owners and firewalls need root"),
             (REQUEST, {"tools": without("socat")}, "db2: socat is missing (Debian package socat)"),
             (REQUEST, {"tools": without("cmp")}, "db2: cmp is missing (Debian package diffutils)"),
             (
                 REQUEST,
                 {"tools": without("ss", "netstat")},
-                "db2: ss is missing (Debian package iproute2), and so is netstat (net-tools)",
+                "db2: ss is missing (Debian package iproute2); alternative: netstat (Debian package net-tools)",
             ),
             (
                 PLAIN,
                 {"tools": without("socat")},
-                "db2: socat is missing (Debian package socat), and so is nc (netcat-openbsd)",
+                "db2: socat is missing (Debian package socat); alternative: nc (Debian package netcat-openbsd)",
             ),
             (
                 PLAIN,
                 {"tools": without("socat"), "netcats": {"nc": "BusyBox v1.35.0"}},
-                "db2: socat is missing (Debian package socat), and so is nc (netcat-openbsd)",
+                "db2: socat is missing (Debian package socat); alternative: nc (Debian package netcat-openbsd)",
             ),
             (
-                request("db1:/srv/x", "db2:/srv/y", firewall=FirewallChoice.IPTABLES),
+                request("db1:/srv/x", "db2:/srv/y", firewall="iptables"),
                 {"firewalls": {"nft": ""}},
-                "db2: iptables is missing (Debian package iptables), which --firewall asks for",
+                "db2: iptables is missing (Debian package iptables), required by --firewall",
             ),
             (
-                request("db1:/srv/x", "db2:/srv/y", firewall=FirewallChoice.NFTABLES),
+                request("db1:/srv/x", "db2:/srv/y", firewall="nftables"),
                 {"firewalls": {"iptables": ""}},
-                "db2: nft is missing (Debian package nftables), which --firewall asks for",
+                "db2: nft is missing (Debian package nftables), required by --firewall",
             ),
             (request("db1:/srv/x", "db2:/srv/y", port=22), {}, "db2: port 22 is in use"),
         ],
@@ -148,12 +151,12 @@ class TestRefusal:
 
     def test_a_source_without_a_route_to_the_target(self) -> None:
         assert problems(source_host(routes={1: V4_ROUTE}), target_host()) == [
-            "db1: has no address of db2, or no route to it; make its name known there, in DNS or /etc/hosts"
+            "db1: has no address of db2, or no route to it; add the name to DNS or to /etc/hosts of db1"
         ]
 
     def test_a_netcat_that_cannot_speak_to_an_ipv6_target(self) -> None:
         old, new = {"nc": NC_TRADITIONAL}, {"nc": NC_OPENBSD}
-        expected = "{}: nc knows no IPv6 (Debian package socat does)"
+        expected = "{}: nc does not support IPv6; install socat (Debian package socat)"
         for source, target, hosts in [(old, new, ["db1"]), (new, old, ["db2"]), (old, old, ["db1", "db2"])]:
             facts = (
                 source_host(routes={0: V6_ROUTE}, netcats=source, tools=without("socat")),
@@ -187,11 +190,11 @@ class TestRefusal:
             "db3: no answer",
             "db1: tar is missing (Debian package tar)",
             "db1: ip is missing (Debian package iproute2)",
-            "db2: commands run as user id 1, but owners and firewalls need root",
+            "db2: remote commands run as user id 1, but owners and firewalls need root",
             "db2:/srv/y: no such directory; make it first",
             "db2: port 22 is in use",
             "db1:/srv/x: no such file or directory",
-            "db1: has no address of db2, or no route to it; make its name known there, in DNS or /etc/hosts",
+            "db1: has no address of db2, or no route to it; add the name to DNS or to /etc/hosts of db1",
         ]
 
     def test_a_silent_source_does_not_hide_what_is_wrong_with_the_targets(self) -> None:
@@ -244,8 +247,8 @@ class TestPlan:
                 {"source": source_facts(server=True)},
                 {},
                 (
-                    "db1:/srv/x: a server runs on these files: the copy fails if it writes meanwhile, else is as"
-                    " after a crash; --type xtrabackup copies a server that runs"
+                    "db1:/srv/x: a running server uses these files: the copy fails if the server writes meanwhile,"
+                    " else it needs crash recovery; to copy a running server: --type xtrabackup"
                 ),
             ),
         ],
@@ -260,16 +263,16 @@ class TestPlan:
         [
             ("auto", ("pigz", "lz4"), ()),
             ("auto", ("pigz", "zstd"), ()),
-            ("auto", ("zstd", "lz4"), ("{} has no zstd (Debian package zstd); pigz stands in",)),
-            ("zstd", ("zstd",), ("{} has no zstd (Debian package zstd); pigz stands in",)),
-            ("lz4", ("lz4",), ("{} has no lz4 (Debian package lz4); pigz stands in",)),
-            ("pigz", ("pigz",), ("{} has no pigz (Debian package pigz); gzip stands in, on one core",)),
+            ("auto", ("zstd", "lz4"), ("{}: zstd is missing (Debian package zstd); pigz is used instead",)),
+            ("zstd", ("zstd",), ("{}: zstd is missing (Debian package zstd); pigz is used instead",)),
+            ("lz4", ("lz4",), ("{}: lz4 is missing (Debian package lz4); pigz is used instead",)),
+            ("pigz", ("pigz",), ("{}: pigz is missing (Debian package pigz); gzip is used instead, on one processor",)),
             (
                 "zstd",
                 ("zstd", "pigz"),
                 (
-                    "{} has no zstd (Debian package zstd); pigz stands in",
-                    "{} has no pigz (Debian package pigz); gzip stands in, on one core",
+                    "{}: zstd is missing (Debian package zstd); pigz is used instead",
+                    "{}: pigz is missing (Debian package pigz); gzip is used instead, on one processor",
                 ),
             ),
         ],
@@ -289,7 +292,7 @@ class TestPlan:
         hosts = [make(tools=tools.get(name, without())) for name, make in (("db1", source_host), ("db2", target_host))]
         wanted = request("db1:/srv/x", "db2:/srv/y", checksum_algorithm="b3")
         made = plan(*hosts, wanted=wanted)
-        assert made.notes == (f"no b3sum (Debian package b3sum) on {host}: md5 stands in",)
+        assert made.notes == (f"{host}: b3sum is missing (Debian package b3sum); md5 is used instead",)
         assert made.stream == "TLS 1.3, md5 of every file"
 
     def test_without_compression_nobody_misses_pigz(self) -> None:

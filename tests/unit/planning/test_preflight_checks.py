@@ -23,16 +23,15 @@ from fleet import (
 
 from transferpy.Exceptions import PreflightError
 from transferpy.model.facts import HostFacts, TargetFacts, TargetState
-from transferpy.model.options import TransferType
 from transferpy.model.request import TransferRequest
-from transferpy.model.tools import TOOLS
+from transferpy.model.tools import packages
 from transferpy.planning.planner import make_plan
 
 SOCKET = "db1:/run/mysqld/mysqld.sock"
-SILENT = "the server does not answer as it should:"
-BACKUP = request(SOCKET, "db2:/srv/y", transfer_type=TransferType.XTRABACKUP)
+SILENT = "the server did not give a valid answer:"
+BACKUP = request(SOCKET, "db2:/srv/y", transfer_type="xtrabackup")
 PREPARED = replace(BACKUP, options=replace(BACKUP.options, prepare=True))
-TARBALL = request("db1:/srv/backups/sqldata.tar", "db2:/srv/y", transfer_type=TransferType.DECOMPRESS)
+TARBALL = request("db1:/srv/backups/sqldata.tar", "db2:/srv/y", transfer_type="decompress")
 MARIADB_11 = BACKUP_TOOL.replace("10.11", "11.4")
 
 
@@ -45,7 +44,7 @@ def problems(wanted: TransferRequest, *hosts: HostFacts, silent: Mapping[str, st
 
 
 def without(*tools: str) -> frozenset[str]:
-    return frozenset(TOOLS) - {*tools}
+    return frozenset(packages()) - {*tools}
 
 
 ALL_BACKUP_TOOLS = ("mariadb-backup", "mariabackup", "xtrabackup")
@@ -56,10 +55,10 @@ class TestServer:
         ("changes", "expected"),
         [
             ({}, []),
-            ({"state": "missing"}, [f"{SOCKET}: no such socket; does the server run?"]),
+            ({"state": "missing"}, [f"{SOCKET}: no such socket; is the server running?"]),
             (
                 {"state": "other"},
-                [f"{SOCKET}: is not a socket; --type xtrabackup needs that of a running server"],
+                [f"{SOCKET}: is not a socket; --type xtrabackup needs the socket of a running server"],
             ),
             (
                 {"state": "silent", "error": "ERROR 1045 (28000): Access denied for user 'root'@'localhost'"},
@@ -88,21 +87,21 @@ class TestServer:
                 "10.11.9-MariaDB",
                 {"mariadb-backup": MARIADB_11},
                 {"mariadb-backup": BACKUP_TOOL},
-                ["db1: mariadb-backup is of version 11.4, but the server of 10.11"],
+                ["db1: mariadb-backup has version 11.4, but the server has version 10.11"],
             ),
             (
                 "11.4.2-MariaDB",
                 {"mariadb-backup": MARIADB_11},
                 {"mariadb-backup": BACKUP_TOOL},
-                ["db2: mariadb-backup is of version 10.11, but the server of 11.4"],
+                ["db2: mariadb-backup has version 10.11, but the server has version 11.4"],
             ),
             (
                 "10.6.18-MariaDB",
                 {"mariadb-backup": BACKUP_TOOL},
                 {"mariadb-backup": BACKUP_TOOL},
                 [
-                    "db1: mariadb-backup is of version 10.11, but the server of 10.6",
-                    "db2: mariadb-backup is of version 10.11, but the server of 10.6",
+                    "db1: mariadb-backup has version 10.11, but the server has version 10.6",
+                    "db2: mariadb-backup has version 10.11, but the server has version 10.6",
                 ],
             ),
             # only the tool that would be used counts
@@ -177,7 +176,7 @@ class TestTools:
     def test_an_owner_that_the_target_does_not_know(self, wanted: TransferRequest) -> None:
         source = database_host() if wanted is not TARBALL else tarball_host("gzip")
         assert problems(wanted, source, target_host(unknown_owner="mysql")) == [
-            "db2: knows no mysql, who is to own the copy (--owner)"
+            "db2: the user or group mysql does not exist (--owner)"
         ]
 
 
@@ -194,9 +193,9 @@ class TestTarball:
                 (b"", b""),
                 "cannot be read: find: 'x': Input/output error",
             ),
-            ({}, (b"", b""), "does not begin as a tarball does (gzip, zstd, lz4, xz or plain tar)"),
-            ({}, (b"PK\x03\x04", b""), "does not begin as a tarball does (gzip, zstd, lz4, xz or plain tar)"),
-            ({}, (b"BZh91A", b"\0\0\0\0\0"), "does not begin as a tarball does (gzip, zstd, lz4, xz or plain tar)"),
+            ({}, (b"", b""), "is not a tarball (zstd, gzip, lz4, xz or plain tar)"),
+            ({}, (b"PK\x03\x04", b""), "is not a tarball (zstd, gzip, lz4, xz or plain tar)"),
+            ({}, (b"BZh91A", b"\0\0\0\0\0"), "is not a tarball (zstd, gzip, lz4, xz or plain tar)"),
         ],
     )
     def test_what_is_no_tarball(self, source: dict[str, Any], magic: tuple[bytes, bytes], expected: str) -> None:
@@ -238,16 +237,16 @@ class TestTarget:
 
 
 def test_every_reason_is_named_at_once() -> None:
-    wanted = request(SOCKET, "db2:/srv/y", "db3:/srv/y", transfer_type=TransferType.XTRABACKUP, prepare=True)
+    wanted = request(SOCKET, "db2:/srv/y", "db3:/srv/y", transfer_type="xtrabackup", prepare=True)
     source = database_host(database_facts(state="missing"), tools=without(*ALL_BACKUP_TOOLS), routes={1: V4_ROUTE})
     target = target_host(tools=without("mbstream", "xbstream"), targets={0: target_facts(empty=False)})
     assert problems(wanted, source, target, silent={"db3": "db3: no answer"}) == [
         "db3: no answer",
-        "db2:/srv/y: is not empty; --type xtrabackup needs an empty directory",
         "db1: mariadb-backup is missing (Debian package mariadb-backup)",
         "db2: mbstream is missing (Debian package mariadb-backup)",
-        f"{SOCKET}: no such socket; does the server run?",
-        "db1: has no address of db2, or no route to it; make its name known there, in DNS or /etc/hosts",
+        "db2:/srv/y: is not empty; --type xtrabackup needs an empty directory",
+        f"{SOCKET}: no such socket; is the server running?",
+        "db1: has no address of db2, or no route to it; add the name to DNS or to /etc/hosts of db1",
     ]
 
 

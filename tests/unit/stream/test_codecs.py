@@ -103,7 +103,7 @@ class TestCodecs:
     def test_what_is_compressed_is_decompressed(self, compressor: str) -> None:
         content = os.urandom(1000) * 1000
         for codec in offered(compressor=compressor):
-            for compress in (codec.compress, codec.trial):
+            for compress in (codec.compress, codec.benchmark):
                 packed = subprocess.run(compress.argv, input=content, capture_output=True, check=True).stdout  # type: ignore[arg-type]  # no variables
                 assert len(packed) < len(content) / 10
                 unpack = codec.decompress.argv

@@ -9,7 +9,7 @@ run_id=0123456789abcdef
 keep_input
 begin_watch
 finish_dead_runs
-host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql zstd pigz gzip lz4 xz xxh128sum b3sum md5sum sha256sum tar socat openssl ss netstat ip flock awk cmp getent perl
+host_facts tar flock awk cmp md5sum getent perl ss netstat ip socat openssl mariadb mysql mariadb-backup mariabackup xtrabackup mbstream xbstream zstd pigz gzip lz4 xz xxh128sum b3sum sha256sum
 about /srv/x
 source_facts /srv/x
 about ''
@@ -24,7 +24,7 @@ run_id=0123456789abcdef
 keep_input
 begin_watch
 finish_dead_runs
-host_facts mariadb-backup mariabackup xtrabackup mbstream xbstream mariadb mysql zstd pigz gzip lz4 xz xxh128sum b3sum md5sum sha256sum tar socat openssl ss netstat ip flock awk cmp getent perl
+host_facts tar flock awk cmp md5sum getent perl ss netstat ip socat openssl mariadb mysql mariadb-backup mariabackup xtrabackup mbstream xbstream zstd pigz gzip lz4 xz xxh128sum b3sum sha256sum
 about ''
 firewall_facts
 about /srv/y

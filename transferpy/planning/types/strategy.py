@@ -1,0 +1,51 @@
+"""The interface of a transfer type."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from transferpy.agent.preflight import PreflightQuery
+from transferpy.agent.session_plan import ReadingPlan, SamplePlan
+from transferpy.model.facts import HostFacts, SourceFacts
+from transferpy.model.request import TransferRequest
+from transferpy.planning.context import PlanContext
+from transferpy.stream.commands import Command, Stage
+
+
+class TransferTypeStrategy(ABC):
+    """The decisions in which transfer types differ; the methods with a body are for a source that is a path."""
+
+    def query(self, query: PreflightQuery, request: TransferRequest, *, is_source: bool) -> PreflightQuery:
+        """Return ``query``, of the source host or of another host, with what the type needs to know in addition."""
+        return replace(query, source_path=request.source.path if is_source else None)
+
+    def source_facts(self, host: HostFacts) -> SourceFacts | None:
+        """Return the facts of the data on the source host; None if the host was not asked for them."""
+        return host.source
+
+    @abstractmethod
+    def problems(self, context: PlanContext) -> Iterator[str]:
+        """Yield every reason of the source and of the type that prevents the transfer; the source host has answered."""
+
+    def reading(self, context: PlanContext, benchmarks: Mapping[str, Command]) -> ReadingPlan:
+        """Return how a session reads the source.
+
+        Args:
+            context: the request and the facts.
+            benchmarks: by the label of a codec, the command to measure on a sample of the data; empty for no sample.
+        """
+        source = context.source
+        sample = SamplePlan(benchmarks=benchmarks, bytes=source.bytes) if benchmarks else None
+        return ReadingPlan(directory=source.directory, name=source.name, sample=sample)
+
+    @abstractmethod
+    def read(self, context: PlanContext) -> Command:
+        """Return the first stage of the sender."""
+
+    @abstractmethod
+    def unpack(self, context: PlanContext, receiver: HostFacts) -> tuple[Stage, ...]:
+        """Return the last stages of a receiver."""
+
+    def prepare(self, context: PlanContext, receiver: HostFacts) -> Command | None:  # noqa: ARG002 - for other types
+        """Return the command that prepares the copy on a receiver; None to leave it as it is."""
+        return None

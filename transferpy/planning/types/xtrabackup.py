@@ -1,0 +1,90 @@
+"""The transfer type xtrabackup: a hot backup of a running MariaDB server."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from transferpy import MariaDB
+from transferpy.agent.preflight import PreflightQuery
+from transferpy.agent.session_plan import ReadingPlan, SamplePlan
+from transferpy.model.facts import DatabaseFacts, HostFacts, SourceFacts
+from transferpy.model.request import TransferRequest
+from transferpy.planning.context import PlanContext
+from transferpy.planning.programs import first_available
+from transferpy.planning.types.strategy import TransferTypeStrategy
+from transferpy.stream.commands import Command, Stage
+
+
+class _XtrabackupStrategy(TransferTypeStrategy):
+    """A backup tool on the source, an unpacking tool on the target."""
+
+    def query(self, query: PreflightQuery, request: TransferRequest, *, is_source: bool) -> PreflightQuery:
+        socket = request.source.path
+        login = (socket, *MariaDB.login(socket, request.options.defaults_file))
+        return replace(query, database=login if is_source else (), backup=True)
+
+    def source_facts(self, host: HostFacts) -> SourceFacts | None:
+        found = host.database
+        if found is None:
+            return None
+        return SourceFacts(
+            directory=found.datadir,
+            name="",
+            kind="d",
+            identity="",
+            disk=found.disk,
+            bytes=found.disk,
+            inodes=found.inodes,
+        )
+
+    def problems(self, context: PlanContext) -> Iterator[str]:
+        location, database = context.request.source, context.source_host.database
+        if database is None:
+            raise ValueError("the source host was not asked for a server")
+        match database.state:
+            case "missing":
+                yield f"{location}: no such socket; is the server running?"
+            case "other":
+                yield f"{location}: is not a socket; --type xtrabackup needs the socket of a running server"
+            case "silent":
+                yield f"{location}: the server did not give a valid answer: {database.error}"
+            case _:
+                yield from self._version_problems(context, database)
+
+    def _version_problems(self, context: PlanContext, database: DatabaseFacts) -> Iterator[str]:
+        """Yield the backup tools of another major version: they cannot read or prepare the files of the server."""
+        server = MariaDB.major_version(database.version)
+        for host in context.facts.values():
+            tool = first_available(MariaDB.BACKUP_TOOLS, host)
+            version = MariaDB.major_version(host.backup_versions.get(tool, "")) if tool else None
+            if version and version != server:
+                yield f"{host.host}: {tool} has version {version}, but the server has version {server}"
+
+    def reading(self, context: PlanContext, benchmarks: Mapping[str, Command]) -> ReadingPlan:
+        source, options = context.source, context.options
+        client = first_available(MariaDB.CLIENTS, context.source_host) or MariaDB.CLIENTS[0]
+        return ReadingPlan(
+            directory=source.directory,
+            name=source.name,
+            client=MariaDB.client(client, context.request.source.path, options.defaults_file),
+            stop_slave=options.stop_slave,
+            sample=SamplePlan(benchmarks=benchmarks, directory=source.directory) if benchmarks else None,
+            # The backup tool also reads the log of the server once a second, whether data flows or not.
+            metered_stage=1,
+        )
+
+    def read(self, context: PlanContext) -> Command:
+        host, socket = context.source_host, context.request.source.path
+        return MariaDB.backup(_backup_tool(host), socket, context.options.defaults_file, host.cores)
+
+    def unpack(self, context: PlanContext, receiver: HostFacts) -> tuple[Stage, ...]:  # noqa: ARG002 - for other types
+        return (MariaDB.unpack(first_available(MariaDB.UNPACK_TOOLS, receiver) or MariaDB.UNPACK_TOOLS[0]),)
+
+    def prepare(self, context: PlanContext, receiver: HostFacts) -> Command | None:
+        return MariaDB.prepare(_backup_tool(receiver), receiver.memory) if context.options.prepare else None
+
+
+def _backup_tool(host: HostFacts) -> str:
+    return first_available(MariaDB.BACKUP_TOOLS, host) or MariaDB.BACKUP_TOOLS[0]
+
+
+STRATEGY = _XtrabackupStrategy()
