@@ -1,5 +1,6 @@
 """The standard input of commands."""
 
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from waiting import wait_until
 
 from transferpy.Exceptions import RemoteExecutionError
+from transferpy.RemoteExecution.job_input import JobInput
 from transferpy.RemoteExecution.LocalExecution import LocalExecution
 
 HOST = "localhost"
@@ -65,3 +67,14 @@ def test_the_input_ends_when_the_calling_process_is_killed(tmp_path: Path) -> No
         assert process.stdout.readline() == b"started\n"
         process.kill()
     wait_until(lambda: output.exists() and output.read_text(encoding="utf-8") == "ended\n")
+
+
+def test_input_for_a_command_that_has_not_started_is_limited() -> None:
+    waiting = JobInput()
+    waiting.write(b"x" * select.PIPE_BUF)
+    with pytest.raises(BlockingIOError, match="it has not started"):
+        waiting.write(b"x")
+    waiting.disconnect()
+    waiting.close()
+    with pytest.raises(BrokenPipeError):
+        waiting.write(b"x")

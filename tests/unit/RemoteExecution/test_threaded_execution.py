@@ -90,3 +90,17 @@ except Interrupted as interrupted:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
     assert (done.stdout, done.stderr) == ("SIGTERM\n", "")
     assert (tmp_path / "clean").exists()
+
+
+def test_run_logs_a_failure_to_end_the_command_and_raises_its_first_error(
+    execution: LocalExecution, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(host: str, job: Job, *, grace: float) -> CommandResult:
+        kill_job(host, job, grace=grace)
+        raise RemoteExecutionError("localhost: the command could not be ended")
+
+    kill_job = execution.kill_job
+    monkeypatch.setattr(execution, "kill_job", fail)
+    with pytest.raises(RemoteExecutionError, match=r"did not end within 0\.1 seconds"):
+        execution.run(HOST, "sleep 1000", timeout=0.1)
+    assert caplog.messages == ["localhost: the command could not be ended"]

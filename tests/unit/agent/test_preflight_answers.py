@@ -85,6 +85,18 @@ def test_a_missing_answer_is_an_error_that_names_it(name: str, about: str) -> No
         parse({key: value for key, value in ANSWERS.items() if key != name})
 
 
+@pytest.mark.parametrize(
+    ("query", "about"),
+    [
+        (PreflightQuery(database=("mariadb",)), "the server"),
+        (PreflightQuery(owner="mysql"), "the owner"),
+    ],
+)
+def test_a_missing_answer_about_a_server_or_an_owner_is_an_error(query: PreflightQuery, about: str) -> None:
+    with pytest.raises(ProtocolError, match=f"the answers about {about} do not belong to the query"):
+        parse({"host": ANSWERS["host"], "asked": ""}, query)
+
+
 def test_an_answer_may_lack_a_route() -> None:
     found = parse({key: value for key, value in ANSWERS.items() if key != "route"})
     assert set(found.routes) == {1}

@@ -3,12 +3,15 @@
 import os
 import random
 from pathlib import Path
+from queue import SimpleQueue
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from bash import run_bash
 from host_text import RUN
 
+from transferpy.agent import preflight_connection
 from transferpy.agent.preflight import PreflightQuery, preflight_script
 from transferpy.agent.preflight_connection import PreflightConnection, dismiss, run_preflight
 from transferpy.RemoteExecution.interface import CommandResult, Job, Outcome
@@ -107,3 +110,18 @@ def test_one_that_says_it_has_answered_but_has_not_is_given_up(monkeypatch: pyte
     }
     assert answers.connections == {}
     assert REMOTE.monitor_job(HOST, started[0]) is not None
+
+
+def test_a_host_is_not_silent_while_this_process_is_suspended(
+    shell: PreflightConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([0.0, 1000.0])
+    clock = SimpleNamespace(monotonic=lambda: next(times, 1000.0))
+    monkeypatch.setattr(preflight_connection, "time", clock)
+    shell.heard = 0.0
+    news: SimpleQueue[str] = SimpleQueue()
+    news.put(HOST)
+    assert list(preflight_connection._finished({HOST: shell}, news)) == [HOST]
+    monkeypatch.undo()
+    assert shell.heard == pytest.approx(1000, abs=1)
+    dismiss({HOST: shell})

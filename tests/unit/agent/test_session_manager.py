@@ -3,6 +3,7 @@
 import logging
 import signal
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -162,6 +163,18 @@ class TestWaiting:
         made, (session,) = talk(ScriptedSession([]))
         with pytest.raises(RemoteExecutionError, match=r"^db1: no sign of life for -1 seconds$"):
             made.wait(session, until=lambda: False)
+
+    def test_a_session_is_not_silent_while_this_process_is_suspended(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made, (session,) = talk(ScriptedSession([]))
+        session.heard = session.moved = 0.0
+        times = iter([0.0, 1000.0])
+        monkeypatch.setattr(session_manager, "time", SimpleNamespace(monotonic=lambda: next(times)))
+        made._handle_next()
+        assert session.heard == session.moved == pytest.approx(1000, abs=1)
+
+    def test_an_event_that_a_session_did_not_send_cannot_be_used(self) -> None:
+        with pytest.raises(RemoteExecutionError, match=r"^db1: the session sent no event 'listening'$"):
+            Session("db1").expect(Listening)
 
     def test_who_need_not_live_may_end(self) -> None:
         made, (one, two) = talk(ScriptedSession(END), ScriptedSession(["probed"]))

@@ -2,12 +2,16 @@
 
 import logging
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 from job_directory import JobDirectory, transfers
 
 from transferpy.batch import attempt
+from transferpy.batch.job_file import read_job_file
+from transferpy.batch.scheduled_transfer import schedule_transfer
 
 
 @pytest.fixture
@@ -41,3 +45,17 @@ def test_a_log_line_of_a_transfer_has_its_name(directory: JobDirectory, caplog: 
     assert directory.run() == 0
     assert "[t0] a log line" in caplog.messages
     assert threading.active_count() < 20
+
+
+def test_terminate_before_the_start_of_the_process_stops_it(
+    directory: JobDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory.write(transfers(("a", "b")))
+    monkeypatch.setattr(attempt, "_PROGRAM", ("sleep", "1000"))
+    job = read_job_file(str(directory.path / "j.yaml"))
+    transfer = schedule_transfer(job.transfers[0], directory.remote, datetime.now(UTC))
+    stopped = attempt.Attempt(transfer, (), SimpleQueue(), None)
+    stopped.terminate()
+    stopped.run()
+    assert transfer.report is not None
+    assert transfer.report.errors == ("the transfer process ended with status -15 and wrote no report",)

@@ -86,6 +86,8 @@ def test_targets_are_one_or_a_list() -> None:
         ("transfers: {a: {source: 'a:/b'}}", "line 1: the transfer a has no targets"),
         ("transfers: {a: {targets: []}}", "line 1: the transfer a has no source"),
         ("transfers: {a: {source: 'a:/b', targets: []}}", "line 1: targets needs at least one HOST:PATH"),
+        ("transfers: {a: {source: [a], targets: 'c:/d'}}", "line 1: source must be a single value"),
+        ("transfers: {a: {source: 'a:/b', targets: ['']}}", "line 1: the transfer a: a:/b: no target to copy to"),
         ("transfers: {a: {source: 'a', targets: 'c:/d'}}", "line 1: source: 'a' is not HOST:PATH: there is no colon"),
         ("transfers: {a: {source: 'a:/', targets: 'c:/d'}}", "line 1: the transfer a: a:/: this source path has no "),
     ],

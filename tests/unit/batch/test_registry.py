@@ -49,14 +49,15 @@ def test_a_slash_at_the_end_of_a_target_is_not_recorded(directory: JobDirectory)
     assert directory.records[0]["template"] == "/srv/{date}//"
 
 
+@pytest.mark.parametrize("text", ["{", "{}", '{"copies": [{"colour": "red"}]}', "[]"])
 def test_an_invalid_registry_is_an_error_and_no_copy_is_removed(
-    directory: JobDirectory, caplog: pytest.LogCaptureFixture
+    directory: JobDirectory, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
     directory.write(transfers(("a", "b"), more=", keep: 1"))
     directory.remote = Hosts(lambda _: ["kept"])
     assert directory.run() == 0
     (file,) = directory.state.glob("*.json")
-    file.write_text("{")
+    file.write_text(text)
     before = len(directory.remote.removals)
     assert directory.run() == 11
     assert "the list of copies cannot be updated" in caplog.text

@@ -56,6 +56,16 @@ def test_a_host_that_cannot_prune_is_an_error_in_the_log(
     assert len(directory.records) == 1
 
 
+def test_a_host_that_answers_nonsense_is_an_error_in_the_log(
+    directory: JobDirectory, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory.write(transfers(("a", "b"), more=", keep: 1"))
+    directory.remote = Hosts(lambda _: ["$(reboot)"])
+    assert directory.run() == 11
+    assert "[t0] old copies cannot be removed: b: pruning returned a malformed event 'pruned'" in caplog.text
+    assert len(directory.records) == 1
+
+
 def test_a_registry_that_cannot_be_written_after_pruning_is_an_error(
     directory: JobDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,3 +58,9 @@ class TestRequest:
     @pytest.mark.parametrize("transfer_type", ["xtrabackup", "decompress"])
     def test_only_a_file_or_a_tree_needs_a_name_of_its_own(self, transfer_type: str) -> None:
         assert request("db1:/srv/..", transfer_type=transfer_type).options.transfer_type == transfer_type
+
+    @pytest.mark.parametrize("path", ["/srv/..", "/srv/../x", ".."])
+    def test_with_create_target_a_target_path_must_not_lead_upwards(self, path: str) -> None:
+        with pytest.raises(UsageError, match=r"with create_target, a target path must not contain \.\.$"):
+            request("db1:/srv/sqldata", f"db2:{path}", create_target=True)
+        assert request("db1:/srv/sqldata", f"db2:{path}")

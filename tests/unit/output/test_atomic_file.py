@@ -44,3 +44,10 @@ def test_a_link_of_another_user_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PermissionError, match="this symbolic link belongs to another user"):
         write_atomically(tmp_path / "link", "new")
     assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_a_file_that_cannot_be_replaced_leaves_no_temporary_file(tmp_path: Path) -> None:
+    (tmp_path / "report.json").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_atomically(tmp_path / "report.json", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]

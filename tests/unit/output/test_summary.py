@@ -31,3 +31,13 @@ def test_the_summary_reports_replication_that_may_be_stopped() -> None:
         list(summary_lines(report))[-1]
         == "1 of 1 target(s) succeeded in 10.0 s, but replication is not known to run again"
     )
+
+
+def test_the_summary_has_a_line_for_a_target_that_was_not_tried_and_for_a_plain_copy() -> None:
+    plain = replace(GOOD, files=0, bytes=0, wire_bytes=0)
+    report = replace(REPORT, targets=(plain, replace(BAD, status=None)))
+    assert list(summary_lines(report)) == [
+        "db2:/srv/x: ok in 5.5 s: not compressed, not encrypted",
+        "db3:/srv/x: not tried",
+        "1 of 2 target(s) succeeded in 10.0 s",
+    ]

@@ -4,9 +4,21 @@ import re
 from typing import Any
 
 import pytest
-from fleet import REQUEST, RUN, V4_ROUTE, answers, source_facts, source_host, target_facts, target_host
+from fleet import (
+    REQUEST,
+    RUN,
+    V4_ROUTE,
+    answers,
+    database_host,
+    request,
+    source_facts,
+    source_host,
+    target_facts,
+    target_host,
+)
 
 from transferpy.model.codecs import CODECS
+from transferpy.model.facts import TargetState
 from transferpy.model.locations import Location
 from transferpy.model.options import TransferOptions
 from transferpy.model.request import TransferRequest
@@ -54,3 +66,38 @@ def test_the_speed_of_every_program_that_compresses_is_known() -> None:
 
 def test_targets_take_their_time_one_after_the_other() -> None:
     assert estimate(targets=2) == ["0:08:20 to 0:16:40", "0:16:40 to 0:33:20"]
+
+
+def test_the_lines_have_each_command_that_a_hot_copy_runs_on_a_host() -> None:
+    socket = "/run/mysqld/mysqld.sock"
+    backup = request(
+        f"db1:{socket}",
+        "db2:/srv/y",
+        transfer_type="xtrabackup",
+        stop_slave=True,
+        prepare=True,
+        owner="mysql:mysql",
+        create_target=True,
+    )
+    missing = target_facts(state=TargetState.MISSING)
+    hosts = answers(database_host(), target_host(targets={0: missing}, firewalls={"iptables": "-P INPUT DROP\n"}))
+    lines = list(describe(make_plan(backup, hosts, RUN, {}), hosts))
+    text = "\n".join(lines)
+    assert "a server of about 5 MB" in lines[0]
+    assert "db1 stops replication before the first stream" in text
+    assert "/srv/y is missing" in text
+    assert re.search(f"mariadb-backup .*--socket={socket} --backup ", text)
+    assert re.search("iptables .*-I INPUT", text)
+    assert re.search("mariadb-backup .*--prepare", text)
+    assert "chown -hR -- mysql:mysql /srv/y" in text
+    assert lines[-1] == "nothing was done"
+
+
+def test_the_lines_have_the_pipelines_with_the_checksum_of_the_stream() -> None:
+    hosts = answers(source_host(), target_host())
+    wanted = request("db1:/srv/x", "db2:/srv/y", checksum=False, parallel_checksum=True, encrypt=False)
+    pipelines = [line for line in describe(make_plan(wanted, hosts, RUN, {}), hosts) if " | " in line]
+    assert len(pipelines) == 2
+    assert all("| tee >(" in line for line in pipelines)
+    assert "tar " in pipelines[0]
+    assert "tar " in pipelines[1]

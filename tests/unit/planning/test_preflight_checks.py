@@ -257,3 +257,16 @@ def test_a_silent_source_does_not_hide_what_is_wrong_with_the_targets(wanted: Tr
         "db1: no answer",
         f"db2:/srv/y: is not empty; --type {wanted.options.transfer_type} needs an empty directory",
     ]
+
+
+class TestSources:
+    def test_the_root_directory_is_not_copied(self) -> None:
+        source = source_host(source=source_facts("/", ""))
+        (problem,) = problems(request("db1:/srv/x", "db2:/srv/y"), source, target_host())
+        assert problem.startswith("db1:/srv/x: is the root directory, ")
+
+    def test_the_lists_of_all_files_need_space_in_run(self) -> None:
+        source = source_host(source=source_facts(inodes=1_000_000), run=900_000_000)
+        target = target_host(targets={0: target_facts(inodes=2_000_000)}, run=800_000_000)
+        found = problems(request("db1:/srv/x", "db2:/srv/y"), source, target)
+        assert found == ["db2: the lists of files need 850,000,000 bytes in /run, but only 800,000,000 are free"]
