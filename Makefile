@@ -43,10 +43,11 @@ docs: prepare  ## build the manual in docs/_build: html/index.html, man/transfer
 	@$(PYTHON) -m sphinx -q -W -b html docs docs/_build/html
 	@$(PYTHON) -m sphinx -q -W -b man docs docs/_build/man
 
-lint: prepare  ## check style, types and shell scripts
+lint: prepare  ## check style, types, the order of imports, and shell scripts
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m mypy
+	@.venv/bin/lint-imports --no-logo --cache-dir .cache/import_linter
 	@for script in $(SCRIPTS); do bash -n "$$script" || exit; done
 	@$(PYTHON) -m tests.lint_host_scripts
 	@shellcheck $(SCRIPTS)

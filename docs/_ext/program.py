@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -26,11 +27,7 @@ if TYPE_CHECKING:
 
     from sphinx.application import Sphinx
 
-PARTS = (
-    *("__main__", "transfer", "cli", "batch", "Transferer", "engine", "output", "planning", "agent", "Firewall"),
-    *("MariaDB", "stream", "RemoteExecution", "model", "Exceptions", "host"),
-)
-"""The parts of the package; each imports only parts that follow it."""
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 DESCRIBED = {".py", ".sh", ".pl"}
 
 
@@ -78,10 +75,16 @@ def exit_statuses() -> Iterator[str]:
         yield from (status, f"   {escaped(meaning)}", "")
 
 
+def parts() -> list[str]:
+    """Return the parts of the package in the import order, which ``make lint`` checks."""
+    (contract,) = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    return [part for layer in contract["layers"] for part in layer.split(" | ")]
+
+
 def modules() -> Iterator[str]:
     """Yield the parts of the package in the import order, and their files, with the first line of each description."""
     package = Path(transferpy.__file__).parent
-    for part in PARTS:
+    for part in parts():
         directory = package / part
         is_package = directory.is_dir()
         main = directory / "__init__.py" if is_package else directory.with_suffix(".py")
