@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from transferpy.Firewall import firewall_rules
 from transferpy.Firewall.iptables import filters
+from transferpy.host import assemble
 from transferpy.stream.renderer import render_command
 
 DROP, ACCEPT = "-P INPUT DROP\n", "-P INPUT ACCEPT\n"
@@ -153,3 +154,11 @@ json_values = st.recursive(
 def test_a_listing_that_makes_no_sense_needs_no_door(listing: str, address: str) -> None:
     for door in firewall_rules({"nft": listing, "iptables": ACCEPT}, "auto", address, "r1"):
         assert render_command(door.opening).startswith("nft insert rule inet ")
+
+
+@pytest.mark.parametrize("file", ["agent/receive", "lib/recovery"])
+def test_a_script_that_closes_a_firewall_has_the_functions_of_each_backend(file: str) -> None:
+    rules = firewall_rules({"iptables": DROP, "nft": chains("inet filter input")}, "auto", V4, "r1")
+    assert {rule.tool for rule in rules} == {"iptables", "nft"}
+    script = assemble(file)
+    assert [rule.tool for rule in rules if f"\n{rule.closing.argv[0]}() {{" not in script] == []

@@ -1,5 +1,5 @@
 # The stream that a session receives.
-# requires: agent/target agent/ports agent/keys agent/digests agent/publish types/file types/xtrabackup types/decompress lib/pipes agent/main
+# requires: agent/target agent/ports firewall/iptables firewall/nftables agent/keys agent/digests agent/publish types/file types/xtrabackup types/decompress lib/pipes agent/main
 
 target_session() {
   # Variables: target_directory, staging_name, source_name, final_name, own_name, wanted_port, owner; prepare, probe

@@ -122,7 +122,7 @@ send_0_lz41() {
 source_session
 
 # === session for db2
-# files: lib/environment lib/events lib/undo lib/directories lib/sockets agent/tasks agent/target agent/ports agent/keys agent/manifest agent/source perl/digest agent/digests agent/publish types/file types/xtrabackup types/decompress perl/widen_pipe perl/tee perl/limit perl/count lib/pipes lib/processes replication agent/replication agent/main agent/receive
+# files: lib/environment lib/events lib/undo lib/directories lib/sockets agent/tasks agent/target agent/ports firewall/iptables firewall/nftables agent/keys agent/manifest agent/source perl/digest agent/digests agent/publish types/file types/xtrabackup types/decompress perl/widen_pipe perl/tee perl/limit perl/count lib/pipes lib/processes replication agent/replication agent/main agent/receive
 run_id=0123456789abcdef
 role=target
 wanted_port=0
