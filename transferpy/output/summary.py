@@ -15,7 +15,7 @@ def summary_lines(report: TransferReport) -> Iterator[str]:
     for target in report.targets:
         yield f"{target.final}: {_format_target(report, target)}"
     succeeded = sum(target.status == 0 for target in tried)
-    problem = ", but replication is not known to run again" if report.errors else ""
+    problem = ", but replication may not run again" if report.errors else ""
     yield f"{succeeded} of {len(report.targets)} target(s) succeeded in {report.seconds:.1f} s{problem}"
 
 
