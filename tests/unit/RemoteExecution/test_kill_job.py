@@ -135,3 +135,15 @@ def test_the_error_has_the_processes_that_survive(execution: LocalExecution, mon
         execution.kill_job(HOST, job, grace=0)
     monkeypatch.undo()
     wait_until(lambda: execution.monitor_job(HOST, job))
+
+
+def test_the_error_warns_of_remaining_processes_if_the_tool_does_not_end(
+    execution: LocalExecution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threaded_execution, "assemble", lambda *_, call: f"exec sleep 1000 # {call}")
+    monkeypatch.setattr(threaded_execution, "_END_TIMEOUT", 0.1)
+    job = execution.start_job(HOST, ["sleep", "1000"])
+    wait_until(lambda: job.pid)
+    error = r"^localhost: the command did not end within 0\.1 seconds; the command may still run there$"
+    with pytest.raises(RemoteExecutionError, match=error):
+        execution.kill_job(HOST, job, grace=0)
