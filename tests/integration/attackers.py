@@ -1,4 +1,4 @@
-"""Who attacks a run: a listener on the wire, strangers on the network, and a user without rights on a host."""
+"""Attackers of a run: a listener on the network path, strangers in the network, and a user without rights on a host."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ with socket.socket(family) as squatter:
     print("got", len(got), flush=True)
 """
 NOBODY = ("setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "--")
-"""Runs a command as somebody who has no rights."""
+"""The command prefix that runs a program as a user without rights."""
 
 
 def as_nobody(host: Host, script: str) -> subprocess.CompletedProcess[bytes]:
@@ -86,11 +86,11 @@ def as_nobody(host: Host, script: str) -> subprocess.CompletedProcess[bytes]:
 
 
 class Wire:
-    """Everything that passes the switch of a lab, while the context lasts.
+    """A listener that records all traffic through the switch of a lab.
 
     Attributes:
-        heard: how many bytes that were.
-        marks: how often a text was seen in it.
+        heard: the number of recorded bytes.
+        marks: the number of occurrences of a text in these bytes.
     """
 
     heard = marks = 0
@@ -110,7 +110,7 @@ class Wire:
 
 
 class Stranger:
-    """Connects to a port from a host: ``tls`` with or without a key pair, ``tar`` in the open, ``silent``."""
+    """A stranger who connects to a port: ``tls`` with or without a key pair, plain ``tar``, or ``silent``."""
 
     def __init__(self, host: Host, address: str, port: int, manner: str, *pair: str, payload: bytes = b"") -> None:
         argv = ["python3", "-c", _STRANGER, address, str(port), host.ipv4, manner, *pair]
@@ -121,19 +121,20 @@ class Stranger:
         self._process.stdin.close()
         self._process.stdin = None
         self.began = self._process.stdout.readline().decode().split()[0]
-        """Whether it was connected or refused."""
+        """Return whether the connection was accepted or refused."""
 
     def end(self) -> str:
-        """All that it has to say at its end: how it ended, and how many bytes it got."""
+        """Return the output of the stranger at its end: the kind of end, and the number of received bytes."""
         assert self._process.stdout
-        said: bytes = self._process.stdout.read()  # and not communicate: what follows the first line may be read by now
+        # communicate would lose buffered bytes after the first line.
+        said: bytes = self._process.stdout.read()
         self._process.wait()
         return said.decode()
 
 
 @contextmanager
 def squatter(host: Host, port: int, version: int = 4) -> Iterator[subprocess.Popen[bytes]]:
-    """A user without rights listens on a port of a host; says how much it got, if anybody connects."""
+    """Listen on a port of a host as a user without rights; print the number of received bytes."""
     argv = [*NOBODY, "python3", "-c", _LISTENER, str(port), str(version)]
     with host.popen(argv, stdout=subprocess.PIPE) as process:
         assert process.stdout
@@ -145,7 +146,7 @@ def squatter(host: Host, port: int, version: int = 4) -> Iterator[subprocess.Pop
 
 
 def port_of(target: Host) -> int:
-    """The port that a run has reserved on a target, as soon as it has."""
+    """Wait until a run has reserved a port on a target, and return the port."""
     found: list[str] = []
 
     def look() -> bool:
@@ -157,18 +158,18 @@ def port_of(target: Host) -> int:
 
 
 def run_of(target: Host) -> str:
-    """The run that has a session on a target, as soon as one has."""
+    """Wait until a run has a session on a target, and return the run."""
     assert eventually(lambda: "run.target." in target.sh("ls /run/transferpy; true"))
     return target.sh("cd /run/transferpy && ls -d run.target.*").split(".")[2]
 
 
 def processes(lab: Lab) -> str:
-    """Argument lists and environments of all processes on all hosts, and in them the scripts that are packed."""
+    """Return argument lists and environments of all processes on all hosts, with unpacked scripts."""
     everything = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'; true"
     return unpacked("\n".join(host.sh(everything) for host in lab))
 
 
 def unpacked(text: str) -> str:
-    """A text, and behind it the scripts that are packed in it."""
+    """Return a text, followed by the unpacked scripts that it contains."""
     packed = set(re.findall(r"<<<([A-Za-z0-9+/]+=*) \| gzip", text))
     return "\n".join([text, *(gzip.decompress(base64.b64decode(script)).decode() for script in packed)])

@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 SOCKET = "/run/mysqld/mysqld.sock"
 MEGABYTES = 8
-"""How much there is in the table ``shop.blobs``, of bytes that no compressor makes fewer."""
+"""The size of the incompressible data in the table ``shop.blobs``, in bytes."""
 RUNNING = ("Yes", "Yes")
 STOPPED = ("No", "No")
 
 _STARTING_SECONDS = 60
 _OWN = ("/srv/mysql", "/run/mysqld")
-"""What the servers write to all the time."""
+"""The files that the servers change all the time."""
 _PASSWORD = "replication-password"
 REPLICATION_USER = (
     f"CREATE USER repl@'198.18.0.%' IDENTIFIED BY '{_PASSWORD}'; GRANT REPLICATION SLAVE ON *.* TO repl@'198.18.0.%'"
 )
-"""The statements that make, on a primary, the user as whom replicas log in."""
+"""The statements that create the replication user on a primary."""
 _PRIMARY_DATA = f"""
     {REPLICATION_USER};
     CREATE DATABASE shop;
@@ -42,12 +42,12 @@ _PRIMARY_DATA = f"""
 
 
 class Server:
-    """A database server on a host, where root logs in by the socket.
+    """A database server on a host; root logs in through the Unix socket.
 
     Args:
-        host: where it runs.
-        number: its identifier in a replication, and the domain of its GTIDs.
-        suffix: of its directory and its socket, where a host has several.
+        host: host of the server.
+        number: server_id, and domain of its GTIDs.
+        suffix: suffix of its directory and its socket, if a host has several servers.
     """
 
     def __init__(self, host: Host, number: int, suffix: str = "", *, datadir: str = "") -> None:
@@ -58,7 +58,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def install(self) -> None:
-        """Make an empty data directory."""
+        """Create an empty data directory."""
         self.host.run(
             f"mkdir -p {self.datadir} && chown mysql:mysql {self.datadir} && mariadb-install-db --no-defaults"
             f" --user=mysql --datadir={self.datadir} --auth-root-authentication-method=socket --skip-test-db",
@@ -66,7 +66,7 @@ class Server:
         )
 
     def start(self) -> Self:
-        """Start it and wait until it answers."""
+        """Start the server and wait until it answers."""
         self.host.run("mkdir -p /run/mysqld && chown mysql:mysql /run/mysqld")
         self._process = self.host.popen(
             [
@@ -95,36 +95,36 @@ class Server:
 
     @property
     def lives(self) -> bool:
-        """Whether its process runs."""
+        """Return whether the process of the server runs."""
         return self._process is not None and self._process.poll() is None
 
     def _answers(self) -> bool:
         return self.host.run(self.client("SELECT 1"), check=False).returncode == 0
 
     def kill(self) -> None:
-        """Have it end at once, as by a power cut; its socket stays."""
+        """Kill the server, as in a power failure; its socket remains."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def client(self, sql: str) -> Sequence[str]:
-        """The command that has it execute statements."""
+        """Return the command of the client that executes statements."""
         return ("mariadb", "--no-defaults", f"--socket={self.socket}", "--batch", "--skip-column-names", f"-e{sql}")
 
     def execute(self, sql: str) -> list[list[str]]:
-        """Execute statements and return the rows of the answers."""
+        """Execute statements and return the rows of the results."""
         wrote = os.fsdecode(self.host.run(self.client(sql)).stdout)
         return [line.split("\t") for line in wrote.splitlines()]
 
     def value(self, sql: str) -> str:
-        """The one value that a query has for an answer."""
+        """Return the single value of a query."""
         ((value,),) = self.execute(sql)
         return value
 
     # replication
 
     def follow(self, primary: Server, connection: str = "") -> None:
-        """Replicate from another server and wait until that runs."""
+        """Start replication from another server and wait until it runs."""
         port = 3305 + primary._number
         name = quoted(connection)
         self.execute(
@@ -134,7 +134,7 @@ class Server:
         assert eventually(lambda: self.replication().get(connection) == RUNNING), self.execute("SHOW ALL SLAVES STATUS")
 
     def replication(self) -> dict[str, tuple[str, str]]:
-        """By connection, whether the threads for I/O and SQL run: Yes, No or Connecting."""
+        """Return the states of the I/O thread and the SQL thread (Yes, No or Connecting), by connection."""
         found: dict[str, tuple[str, str]] = {}
         for row in self.execute("SHOW ALL SLAVES STATUS"):
             # Connection_name, ..., Slave_IO_Running and Slave_SQL_Running
@@ -142,11 +142,11 @@ class Server:
         return found
 
     def counted(self, statement: str) -> int:
-        """How often it has been told to do something, "stop_slave" for instance, since it started."""
+        """Return the number of calls of a statement, such as "stop_slave", since the start of the server."""
         return int(self.execute(f"SHOW GLOBAL STATUS LIKE 'Com_{statement}'")[0][1])
 
     def wait_for_replication(self, wanted: dict[str, tuple[str, str]] | tuple[str, str]) -> None:
-        """Wait until the state of its connections (or of all of them) is as wanted."""
+        """Wait until its connections (or the given ones) have the wanted state."""
 
         def is_so() -> bool:
             found = self.replication()
@@ -157,18 +157,18 @@ class Server:
         assert eventually(is_so, seconds=60), self.replication()
 
     def has_caught_up(self, primary: Server) -> bool:
-        """Whether it has executed all that the primary has."""
+        """Return whether the server has executed all transactions of the primary."""
         position = primary.value("SELECT @@gtid_binlog_pos")
         return self.value(f"SELECT MASTER_GTID_WAIT('{position}', 30)") == "0"
 
 
 def quoted(text: str) -> str:
-    """As a string of SQL."""
+    """Return a text as a string literal of SQL."""
     return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 def unescaped(text: str) -> str:
-    """What the client shows, in batch mode, as it is."""
+    """Undo the escapes in a value that the client prints in batch mode."""
     return text.replace("\\\\", "\\")
 
 
@@ -184,14 +184,14 @@ class Fleet:
         return self.lab[host]
 
     def snapshot(self) -> Snapshot:
-        """As of the lab, without the servers and the files that they write to."""
+        """Return the snapshot of the lab, without the servers and the files that they change."""
         return {
             section: [line for line in lines if not line.startswith(_OWN) and " mariadbd --no-defaults " not in line]
             for section, lines in self.lab.snapshot().items()
         }
 
     def clean(self) -> None:
-        """Put right what a test changed: rates, hidden commands, wrappers, and all data but the servers'."""
+        """Undo the changes of a test: rates, hidden commands, wrappers, and all data except the databases."""
         self.lab.restore()
         for host in self.lab:
             host.run("find /srv -mindepth 1 -maxdepth 1 ! -name 'mysql*' -exec rm -rf -- {} +; rm -f /usr/local/sbin/*")
@@ -218,7 +218,7 @@ def running_fleet() -> Iterator[Fleet]:
 
 @contextmanager
 def watched(fleet: Fleet) -> Iterator[Fleet]:
-    """The fleet for one test, which fails if it leaves anything behind on any host."""
+    """The fleet for one test, which fails if the test leaves anything behind on any host."""
     fleet.clean()
     before = fleet.snapshot()
     yield fleet
@@ -228,19 +228,19 @@ def watched(fleet: Fleet) -> Iterator[Fleet]:
 
 @contextmanager
 def replicating(servers: Fleet) -> Iterator[Fleet]:
-    """The fleet for one test, with an empty directory /srv/copy on db3; replication on db2 has to run at its end."""
+    """The fleet for one test, with an empty directory /srv/copy on db3; replication on db2 must run at the end."""
     with watched(servers):
         servers["db3"].run("mkdir /srv/copy")
         yield servers
         runs = eventually(lambda: set(servers.replica.replication().values()) == {RUNNING}, seconds=15)
-        if not runs:  # for the other tests
+        if not runs:  # the other tests need running replication
             servers.replica.execute("STOP ALL SLAVES; RESET SLAVE ALL")
             servers.replica.follow(servers.primary)
         assert runs, "the test has left replication stopped"
 
 
 def assert_unchanged(fleet: Fleet, before: Snapshot, *, seconds: float = 30) -> None:
-    """Assert that the fleet is, within some seconds, as a snapshot says."""
+    """Assert that the fleet matches a snapshot within some seconds."""
     eventually(lambda: not difference(before, fleet.snapshot()), seconds=seconds)
     if left := difference(before, fleet.snapshot()):
         pytest.fail(f"this was left behind:\n{left}")
@@ -248,7 +248,7 @@ def assert_unchanged(fleet: Fleet, before: Snapshot, *, seconds: float = 30) -> 
 
 @contextmanager
 def wrapped(host: Host, command: str, script: str) -> Iterator[None]:
-    """Has a bash script stand before a command of a host; in it, ``real`` is the command."""
+    """Replace a command of a host with a bash script, in which ``real`` calls the command."""
     real = host.sh(f"type -P {command}")
     path = f"/usr/local/sbin/{command}"
     text = f'#!/bin/bash\nreal() {{ {real} "$@"; }}\n{script}\n'
@@ -260,12 +260,12 @@ def wrapped(host: Host, command: str, script: str) -> Iterator[None]:
 
 
 def backing_up(script: str) -> str:
-    """The text of a wrapper for the backup tool that runs a script for ``--backup``, and the tool for anything else."""
+    """Return a wrapper for the backup tool: ``--backup`` runs a script, every other call runs the tool."""
     return f'case " $* " in *" --backup "*) {script} ;; *) real "$@" ;; esac'
 
 
 class Writer:
-    """Orders and their payments, written to a server all the time, each pair in one transaction."""
+    """A writer that constantly adds orders with their payments to a server, one pair per transaction."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -290,5 +290,5 @@ class Writer:
 
     @property
     def written(self) -> int:
-        """The number of the last order."""
+        """Return the number of the last order."""
         return int(self._server.value("SELECT COALESCE(MAX(id), 0) FROM shop.orders"))

@@ -1,4 +1,4 @@
-"""What the integration tests share: the real command, run on the orchestration host of a lab."""
+"""Helpers of the integration tests: they run the real command on the orchestration host of a lab."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from lab import Lab
 
 SYSTEM_PYTHON = "/usr/bin/python3"
-"""The interpreter that has Debian's cumin, 4.2.0."""
+"""The Python interpreter with the cumin of Debian, 4.2.0."""
 VENV_PYTHON = f"{CHECKOUT}/.venv/bin/python"
-"""The interpreter that has PyPI's cumin, 6.0.0."""
+"""The Python interpreter with the cumin of PyPI, 6.0.0."""
 
 BOTH_CUMINS = pytest.mark.parametrize(
     "python", [pytest.param(SYSTEM_PYTHON, id="cumin-4.2.0"), pytest.param(VENV_PYTHON, id="cumin-6.0.0")]
 )
-"""Marks a test that takes the argument `python` and hands it on to `transfer`."""
+"""Parametrizes a test with both interpreters, which the test passes to `transfer`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """How a run of the command ended and what it wrote; bytes that are no UTF-8 are surrogate escapes."""
+    """The exit status and the output of a run; bytes that are not UTF-8 are surrogate escapes."""
 
     status: int
     stdout: str
@@ -44,9 +44,9 @@ def start_transfer(
     cwd: str = "/root",
     **kwargs: Any,
 ) -> subprocess.Popen[bytes]:
-    """Start the command on the orchestration host, with pipes for its output; the Popen's pid is its own.
+    """Start the command on the orchestration host, with pipes for its output; the pid is that of the command.
 
-    `env` is added to a plain login environment; the rest is as in subprocess.Popen.
+    `env` is added to the environment of a plain login. All other arguments are those of subprocess.Popen.
     """
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process: subprocess.Popen[bytes] = lab["orch"].popen(
@@ -59,9 +59,9 @@ def start_transfer(
 
 
 def collect(process: subprocess.Popen[bytes], *, timeout: float = 120) -> Result:
-    """Wait for a command that `start_transfer` has started; after `timeout` seconds it is killed and that raised.
+    """Wait for the end of a command from `start_transfer`; kill it after `timeout` seconds and raise TimeoutExpired.
 
-    No run ever shows a traceback, so this fails for one.
+    Fail if the output contains a traceback.
     """
     try:
         stdout, stderr = process.communicate(timeout=timeout)
@@ -82,9 +82,9 @@ def transfer(
     check: bool = False,
     timeout: float = 120,
 ) -> Result:
-    """Run the command on the orchestration host to its end; with `check` it must succeed.
+    """Run the command on the orchestration host; with `check`, fail unless it succeeds.
 
-    No run ever shows a traceback or cumin's own output on the console, so this fails for either.
+    Fail if the console shows a traceback or the output of cumin.
     """
     result = collect(start_transfer(lab, *argv, python=python, env=env), timeout=timeout)
     assert result.stdout == "" or argv[:1] in {("--help",), ("--version",)}, result.stdout
@@ -93,7 +93,7 @@ def transfer(
 
 
 def transfers(lab: Lab, *runs: Sequence[str | bytes], python: str = SYSTEM_PYTHON) -> list[Result]:
-    """Run the command several times, six at a time, and return how each run ended."""
+    """Run the command several times, six at a time, and return the results."""
     results: list[Result] = []
     for some in (runs[start : start + 6] for start in range(0, len(runs), 6)):
         started = [start_transfer(lab, *words, python=python) for words in some]
@@ -102,7 +102,7 @@ def transfers(lab: Lab, *runs: Sequence[str | bytes], python: str = SYSTEM_PYTHO
 
 
 def eventually(condition: Callable[[], object], *, seconds: float = 30) -> bool:
-    """Whether the condition becomes true within the time."""
+    """Return whether the condition becomes true within the time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

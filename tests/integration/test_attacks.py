@@ -1,4 +1,4 @@
-"""Attacks on a run, each really made: who has no right to it gets nothing in, nothing out, and nothing elsewhere."""
+"""Real attacks on a run: the attackers can neither read nor change data, nor write to other places."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PLAIN = ("--no-encrypt", "--no-compress")
 
 @pytest.fixture
 def ready(clean_lab: Lab) -> Lab:
-    """The clean lab with a secret of a megabyte in /srv/tree of db1, and directories /srv/in and /srv/outside."""
+    """The clean lab, with a secret of one megabyte in /srv/tree of db1, and directories /srv/in and /srv/outside."""
     clean_lab["db1"].run(f"mkdir /srv/tree && yes {SECRET} | head -c 1000000 >/srv/tree/{SECRET}")
     for host in clean_lab:
         host.run("mkdir -p /srv/in /srv/outside && echo precious >/srv/outside/file")
@@ -45,12 +45,12 @@ def ready(clean_lab: Lab) -> Lab:
 
 
 def into(host: Host) -> str:
-    """The word for a target that leaves no choice but IPv4, where the strangers are."""
+    """Return the target as an IPv4 address, because the strangers use IPv4."""
     return f"{host.ipv4}:/srv/in"
 
 
 def hostile_archive(**more: str) -> bytes:
-    """A tar archive that wants to write to places outside of where it is unpacked: `owned` in every name of theirs."""
+    """Return a tar archive with names outside of its directory; each of these names contains `owned`."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as archive:
 
@@ -118,7 +118,7 @@ def test_no_argument_environment_or_log_has_a_key(ready: Lab) -> None:
         secrets = [line for line in keys[host] if line and not line.startswith("-----")]
         assert len(secrets) >= 3
         assert [secret for secret in secrets if secret in shown or secret in logs] == []
-    # What is looked for would be found.
+    # The search would find a key.
     name = re.search(r"^run_id=\w{16}$", shown, re.MULTILINE)
     assert name
     assert name[0] in logs
@@ -156,7 +156,7 @@ STRANGERS = ("no certificate", "self-made", "replayed", "garbage", "silent")
 
 
 def key_pair(lab: Lab, manner: str, name: str) -> tuple[str, ...]:
-    """What a stranger on db1 shows: files with a certificate and its key."""
+    """The files with the certificate and the key of a stranger on db1."""
     if manner == "self-made":
         lab["db1"].run(
             f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=source.{name}"
@@ -166,7 +166,7 @@ def key_pair(lab: Lab, manner: str, name: str) -> tuple[str, ...]:
 
 
 def steal_key_pair(lab: Lab) -> None:
-    """Keep what the source of a run proves itself with."""
+    """Save the certificate and the key of the source of a run."""
     with Hold(lab["db1"], "socat") as waiting, Run(lab, TREE, INTO) as run:
         waiting.wait_for_call()
         lab["db1"].run(f"cd /run/transferpy/run.source.* && cp certificate.pem {PAIR[0]} && cp key.pem {PAIR[1]}")
@@ -212,7 +212,7 @@ def test_strangers_from_elsewhere_are_turned_away_and_the_run_goes_on(ready: Lab
             for manner in manners
             for host in (stranger_host, target)
         ]
-        # Without a firewall the kernel of the target takes the connection; socat ends it at once.
+        # Without a firewall, the kernel of the target accepts the connection, and socat closes it at once.
         assert [stranger.began for stranger in strangers] == ["connected"] * len(strangers)
         assert {stranger.end().splitlines()[-1] for stranger in strangers} == {"got 0"}
         waiting.let_go()
@@ -256,7 +256,7 @@ def test_a_local_user_who_takes_the_port_first_gets_no_data(ready: Lab) -> None:
     with Hold(target, "socat") as waiting, Run(ready, *PLAIN, TREE, into(target)) as run:
         waiting.wait_for_call()
         with squatter(target, port_of(target)) as thief:
-            # If its listener counted, the source would have connected long before.
+            # If the session accepted this listener, the source would already have connected.
             assert not eventually(lambda: "listens for" in run.log, seconds=1.5)
             waiting.let_go()
             result = run.end()
@@ -315,7 +315,7 @@ def test_a_user_without_rights_can_neither_make_read_nor_lock_what_a_run_uses(re
 def test_what_is_planted_under_the_staging_name_is_not_used(ready: Lab, planted: str) -> None:
     target = ready["db2"]
     target.run("chmod 777 /srv/in")
-    # The name can be told from the list of processes before the directory is made.
+    # The list of processes shows the name before the session creates the directory.
     gate = "/var/lib/gate"
     waiting = f'case "$*" in *"-- .transferpy-"*) until [ -e {gate} ]; do sleep 0.05; done ;; esac; exec $real "$@"'
     with replaced(target, "mkdir", waiting), Run(ready, TREE, INTO) as run:
@@ -330,7 +330,7 @@ def test_what_is_planted_under_the_staging_name_is_not_used(ready: Lab, planted:
 
 
 def run_while_nobody(ready: Lab, script: str) -> Result:
-    """Copy where everybody may write, have nobody run a script there in mid-stream, and return how the run ended."""
+    """Copy to a world-writable directory, run a script as nobody during the stream, and return the result."""
     source, target = ready["db1"], ready["db2"]
     fill(source, "/srv/tree/large", megabytes=2)
     target.run("chmod 777 /srv/in")

@@ -1,4 +1,4 @@
-"""A copy that is not what its source is fails, says why, and leaves nothing: whatever goes wrong on the way."""
+"""A copy that differs from its source fails with the cause and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 TREE, INTO = "db1:/srv/tree", "db2:/srv/in"
 STRUCK = "/var/lib/struck"
-"""A file on the host that a fault writes when it strikes; no snapshot looks there."""
+"""A file that a fault writes when it occurs; snapshots do not include it."""
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def ready(clean_lab: Lab) -> Iterator[Lab]:
 
 
 def failed(lab: Lab, result: Result, status: int, reason: str) -> None:
-    """Assert that a copy to INTO failed for that reason (a regular expression)."""
+    """Assert that a copy to INTO failed with that error (a regular expression)."""
     assert result.status == status, result.stderr
     assert re.search(rf"ERROR {INTO}: failed: {reason}", result.stderr), result.stderr
     assert ": complete\n" not in result.stderr
@@ -45,7 +45,7 @@ def failed(lab: Lab, result: Result, status: int, reason: str) -> None:
 
 
 def on_the_disk(damage: str) -> str:
-    """Return a perl that does such damage when everything has been unpacked, and nothing digested yet."""
+    """Return a wrapper of perl that does the damage after the unpacking and before the first digest."""
     return f"""
         if [[ $4 == */members ]]; then
             until [ -e "$4.end" ]; do sleep 0.05; done
@@ -126,7 +126,7 @@ def test_a_tar_that_fails_on_either_side_is_named_with_what_it_said(ready: Lab) 
 # --- the source changes while it is read
 
 CHANGES = [
-    # What happens to the source while its large file is on its way, and what the message names.
+    # The change of the source during the transfer of its large file, and the expected message.
     pytest.param("echo more >>m-large", "m-large", id="grows"),
     pytest.param("truncate -s 16M m-large", "m-large", id="shrinks"),
     pytest.param("printf X | dd of=m-large bs=1 seek=16M conv=notrunc", "m-large", id="same-size"),
@@ -143,7 +143,7 @@ CHANGES = [
 def test_a_source_that_changes_while_it_is_read_fails_the_copy(ready: Lab, change: str, named: str) -> None:
     fill(ready["db1"], "/srv/tree/m-large", megabytes=24)
     before = ready.snapshot()
-    # While the target does not take the data, the source can have sent no more of it than the buffers between hold.
+    # While the target does not read, the source can only fill the buffers between both hosts.
     with Hold(ready["db2"], "tar") as extracting, Run(ready, "--no-compress", TREE, INTO) as run:
         extracting.wait_for_call()
         ready["db1"].run("until find /proc/$(pgrep -x tar)/fd -lname /srv/tree/m-large | grep .; do sleep 0.05; done")
@@ -184,7 +184,7 @@ shutil.copyfileobj(stream, open("/dev/null", "wb"))
 
 
 def filtered(program: str, pattern: str) -> str:
-    """The script of a command that filters its input by a Python program where one of its words matches."""
+    """Return a wrapper of a command that filters its input with a Python program if an argument matches."""
     words = shlex.quote(program.format(struck=STRUCK))
     return f"""if [[ " $* " == {pattern} ]]; then /usr/bin/python3 -c {words} | $real "$@"; else exec $real "$@"; fi"""
 
@@ -253,7 +253,7 @@ back.start()
 carry(near, far, True)
 back.join()
 """
-"""In place of socat on the source: connects through a proxy of its own that flips one bit on the way to the target."""
+"""A replacement for socat on the source: it connects through a proxy that flips one bit of the stream."""
 
 
 def test_an_encrypted_stream_that_is_damaged_on_its_way_ends_the_connection(ready: Lab) -> None:
@@ -270,7 +270,7 @@ def test_an_encrypted_stream_that_is_damaged_on_its_way_ends_the_connection(read
 @pytest.mark.parametrize("options", [("--no-checksum",), ("--checksum",)], ids=["manifest", "checksum"])
 def test_a_stream_that_ends_too_soon_where_tar_sees_no_harm_is_found(ready: Lab, options: tuple[str, ...]) -> None:
     before = ready.snapshot()
-    # socat ends with 0 on both sides, and so does tar: what arrives ends where a file ends.
+    # socat ends with 0 on both hosts, and so does tar, because the data ends after a complete file.
     with replaced(ready["db1"], "socat", filtered(CUT, "*' TCP:'*")):
         result = transfer(ready, "--no-encrypt", "--no-compress", *options, TREE, INTO)
     ready["db1"].run(["test", "-e", STRUCK])
@@ -331,7 +331,7 @@ def test_a_target_that_fails_stops_no_other_and_each_has_its_status(ready: Lab) 
         ready[name].run("mkdir /srv/{first,second}")
     before = census_on(ready["db1"], "/srv/tree")
     counting = f'echo >>{STRUCK}; exec $real "$@"'
-    # On db3 a byte changes; on the second of db2 the disk fills.
+    # On db3, a byte changes. On the second target of db2, the disk gets full.
     damage = on_the_disk("echo X >tree/a")
     failing = f'[[ $PWD == /srv/second/* ]] || exec $real "$@"; touch {STRUCK}; cat >/dev/null; exit 2'
     targets = ("db2:/srv/first", "db3:/srv/first", "db2:/srv/second", "db2:/srv/in")
@@ -349,7 +349,7 @@ def test_a_target_that_fails_stops_no_other_and_each_has_its_status(ready: Lab) 
         ready[name].run(["test", "-e", STRUCK])
     assert census_on(ready["db2"], "/srv/first/tree") == before == census_on(ready["db2"], "/srv/in/tree")
     assert ready["db3"].sh("ls -A /srv/first") == ready["db2"].sh("ls -A /srv/second") == ""
-    assert ready["db1"].sh(f"wc -l <{STRUCK}") == "1"  # one call for all of its files, whatever the number of targets
+    assert ready["db1"].sh(f"wc -l <{STRUCK}") == "1"  # one call for all files, independent of the number of targets
 
 
 def test_a_target_that_fails_while_the_source_still_digests_costs_no_second_digest(ready: Lab) -> None:
@@ -365,7 +365,7 @@ def test_a_target_that_fails_while_the_source_still_digests_costs_no_second_dige
         result = run.end()
     assert result.status == 7
     assert "db3:/srv/in/tree: complete" in result.stderr
-    assert ready["db1"].sh(f"wc -l <{STRUCK}") == "1"  # one call for all of its files
+    assert ready["db1"].sh(f"wc -l <{STRUCK}") == "1"  # one call for all files
 
 
 def test_the_exit_status_is_that_of_the_first_target_that_failed(ready: Lab) -> None:

@@ -1,4 +1,4 @@
-"""However a run ends, every host is as it was before: by signals, by kills of any part of it, without its network."""
+"""After each kind of end (signals, killed processes, lost network), every host is unchanged."""
 
 from __future__ import annotations
 
@@ -49,8 +49,7 @@ def ready(clean_lab: Lab) -> Lab:
     return clean_lab
 
 
-# The moments of a run: on which host which command (with which words) is then about to run, or, with a slow link,
-# "streaming".
+# The moments of a run: host, command and arguments of the next command, or "streaming" on a slow link.
 MOMENTS = {
     "preflight": ("db1", "getent", "*"),
     "keys": ("db2", "openssl", "*"),
@@ -87,7 +86,7 @@ def test_a_run_that_gets_a_signal_leaves_nothing_behind(ready: Lab, sent: signal
             assert f"WARNING {sent.name}: stopping the run and cleaning up\n" in result.stderr
             assert result.stderr.endswith(f"ERROR ended by {sent.name}\n")
             assert "complete" not in result.stderr
-            # By itself: what holds the command is still there.
+            # The run ends by itself; the test still holds the command.
             assert_as_before(ready, before)
     assert_as_before(ready, before)
 
@@ -108,7 +107,7 @@ def test_a_run_that_is_killed_at_any_moment_leaves_nothing_but_a_whole_copy(read
     measured = time.monotonic() - began
     assert [copies(db1, db2, name) for name in names] == [1] * 4
     struck: list[bool] = []
-    # On a machine that got faster or slower since, other moments are needed: more waves, up to some number.
+    # A faster or slower machine needs other moments, so the test tries more waves, up to a limit.
     for wave in range(12):
         if wave >= 3 and sum(struck) >= 8:
             break
@@ -126,7 +125,7 @@ def test_a_run_that_is_killed_at_any_moment_leaves_nothing_but_a_whole_copy(read
 
 
 def still_runs(run: Run, moment: float) -> bool:
-    """Whether a run still goes on at a moment (monotonic seconds)."""
+    """Return whether a run was still active at a time (monotonic seconds)."""
     try:
         run.process.wait(max(0.0, moment - time.monotonic()))
     except subprocess.TimeoutExpired:
@@ -135,7 +134,7 @@ def still_runs(run: Run, moment: float) -> bool:
 
 
 def copies(source: Host, target: Host, name: str) -> int:
-    """How many copies of /srv/NAME are in /srv/in of the target; one that is not whole fails the test."""
+    """Return the number of copies of /srv/NAME in /srv/in of the target; fail if a copy is incomplete."""
     if target.sh("ls /srv/in").split().count(name) == 0:
         return 0
     listing = "cd {} && find . -printf '%p %m %s %T@\\n' | sort && md5sum file"
@@ -144,7 +143,7 @@ def copies(source: Host, target: Host, name: str) -> int:
 
 
 def session_on(host: Host) -> int:
-    """The process of the one session on a host."""
+    """Return the process of the only session on a host."""
     return int(host.sh("cd /run/transferpy && ls -d run.*").split(".")[3])
 
 
@@ -172,7 +171,7 @@ def test_the_next_run_cleans_up_behind_one_that_was_killed_with_its_session(read
     source.shape(SLOW)
     with Run(ready, DATA, INTO) as run:
         run.wait_for_stream(target)
-        run.process.send_signal(signal.SIGSTOP)  # or it would clean up itself
+        run.process.send_signal(signal.SIGSTOP)  # otherwise it would clean up itself
         target.run(["kill", "-KILL", str(session_on(target))])
         run.process.send_signal(KILL)
         assert run.end().status == -KILL
@@ -250,7 +249,7 @@ def test_of_transfers_to_one_name_at_the_same_moment_exactly_one_wins(ready: Lab
     for name in ("db1", "db3"):
         ready[name].run(f"rm -rf /srv/data; mkdir /srv/data; echo {name} | tee /srv/data/{name} >/srv/data/both")
     before = ready.snapshot()
-    # All are let publish at once: this is how a checked copy gets its name.
+    # All runs continue at the same time, just before their copies get their final names.
     with Hold(ready["db2"], "mv", "-nT*' /proc/self/fd/'*") as publishing, ExitStack() as stack:
         runs = [stack.enter_context(Run(ready, f"{name}:/srv/data", INTO)) for name in ("db1", "db3") * 2]
         assert eventually(lambda: ready["db2"].sh("pgrep -c -x mv; true") == "4")
@@ -280,7 +279,7 @@ def test_a_connection_that_is_killed_ends_the_run_and_the_host_cleans_itself(rea
 
 @pytest.fixture
 def impatient(ready: Lab) -> Iterator[Lab]:
-    """The lab, where cumin's configuration has ssh give up soon on a host that does not answer."""
+    """The lab, with a short ssh time-out in the configuration of cumin."""
     config = ready["orch"].sh("cat /etc/cumin/config.yaml")
     options = "".join(f"        - '-o {option}'\n" for option in ("ServerAliveInterval=1", "ConnectTimeout=2"))
     soon = config.replace("ssh_options:\n", f"ssh_options:\n{options}")
@@ -299,7 +298,7 @@ def test_a_host_that_is_cut_off_in_mid_stream_cleans_itself_at_once(impatient: L
     assert result.status == 3
     assert f"ERROR {INTO}: failed: db2: the session ended early, with status 255" in result.stderr
     assert "WARNING db2: could not be cleaned up; the next run on this host will do it: " in result.stderr
-    # The stream has ended, and that db2 can see.
+    # The stream has ended, and db2 detects its end.
     assert_as_before(impatient, before)
 
 
@@ -402,7 +401,7 @@ def test_a_full_run_directory_is_an_error_that_says_so(ready: Lab, host: str) ->
     full.run("mkdir /run/sshd; cat /dev/zero >/run/filler || true")
     before = ready.snapshot()
     result = transfer(ready, DATA, INTO)
-    assert result.status in {3, 4}  # by the preflight or by the session, whoever is the first to need room
+    assert result.status in {3, 4}  # reported by the preflight or by the session, whichever needs space first
     assert re.search(rf"ERROR .*{host}: .* /run.*", result.stderr), result.stderr
     assert_as_before(ready, before)
 
@@ -413,7 +412,7 @@ def test_a_run_directory_that_fills_up_is_an_error_that_says_so(ready: Lab, host
     full.small_disk("/run", "1m")
     full.run("mkdir /run/sshd")
     before = ready.snapshot()
-    # Without a sample, which would leave room when it is removed.
+    # The run takes no sample, because the removal of a sample would free space.
     with Hold(full, "openssl") as key, Run(ready, "--no-compress", DATA, INTO) as run:
         key.wait_for_call()
         full.run("cat /dev/zero >/run/filler || true")
@@ -437,7 +436,7 @@ def test_a_run_directory_that_cannot_be_made_is_an_error_that_says_so(ready: Lab
     assert_as_before(ready, before)
 
 
-# What root's shell does on its own; and, by the shell, in which file it finds that for a command that comes by ssh.
+# Commands in the start files of the shell of root, and the start file of each shell for commands through ssh.
 HABITS = "umask 077; PATH=/usr/bin:/bin; export PATH; alias tar=false; echo welcome to $HOME; printf 'half a line'"
 SHELLS = {"/bin/bash": ".bashrc", "/bin/dash": "no such file", "/usr/bin/tcsh": ".tcshrc", "/usr/bin/zsh": ".zshenv"}
 

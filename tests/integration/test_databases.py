@@ -1,4 +1,4 @@
-"""Hot copies of real servers: whole or refused, under load, with any tool, and never half a copy for a whole one."""
+"""Hot copies of real servers: complete or refused, under load, with each tool."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def fleet(servers: Fleet) -> Iterator[Fleet]:
 
 
 def content(server: Server) -> list[list[str]]:
-    """What is in the tables of a server: two that are always written together, and one that nobody writes to."""
+    """The content of the tables of a server: two tables that always change together, and one constant table."""
     return server.execute(
         "SELECT COUNT(*), MAX(id), SUM(amount) FROM shop.orders;"
         "SELECT COUNT(*), MAX(id), SUM(amount) FROM shop.payments;"
@@ -63,7 +63,7 @@ def content(server: Server) -> list[list[str]]:
 
 @contextmanager
 def started(host: Host, datadir: str) -> Iterator[Server]:
-    """A server that has a copy for its data directory."""
+    """A server with a copy as its data directory."""
     with Server(host, 3, datadir=datadir) as server:
         try:
             yield server
@@ -73,7 +73,7 @@ def started(host: Host, datadir: str) -> Iterator[Server]:
 
 
 def assert_consistent(copy: Server, primary: Server, *, at_least: int, at_most: int) -> None:
-    """Assert that a copy has whole transactions only, none of an order without its payment, and undamaged tables."""
+    """Assert that a copy has only complete transactions (each order with its payment) and undamaged tables."""
     orders, payments, blobs = content(copy)
     assert orders == payments
     assert orders[0] == orders[1], "an order is missing in the middle"
@@ -205,7 +205,7 @@ def test_a_job_keeps_the_newest_hot_copies_and_removes_none_after_a_failure(flee
             assert len(made) == (not broken)
             copies += made
             assert now == ["2026-01-01-000000", *copies[-2:]]
-            time.sleep(1.1)  # the time is in the name
+            time.sleep(1.1)  # the name of a copy contains the time in seconds
         assert len(copies) == 3
         assert f"db3:/srv/backups/shop/{copies[0]}: old copy removed" in result.stderr
         for name in copies[1:]:
@@ -267,7 +267,7 @@ def test_preparing_takes_memory_that_is_free(fleet: Fleet) -> None:
 
 
 class Secrets(threading.Thread):
-    """Looks at what everybody on a host can see of its processes, all the time."""
+    """A thread that constantly reads the public properties of all processes of a host."""
 
     def __init__(self, *hosts: Host) -> None:
         super().__init__(daemon=True)
@@ -304,7 +304,7 @@ class Secrets(threading.Thread):
 
 @contextmanager
 def root_locked_out(server: Server, defaults_file: str) -> Iterator[None]:
-    """A server where root cannot log in by the socket, but somebody who is in a file on its host can, by a password."""
+    """A server that refuses root through the Unix socket, and accepts a user with a password from an option file."""
     server.execute(
         f"CREATE USER dumper@localhost IDENTIFIED BY '{SECRET}'; GRANT ALL ON *.* TO dumper@localhost;"
         f" ALTER USER root@localhost IDENTIFIED BY 'another'"
@@ -466,7 +466,7 @@ FAILURES = {
         "db1: backup failed with status 1: .*; the log of the backup does not end with 'completed OK!'\n",
     ),
     "says that it completed, but what it sent is cut": (
-        # mbstream ends well at the end of a chunk: each begins with XBSTCK01.
+        # mbstream ends without an error at the end of a chunk; each chunk begins with XBSTCK01.
         'real "$@" >/srv/w; cut=$(grep -abo XBSTCK01 /srv/w | tail -n 9 | head -n 1); head -c "${cut%%:*}" /srv/w',
         "--no-encrypt --no-compress",
         7,
@@ -500,7 +500,7 @@ def test_when_the_backup_tool_does_not_do_its_work_its_words_are_shown(fleet: Fl
 @pytest.mark.parametrize("program", ["nc", "socat", "mbstream"])
 @pytest.mark.parametrize("host", ["db1", "db3"])
 def test_a_stream_that_is_cut_is_refused(fleet: Fleet, host: str, program: str) -> None:
-    """A netcat that is killed ends the stream in good order, and so does mbstream on half of one."""
+    """A killed netcat ends the stream without an error, and mbstream accepts half of a stream."""
     if (host, program) == ("db1", "mbstream"):
         program = "mariadb-backup"
     for either in ("db1", "db3"):
@@ -567,7 +567,7 @@ def test_a_stream_that_stands_still_is_a_failure(fleet: Fleet, options: str) -> 
 
 
 def test_a_stream_that_stands_still_after_its_first_second_is_a_failure(fleet: Fleet) -> None:
-    """What has arrived before anybody looked counts as well."""
+    """Data that arrived before the first check counts too."""
     script = 'real "$@" | { head -c 5000000; touch /srv/stands; while [ ! -e /srv/over ]; do sleep 0.1; done; }'
     with wrapped(fleet["db1"], "mariadb-backup", backing_up(script)):
         result = transfer(fleet.lab, *BACKUP, "--no-compress", "--idle-timeout", "3", SOURCE, TARGET)

@@ -1,4 +1,4 @@
-"""Tarballs from host to host: each format whole, and the target as empty as before where one is not as it should be."""
+"""Tarballs from host to host: each format arrives complete; after a bad tarball, the target is empty again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FORMATS = {
     "xz": "--use-compress-program='xz -0'",
     "plain": "--numeric-owner",
 }
-"""The option by which tar makes each."""
+"""The option of tar for each format."""
 
 
 @pytest.fixture
@@ -36,12 +36,12 @@ def ready(clean_lab: Lab) -> Lab:
 
 
 def make(lab: Lab, option: str = "--gzip", words: str = "sqldata") -> None:
-    """Make the tarball, under a name that says nothing of what it is."""
+    """Create the tarball, with a name that does not show its format."""
     lab["db1"].run(f"{TAR} {option} --file=tarball {words}")
 
 
 def refused(lab: Lab, status: int, message: str, *options: str) -> None:
-    """Transfer, and assert that this fails in that way and changes nothing."""
+    """Transfer, and assert that the transfer fails with this message and changes nothing."""
     before = lab.snapshot()
     result = transfer(lab, *DECOMPRESS, *options, SOURCE, INTO)
     assert result.status == status, result.stderr
@@ -58,7 +58,7 @@ def test_each_format_is_unpacked_as_it_was_packed(ready: Lab, format_of_it: str)
     result = transfer(ready, *DECOMPRESS, SOURCE, INTO, "db3:/srv/into", check=True)
     for host in ("db2", "db3"):
         arrived = census_on(ready[host], "/srv/into")
-        # The target directory is the user's own.
+        # The user owns the target directory.
         arrived["."] = before["."]
         assert arrived == before
     assert "INFO  db2:/srv/into: complete" in result.stderr

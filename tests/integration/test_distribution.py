@@ -1,4 +1,4 @@
-"""What goes to PyPI: a source archive and a wheel, each of which is all that an installation takes."""
+"""The distributions for PyPI: a source archive and a wheel; each is sufficient for an installation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 
 
 def run(*command: str | Path, cwd: Path, **variables: str) -> str:
-    """Return what a program writes in a directory outside of the checkout; it has to succeed."""
+    """Run a program in a directory outside of the checkout and return its output; fail unless it succeeds."""
     done = subprocess.run(
         list(map(str, command)), cwd=cwd, env=ENVIRONMENT | variables, capture_output=True, text=True, check=False
     )
@@ -32,14 +32,14 @@ def run(*command: str | Path, cwd: Path, **variables: str) -> str:
 
 
 def build(kind: str, source: Path, directory: Path) -> Path:
-    """Build an archive of what is in a source directory, as pip and other front ends have setuptools do it."""
+    """Build an archive of a source directory with setuptools, like pip and other front ends."""
     run(sys.executable, "-c", BUILD, kind, directory, cwd=source)
     (archive,) = directory.iterdir()
     return archive
 
 
 def tracked() -> set[str]:
-    """Return the files that git has."""
+    """Return the tracked files."""
     listed = subprocess.run(
         ["git", "-C", CHECKOUT, "ls-files", "-z"], capture_output=True, text=True, check=True
     ).stdout
@@ -58,7 +58,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel as it is made from the source archive, with nothing of the checkout at hand."""
+    """The wheel, built from the source archive without the checkout."""
     unpacked = tmp_path_factory.mktemp("unpacked")
     shutil.unpack_archive(sdist, unpacked)
     return build("wheel", unpacked / f"transferpy-{__version__}", tmp_path_factory.mktemp("wheel"))
@@ -90,7 +90,7 @@ def test_the_wheel_has_every_file_of_the_package_and_no_test(wheel: Path) -> Non
 def test_the_wheel_runs_with_the_libraries_of_debian(wheel: Path, tmp_path: Path) -> None:
     run("/usr/bin/python3", "-m", "venv", "--system-site-packages", tmp_path / "venv", cwd=tmp_path)
     programs = tmp_path / "venv/bin"
-    # Without an index: what it depends on is there, in the versions of Debian 12, or this fails.
+    # There is no index: the installation fails unless the packages of Debian 12 satisfy all dependencies.
     run(programs / "python", "-m", "pip", "install", "--quiet", "--no-index", wheel, cwd=tmp_path)
     assert run(programs / "transfer.py", "--version", cwd=tmp_path).split() == ["transfer.py", __version__]
     assert run(programs / "python", "-m", "transferpy", "--help", cwd=tmp_path).startswith("usage: transfer.py ")

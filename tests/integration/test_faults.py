@@ -1,4 +1,4 @@
-"""The signals that end a run: at every step, and at moments that nobody chose."""
+"""Signals that end a run: at every step, and at random moments."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TREE = ("db1:/srv/data", "db2:/srv/in")
 TARBALL = ("--type", "decompress", "db1:/srv/made/tarball", "db2:/srv/empty")
 ENDING = "-rf -- /run/transferpy/run.*"
 
-# The steps of a run, in their order: which command of which host is then about to run, and which words of it tell.
+# The steps of a run in order: host, next command, and a pattern for the arguments of the command.
 STEPS = {
     "preflight: the source is measured": ("db1", "awk", "*"),
     "preflight: the way to the target": ("db1", "getent", "*"),
@@ -83,7 +83,7 @@ STREAMS: list[tuple[str, ...]] = [(), ("--no-encrypt",), ("--no-compress",), ("-
 
 
 def cases(steps: Sequence[str]) -> list[tuple[str, signal.Signals, tuple[str, ...]]]:
-    """Each step with KILL and with another signal, on streams that differ."""
+    """Return each step with KILL and with another signal, on different kinds of stream."""
     found = []
     for number, step in enumerate(steps):
         for sent, stream in ((KILL, number), ((TERM, INT, HUP)[number % 3], number + 3)):
@@ -94,7 +94,7 @@ def cases(steps: Sequence[str]) -> list[tuple[str, signal.Signals, tuple[str, ..
 
 @pytest.fixture
 def ready(clean_lab: Lab) -> Lab:
-    """The clean lab, on db1 with a tree and a tarball of two megabytes each, and directories to copy them to."""
+    """The clean lab, with a tree and a tarball of two megabytes each on db1, and target directories."""
     fill(clean_lab["db1"], "/srv/data/file", megabytes=2)
     clean_lab["db1"].run(
         "mkdir /srv/made /srv/data/sub; cd /srv; touch data/sub/another; tar --format=posix -czf made/tarball data"
@@ -105,7 +105,7 @@ def ready(clean_lab: Lab) -> Lab:
 
 
 def end_at(lab: Lab, words: Sequence[str], moment: tuple[str, str, str], sent: signal.Signals) -> float:
-    """Run, and end that by a signal at a moment; return until when (monotonic seconds) all has to be as before."""
+    """Start a run, end it with a signal at a moment, and return the deadline of the clean-up (monotonic seconds)."""
     host, command, matching = moment
     with ExitStack() as stack:
         hold = stack.enter_context(Hold(lab[host], command, matching)) if command else None
@@ -117,13 +117,13 @@ def end_at(lab: Lab, words: Sequence[str], moment: tuple[str, str, str], sent: s
         else:
             hold.wait_for_call()
         deadline = end_by_signal(run, sent, hold if moment[1:] != LAST_SYNC else None)
-        # Before the held command vanishes, whose place the shells there know by now.
+        # The wrapper must not disappear before: the shells have already resolved its path.
         wait_for_sessions(lab, deadline)
         return deadline
 
 
 def copies(lab: Lab, words: Sequence[str]) -> int:
-    """How many copies have their final name; one that is not whole fails the test."""
+    """Return the number of copies with a final name; fail if a copy is incomplete."""
     target = words[-1].partition(":")[2]
     listing = "cd {} && find . -mindepth 1 -printf '%p %m %s %T@\\n' | sort && find . -type f | sort | xargs md5sum"
     copy = f"{target}/data" if "decompress" not in words else target
@@ -140,7 +140,7 @@ def remove_copies(host: Host) -> None:
 def assert_all_or_nothing(
     lab: Lab, words: Sequence[str], before: dict[str, list[str]], deadline: float, *, most: int
 ) -> None:
-    """Assert that each host is as before by then (monotonic seconds), but for a whole copy where one may be."""
+    """Assert that by the deadline (monotonic seconds) each host is unchanged, except for an allowed complete copy."""
     wait_for_sessions(lab, deadline)
     assert copies(lab, words) <= most
     remove_copies(lab["db2"])

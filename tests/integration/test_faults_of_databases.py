@@ -1,4 +1,4 @@
-"""Faults during hot copies: replication runs again, the target is as empty as before, and the cause is named."""
+"""Faults during hot copies: replication runs again, the target is empty again, the message names the cause."""
 
 from __future__ import annotations
 
@@ -70,14 +70,14 @@ def servers() -> Iterator[Fleet]:
 
 @pytest.fixture
 def fleet(servers: Fleet) -> Iterator[Fleet]:
-    """As :func:`replicating`."""
+    """The fixture :func:`replicating`, for the tests of this module."""
     with replicating(servers) as fleet:
         yield fleet
 
 
 @contextmanager
 def streaming(fleet: Fleet, *options: str) -> Iterator[Run]:
-    """A run in the middle of its stream, with replication stopped."""
+    """A run during its stream, with replication stopped."""
     fleet["db3"].shape(SLOW)
     with Run(fleet.lab, *BACKUP, *options, *WORDS) as run:
         run.wait_for_stream(fleet["db3"])
@@ -87,13 +87,13 @@ def streaming(fleet: Fleet, *options: str) -> Iterator[Run]:
 
 
 def assert_as_it_was(fleet: Fleet, before: dict[str, list[str]], *, seconds: float = PROMISED_SECONDS) -> None:
-    """Assert that within some seconds all hosts are as before, and that replication runs then."""
+    """Assert that within some seconds all hosts are unchanged and replication runs."""
     assert_unchanged(fleet, before, seconds=seconds)
     assert fleet.replica.replication() == {"": RUNNING}
 
 
 def step_cases() -> list[tuple[str, signal.Signals, tuple[str, ...]]]:
-    """Each step with KILL or another signal, and the two that matter most with both."""
+    """Return each step with KILL or another signal, and the two most important steps with both."""
     signals = [(KILL, TERM, INT, HUP)[number % 4] for number in range(len(STEPS))]
     chosen = [
         (step, sent, STREAMS[(number + number // 4) % 4])
@@ -124,7 +124,7 @@ def test_a_signal_at_any_step_leaves_replication_running_and_a_whole_copy_or_non
         else:
             hold.wait_for_call()
         deadline = end_by_signal(run, sent, hold if (command, matching) != LAST_SYNC else None)
-        # Before the held command vanishes, whose place the shells there know by now.
+        # The wrapper must not disappear before: the shells have already resolved its path.
         wait_for_sessions(fleet.lab, deadline)
     if list(STEPS).index(step) >= list(STEPS).index("the copy is moved"):
         remove_whole_copy(fleet["db3"])
@@ -132,11 +132,11 @@ def test_a_signal_at_any_step_leaves_replication_running_and_a_whole_copy_or_non
 
 
 def remove_whole_copy(host: Host) -> None:
-    """Remove the copy, if there is one; one that is not whole fails the test."""
+    """Remove the copy, if there is one; fail if the copy is incomplete."""
     if host.sh("ls -A /srv/copy"):
         assert {"ibdata1", "xtrabackup_info", "mysql"} <= set(host.sh("ls /srv/copy").split())
         found = host.sh("ls -la --time-style=full-iso /srv/copy/shop")
-        # Of a table that was made shortly before, the tool writes a file that --prepare gives its name.
+        # For a table that was created shortly before, the tool writes a file that --prepare renames.
         assert len(re.findall(r"[.](?:ibd|new)$", found, re.MULTILINE)) == 3, found
         host.run("find /srv/copy -mindepth 1 -delete")
 
@@ -198,7 +198,7 @@ def test_a_process_of_the_stream_that_is_killed_is_named(
         run.assert_streaming()
         fleet["db3"].shape(None)
         result = run.end()
-    # The branch that counts is joined to its tee.
+    # The failure of the counting branch is a failure of its tee.
     named = "wc" if process == TEE else process
     assert result.status == 6, result.stderr
     assert re.search(f"ERROR {TARGET}: failed: .*{host}: {named} was ended by signal 9", result.stderr), result.stderr
@@ -225,7 +225,7 @@ def test_a_session_of_the_target_that_is_killed_is_cleaned_up_behind(fleet: Flee
 def test_the_next_run_finishes_what_a_killed_run_and_both_its_killed_sessions_left(fleet: Fleet) -> None:
     before = fleet.snapshot()
     with streaming(fleet) as run:
-        run.process.send_signal(signal.SIGSTOP)  # or it would clean up itself
+        run.process.send_signal(signal.SIGSTOP)  # otherwise it would clean up itself
         kill_session(fleet["db2"])
         kill_session(fleet["db3"])
         run.process.kill()
@@ -269,7 +269,7 @@ def test_a_disk_that_fills_in_mid_copy_is_named_and_the_copy_removed(fleet: Flee
 def test_a_file_of_the_server_that_cannot_be_read_fails_the_copy_and_is_named(fleet: Fleet) -> None:
     db2 = fleet["db2"]
     before = fleet.snapshot()
-    # It opens, has a size, and cannot be read.
+    # The file can be opened and has a size, but reading fails.
     db2.run("mount --bind /sys/class/net/lo/speed /srv/mysql/shop/payments.frm")
     try:
         assert db2.run("cat /srv/mysql/shop/payments.frm", check=False).returncode == 1
@@ -298,7 +298,7 @@ def test_a_source_that_cannot_reach_the_target_is_named_in_time(fleet: Fleet) ->
 
 
 def test_a_replica_that_is_cut_off_replicates_again_when_tcp_has_given_up(fleet: Fleet) -> None:
-    """With the kernel's own net.ipv4.tcp_retries2, 15, that takes a quarter of an hour; here it is 3."""
+    """The default of net.ipv4.tcp_retries2, 15, means a quarter of an hour; this test sets 3."""
     orch, db2 = fleet["orch"], fleet["db2"]
     config = orch.sh("cat /etc/cumin/config.yaml")
     options = "".join(f"        - '-o {option}'\n" for option in ("ServerAliveInterval=1", "ConnectTimeout=2"))

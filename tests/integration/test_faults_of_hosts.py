@@ -1,4 +1,4 @@
-"""Hosts and networks as nobody wants them: what earlier runs left, a wrong clock, full disks, packets that vanish."""
+"""Faults of hosts and networks: leftovers of earlier runs, a wrong clock, full disks, lost packets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MEGABYTES = 4
 
 @pytest.fixture
 def ready(clean_lab: Lab) -> Lab:
-    """The clean lab, on db1 with a tree and a tarball of it, and directories to copy them to."""
+    """The clean lab, with a tree and a tarball of this tree on db1, and target directories."""
     fill(clean_lab["db1"], "/srv/data/file", megabytes=MEGABYTES)
     clean_lab["db1"].run("mkdir /srv/made /srv/data/many; cd /srv; touch data/many/{1..300}; tar -cf made/tarball data")
     for name in ("db2", "db3"):
@@ -36,7 +36,7 @@ def ready(clean_lab: Lab) -> Lab:
 
 
 def into(words: Sequence[str]) -> str:
-    """The target as messages name it."""
+    """The name of the target in messages."""
     return words[-1]
 
 
@@ -45,7 +45,7 @@ def remove_copies(lab: Lab) -> None:
 
 
 def session_on(host: Host) -> str:
-    """The process of the one session on a host."""
+    """Return the process of the only session on a host."""
     return host.sh("cd /run/transferpy && ls -d run.*").split(".")[3]
 
 
@@ -88,7 +88,7 @@ def test_the_next_run_finishes_what_a_killed_run_and_both_its_killed_sessions_le
     ready["db1"].shape(SLOW)
     with Run(ready, *words) as run:
         run.wait_for_stream(ready["db2"])
-        run.process.send_signal(signal.SIGSTOP)  # or it would clean up itself
+        run.process.send_signal(signal.SIGSTOP)  # otherwise it would clean up itself
         for name in ("db1", "db2"):
             ready[name].run(["kill", "-KILL", session_on(ready[name])])
         run.process.kill()
@@ -118,7 +118,7 @@ def test_lock_files_that_nobody_holds_keep_no_port_from_being_used(ready: Lab) -
 def test_the_directory_of_a_dead_run_whose_process_number_lives_again_is_finished(ready: Lab, content: str) -> None:
     before = ready.snapshot()
     run = "target.00112233aabbccdd"
-    stale = f"/run/transferpy/run.{run}.1.1"  # process 1 lives, but began at another time
+    stale = f"/run/transferpy/run.{run}.1.1"  # process 1 exists, but has another start time
     ready["db2"].run(f"mkdir -m 700 /run/transferpy {stale} /srv/in/.transferpy-00112233aabbccdd-0")
     name = {"nothing": "", "an entry": "undo.10001.staging", "half an entry": "entry"}[content]
     words = "remove_directory /srv/in/.transferpy-00112233aabbccdd-0"
@@ -127,7 +127,7 @@ def test_the_directory_of_a_dead_run_whose_process_number_lives_again_is_finishe
         ready["db2"].run(f"cat >{stale}/{name}", input=text.encode())
     result = transfer(ready, *TREE, check=True)
     assert f"INFO  db2: undid the changes of the stale run {run}\n" in result.stderr
-    # An entry stands before what it undoes is made: without a whole one there is nothing of the dead run's own.
+    # A session writes an undo entry before the change. Without a complete entry, the stale run made no change.
     staged = [] if content == "an entry" else [".transferpy-00112233aabbccdd-0"]
     assert ready["db2"].sh("ls -A /srv/in").split() == [*staged, "data"]
     remove_copies(ready)
@@ -156,7 +156,7 @@ def test_a_squatter_that_is_faster_on_the_chosen_port_is_named(ready: Lab, optio
 
 @contextmanager
 def wrong_clock(host: Host, offset: str) -> Iterator[None]:
-    """Have the scripts that run on the host from now on, and all that they start, see another time."""
+    """Set another time for all scripts that run on the host from now on, and for their child processes."""
     library = host.sh("dpkg -L libfaketime | grep '/libfaketime[.]so[.]1$'")
     words = f"LD_PRELOAD={library} FAKETIME={offset} DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1"
     script = f'#!/bin/sh\nexec env {words} /bin/bash "$@"\n'
@@ -189,7 +189,7 @@ IMPATIENT = (
 @pytest.mark.parametrize(("host", "tool", "path"), [("db1", "find", "/srv/data"), ("db2", "stat", "/srv/in")])
 def test_a_path_that_hangs_is_named_and_ends_the_run(ready: Lab, host: str, tool: str, path: str) -> None:
     before = ready.snapshot()
-    # As one that waits for a file system that hangs: it uses no processor. For the test, 120 seconds are 12.
+    # The tool uses no CPU time, as if its file system hangs. The test shortens 120 seconds to 12.
     hanging = f'#!/bin/sh\ncase "$*" in *{path}*) exec sleep 300 ;; *) exec /usr/bin/{tool} "$@" ;; esac\n'
     ready[host].run(f"cat >/usr/local/bin/{tool} && chmod 755 /usr/local/bin/{tool}", input=hanging.encode())
     environment = {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -210,7 +210,7 @@ def test_a_disk_that_fills_while_a_tarball_is_unpacked_is_named(ready: Lab, runs
     db2.run("mount -o remount,nr_inodes=1000 /srv/empty")
     with Hold(db2, "tar") as unpacking, Run(ready, *TARBALL) as run:
         unpacking.wait_for_call()
-        # Where nothing that the session looks at is: it takes from the same file system.
+        # The session does not read this directory, but it is on the same file system.
         filling = "cat /dev/zero >$s/other" if runs_out == "bytes" else "touch $s/{1..1000}"
         full = db2.run(f"s=$(ls -d /srv/empty/.transferpy-*); {filling}", check=False)
         assert b"No space left on device" in full.stderr
@@ -225,7 +225,7 @@ def test_a_disk_that_fills_while_a_tarball_is_unpacked_is_named(ready: Lab, runs
 
 @contextmanager
 def failing_disk(host: Host, directory: str) -> Iterator[None]:
-    """Put what a directory holds on a disk of which, from then on, nothing more can be read."""
+    """Move the content of a directory to a disk, all reads of which fail from then on."""
     image = "/srv/image"
     host.run(f"truncate -s 16M {image} && mkfs.ext4 -q -d {directory} {image} && mount -o loop {image} {directory}")
     try:
@@ -238,7 +238,7 @@ def test_a_file_that_cannot_be_read_any_more_is_named(ready: Lab) -> None:
     db1 = ready["db1"]
     with failing_disk(db1, "/srv/data"):
         before = ready["db2"].snapshot()
-        # Nobody takes a sample of it: that would be read into memory.
+        # The run takes no sample, because a sample would load the file into memory.
         options = ("--no-checksum", "--compressor", "zstd")
         with Hold(db1, "tar") as reading, Run(ready, *options, *TREE) as run:
             reading.wait_for_call()
@@ -271,7 +271,7 @@ def test_a_tarball_that_changes_while_it_is_sent_is_refused(ready: Lab, change: 
 
 @contextmanager
 def dropping(lab: Lab) -> Iterator[None]:
-    """A firewall between the hosts that drops what goes to the ports of transfers."""
+    """A firewall between the hosts that drops packets to the ports of transfers."""
     rules = "add table bridge further; add chain bridge further forward { type filter hook forward priority 1; }; "
     in_network(lab.state.switch, "nft", f"{rules}add rule bridge further forward tcp dport 4400-4499 counter drop")
     try:
@@ -335,7 +335,7 @@ def test_a_network_that_is_cut_while_data_flows_is_named(
 def test_a_network_that_is_cut_before_the_end_of_the_stream_gets_through_is_named(
     ready: Lab, words: Sequence[str], reader: str
 ) -> None:
-    """The source has sent all it has, and ends in good order; what was on its way is lost."""
+    """The source has sent all data and ends without an error; the data on the network is lost."""
     db1, db2 = ready["db1"], ready["db2"]
     db1.run("rm /srv/data/file; cd /srv; tar -cf made/tarball data")
     before = ready.snapshot()

@@ -1,4 +1,4 @@
-"""What arrives is what `rsync -aHAXS --numeric-ids` would have made of it: every kind of file, attribute and name."""
+"""A copy is equal to that of `rsync -aHAXS --numeric-ids`: every kind of file, attribute and name."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STREAMS = pytest.mark.parametrize(
 ODD_TARGET = (
     "mkdir -m 2777 /srv/target; setfacl -d -m u:4000:rwx,g:4000:rwx /srv/target; touch -d 2001-01-01 /srv/target"
 )
-"""A target directory that would pass its group and a default ACL on to what is made in it."""
+"""A target directory that passes its group and a default ACL on to new entries."""
 
 
 @STREAMS
@@ -101,7 +101,7 @@ def test_hostile_names_are_only_names_as_sources_and_as_targets(clean_lab: Lab) 
     runs: list[tuple[bytes, bytes]] = []
     for name in HOSTILE_NAMES.values():
         source, target = b"/srv/" + name, b"/srv/" + name + b"/" + name
-        # Blanks around a path are dropped; a slash keeps them, which only a directory has.
+        # The parser drops blanks around a path. A slash at the end keeps them, but only a directory can have one.
         directory = name.strip(b" \t") != name
         if directory:
             db1.run(["mkdir", source])
@@ -113,7 +113,7 @@ def test_hostile_names_are_only_names_as_sources_and_as_targets(clean_lab: Lab) 
         assert result.status == 0, f"{label}: {result.stderr}"
         assert census_on(db2, b"/srv/" + name + b"/" + name + b"/" + name) == census_on(db1, b"/srv/" + name), label
         assert db2.run(["ls", "-A", "--zero", b"/srv/" + name + b"/" + name]).stdout == name + b"\0", label
-        # Nothing in a name drives the terminal, or begins a line of its own.
+        # A name can neither send control sequences to the terminal nor start a new log line.
         assert all(character.isprintable() or character == "\n" for character in result.stderr), label
         assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+ ", line) for line in result.stderr.split("\n")[:-1])
 
@@ -153,7 +153,7 @@ LINKS = {"directory": "directory", "file": "file", "absolute": "/srv/directory",
 
 
 def plant_links(lab: Lab) -> list[str]:
-    """Make on db1 a directory, a file and links to them, and on db2 a target for each link; return the links' names."""
+    """Create a directory, a file and links to them on db1, and a target for each link on db2; return the names."""
     lab["db1"].run("cd /srv; mkdir directory; echo text | tee file >directory/inside; chown -R 12:34 directory file")
     for name, to in {**LINKS, "dangling": "missing"}.items():
         lab["db1"].run(["ln", "-s", to, f"/srv/{name}-link"])
@@ -261,7 +261,7 @@ def test_a_path_longer_than_the_system_takes_is_a_clear_error_that_leaves_nothin
     assert result.status in {
         6,
         7,
-    }  # the digester on the source may be the first that cannot open the file, or tar on the target
+    }  # the digester on the source or tar on the target may fail first
     assert re.search(r"db[12]: .* failed with status .*File name too long", result.stderr)
     assert clean_lab["db2"].sh("ls -A /srv/target") == ""
 
@@ -269,7 +269,7 @@ def test_a_path_longer_than_the_system_takes_is_a_clear_error_that_leaves_nothin
 def test_an_attribute_that_the_target_cannot_keep_fails_the_copy(clean_lab: Lab) -> None:
     large = "setfattr -n user.large -v $(printf %03000d 0)"
     clean_lab["db1"].run(f"echo text >/srv/file; {large} /srv/file")
-    # A tmpfs takes such attributes either not at all, or, since Linux 6.6, counts them as inodes.
+    # tmpfs does not support such attributes before Linux 6.6; newer versions count them as inodes.
     clean_lab["db2"].small_disk("/srv/target", "16m")
     clean_lab["db2"].run("mount -o remount,nr_inodes=5 /srv/target")
     tried = clean_lab["db2"].run(f"cd /srv/target; mkdir d; touch d/try; {large} d/try", check=False)

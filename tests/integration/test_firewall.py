@@ -1,4 +1,4 @@
-"""Transfers through firewalls of every kind: each opens one door, to one host, for as long as its stream takes."""
+"""Transfers through every kind of firewall: each adds a firewall rule for one host during its stream."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CLOSED = [kind for kind in Firewall if kind is not Firewall.NONE]
 BY_IPTABLES = {Firewall.IPTABLES, Firewall.IPTABLES_REJECT, Firewall.IPTABLES_DROP}
-# How often the one rule shows in a snapshot. Those of iptables show in nft's listing too, where nft runs on top of it.
+# The number of lines of one rule in a snapshot. nft also lists the rules of iptables with the nftables backend.
 LISTED = {
     Firewall.NONE: 0,
     Firewall.IPTABLES: 2,
@@ -34,7 +34,7 @@ LISTED = {
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    """A source, a stranger, and a target with each kind of firewall, named after it."""
+    """A lab with a source, a stranger, and a target for each kind of firewall, with the name of the firewall."""
     others = {kind.value: HostSpec(firewall=kind) for kind in Firewall}
     with Lab.up({"orch": HostSpec(), "source": HostSpec(), **others}) as made:
         yield made
@@ -42,7 +42,7 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture
 def walls(clean_lab: Lab) -> Lab:
-    """The clean lab, with ten megabytes in /srv/data of the source, and a directory /srv/in everywhere."""
+    """The clean lab, with ten megabytes in /srv/data of the source, and a directory /srv/in on every host."""
     fill(clean_lab["source"], "/srv/data/file")
     for host in clean_lab:
         host.run("mkdir -p /srv/in")
@@ -50,19 +50,19 @@ def walls(clean_lab: Lab) -> Lab:
 
 
 def word(host: Host, version: int) -> str:
-    """The host as a word of the command line that leaves no choice of the IP version."""
+    """Return the address of the host for the command line, in one IP version."""
     return host.ipv4 if version == 4 else f"[{host.ipv6}]"
 
 
 def new_rules(host: Host, before: dict[str, list[str]]) -> list[str]:
-    """The lines that the firewall of a host has more than before; it must have lost none."""
+    """Return the new lines of the firewall of a host; fail if a line is missing."""
     changes = difference({"firewall": before["firewall"]}, host.snapshot()).splitlines()[1:]
     assert all(change.startswith("  +") for change in changes), changes
     return [change[3:].strip() for change in changes]
 
 
 def admits(rule: str, source: str, port: int) -> str | None:
-    """The run that a rule names, None where nft shows one of iptables; it admits one address to one port, no more."""
+    """Return the run of a rule that admits only one address to one port; None if nft shows a rule of iptables."""
     iptables = (
         rf"-A INPUT -s {source}/(?:32|128) -p tcp -m tcp --dport {port} -m comment --comment transferpy-(\w+) -j ACCEPT"
     )
@@ -73,18 +73,18 @@ def admits(rule: str, source: str, port: int) -> str | None:
 
 
 def run_of(target: Host) -> str:
-    """The run that has a session on a target."""
+    """Return the run with a session on a target."""
     return target.sh("cd /run/transferpy && ls -d run.*").split(".")[2]
 
 
 def connects(address: str, port: int, *hosts: Host) -> list[bool]:
-    """From which hosts a connection comes about, in a time that is plenty when all of them are one machine."""
+    """Return the hosts that can connect. Half a second is enough on one machine."""
     probes = [host.popen(["timeout", "1.5", "nc.openbsd", "-z", address, str(port)]) for host in hosts]
     return [probe.wait() == 0 for probe in probes]
 
 
 def listen(host: Host, port: int) -> subprocess.Popen[bytes]:
-    """Listen on the port of a stream that has begun: the stream's own listener has closed it."""
+    """Listen on the port of a running stream, whose own listener has closed the port."""
     address = f"TCP6-LISTEN:{port},fork,reuseaddr,ipv6-v6only=0"
     listener = host.popen(["socat", "-u", address, "OPEN:/dev/null"])
     assert eventually(lambda: f"tcp *:{port}" in host.snapshot()["listening"])
@@ -137,7 +137,7 @@ def test_the_door_is_closed_when_the_stream_has_ended_and_the_checks_have_not(wa
         ("iptables", Firewall.LEGACY),
         ("iptables", Firewall.NONE),
         ("nftables", Firewall.NFTABLES_TWO),
-        ("nftables", Firewall.IPTABLES),  # whose rules nft can write as well
+        ("nftables", Firewall.IPTABLES),  # nft can also write rules of this firewall
         ("none", Firewall.NONE),
     ],
 )
@@ -239,18 +239,18 @@ NOT_UNDONE = "WARNING legacy: not undone, the next run tries again: delete_while
 
 @contextmanager
 def locked(host: Host) -> Iterator[None]:
-    """Hold the lock of iptables, which iptables on top of nftables does not need."""
+    """Hold the lock of iptables; iptables with the nftables backend does not use this lock."""
     holder = host.popen(["flock", "/run/xtables.lock", "sleep", "300"])
     assert eventually(lambda: host.run("flock -n /run/xtables.lock true", check=False).returncode == 1)
     try:
         yield
     finally:
-        host.run("pkill -x sleep")  # which has inherited the lock
+        host.run("pkill -x sleep")  # sleep has inherited the lock
         holder.wait()
 
 
 def assert_session_ends(host: Host, deadline: float) -> None:
-    """Assert that no process of a transfer is on a host by then (monotonic seconds)."""
+    """Assert that no process of a transfer runs on a host at the deadline (monotonic seconds)."""
     ended = eventually(lambda: not host.sh("pgrep -f [t]ransferpy; true"), seconds=deadline - time.monotonic())
     assert ended, host.sh("ps -ef")
 
@@ -269,7 +269,7 @@ def test_a_signal_while_the_lock_of_iptables_is_waited_for_ends_the_run_in_time(
             deadline = end_by_signal(run, sent)
             assert_session_ends(target, deadline)
         assert sent == signal.SIGKILL or NOT_UNDONE in run.log
-    # Nothing but word of a rule that may be there, which it is not.
+    # The warning is about a rule that may exist; it does not.
     assert new_rules(target, target_before) == []
     result = transfer(walls, *TO_LEGACY, check=True)
     assert re.search(r"INFO  legacy: undid the changes of the stale run target\.\w+\n", result.stderr)
@@ -290,7 +290,7 @@ def test_a_rule_that_cannot_be_removed_for_a_lock_is_left_to_the_next_run_which_
         assert "Another app is currently holding the xtables lock" in run.log
     walls["source"].shape(None)
     assert len(new_rules(target, target_before)) == LISTED[Firewall.LEGACY]
-    assert target.sh("ls -A /srv/in") == ""  # all else is undone
+    assert target.sh("ls -A /srv/in") == ""  # all other changes are undone
     transfer(walls, *TO_LEGACY, check=True)
     target.run("rm -r /srv/in/data")
     assert_as_before(walls, before)

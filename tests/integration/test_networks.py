@@ -1,4 +1,4 @@
-"""Networks: every netcat with every other, both IP versions, the orchestration host as an end, and unknown names."""
+"""Networks: all pairs of netcats, both IP versions, the orchestration host as source or target, unknown names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FLAVOURS = ("openbsd", "traditional", "ncat")
 
 @pytest.fixture
 def ready(clean_lab: Lab) -> Lab:
-    """The clean lab, with something in /srv/data, and a directory /srv/in, on every host."""
+    """The clean lab, with a file in /srv/data and a directory /srv/in on every host."""
     for host in clean_lab:
         fill(host, "/srv/data/file", megabytes=1)
         host.run("mkdir /srv/in")
@@ -29,7 +29,7 @@ def ready(clean_lab: Lab) -> Lab:
 
 
 def assert_arrived(source: Host, target: Host) -> None:
-    """Assert that the copy is the same, and take it away."""
+    """Assert that the copy is equal to its source, and remove the copy."""
     digest = "cd {} && md5sum file"
     assert target.sh(digest.format("/srv/in/data")) == source.sh(digest.format("/srv/data"))
     target.run("rm -r /srv/in/data")
@@ -69,7 +69,7 @@ def test_hosts_that_share_only_one_ip_version_find_each_other(ready: Lab, option
 
 @contextmanager
 def only_ip(version: int, *hosts: Host) -> Iterator[None]:
-    """Take the addresses of the other IP version from hosts."""
+    """Remove the addresses of the other IP version from hosts."""
     for host in hosts:
         host.run(["ip", f"-{10 - version}", "address", "flush", "dev", "eth0", "scope", "global"])
         assert host.sh("ip -o address show dev eth0 scope global | wc -l") == "1"
@@ -127,7 +127,7 @@ def test_a_copy_arrives_on_the_orchestration_host(ready: Lab, options: list[str]
 
 @contextmanager
 def walled(host: Host, firewall: Firewall) -> Iterator[None]:
-    """Give a host another firewall for a while."""
+    """Replace the firewall of a host during the context."""
     for command, rules in loaders(firewall):
         host.run(command, input=rules.encode())
     try:

@@ -1,4 +1,4 @@
-"""What operators count on: reports, metrics, the line on a terminal, dry runs, sets of targets, and jobs."""
+"""Features for operators: reports, metrics, the progress line, dry runs, sets of targets, and jobs."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_set_of_hosts_is_served_and_all_of_it_is_reported(clean_lab: Lab, pyth
     assert [target["target"]["host"] for target in run["targets"]] == ["db2", "db3"]
     for target in run["targets"]:
         assert (target["status"], target["bytes"], target["files"]) == (0, 1_000_000, 2)
-        assert 1_000_000 <= target["wire_bytes"] < 1_100_000  # cannot be compressed
+        assert 1_000_000 <= target["wire_bytes"] < 1_100_000  # the data is incompressible
     metrics = clean_lab["orch"].sh("cat /root/m.prom; stat -c %a /root/m.prom; rm /root/m.prom")
     assert metrics.endswith("\n644")
     assert metrics.count("\ntransferpy_last_status{") == 2
@@ -72,7 +72,7 @@ def test_a_set_of_hosts_is_served_and_all_of_it_is_reported(clean_lab: Lab, pyth
 
 def test_a_dry_run_says_what_would_happen_and_changes_nothing(clean_lab: Lab) -> None:
     lay(clean_lab)
-    clean_lab["db2"].run("mkdir -p /run/transferpy/run.target.0123456789abcdef.1.1")  # of a dead run
+    clean_lab["db2"].run("mkdir -p /run/transferpy/run.target.0123456789abcdef.1.1")  # of a stale run
     before = clean_lab.snapshot()
     run = start_transfer(clean_lab, "--dry-run", "--create-target", "db1:/srv/x", "db2:/srv/new/y", "db3:/srv")
     result = collect(run)
@@ -113,7 +113,7 @@ def test_what_cannot_be_told_leaves_the_copy_what_it_is(clean_lab: Lab) -> None:
 
 
 def at_a_terminal(lab: Lab, *words: str, env: dict[str, str], columns: int = 80) -> tuple[int, str]:
-    """Run the command at a pseudo-terminal and return its status and all that it shows."""
+    """Run the command on a pseudo-terminal and return its exit status and its output."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     run = start_transfer(lab, *words, env={"TERM": "xterm", **env}, stdout=slave, stderr=slave)
@@ -122,7 +122,7 @@ def at_a_terminal(lab: Lab, *words: str, env: dict[str, str], columns: int = 80)
     try:
         while chunk := os.read(master, 65536):
             shown += chunk
-    except OSError:  # nobody has it open any more
+    except OSError:  # all writers have closed the terminal
         pass
     os.close(master)
     return run.wait(), shown.decode()
@@ -141,12 +141,12 @@ def test_a_terminal_shows_how_far_the_copy_is(clean_lab: Lab, *, colours: bool) 
     assert shown.rstrip().endswith("s")
     assert re.search(r"\r?\n[-\d]+ [:\d]+ INFO  1 of 1 target\(s\) succeeded in [\d.]+ s\r\n$", shown)
     _, quiet = at_a_terminal(clean_lab, "--quiet", "db1:/srv/x", "db2:/srv", env=env)
-    assert quiet.count("\n") == 2  # exists already, refused
+    assert quiet.count("\n") == 2  # the lines "exists already" and "refused"
     assert "INFO" not in quiet
 
 
 def shape(line: str) -> str:
-    """What a line says, without what differs between two runs: times, sizes, rates and the lengths of names."""
+    """Return a line without the values that differ between runs: times, sizes, rates and lengths of names."""
     for pattern, stands_for in (
         (r"^[-\d]+ [:\d]+", "TIME"),
         (r"\.example\.org", ""),
@@ -182,7 +182,7 @@ def test_a_job_makes_copies_keeps_some_and_touches_nothing_else(clean_lab: Lab) 
     for _ in range(2):
         result = transfer(clean_lab, "--job", "/root/j.yaml", "--report", "/root/r.json")
         assert result.status == 0, result.stderr
-        time.sleep(1.1)  # the time is in the name
+        time.sleep(1.1)  # the name of a copy contains the time in seconds
     assert "[a] db2:/srv/backups/a/" in result.stderr
     assert "old copy removed" in result.stderr
     for host, count in (("db2", 2), ("db3", 1)):
@@ -196,7 +196,7 @@ def test_a_job_makes_copies_keeps_some_and_touches_nothing_else(clean_lab: Lab) 
 def test_a_job_tries_again_only_what_failed_and_runs_once_at_a_time(clean_lab: Lab) -> None:
     lay(clean_lab)
     clean_lab["orch"].run("cat >/root/j.yaml", input=JOB.replace("retry_pause: 1", "retry_pause: 4").encode())
-    clean_lab["db3"].run("touch /srv/backups")  # in the way
+    clean_lab["db3"].run("touch /srv/backups")  # a file instead of the directory
     run = start_transfer(clean_lab, "--job", "/root/j.yaml", "--report", "/root/r.json")
     assert eventually(lambda: clean_lab["orch"].sh("ls /root/state 2>/dev/null || true"))
     second = transfer(clean_lab, "--job", "/root/j.yaml")
@@ -241,8 +241,8 @@ def test_aliases_and_queries_of_cumin_are_targets(clean_lab: Lab) -> None:
         orch.run("rm -rf /etc/cumin/aliases.yaml /root/j.yaml /root/state /root/good.json")
 
 
-# What the units of docs/examples ask of systemd, which does not run here: everything read-only but what the unit names,
-# a /tmp of its own, no new privileges, and the capabilities that are left.
+# The restrictions of the units of docs/examples, without systemd, which does not run here: read-only file systems
+# except for the paths of the unit, a private /tmp, no new privileges, and the remaining capabilities.
 CONFINED = r"""
 set -e
 capabilities=$1 checkout=$2
@@ -273,7 +273,7 @@ exec setpriv --no-new-privs --bounding-set="-all$capabilities" -- /usr/bin/pytho
 
 
 def unit() -> dict[str, str]:
-    """The settings of the service in docs/examples."""
+    """Return the settings of the service in docs/examples."""
     text = (CHECKOUT / "docs/examples/transferpy-nightly.service").read_text().replace("\\\n", "")
     return dict(re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE))
 
@@ -285,7 +285,7 @@ def test_the_service_of_the_examples_can_do_its_work_as_confined_as_it_is(clean_
     capabilities = "".join(f",+{name[4:].lower()}" for name in settings["CapabilityBoundingSet"].split())
     state = f"/var/lib/{settings['StateDirectory']}"
     writable = [state, *(path.removeprefix("-") for path in settings["ReadWritePaths"].split())]
-    words = [word for word in settings["ExecStart"].split()[1:] if word != "--syslog"]  # no such log in the lab
+    words = [word for word in settings["ExecStart"].split()[1:] if word != "--syslog"]  # the lab has no system log
     orch = clean_lab["orch"]
     job = JOB.replace("state_directory: /root/state\n", "").replace("tee /root", f"tee {state}").encode()
     orch.run("cat >/etc/transferpy/nightly.yaml", input=job)
@@ -294,7 +294,7 @@ def test_the_service_of_the_examples_can_do_its_work_as_confined_as_it_is(clean_
             given = [capabilities, str(CHECKOUT), *writable, "--", *words]
             done = orch.run(["unshare", "-m", "bash", "-c", CONFINED, "confined", *given], check=False, timeout=120)
             assert (done.returncode, done.stderr) == (0, b"")
-            time.sleep(1.1)  # the time is in the name
+            time.sleep(1.1)  # the name of a copy contains the time in seconds
         document = report_of(clean_lab, f"{state}/nightly-report.json")
         assert [target["status"] for target in document["transfers"][0]["targets"]] == [0, 0]
         assert document == report_of(clean_lab, f"{state}/good.json")
@@ -315,7 +315,7 @@ def test_systemd_finds_no_fault_with_the_units_of_the_examples(tmp_path: Path) -
     units = [str(path) for path in sorted(tmp_path.iterdir())]
     verified = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False)
     assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
-    # In tenths of what systemd calls exposed; without any confinement it is 96.
+    # The exposure level of systemd in tenths; without restrictions, it is 96.
     words = ["systemd-analyze", "security", "--offline=true", "--threshold=25", units[0]]
     rated = subprocess.run(words, capture_output=True, text=True, check=False)
     assert rated.returncode == 0, rated.stdout

@@ -21,7 +21,7 @@ SSHD_DEFAULT = "10:30:100"
 
 @pytest.fixture
 def ready(clean_lab: Lab) -> Lab:
-    """The clean lab, with something small in /srv/data of db1, and a directory /srv/in on db2 and db3."""
+    """The clean lab, with a small file in /srv/data of db1, and a directory /srv/in on db2 and db3."""
     fill(clean_lab["db1"], "/srv/data/file", megabytes=0.1)
     for name in ("db2", "db3"):
         clean_lab[name].run("mkdir /srv/in")
@@ -30,7 +30,7 @@ def ready(clean_lab: Lab) -> Lab:
 
 @contextmanager
 def listening(host: Host, *ports: int) -> Iterator[None]:
-    """Somebody else's listeners on these ports."""
+    """Listeners of other programs on these ports."""
     program = (
         "import socket, sys\n"
         "held = [socket.create_server(('', int(port)), reuse_port=True) for port in sys.argv[1:]]\n"
@@ -143,7 +143,7 @@ def test_a_login_that_sshd_drops_because_others_come_too_is_tried_again(ready: L
 
 @contextmanager
 def max_startups(limit: str, *hosts: Host) -> Iterator[None]:
-    """Have the sshd of hosts take this many logins at the same moment."""
+    """Allow this number of simultaneous logins to sshd on hosts."""
     for host in hosts:
         host.run(["cp", "-p", "/run/sshd.pid", "/etc/ssh/sshd_config", "/var/lib"])
         host.run(["sed", "-i", f"s/^MaxStartups.*/MaxStartups {limit}/", "/etc/ssh/sshd_config"])

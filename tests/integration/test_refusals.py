@@ -1,4 +1,4 @@
-"""Every reason to refuse a run is found before anything is changed, and told together with the others."""
+"""The preflight finds every reason to refuse a run before any change, and reports all of them together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def refusals(lab: Lab, *runs: tuple[str, ...], status: int = 4, python: str = SYSTEM_PYTHON) -> list[list[str]]:
-    """Run the command several times, which must refuse and change nothing on any host; return the messages of each."""
+    """Run the command several times and return the messages of each run; fail unless it refuses and changes no host."""
     before = lab.snapshot()
     results = transfers(lab, *runs, python=python)
     assert eventually(lambda: not difference(before, lab.snapshot())), difference(before, lab.snapshot())
@@ -25,13 +25,13 @@ def refusals(lab: Lab, *runs: tuple[str, ...], status: int = 4, python: str = SY
 
 
 def refused(lab: Lab, *words: str, status: int = 4, python: str = SYSTEM_PYTHON) -> list[str]:
-    """Run the command, which must refuse and change nothing on any host, and return its messages."""
+    """Run the command and return its messages; fail unless it refuses and changes no host."""
     (messages,) = refusals(lab, words, status=status, python=python)
     return messages
 
 
 def refusal(result: Result, status: int) -> list[str]:
-    """The messages of a run that ended with that status."""
+    """Return the messages of a run; fail unless it ended with that status."""
     assert (result.status, result.stdout) == (status, ""), result.stderr
     messages = [line.partition(" ERROR ")[2] for line in result.stderr.splitlines() if " ERROR " in line]
     if status == 4:
@@ -42,7 +42,7 @@ def refusal(result: Result, status: int) -> list[str]:
 
 @pytest.fixture
 def stage(clean_lab: Lab) -> Lab:
-    """The clean lab with something to copy on db1, /srv/tree, and an empty directory, /srv/target, on db2 and db3."""
+    """The clean lab, with a tree /srv/tree on db1, and an empty directory /srv/target on db2 and db3."""
     clean_lab["db1"].run("mkdir /srv/tree; echo text >/srv/tree/file")
     for host in ("db2", "db3"):
         clean_lab[host].run("mkdir /srv/target")
@@ -101,7 +101,7 @@ options = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
 libc = ctypes.CDLL(None, use_errno=True)
 assert libc.mount(b"dead", b"/srv/tree/dead", b"fuse", 0, options) == 0, os.strerror(ctypes.get_errno())
 """
-"""Leaves a file system whose server is gone: what even root cannot read."""
+"""A file system without its server, which even root cannot read."""
 
 
 def test_a_part_of_the_source_that_cannot_be_read_is_named(stage: Lab) -> None:
@@ -308,7 +308,7 @@ def test_another_compressor_replaces_a_missing_one_with_a_warning(
     result = transfer(stage, *options, "db1:/srv/tree", "db2:/srv/target", check=True)
     assert re.findall(r"WARNING (.*)", result.stderr) == [f"{host}: {text}" for text in said]
     assert census_on(stage["db2"], "/srv/target/tree") == census_on(stage["db1"], "/srv/tree")
-    # Whatever it was, there was one.
+    # The kind of error depends on the tool, but there is one.
     if not options:
         expected = "lz4 -1" if hidden == ("zstd",) else "gzip -1" if host == "db1" else "pigz -1"
         assert f"INFO  db2:/srv/target: compression: {expected}; a sample shrinks to " in result.stderr

@@ -1,4 +1,4 @@
-"""Replication that is stopped for a hot copy: it runs again, whatever happens, and is stopped while it has to be."""
+"""Replication and hot copies: replication is stopped during the copy and always runs again afterwards."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NIGHTLY = ("--type", "xtrabackup", "--compress", "--no-encrypt", "--no-checksum"
 SOURCE = f"db2:{SOCKET}"
 TARGET = "db3:/srv/copy"
 OTHER = r"o'b\c"
-"""A connection with a name that has to be quoted with care."""
+"""A replication connection with a name that needs quoting."""
 _GATE = "/var/lib/gate"
 
 
@@ -53,14 +53,14 @@ def servers() -> Iterator[Fleet]:
 
 @pytest.fixture
 def fleet(servers: Fleet) -> Iterator[Fleet]:
-    """As :func:`replicating`."""
+    """The fixture :func:`replicating`, for the tests of this module."""
     with replicating(servers) as fleet:
         yield fleet
 
 
 @pytest.fixture(scope="module")
 def second_primary(servers: Fleet) -> Iterator[Server]:
-    """One more server on db1, which holds next to nothing."""
+    """A second server on db1, with almost no data."""
     server = Server(servers["db1"], 4, "second")
     server.install()
     with server:
@@ -70,7 +70,7 @@ def second_primary(servers: Fleet) -> Iterator[Server]:
 
 @pytest.fixture
 def two_primaries(fleet: Fleet, second_primary: Server) -> Iterator[Fleet]:
-    """The fleet, whose replica has a second connection."""
+    """The fleet, with a second replication connection on the replica."""
     fleet.replica.follow(second_primary, OTHER)
     yield fleet
     fleet.replica.execute(f"STOP SLAVE {quoted(OTHER)}; RESET SLAVE {quoted(OTHER)} ALL; START ALL SLAVES")
@@ -78,7 +78,7 @@ def two_primaries(fleet: Fleet, second_primary: Server) -> Iterator[Fleet]:
 
 @contextmanager
 def streaming(fleet: Fleet, *options: str) -> Iterator[Run]:
-    """A run in the middle of its stream, with replication stopped."""
+    """A run during its stream, with replication stopped."""
     fleet["db3"].shape(SLOW)
     with Run(fleet.lab, *BACKUP, *options, SOURCE, TARGET) as run:
         run.wait_for_stream(fleet["db3"])
@@ -87,13 +87,13 @@ def streaming(fleet: Fleet, *options: str) -> Iterator[Run]:
 
 
 class Gate:
-    """Makes callers of a command on a host wait, and lets them pass one by one, in the order in which they came.
+    """A gate that makes callers of a command wait, and lets them continue one by one, in their order.
 
     Args:
-        host: where.
-        command: which.
-        pattern: of the arguments of those that wait.
-        after: whether they have done their work when they wait.
+        host: host of the command.
+        command: name of the command.
+        pattern: pattern of the arguments of waiting calls.
+        after: if true, calls wait after the command has ended.
     """
 
     def __init__(self, host: Host, command: str, pattern: str, *, after: bool = False) -> None:
@@ -115,11 +115,11 @@ class Gate:
         self.open(*range(1, 9))
 
     def wait_for(self, number: int) -> None:
-        """Wait until that many have come."""
+        """Wait until this number of calls waits."""
         assert eventually(lambda: int(self._host.sh(f"ls {_GATE} | grep -c called; true")) == number, seconds=60)
 
     def open(self, *numbers: int) -> None:
-        """Let these pass."""
+        """Let these calls continue."""
         self._host.run(["touch", *(f"{_GATE}/open.{number}" for number in numbers)])
 
 
@@ -311,7 +311,7 @@ def test_a_start_that_fails_a_moment_later_has_failed(fleet: Fleet) -> None:
 
 
 def kill_session(fleet: Fleet) -> None:
-    """Kill the session on db2, and nothing else."""
+    """Kill only the session on db2."""
     (name,) = fleet["db2"].sh("cd /run/transferpy && ls -d run.*").split()
     fleet["db2"].run(["kill", "-KILL", name.split(".")[-2]])
 
@@ -332,7 +332,7 @@ def test_replication_runs_again_when_a_signal_ends_the_run(fleet: Fleet, sent: s
 
 @contextmanager
 def ended(fleet: Fleet, moment: str, end: Callable[[Run], Any]) -> Iterator[Run]:
-    """A run that is ended during the stream, or when it has stopped replication and not gone on yet."""
+    """A run that ends during the stream, or directly after it has stopped replication."""
     if moment == "during the stream":
         with streaming(fleet) as run:
             end(run)
@@ -390,7 +390,7 @@ def test_the_next_run_starts_replication_when_run_and_session_are_killed(fleet: 
         assert "INFO  db2: undid the changes of the stale run source." in result.stderr
         assert "WARNING db2: started replication, which that run had stopped\n" in result.stderr
         assert fleet.replica.replication() == {"": RUNNING}
-    # What is left on the target is finished in the same way.
+    # The next run also cleans up the target.
     transfer(fleet.lab, "db3:/srv/none", "db3:/srv")
     assert_unchanged(fleet, before)
 
@@ -399,7 +399,7 @@ def test_the_next_run_starts_replication_when_run_and_session_are_killed(fleet: 
 
 
 def start_nightly(fleet: Fleet, number: int) -> subprocess.Popen[bytes]:
-    """Start the call of a nightly backup program: with its output closed, or thrown away."""
+    """Start a transfer like a nightly backup program: with closed or discarded output."""
     program = f'exec {SYSTEM_PYTHON} -m transferpy "$@" {">&- 2>&-" if number % 2 else ">/dev/null 2>&1"}'
     words = (*NIGHTLY, SOURCE, f"db3:/srv/copy/{number}")
     environment = {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -444,7 +444,7 @@ def test_the_last_of_several_runs_to_end_starts_replication(fleet: Fleet) -> Non
 
 @pytest.mark.parametrize("killed", [0, 1])
 def test_a_run_that_was_killed_is_not_waited_for(fleet: Fleet, killed: int) -> None:
-    """Whether it stopped replication itself, or came later."""
+    """Return whether this run stopped replication itself."""
     fleet["db3"].run("mkdir /srv/copy/{1,2}")
     with ExitStack() as stack:
         gate = stack.enter_context(Gate(fleet["db2"], "mariadb-backup", "*--backup*"))
@@ -468,7 +468,7 @@ def test_a_run_that_was_killed_is_not_waited_for(fleet: Fleet, killed: int) -> N
 
 def test_a_user_who_may_read_the_data_directory_cannot_lock_replication(fleet: Fleet) -> None:
     directory = fleet.replica.datadir
-    # As Debian makes it.
+    # The package of Debian creates this file.
     fleet["db2"].run(f"chmod 755 {directory}")
     with streaming(fleet) as run:
         script = f"exec 9<{directory} && flock -n 9 && echo locked && exec sleep 600"

@@ -1,4 +1,4 @@
-"""What makes a copy fast, and what holds it back: the choice of codec and digest, a limit of the rate, low priority."""
+"""The speed of a copy: the choice of codec and digest, the limit of the rate, low priority."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 DATA, INTO = "db1:/srv/data", "db2:/srv/in"
 STRUCK = "/var/lib/struck"
-"""A file on the host that a fault writes when it strikes; no snapshot looks there."""
+"""A file that a fault writes when it occurs; snapshots do not include it."""
 
 
 @pytest.fixture
 def ready(clean_lab: Lab) -> Lab:
-    """The clean lab, with a directory /srv/data on db1 and /srv/in on db2 and db3."""
+    """The clean lab, with a directory /srv/data on db1 and a directory /srv/in on db2 and db3."""
     clean_lab["db1"].run("mkdir /srv/data")
     for name in ("db2", "db3"):
         clean_lab[name].run("mkdir /srv/in")
@@ -64,7 +64,7 @@ def test_what_is_chosen_automatically_fits_the_data_and_the_link_and_is_said(rea
     fill(db1, "/srv/data/random", megabytes=2)
     random = transfer(ready, DATA, "db3:/srv/in", check=True)
     assert re.findall(r"compression: (none; a sample shrinks to \d+% at best)\n", random.stderr)
-    # Where the link is slow, whatever makes the data smallest wins; where nothing is known of it, the same.
+    # On a slow link, and on a link of unknown speed, the codec with the best compression wins.
     db1.run("rm -r /srv/data; mkdir /srv/data; seq 10000000 | head -c 70M >/srv/data/text")
     for host in ("db2", "db3"):
         ready[host].run("rm -rf /srv/in/data")
@@ -99,7 +99,7 @@ def test_each_algorithm_is_the_one_at_work_on_both_hosts(ready: Lab, algorithm: 
 
 
 def plant_large(host: Host) -> None:
-    """Make in /srv/data a file of 600 MiB, ten segments, with data in the second and the last, and odd names."""
+    """Create a file of 600 MiB (ten segments) in /srv/data, with data in the second and last segment."""
     host.run(
         "cd /srv/data; truncate -s 600M large; echo begin | dd of=large bs=1M seek=100 conv=notrunc status=none;"
         " echo end | dd of=large bs=1M seek=599 conv=notrunc status=none; truncate -s 300M $'all\\nhole';"
@@ -118,7 +118,7 @@ def test_large_files_with_holes_and_further_names_and_names_with_newlines_are_di
 
 
 DAMAGES = {
-    # Which megabyte of which file, and how the message names it: by the name that comes first.
+    # The damaged megabyte and its file, and the name in the message: the first name of the file.
     "data in the last segment": ("large", 599, r"data/large"),
     "a hole in a segment between": ("large", 300, r"data/large"),
     "a file that is all hole": (r"all\nhole", 299, r"data/all.*hole"),
@@ -131,7 +131,7 @@ def test_a_byte_that_changes_on_the_targets_disk_is_found_wherever_it_is(ready: 
     plant_large(ready["db1"])
     before = ready.snapshot()
     name, megabyte, named = DAMAGES[damage]
-    # Everything has been unpacked then, and nothing digested yet.
+    # At this time, all files are unpacked, and no file is digested.
     script = f"""
         if [[ $4 == */members ]]; then
             until [ -e "$4.end" ]; do sleep 0.05; done
@@ -153,7 +153,7 @@ def test_a_byte_that_changes_on_the_targets_disk_is_found_wherever_it_is(ready: 
 
 
 def logins(orch: Host) -> list[str]:
-    """The hosts that the runs since the last call have logged in to."""
+    """Return the hosts to which runs have logged in since the last call."""
     hosts = sorted(orch.sh(f"cat {STRUCK}").split())
     orch.run(["rm", STRUCK])
     return hosts
@@ -166,7 +166,7 @@ def logins(orch: Host) -> list[str]:
         ((DATA, INTO, "db3:/srv/in"), 0, ["db1", "db2", "db3"]),
         (("--dry-run", DATA, INTO), 0, ["db1", "db2"]),
         ((DATA, "db2:/srv/missing"), 4, ["db1", "db2"]),
-        # Two sessions on one host take two.
+        # Two sessions on one host need two logins.
         ((DATA, "db1:/srv/other"), 0, ["db1", "db1"]),
     ],
     ids=["one target", "two targets", "dry run", "refused", "one host"],
@@ -213,7 +213,7 @@ def test_a_shell_that_waits_for_a_run_that_was_killed_ends(ready: Lab) -> None:
 
 
 def waiting_shells(host: Host) -> list[str]:
-    """The processes of a shell on a host that has answered and waits for its turn."""
+    """Return the processes of a waiting preflight shell on a host."""
     return host.sh("pgrep -f ' transferpy [0-9a-f]+$'").split()
 
 
@@ -233,7 +233,7 @@ def test_no_more_bytes_leave_the_source_in_a_second_than_were_allowed(ready: Lab
 
 
 NICENESS = "cat /proc/[0-9]*/stat | sed 's/^[0-9]* (\\(.*\\)) \\(.*\\)/\\2 \\1/' | awk '{ print $17, $NF }'"
-"""The niceness and the name of each process; behind the name, which may hold blanks, it is the 17th field."""
+"""A command that prints niceness and name of each process; niceness is the 17th field after the name."""
 
 
 @pytest.mark.parametrize(("priority", "nice"), [("low", "19"), ("normal", "0")])

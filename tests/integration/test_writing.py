@@ -1,4 +1,4 @@
-"""Writing the copy to disk: begun while the stream flows, finished before it has its name, and no fault is lost."""
+"""Writing to disk: it starts during the stream and ends before the rename, and reports every fault."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WRAPPER = "/usr/local/bin/sync"
 
 @pytest.fixture
 def ready(clean_lab: Lab) -> Lab:
-    """The clean lab, with 120 megabytes on db1 that take six seconds to db2."""
+    """The clean lab, with 120 megabytes on db1, whose transfer to db2 takes six seconds."""
     fill(clean_lab["db1"], "/srv/data/file", megabytes=120)
     clean_lab["db1"].shape("160mbit")
     clean_lab["db2"].run("mkdir /srv/in")
@@ -29,7 +29,7 @@ def ready(clean_lab: Lab) -> Lab:
 
 @contextmanager
 def noted_syncs(host: Host, script: str) -> Iterator[None]:
-    """Have sync on a host note whether data still flows, and then do as a script says."""
+    """Replace sync on a host: it records whether the stream still runs, and then runs a script."""
     wrapper = f"""#!/bin/sh
         if pgrep -x socat >/dev/null; then echo streaming; else echo afterwards; fi >>{_NOTED}
         {script}
@@ -59,7 +59,7 @@ def test_a_fault_of_the_disk_that_shows_while_the_stream_flows_fails_the_copy(re
 
 
 def test_a_fault_of_the_disk_that_shows_before_the_checksums_fails_the_copy(ready: Lab) -> None:
-    # Larger ones are given to the disk piece by piece, by the digester itself.
+    # The digester itself writes larger files to disk, in segments.
     fill(ready["db1"], "/srv/smaller/file", megabytes=20)
     with noted_syncs(ready["db2"], f'[ "$(wc -l <{_NOTED})" -gt 1 ] || {{ echo "error writing" >&2; exit 1; }}'):
         result = transfer(ready, "--no-compress", "db1:/srv/smaller", "db2:/srv/in")

@@ -1,6 +1,6 @@
-"""Trees with everything in them that a copy has to keep, and a strict account of what a tree holds.
+"""Trees with every property that a copy must preserve, and a complete listing of a tree.
 
-Both run on a host of the lab, as `trees.py plant|census PATH`; the functions at the end call them from a test.
+Both run on a host of the lab, as `trees.py plant|census PATH`. The functions at the end call them from a test.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ HOSTILE_NAMES: dict[str, bytes] = {
     "every-byte": bytes(byte for byte in range(1, 256) if byte != ord("/"))[:127],
     "every-other-byte": bytes(byte for byte in range(1, 256) if byte != ord("/"))[127:],
 }
-"""Names that some layer on the way could take for something else than data."""
+"""Names that a layer of the transfer could misinterpret."""
 
 
 # --- planting, on the host
 
 
 def plant(top: Path) -> None:
-    """Make a tree with every kind of entry and every attribute."""
+    """Create a tree with every kind of entry and every attribute."""
     top.mkdir()
     for planting in (_modes, _times, _symlinks, _hardlinks, _holes, _attributes, _special, _names):
         directory = top / planting.__name__.removeprefix("_")
@@ -76,7 +76,7 @@ def plant(top: Path) -> None:
 
 
 def plant_file(path: Path) -> None:
-    """Make one file that has every attribute a file can have."""
+    """Create one file with every attribute of a file."""
     _write_at(path, (0, b"begin"), (5 << 20, b"middle"), size=16 << 20)
     os.chown(path, 4_000_000_001, 4_000_000_002)
     path.chmod(0o6750)
@@ -91,7 +91,7 @@ _CAPABILITY = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)  # version 2, eff
 
 
 def _acl(owner: int, user: int, group: int, named_group: int, mask: int) -> bytes:
-    """An ACL as the kernel takes it: permissions of the owner, of user 4711, of the group, of group 4712, mask."""
+    """Return an ACL in the format of the kernel: permissions of owner, user 4711, group, group 4712, mask."""
     nobody = 0xFFFFFFFF
     entries = (
         *((1, owner, nobody), (2, user, 4711), (4, group, nobody)),
@@ -212,7 +212,7 @@ def _names(top: Path) -> None:
 
 
 def plant_deep(top: Path) -> None:
-    """Make a tree that is 1,500 directories deep."""
+    """Create a tree that is 1,500 directories deep."""
     top.mkdir()
     os.chdir(top)
     for _ in range(1500):
@@ -223,7 +223,7 @@ def plant_deep(top: Path) -> None:
 
 
 def plant_socket(path: Path) -> None:
-    """Leave a socket that nobody listens on."""
+    """Create a Unix socket without a listener."""
     with socket.socket(socket.AF_UNIX) as made:
         made.bind(str(path))
 
@@ -232,9 +232,9 @@ def plant_socket(path: Path) -> None:
 
 
 def census(top: str) -> dict[str, Entry]:
-    """Everything about a tree that `rsync -aHAXS --numeric-ids` keeps, by path; `top` itself is called ".".
+    """Return all properties that `rsync -aHAXS --numeric-ids` preserves, by path; `top` itself is ".".
 
-    Goes from directory to directory, so that the length of a path is no limit.
+    The census changes the current directory at each step, so that long paths are no problem.
     """
     found: dict[str, Entry] = {}
     groups: dict[tuple[int, int], str] = {}
@@ -249,7 +249,7 @@ def census(top: str) -> dict[str, Entry]:
 
 
 def _walk(top: str) -> Iterator[tuple[str, str]]:
-    """Yield each path with the name it has from the current directory, which changes meanwhile."""
+    """Yield each path with its name relative to the current directory, which changes during the iteration."""
     os.chdir(os.path.dirname(top) or ".")  # noqa: PTH120 -- a Path would drop what is behind the last slash
     yield ".", os.path.basename(top)  # noqa: PTH119 -- as above
     pending: list[tuple[str, list[str]]] = []
@@ -293,7 +293,7 @@ def _entry(name: str, status: os.stat_result) -> Entry:
 
 
 def _data(name: str) -> list[tuple[int, int, str]]:
-    """Where a file holds data, not holes, and the digest of each piece."""
+    """Return the data segments of a file, with the digest of each segment."""
     pieces: list[tuple[int, int, str]] = []
     place = 0
     with open(name, "rb", buffering=0) as file:  # noqa: PTH123 -- as it is named in this directory

@@ -1,4 +1,4 @@
-"""Runs of the command that a test watches, and disturbs, while they go on."""
+"""Running transfers that a test observes and disturbs."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from lab import Host, Lab, Snapshot
 
 PROMISED_SECONDS = 15.0
-"""Within which every host is as before, whatever has ended a run; docs/security.rst says so."""
+"""The guaranteed maximum of seconds until every host is clean after the end of a run (docs/security.rst)."""
 DIGEST_TOOL = "xxh128sum"
-"""What digests the files on hosts that have all such tools, as those of the lab do: the fastest."""
+"""The fastest digest tool, which the hosts of the lab use."""
 TEE = "tee"
-"""The stage that passes the stream on twice, for `process_of`."""
+"""The stage that duplicates the stream, for `process_of`."""
 SLOW = "4mbit"
-"""Keeps the ten megabytes of `fill` on the way for twenty seconds, while ssh still gets through."""
+"""A rate at which the ten megabytes of `fill` take twenty seconds, and ssh still works."""
 
 
 class Run:
-    """One run of the command; whatever the test does not end is killed at the end of the context."""
+    """A run of the command; at the end of the context, a remaining process is killed."""
 
     def __init__(self, lab: Lab, *argv: str, **kwargs: Any) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed at the end of the context
@@ -49,18 +49,18 @@ class Run:
 
     @property
     def log(self) -> str:
-        """What it has written to standard error up to now."""
+        """Return the standard error of the run so far."""
         return os.fsdecode(os.pread(self._stderr.fileno(), 1 << 20, 0))
 
     @property
     def port(self) -> int:
-        """The port on which its target listens, or listened."""
+        """Return the port on the target of the run."""
         found = re.search(r"port (\d+) listens", self.log)
         assert found, self.log
         return int(found[1])
 
     def wait_for(self, text: str) -> None:
-        """Wait until it has logged a text; fail if it ends without."""
+        """Wait until the run has logged a text; fail if it ends before."""
         assert eventually(lambda: text in self.log or self.process.poll() is not None)
         assert text in self.log, self.log
 
@@ -70,44 +70,44 @@ class Run:
         self.assert_streaming()
 
     def assert_streaming(self) -> None:
-        """Assert that the stream has not ended yet: what the test did was in the middle of it."""
+        """Assert that the stream still runs, so the action of the test was during the stream."""
         assert self.process.poll() is None, self.log
         assert " received " not in self.log, self.log
 
     def end(self, *, timeout: float = 120) -> Result:
-        """Wait for its end."""
+        """Wait for the end of the run."""
         self.process.communicate(timeout=timeout)
         assert "Traceback (most recent call last)" not in self.log, self.log
         return Result(status=self.process.returncode, stdout="", stderr=self.log)
 
 
 def fill(host: Host, path: str, *, megabytes: float = 10) -> None:
-    """Make a file of bytes that no compressor makes fewer."""
+    """Create a file of incompressible bytes."""
     directory, size = path.rpartition("/")[0], round(megabytes * 2**20)
     host.run(f"mkdir -p -- {shlex.quote(directory)} && head -c {size} /dev/urandom >{shlex.quote(path)}")
 
 
 def arrived(host: Host) -> int:
-    """How many bytes are in staging directories of a host."""
+    """Return the number of bytes in staging directories of a host."""
     return sum(map(int, host.sh("find /srv -path '*/.transferpy-*' -type f -printf '%s\\n'").split()))
 
 
 def process_of(host: Host, stage: str) -> str:
-    """The one process that runs that stage on a host."""
+    """Return the only process of that stage on a host."""
     looking = ["pgrep", "-f", "^perl -e .*cannot pass the stream on"] if stage == TEE else ["pgrep", "-x", stage]
     (process,) = host.run(looking).stdout.decode().split()
     return process
 
 
 class Hold:
-    """Has a command on a host wait when it is called, until it is let go or the context ends.
+    """A gate that makes calls of a command on a host wait until `let_go` or the end of the context.
 
-    Nothing of it is in a snapshot but the processes that wait.
+    Snapshots contain only the waiting processes of the gate.
 
     Args:
-        host: where.
-        command: which.
-        matching: of the command's words, the pattern (as in a shell's case) for which it waits.
+        host: host of the command.
+        command: name of the command.
+        matching: pattern (as in `case` of a shell) for the arguments of waiting calls.
     """
 
     def __init__(self, host: Host, command: str, matching: str = "*") -> None:
@@ -135,17 +135,17 @@ class Hold:
         self._host.run(["rm", "-f", self._wrapper, self._called, self._shut])
 
     def let_go(self) -> None:
-        """Let everybody go on; the command stays where shells know it to be until the context ends."""
+        """Release all calls; the wrapper remains until the end of the context, as shells have resolved its path."""
         self._host.run(["rm", "-f", self._shut])
 
     def wait_for_call(self) -> None:
-        """Wait until somebody waits in the command."""
+        """Wait until a call of the command waits."""
         assert eventually(lambda: self._host.run(["test", "-e", self._called], check=False).returncode == 0)
 
 
 @contextmanager
 def replaced(host: Host, command: str, script: str) -> Iterator[None]:
-    """Have a bash script run on the host in place of a command, which the script finds in $real."""
+    """Replace a command of the host with a bash script, which finds the command in $real."""
     wrapper = f"/usr/local/bin/{command}"
     text = f"#!/bin/bash\nreal={host.sh(f'command -v {command}')}\n{script}\n"
     host.run(f"cat >{wrapper} && chmod 755 {wrapper}", input=text.encode())
@@ -156,16 +156,16 @@ def replaced(host: Host, command: str, script: str) -> Iterator[None]:
 
 
 LAST_SYNC = ("sync", "'-f .'")
-"""What a copy is given to the disk by, and with which words, before it has its name.
+"""The command that writes a copy to disk before the rename, and its arguments.
 
-Who holds that must not let it go after a signal: the session ends it, and leaves nothing. Let go before the session
-hears of the signal, it would publish the copy, as it was told to."""
+A test that holds this command must not release it after a signal: the session ends the command itself. If the command
+continued before the session receives the signal, the session would publish the copy."""
 
 
 def end_by_signal(run: Run, sent: signal.Signals, hold: Hold | None = None) -> float:
-    """Send a run a signal, let those go that it waits for, and see it end by that.
+    """Send a signal to a run, release its held commands, and wait until the signal has ended it.
 
-    Returns until when (monotonic seconds) every host has to be as before.
+    Returns the deadline (monotonic seconds) at which every host must be unchanged.
     """
     assert run.process.poll() is None, run.log
     run.process.send_signal(sent)
@@ -182,21 +182,21 @@ def end_by_signal(run: Run, sent: signal.Signals, hold: Hold | None = None) -> f
 
 
 def wait_for_sessions(lab: Lab, deadline: float) -> None:
-    """Wait until then (monotonic seconds) for the end of what transfers do on the hosts."""
+    """Wait for the end of all processes of transfers on the hosts, at most until the deadline (monotonic seconds)."""
     seconds = deadline - time.monotonic()
     ended = eventually(lambda: not any(host.sh("ls -d /run/transferpy; true") for host in lab), seconds=seconds)
     assert ended, "a session goes on"
 
 
 def case_name(value: object) -> str:
-    """Name a parameter of a test that is a step, a signal, or a tuple of options."""
+    """Return the name of a test parameter: a step, a signal, or a tuple of options."""
     if isinstance(value, signal.Signals):
         return value.name
     return "".join(value) or "default" if isinstance(value, tuple) else str(value)
 
 
 def assert_as_before(lab: Lab | Host, before: Snapshot, *, seconds: float = 15) -> None:
-    """Assert that the lab, or one host of it, is within some seconds as a snapshot says."""
+    """Assert that the lab, or one of its hosts, matches a snapshot within some seconds."""
     eventually(lambda: not difference(before, lab.snapshot()), seconds=seconds)
     if left := difference(before, lab.snapshot()):
         pytest.fail(f"this was left behind:\n{left}")
