@@ -39,7 +39,9 @@ class CoveragePlugin:
 
     @pytest.hookimpl(trylast=True)  # after the workers have ended and written their data
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Compute the report; a complete run fails below a bound."""
+        """Compute the report, unless the run was stopped; a complete run fails below a bound."""
+        if session.exitstatus not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
+            return
         if own := coverage.Coverage.current():
             own.stop()
             own.save()

@@ -89,6 +89,7 @@ def commands(text: bytes) -> Iterator[tuple[int, int]]:
     Raises:
         CalledProcessError: shfmt cannot parse the file.
     """
+    text = text.replace(b"/[", b"/_")  # shfmt takes a pattern in an array for a subscript
     parsed = subprocess.run(["shfmt", "--to-json"], input=text, capture_output=True, check=True).stdout
     nodes: list[Any] = [json.loads(parsed)]
     while nodes:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from measurement import shell
 from measurement.report import FileCoverage, broken_bounds, table
-from measurement.shell import ShellFiles, commands
+from measurement.shell import ShellFiles, commands, shell_files
 from measurement.variables import sitecustomize, variables
 
 from transferpy.RemoteExecution.packed_script import pack_script
@@ -68,6 +68,15 @@ def run(traced: Path, *command: str, **variables: str) -> tuple[str, shell.Lines
 def test_a_command_counts_where_it_begins_and_not_within_a_substitution() -> None:
     assert sorted(set(commands(LIBRARY))) == [(3, 3), (4, 4), (6, 6)]
     assert sorted(set(commands(MAIN))) == [(2, 2), (3, 4), (5, 5), (7, 7), (8, 9), (10, 10), (11, 11), (12, 12)]
+
+
+def test_a_pattern_in_an_array_can_be_parsed() -> None:
+    assert list(commands(b'a=(x)\na+=(/proc/[0-9]*/"$name")\n')) == [(2, 2), (1, 1)]
+
+
+def test_each_shell_file_of_the_hosts_can_be_parsed() -> None:
+    executable = shell_files(ROOT / "transferpy/host").executable
+    assert all(executable.values())
 
 
 def test_a_file_that_is_no_shell_is_an_error() -> None:
