@@ -1,6 +1,7 @@
 """An inbox: items from other threads for the main thread, in which a signal handler may raise at any step."""
 
 import queue
+import time
 from collections import deque
 from contextlib import suppress
 from typing import Generic, TypeVar
@@ -25,10 +26,13 @@ class Inbox(Generic[_Item]):
         self._items.append(item)
         self._tokens.put(None)
 
-    def wait(self, seconds: float) -> None:
-        """Return as soon as there is an item, at the latest after this time."""
+    def wait(self, seconds: float) -> float:
+        """Wait for an item, at most this time; return the seconds in which this process was suspended, as by Ctrl-Z."""
+        began = time.monotonic()
         with suppress(queue.Empty):
             self._tokens.get(timeout=0 if self._items else seconds)
+        late = time.monotonic() - began - seconds
+        return late if late > seconds else 0.0
 
     def __bool__(self) -> bool:
         return bool(self._items)

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 
+from transferpy.agent.inbox import Inbox
 from transferpy.agent.preflight import PreflightQuery, preflight_script
 from transferpy.agent.preflight_answers import parse_facts
 from transferpy.agent.protocol import Asked, Asking, Event, ProtocolError, is_event, parse_event
@@ -44,7 +44,7 @@ class PreflightConnection:
         ended: True after the end of the process.
     """
 
-    def __init__(self, remote: RemoteExecution, run_id: str, host: str, news: "SimpleQueue[str]") -> None:
+    def __init__(self, remote: RemoteExecution, run_id: str, host: str, news: Inbox[str]) -> None:
         self.job: Job
         self.lines: list[str] = []
         self.heard = time.monotonic()
@@ -178,7 +178,7 @@ def run_preflight(
     Raises:
         RemoteExecutionError: the name of a host is not valid.
     """
-    news: SimpleQueue[str] = SimpleQueue()
+    news: Inbox[str] = Inbox()
     started: dict[str, PreflightConnection] = {}
     facts: dict[str, HostFacts] = {}
     silent: dict[str, str] = {}
@@ -216,18 +216,16 @@ def dismiss(connections: Mapping[str, PreflightConnection]) -> None:
         connection.wait_for_end(deadline)
 
 
-def _finished(connections: Mapping[str, PreflightConnection], news: "SimpleQueue[str]") -> Iterator[str]:
+def _finished(connections: Mapping[str, PreflightConnection], news: Inbox[str]) -> Iterator[str]:
     """Yield each host as soon as its query is answered or has ended, or has been silent for too long."""
     waiting = set(connections)
     while waiting:
-        began = time.monotonic()
-        with suppress(Empty):
-            news.get(timeout=_LOOK_INTERVAL)
-        late = time.monotonic() - began - _LOOK_INTERVAL
+        suspended = news.wait(_LOOK_INTERVAL)
+        while news:
+            news.remove_first()
         for host in sorted(waiting):
             connection = connections[host]
-            if late > _LOOK_INTERVAL:
-                connection.heard += late  # this process was suspended, for example by Ctrl-Z
+            connection.heard += suspended
             if connection.answered or connection.ended or connection.silent:
                 waiting.remove(host)
                 yield host

@@ -16,7 +16,7 @@ from transferpy.Exceptions import (
 from transferpy.model.text import one_line
 
 if TYPE_CHECKING:
-    from transferpy.RemoteExecution.interface import Outcome
+    from transferpy.RemoteExecution.interface import CommandResult, Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +24,8 @@ _UNKNOWN = "transferpy does not know if replication runs again; check it there, 
 _STOPPED = "replication is stopped and does not start again, start it by hand: "
 _START = "start_replication "
 """The beginning of each entry of an undo list that starts replication."""
+
+_SIGNALLED = 128
 
 _ERRORS: dict[str, type[TransferpyError]] = {
     "port": FirewallError,
@@ -116,6 +118,27 @@ class Session:
         """The run directory of the session; empty before its first event."""
         hello = self.last(protocol.Hello)
         return hello.directory if hello else ""
+
+    def failure(self, run_id: str) -> TransferpyError | None:
+        """Return the error of a session that has failed or ended; None while it can take commands."""
+        if self.error:
+            return self.error
+        if self.outcome is None or isinstance(self.outcome, TransferpyError):
+            return self.outcome
+        cause = self._cause_of_end(self.outcome, run_id)
+        return RemoteExecutionError(
+            f"{self.host}: the session ended early, with status {self.outcome.returncode}{cause}"
+        )
+
+    def _cause_of_end(self, result: "CommandResult", run_id: str) -> str:
+        """Return the cause of the end of the process, as far as it is known, as the end of a message."""
+        if self.has(protocol.Ending):
+            return ""
+        lines = [line for line in result.output.splitlines() if line.strip() and not protocol.is_event(line, run_id)]
+        if lines:
+            return f": {lines[-1]}"
+        # ssh returns 255 for a lost connection or a killed process; a local shell returns 128 and the signal.
+        return ": it was killed, or the connection was lost" if result.returncode > _SIGNALLED else ""
 
     def handle(self, event: protocol.Event) -> None:
         """Change the state as an event of the session demands, and log what an administrator has to know."""

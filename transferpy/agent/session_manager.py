@@ -11,11 +11,11 @@ from functools import partial
 
 from transferpy.agent.inbox import Inbox
 from transferpy.agent.preflight_connection import PreflightConnection, dismiss
-from transferpy.agent.protocol import Ending, Hello, ProtocolError, SessionCommand, Stop, is_event, parse_event
+from transferpy.agent.protocol import Hello, ProtocolError, SessionCommand, Stop, parse_event
 from transferpy.agent.session import Session
 from transferpy.agent.session_script import finish_dead_runs_script
 from transferpy.Exceptions import RemoteExecutionError
-from transferpy.RemoteExecution.interface import CommandResult, Job, Outcome, RemoteExecution
+from transferpy.RemoteExecution.interface import Job, Outcome, RemoteExecution
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,6 @@ _LAST_EVENTS_TIME = 10.0
 """Seconds for the last events of a session whose process was ended."""
 _DOUBTFUL_TIME = 5.0
 """Seconds for the clean-up of a host that most likely was not changed; the host may be cut off."""
-_SIGNALLED = 128
 
 
 class SessionManager:
@@ -123,9 +122,9 @@ class SessionManager:
         return True
 
     def _handle_next(self) -> None:
-        began = time.monotonic()
-        self._inbox.wait(_LOOK_INTERVAL)
-        self._credit_suspension(time.monotonic() - began - _LOOK_INTERVAL)
+        suspended = self._inbox.wait(_LOOK_INTERVAL)
+        for session in self._jobs:
+            session.credit(suspended)
         if not self._inbox:
             return
         session, item = self._inbox.first
@@ -144,34 +143,12 @@ class SessionManager:
         if event is not None:
             session.handle(event)
 
-    def _credit_suspension(self, seconds: float) -> None:
-        """Charge no session with a time in which this process was suspended, for example by Ctrl-Z."""
-        if seconds > _LOOK_INTERVAL:
-            for session in self._jobs:
-                session.credit(seconds)
-
     def _check(self, session: Session) -> None:
-        if session.error:
-            raise session.error
-        if isinstance(session.outcome, RemoteExecutionError):
-            raise session.outcome
-        if session.outcome is not None:
-            status = session.outcome.returncode
-            cause = self._cause_of_end(session, session.outcome)
-            raise RemoteExecutionError(f"{session.host}: the session ended early, with status {status}{cause}")
+        if failure := session.failure(self._run_id):
+            raise failure
         # The inbox may hold events that arrived while this thread was busy.
         if not self._inbox and time.monotonic() - session.heard > _SILENCE:
             raise RemoteExecutionError(f"{session.host}: no sign of life for {_SILENCE:.0f} seconds")
-
-    def _cause_of_end(self, session: Session, result: CommandResult) -> str:
-        """Return the cause of the end of a session, as far as it is known, as the end of a message."""
-        if session.has(Ending):
-            return ""
-        printed = [line for line in result.output.splitlines() if line.strip() and not is_event(line, self._run_id)]
-        if printed:
-            return f": {printed[-1]}"
-        # ssh returns 255 for a lost connection and for a killed process; a local shell returns 128 and the signal.
-        return ": it was killed, or the connection was lost" if result.returncode > _SIGNALLED else ""
 
     def replication_errors(self) -> str:
         """Return the hosts on which replication may not run again, with the reasons; empty if there are none."""

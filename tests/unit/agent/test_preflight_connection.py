@@ -2,9 +2,8 @@
 
 import os
 import random
+import time
 from pathlib import Path
-from queue import SimpleQueue
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from bash import run_bash
 from host_text import RUN
 
 from transferpy.agent import preflight_connection
+from transferpy.agent.inbox import Inbox
 from transferpy.agent.preflight import PreflightQuery, preflight_script
 from transferpy.agent.preflight_connection import PreflightConnection, dismiss, run_preflight
 from transferpy.RemoteExecution.interface import CommandResult, Job, Outcome
@@ -112,16 +112,16 @@ def test_one_that_says_it_has_answered_but_has_not_is_given_up(monkeypatch: pyte
     assert REMOTE.monitor_job(HOST, started[0]) is not None
 
 
-def test_a_host_is_not_silent_while_this_process_is_suspended(
-    shell: PreflightConnection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    times = iter([0.0, 1000.0])
-    clock = SimpleNamespace(monotonic=lambda: next(times, 1000.0))
-    monkeypatch.setattr(preflight_connection, "time", clock)
-    shell.heard = 0.0
-    news: SimpleQueue[str] = SimpleQueue()
+def test_a_host_is_not_silent_while_this_process_is_suspended(shell: PreflightConnection) -> None:
+    class SuspendedInbox(Inbox[str]):
+        def wait(self, seconds: float) -> float:
+            super().wait(seconds)
+            return 1000.0
+
+    news = SuspendedInbox()
     news.put(HOST)
+    shell.heard = time.monotonic() - preflight_connection._ANSWER_TIME - 900
+    assert shell.silent
     assert list(preflight_connection._finished({HOST: shell}, news)) == [HOST]
-    monkeypatch.undo()
-    assert shell.heard == pytest.approx(1000, abs=1)
+    assert not shell.silent
     dismiss({HOST: shell})

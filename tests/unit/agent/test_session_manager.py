@@ -3,7 +3,6 @@
 import logging
 import signal
 import time
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from scripted import END, Said, ScriptedRemote, ScriptedSession, encoded, packed
 
 from transferpy.agent import list_transfer, session_manager
 from transferpy.agent import session as session_module
+from transferpy.agent.inbox import Inbox
 from transferpy.agent.list_transfer import fetch_records
 from transferpy.agent.protocol import Connected, Ending, Hello, Listening, Probed, Probing, Publish, Stop
 from transferpy.agent.session import Session
@@ -167,8 +167,7 @@ class TestWaiting:
     def test_a_session_is_not_silent_while_this_process_is_suspended(self, monkeypatch: pytest.MonkeyPatch) -> None:
         made, (session,) = talk(ScriptedSession([]))
         session.heard = session.moved = 0.0
-        times = iter([0.0, 1000.0])
-        monkeypatch.setattr(session_manager, "time", SimpleNamespace(monotonic=lambda: next(times)))
+        monkeypatch.setattr(Inbox, "wait", lambda _inbox, _seconds: 1000.0)
         made._handle_next()
         assert session.heard == session.moved == pytest.approx(1000, abs=1)
 
@@ -199,16 +198,16 @@ class TestEnding:
     def test_a_signal_loses_nothing_of_what_was_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
         # A session of which the end got lost would be waited for, for ten minutes.
         made, (session,) = talk(ScriptedSession([HELLO, "ending", *END]))
-        credit = SessionManager._credit_suspension
+        credit = Session.credit
         interrupted: list[bool] = []
 
-        def interrupt(self: SessionManager, seconds: float) -> None:
+        def interrupt(self: Session, seconds: float) -> None:
             interrupted.append(not interrupted or not interrupted[-1])
             if interrupted[-1]:
                 raise Interrupted(signal.SIGHUP)
             credit(self, seconds)
 
-        monkeypatch.setattr(SessionManager, "_credit_suspension", interrupt)
+        monkeypatch.setattr(Session, "credit", interrupt)
         for _ in range(100):
             try:
                 made.wait(until=lambda: session.outcome is not None, deadline=time.monotonic() + 5)
