@@ -9,7 +9,7 @@ from transferpy.engine.root_cause import await_other_end, raise_stream_failure
 from transferpy.engine.stream_run import StreamRun
 from transferpy.Exceptions import StreamError
 from transferpy.model.options import UNCOMPRESSED
-from transferpy.stream.codec_choice import choose, measured_sample, reason, shrinks
+from transferpy.stream.codec_choice import choice_summary, choose_codec, measured_sample
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def start_stream(run: StreamRun) -> None:
     if run.plan.options.encrypt:
         run.sessions.send(receiver, protocol.AcceptPeer(sender.expect(protocol.Ready).certificate))
     run.codec = _choose_codec(run)
-    names = {codec.label: codec.words for codec in run.edge.codecs}
+    names = {codec.label: codec.display_name for codec in run.edge.codecs}
     run.update_report(codec=names.get(run.codec, UNCOMPRESSED))
     run.sessions.send(receiver, protocol.Receive(run.codec))
     _wait_for(run, protocol.Listening, receiver)
@@ -82,10 +82,10 @@ def _choose_codec(run: StreamRun) -> str:
     taken = run.sender.expect(protocol.SampleTaken)
     sample = measured_sample(taken.size, taken.trials)
     link: float | None = run.plan.options.bwlimit or None
-    if run.edge.listening.probe and shrinks(sample):
+    if run.edge.listening.probe and sample.is_compressible:
         link = _measure_link(run)
-    codec = choose(run.edge.codecs, sample, link, run.plan.sessions[run.edge.sender].cores)
-    logger.info("%s: compression: %s", run.edge.target, reason(codec, sample, link))
+    codec = choose_codec(run.edge.codecs, sample, link, run.plan.sessions[run.edge.sender].cores)
+    logger.info("%s: compression: %s", run.edge.target, choice_summary(codec, sample, link))
     return codec.label if codec else UNCOMPRESSED
 
 

@@ -45,7 +45,7 @@ class EdgePlan:
     def candidates(self) -> tuple[str, ...]:
         """The codecs, and ``none`` where the stream may stay uncompressed, as messages name them."""
         nothing = (UNCOMPRESSED,) if UNCOMPRESSED in self.sending.pipelines else ()
-        return (*(codec.words for codec in self.codecs), *nothing)
+        return (*(codec.display_name for codec in self.codecs), *nothing)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from transferpy.stream.codecs import Codec
 
-_WORTH = 1.1
-"""Data that does not shrink by more than this is sent as it is; nor does a codec win that is faster by less."""
+_LEAST_GAIN = 1.1
+"""The factor by which data must shrink to be compressed, and by which compression must increase the throughput."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CodecBenchmark:
-    """What a codec made of a sample: its size in bytes afterwards, and the seconds that took on one processor."""
+    """The result of a codec on a sample: the compressed size in bytes, and the seconds on one processor."""
 
     size: int
     seconds: float
@@ -19,68 +19,67 @@ class CodecBenchmark:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """What is known of the data: bytes that were tried, and what each codec made of them, by its label."""
+    """A sample of the data: its size in bytes, and the result of each codec by its label."""
 
     size: int
-    trials: Mapping[str, CodecBenchmark]
+    benchmarks: Mapping[str, CodecBenchmark]
+
+    @property
+    def is_compressible(self) -> bool:
+        """Whether any codec makes the sample smaller by enough to be used."""
+        return any(self.ratio(label) > _LEAST_GAIN for label in self.benchmarks)
+
+    def ratio(self, label: str) -> float:
+        """Return the size of the sample, divided by its compressed size."""
+        return self.size / max(self.benchmarks[label].size, 1)
+
+    def speed(self, label: str) -> float:
+        """Return the bytes of the sample that a codec compresses in a second on one processor."""
+        return self.size / max(self.benchmarks[label].seconds, 1e-6)
 
 
-def measured_sample(size: int, trials: Iterable[tuple[str, int, int]]) -> Sample:
-    """Return a sample of ``size`` bytes, from the label, the size in bytes and the microseconds of each codec."""
-    benchmarks = {label: CodecBenchmark(size=rest, seconds=time / 1e6) for label, rest, time in trials}
-    return Sample(size=size, trials=benchmarks if size else {})
+def measured_sample(size: int, results: Iterable[tuple[str, int, int]]) -> Sample:
+    """Return a sample of ``size`` bytes, from the label, the compressed size and the microseconds of each codec."""
+    benchmarks = {label: CodecBenchmark(size=rest, seconds=time / 1e6) for label, rest, time in results}
+    return Sample(size=size, benchmarks=benchmarks if size else {})
 
 
-def shrinks(sample: Sample) -> bool:
-    """Tell whether any codec made less of the sample; if none does, the link need not be known."""
-    return any(_factor(sample, trial) > _WORTH for trial in sample.trials.values())
-
-
-def choose(candidates: Iterable[Codec], sample: Sample, link: float | None, cores: int) -> Codec | None:
-    """Return the codec with which most of the data passes in a second, or None for none.
+def choose_codec(candidates: Iterable[Codec], sample: Sample, link: float | None, cores: int) -> Codec | None:
+    """Return the codec with the highest throughput; None for an uncompressed stream.
 
     Args:
-        candidates: those that both hosts have.
-        sample: what they made of some of the data.
-        link: bytes per second that it carries, with encryption if the stream has that; None if that is not known.
-        cores: processors of the source.
+        candidates: the codecs that both hosts have.
+        sample: the sample of the data.
+        link: the speed of the link in bytes per second, with encryption if the stream is encrypted; None if unknown.
+        cores: the processors of the source.
     """
-    if not sample.trials:
+    if not sample.benchmarks:
         return next(iter(candidates), None)  # most data shrinks
-    tried = [codec for codec in candidates if codec.label in sample.trials]
-    worth = [codec for codec in tried if _factor(sample, sample.trials[codec.label]) > _WORTH]
-    if not worth:
-        return None
-    if link is None:
-        return worth[0]
+    measured = (codec for codec in candidates if codec.label in sample.benchmarks)
+    useful = [codec for codec in measured if sample.ratio(codec.label) > _LEAST_GAIN]
+    if link is None or not useful:
+        return next(iter(useful), None)
 
-    def rate(codec: Codec) -> float:
-        trial = sample.trials[codec.label]
-        # What reads the data and what encrypts it want a processor, too.
+    def throughput(codec: Codec) -> float:
+        # One processor is left for reading and encrypting.
         processors = min(codec.threads, max(1, cores - 1))
-        return min(sample.size / max(trial.seconds, 1e-6) * processors, link * _factor(sample, trial))
+        return min(sample.speed(codec.label) * processors, link * sample.ratio(codec.label))
 
-    best = max(worth, key=rate)
-    return best if rate(best) > link * _WORTH else None
+    best = max(useful, key=throughput)
+    return best if throughput(best) > link * _LEAST_GAIN else None
 
 
-def reason(chosen: Codec | None, sample: Sample, link: float | None) -> str:
-    """Return a choice and what it was made from, for the log."""
-    words = [chosen.words if chosen else "none"]
-    if not sample.trials:
-        words.append("no sample could be taken")
+def choice_summary(chosen: Codec | None, sample: Sample, link: float | None) -> str:
+    """Return the chosen codec and the measurements behind the choice, for the log."""
+    parts = [chosen.display_name if chosen else "none"]
+    if not sample.benchmarks:
+        parts.append("no sample could be taken")
     elif chosen:
-        trial = sample.trials[chosen.label]
-        speed = sample.size / max(trial.seconds, 1e-6) / 1e6
-        words.append(f"a sample shrinks to {trial.size / sample.size:.0%}, at {speed:.0f} MB/s on one core")
+        share, speed = 1 / sample.ratio(chosen.label), sample.speed(chosen.label) / 1e6
+        parts.append(f"a sample shrinks to {share:.0%}, at {speed:.0f} MB/s on one core")
     else:
-        words.append(
-            f"a sample shrinks to {min(trial.size for trial in sample.trials.values()) / sample.size:.0%} at best"
-        )
+        share = 1 / max(map(sample.ratio, sample.benchmarks))
+        parts.append(f"a sample shrinks to {share:.0%} at best")
     if link is not None:
-        words.append(f"the link carries {link / 1e6:.0f} MB/s")
-    return "; ".join(words)
-
-
-def _factor(sample: Sample, trial: CodecBenchmark) -> float:
-    return sample.size / max(trial.size, 1)
+        parts.append(f"the link carries {link / 1e6:.0f} MB/s")
+    return "; ".join(parts)

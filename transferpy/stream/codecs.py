@@ -15,7 +15,7 @@ class Codec:
     Attributes:
         name: the name of its row in the table of codecs.
         label: its name in session commands and events, a plain word.
-        words: its name in messages.
+        display_name: its name in messages.
         compress: the command for the source.
         decompress: the command for the target.
         benchmark: ``compress`` on one processor, to measure it on a sample.
@@ -24,7 +24,7 @@ class Codec:
 
     name: str
     label: str
-    words: str
+    display_name: str
     compress: Command
     decompress: Command
     benchmark: Command
@@ -76,7 +76,7 @@ def _codec(name: str, level: int, threads: int, source_tools: frozenset[str], ta
     return Codec(
         name=name,
         label=f"{name}{level}",
-        words=f"{compressor.name} -{level}",
+        display_name=f"{compressor.name} -{level}",
         compress=Command(compressor.compress(level, threads)),
         decompress=Command(decompressor.decompress),
         benchmark=Command(compressor.compress(level, 1)),

@@ -11,7 +11,7 @@ from bash import PIPES, output_of
 from transferpy.host import perl_program
 from transferpy.model.codecs import CODECS, COMPRESSORS
 from transferpy.model.options import TransferOptions
-from transferpy.stream.codec_choice import CodecBenchmark, Sample, choose, measured_sample, reason, shrinks
+from transferpy.stream.codec_choice import CodecBenchmark, Sample, choice_summary, choose_codec, measured_sample
 from transferpy.stream.codecs import Codec, codecs
 from transferpy.stream.commands import Command, Pipeline
 from transferpy.stream.pipelines import probe_receiver, probe_sender, sender
@@ -23,13 +23,13 @@ ALL = frozenset({"zstd", "lz4", "pigz", "gzip"})
 # As measured on one processor, of data that halves.
 HALVES = Sample(
     size=8_000_000,
-    trials={
+    benchmarks={
         "zstd1": CodecBenchmark(size=4_000_000, seconds=8 / 430),
         "zstd3": CodecBenchmark(size=3_900_000, seconds=8 / 230),
         "lz41": CodecBenchmark(size=4_200_000, seconds=8 / 700),
     },
 )
-NOISE = Sample(size=1000, trials={label: CodecBenchmark(size=1000, seconds=1e-6) for label in HALVES.trials})
+NOISE = Sample(size=1000, benchmarks={label: CodecBenchmark(size=1000, seconds=1e-6) for label in HALVES.benchmarks})
 
 
 def offered(tools: frozenset[str] = ALL, cores: int = 2, **options: object) -> tuple[Codec, ...]:
@@ -37,7 +37,7 @@ def offered(tools: frozenset[str] = ALL, cores: int = 2, **options: object) -> t
 
 
 def chosen(sample: Sample, link: float | None, cores: int = 2) -> str:
-    codec = choose(offered(cores=cores), sample, link, cores)
+    codec = choose_codec(offered(cores=cores), sample, link, cores)
     return codec.label if codec else "none"
 
 
@@ -58,22 +58,22 @@ class TestChoice:
     @pytest.mark.parametrize("link", [None, 1.0, 1e12])
     def test_data_that_does_not_shrink_is_sent_as_it_is(self, link: float | None) -> None:
         assert chosen(NOISE, link) == "none"
-        assert not shrinks(NOISE)
-        assert shrinks(HALVES)
+        assert not NOISE.is_compressible
+        assert HALVES.is_compressible
 
     def test_without_a_look_at_the_link_data_that_shrinks_is_compressed(self) -> None:
         assert chosen(HALVES, None) == "zstd1"
 
     def test_without_a_sample_data_is_taken_for_what_most_data_is(self) -> None:
-        assert chosen(Sample(size=0, trials={}), None) == "zstd1"
+        assert chosen(Sample(size=0, benchmarks={}), None) == "zstd1"
 
     def test_the_choice_is_told_with_what_it_was_made_from(self) -> None:
         zstd = offered()[0]
-        assert reason(zstd, HALVES, 118 * MB) == (
+        assert choice_summary(zstd, HALVES, 118 * MB) == (
             "zstd -1; a sample shrinks to 50%, at 430 MB/s on one core; the link carries 118 MB/s"
         )
-        assert reason(None, HALVES, None) == "none; a sample shrinks to 49% at best"
-        assert reason(zstd, Sample(size=0, trials={}), None) == "zstd -1; no sample could be taken"
+        assert choice_summary(None, HALVES, None) == "none; a sample shrinks to 49% at best"
+        assert choice_summary(zstd, Sample(size=0, benchmarks={}), None) == "zstd -1; no sample could be taken"
 
 
 class TestCodecs:
@@ -113,11 +113,12 @@ class TestCodecs:
 class TestSample:
     def test_the_trials_of_a_sample_are_benchmarks(self) -> None:
         assert measured_sample(8, [("zstd1", 4, 2_000_000), ("lz41", 5, 1)]) == Sample(
-            size=8, trials={"zstd1": CodecBenchmark(size=4, seconds=2.0), "lz41": CodecBenchmark(size=5, seconds=1e-6)}
+            size=8,
+            benchmarks={"zstd1": CodecBenchmark(size=4, seconds=2.0), "lz41": CodecBenchmark(size=5, seconds=1e-6)},
         )
 
     def test_an_empty_sample_has_no_benchmarks(self) -> None:
-        assert measured_sample(0, [("zstd1", 0, 1)]).trials == {}
+        assert measured_sample(0, [("zstd1", 0, 1)]).benchmarks == {}
 
 
 def sampled(directory: Path) -> bytes:
