@@ -1,6 +1,6 @@
 """The commands of a hot copy: how to log in, back up, unpack and prepare.
 
-Replication is stopped and started by functions of ``database.sh``, which look at its state between the statements.
+Functions of ``host/replication.sh`` stop and start replication, which depends on its state between the statements.
 """
 
 import re
@@ -15,33 +15,33 @@ CLIENTS = tuple(DATABASE_CLIENT.packages)
 
 _BY_SOCKET = "--protocol=socket"
 _LEAST_MEMORY = 100 << 20
-"""Bytes that mariadb-backup takes by itself to prepare."""
+"""The default of mariadb-backup for preparing, in bytes."""
 
 
 def login(socket: str, defaults_file: str) -> tuple[str, ...]:
-    """Return the options that every tool of a server needs to log in.
+    """Return the options with which every tool logs in to a server.
 
     Args:
-        socket: the server's socket.
-        defaults_file: a file on that host with user and password, or empty for root by the socket. No secret of it ever
-            stands in an argument list.
+        socket: the socket of the server.
+        defaults_file: an option file on the host with user and password; empty for root through the socket. No argument
+            list contains a password.
     """
-    # It has to be the first option.
+    # --defaults-file must be the first option.
     defaults = (f"--defaults-file={defaults_file}",) if defaults_file else ()
-    # Where an option file names a host, the socket alone would count for nothing, and another server be copied.
+    # If an option file named another host, the tool would ignore the socket and copy another server.
     return (*defaults, "--host=localhost", _BY_SOCKET, f"--socket={socket}")
 
 
 def client(program: str, socket: str, defaults_file: str) -> tuple[str, ...]:
-    """Return the words of the client, to which ``--execute`` and a statement are added."""
-    # A server that hangs accepts connections all the same, and says nothing.
+    """Return the command of the client without ``--execute`` and the statement."""
+    # A server that hangs still accepts connections.
     return (program, *login(socket, defaults_file), "--connect-timeout=30", "--batch", "--skip-column-names")
 
 
 def backup(program: str, socket: str, defaults_file: str, cores: int) -> Command:
-    """Return the command that writes a hot copy of a server to its standard output, and its log to standard error."""
+    """Return the command that writes a hot backup of a server to standard output, and a log to standard error."""
     options = login(socket, defaults_file)
-    if program == "xtrabackup":  # which does not know it
+    if program == "xtrabackup":  # it does not have this option
         options = tuple(option for option in options if option != _BY_SOCKET)
     return Command(
         (
@@ -52,19 +52,19 @@ def backup(program: str, socket: str, defaults_file: str, cores: int) -> Command
 
 
 def unpack(program: str) -> Command:
-    """Return the command that unpacks such a stream into the working directory.
+    """Return the command that unpacks a hot backup to the working directory.
 
-    It ends with status 0 on a stream that was cut, and on an empty one: others have to prove that it is whole.
+    Its exit status is 0 even if the stream was cut or is empty: other checks must prove that the backup is complete.
     """
     return Command((program, "--extract", "--directory=."))
 
 
 def prepare(program: str, memory: int) -> Command:
-    """Return the command that makes the copy in the working directory ready to start.
+    """Return the command that prepares the hot backup in the working directory, so that a server can start on it.
 
     Args:
-        program: the backup tool of that host.
-        memory: bytes that are free there; it takes half of them.
+        program: the backup tool of the host.
+        memory: the free memory of the host in bytes; the command uses half of it.
     """
     return Command((program, "--prepare", "--target-dir=.", f"--use-memory={max(memory // 2, _LEAST_MEMORY)}"))
 
@@ -73,9 +73,9 @@ def lacking_tables(server: Iterable[str], copy: Iterable[str]) -> list[str]:
     """Return the tables of a server that a copy of it lacks, sorted; the copy may have more.
 
     Args:
-        server: the files that hold the data of its tables, as paths below its data directory.
-        copy: those of the copy. Of a table that it saw being made, mariadb-backup (10.11.19, seen in the lab) writes a
-            file that ends with ".new", and gives that its name when the copy is prepared.
+        server: the data files of its tables, as paths below its data directory.
+        copy: the files of the copy. For a table that is created during the backup, mariadb-backup (10.11.19) writes a
+            file that ends with ".new", and renames it when the backup is prepared.
     """
     return sorted(set(server) - set(map(_name_when_prepared, copy)))
 
@@ -85,6 +85,6 @@ def _name_when_prepared(file: str) -> str:
 
 
 def major_version(text: str) -> str | None:
-    """Return the major version, such as ``10.11``, in what a server or a tool says of its version; None if none is."""
+    """Return the major version, such as ``10.11``, from a version text of a server or a tool; None if it has none."""
     found = re.search(r"(\d+\.\d+)\.\d+", text)
     return found[1] if found else None

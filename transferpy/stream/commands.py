@@ -1,7 +1,7 @@
-"""Commands and pipelines as values, and the one renderer that turns them into shell text.
+"""Commands and pipelines as values.
 
-Nothing else in transferpy writes a quote, a pipe sign or a redirection. A command is a tuple of arguments; an argument
-is text, a variable of the host session (its port, its run directory), or a join of both.
+A command is a tuple of arguments. An argument is text, a variable of the host session such as its port, or a join of
+both. The renderer turns the values into shell text.
 """
 
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Variable:
-    """A variable of the script that the command is rendered into, such as ``port``."""
+    """A variable of the script that contains the command, such as ``port``."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Join:
-    """One argument made of several parts, such as ``TCP:`` and the variables for address and port."""
+    """One argument of several parts, such as ``TCP:`` and the variables for address and port."""
 
     parts: tuple[str | Variable, ...]
 
@@ -25,42 +25,42 @@ Argument = str | Variable | Join
 
 
 def join(*parts: str | Variable) -> Join:
-    """One argument out of ``parts``."""
+    """Return one argument of several parts."""
     return Join(parts)
 
 
 @dataclass(frozen=True)
 class Command:
-    """A program and its arguments; ``argv[0]`` names the stage in messages."""
+    """A program and its arguments; ``argv[0]`` is the name of the stage in messages."""
 
     argv: tuple[Argument, ...]
 
     @property
     def name(self) -> str:
-        """The program, as messages name it."""
+        """The name of the program in messages."""
         return str(self.argv[0])
 
 
 @dataclass(frozen=True)
 class Drain:
-    """A command after whose success the rest of its input is read and thrown away.
+    """A command whose remaining input is read and discarded after its success.
 
-    GNU tar stops reading at the end-of-archive mark; without this the stages before it would die of SIGPIPE.
+    GNU tar stops reading at the end-of-archive mark; without this, SIGPIPE would end the stages before it.
     """
 
     command: Command
 
     @property
     def name(self) -> str:
-        """The program, as messages name it."""
+        """The name of the program in messages."""
         return self.command.name
 
 
 @dataclass(frozen=True)
 class Tee:
-    """A stage that passes the stream on and feeds a copy of it to ``branch``.
+    """A stage that passes the stream on, and a copy of the stream to ``branch``.
 
-    The branch writes its output to ``output``; the pipeline ends only when the branch has ended too.
+    The branch writes its output to ``output``. The pipeline ends when the branch has ended, too.
     """
 
     branch: Command
@@ -68,7 +68,7 @@ class Tee:
 
     @property
     def name(self) -> str:
-        """The program at work on the copy, as messages name it."""
+        """The name of the program of the branch in messages."""
         return self.branch.name
 
 
@@ -77,11 +77,11 @@ Stage = Command | Drain | Tee
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Stages, each of which reads what the one before it wrote."""
+    """Stages, each of which reads the output of the stage before it."""
 
     stages: tuple[Stage, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The stages' programs, in the order of the statuses that the rendered pipeline leaves behind."""
+        """The programs of the stages, in the order of the exit statuses of the rendered pipeline."""
         return tuple(stage.name for stage in self.stages)

@@ -1,7 +1,6 @@
-"""The stream: what each stage is called with, on the source and on the target.
+"""The pipelines of the sender and of the receiver of a stream.
 
-One row of a table has both directions of a codec or of a transport, so that they cannot grow apart. The variables that
-the commands read (``port``, ``peer_address``, ``run_directory``) are the session's.
+Their commands read variables of the session: ``port``, ``peer_address``, ``run_directory`` and the Perl programs.
 """
 
 from transferpy.stream.codecs import Codec
@@ -14,26 +13,26 @@ _PROBE_BYTES = str(1 << 30)
 
 
 def probe_sender(transport: Transport) -> Pipeline:
-    """Return what sends zeros until nobody takes them any more, to see how many of them pass."""
+    """Return the pipeline that sends zeros until the receiver closes the connection, to measure the link."""
     return Pipeline((Command(("head", "-c", _PROBE_BYTES, "/dev/zero")), transport.connect))
 
 
 def probe_receiver(transport: Transport) -> Pipeline:
-    """Return what receives them, and leaves their number and how long that took in the run directory."""
+    """Return the pipeline that receives zeros, and writes their number and the time to the run directory."""
     return Pipeline((transport.listen, Command(("perl", "-e", Variable("perl_count"), join(RUN_DIRECTORY, "/link")))))
 
 
 def sender(
     first: Command, codec: Codec | None, transport: Transport, digest: Command | None, bytes_per_second: int = 0
 ) -> Pipeline:
-    """Return what runs on the source.
+    """Return the pipeline of the sender.
 
     Args:
         first: the stage that reads the source.
-        codec: the compressor, or None for none.
-        transport: what carries the stream.
-        digest: the command that digests the stream while it flows, or None.
-        bytes_per_second: what may leave the host, or 0 for no limit.
+        codec: the codec; None for an uncompressed stream.
+        transport: the transport of the stream.
+        digest: the command that digests the stream; None for no digest.
+        bytes_per_second: the limit of the stream; 0 for no limit.
     """
     compress = (codec.compress,) if codec else ()
     tee = (Tee(digest, STREAM_DIGEST),) if digest else ()
@@ -42,7 +41,7 @@ def sender(
 
 
 def receiver(last: tuple[Stage, ...], codec: Codec | None, transport: Transport, digest: Command | None) -> Pipeline:
-    """Return what runs on the target, in the staging directory; ``last`` unpacks, the rest as for :func:`sender`."""
+    """Return the pipeline of the receiver; ``last`` unpacks, the other arguments are those of :func:`sender`."""
     decompression = (codec.decompress,) if codec else ()
     tee = (Tee(digest, STREAM_DIGEST),) if digest else ()
     return Pipeline((transport.listen, *tee, *decompression, *last))

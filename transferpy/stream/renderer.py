@@ -1,4 +1,4 @@
-"""The one renderer that turns commands and pipelines into shell text."""
+"""The renderer of commands and pipelines: the only place that quotes and writes pipes and redirections."""
 
 import shlex
 from collections.abc import Mapping
@@ -44,47 +44,47 @@ def render_function(name: str, commands: tuple[Command, ...]) -> str:
 
 
 def render_pipeline(pipeline: Pipeline) -> str:
-    """Return ``pipeline`` as people write one, to be read; what hosts run is :func:`render_pipeline_function`."""
-    words: list[str] = []
+    """Return ``pipeline`` in the notation of a shell, for people; hosts run :func:`render_pipeline_function`."""
+    stages: list[str] = []
     for stage in pipeline.stages:
         match stage:
             case Command():
-                words.append(render_command(stage))
+                stages.append(render_command(stage))
             case Drain(command=command):
-                words.append(render_command(command))
+                stages.append(render_command(command))
             case Tee(branch=branch, output=output):
-                words.append(f"tee >({render_command(branch)} >{render_argument(output)})")
-    return " | ".join(words)
+                stages.append(f"tee >({render_command(branch)} >{render_argument(output)})")
+    return " | ".join(stages)
 
 
-def render_pipeline_function(name: str, pipeline: Pipeline, job: str = "") -> str:
+def render_pipeline_function(name: str, pipeline: Pipeline, task: str = "") -> str:
     """Return a shell function that runs ``pipeline``.
 
-    It leaves the exit status of every stage, in order, in the array ``statuses``, and what stage N wrote to its
-    standard error in ``$run_directory/JOB.N.err``, where JOB is the name if it is not given. Functions of the session
-    are at work in it: the first stage is run by ``metered``, and each that reads a pipe calls ``widen_pipe`` first.
+    The function sets the array ``statuses`` to the exit status of every stage, in order. The standard error of stage N
+    is written to ``$run_directory/TASK.N.err``; TASK is ``name`` if it is not given. The function calls functions of
+    the session: ``metered`` for the first stage, ``widen_pipe`` before each stage that reads a pipe.
     """
-    job = job or name
+    task = task or name
     before: list[str] = []
     after: list[str] = []
     stages: list[str] = []
     for number, stage in enumerate(pipeline.stages):
-        errors = f'2>"$run_directory"/{job}.{number}.err'
+        errors = f'2>"$run_directory"/{task}.{number}.err'
         match stage:
             case Command() if number == 0:
-                stages.append(f"metered {job} {render_command(stage)} {errors}")
+                stages.append(f"metered {task} {render_command(stage)} {errors}")
             case Command():
                 stages.append(f"{_reading(render_command(stage))} {errors}")
             case Drain(command=command):
                 stages.append(f"{{ widen_pipe; {render_command(command)} && cat >/dev/null; }} {errors}")
             case Tee(branch=branch, output=output):
-                # A pipe without a name: nobody waits for another one to open it, whoever of them is killed before that.
+                # An anonymous pipe: opening a fifo would block for ever if the process at its other end were killed.
                 reading = f">({_reading(render_command(branch))} >{render_argument(output)} {errors})"
                 before.append(f"exec {{branch_{number}}}> {reading}")
                 before.append(f"local process_{number}=$!")
                 tee = render_command(Command(("perl", "-e", Variable("perl_tee"), Variable(f"branch_{number}"))))
                 stages.append(f"{_reading(tee)} {errors.replace('2>', '2>>')}")
-                # The branch reads until nobody has its pipe; without this join its output could be half written.
+                # The branch ends when its pipe is closed. Without this wait, its output could be incomplete.
                 after.append(f"exec {{branch_{number}}}>&-")
                 after.append(f'wait "$process_{number}" || statuses[{number}]=$?')
     body = [*before, " |\n    ".join(stages), 'statuses=("${PIPESTATUS[@]}")', *after]
@@ -92,5 +92,5 @@ def render_pipeline_function(name: str, pipeline: Pipeline, job: str = "") -> st
 
 
 def _reading(command: str) -> str:
-    """Return ``command`` so that it reads a wide pipe; it takes the place of the subshell."""
+    """Return ``command`` with a larger pipe as its input; the command replaces the subshell."""
     return f"{{ widen_pipe; exec {command}; }}"

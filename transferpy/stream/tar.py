@@ -1,20 +1,20 @@
 """The stages that read the source and unpack the stream."""
 
-from transferpy.model.codecs import formats
+from transferpy.model.codecs import Program, formats
 from transferpy.stream.commands import Argument, Command, Drain, Variable, join
 
 RUN_DIRECTORY = Variable("run_directory")
 
-# Sizes measured in docs/architecture.rst: larger blocks than the tools' own are faster, 1 MiB is slower again.
+# Measured in docs/architecture.rst: larger blocks than the default of tar are faster, 1 MiB is slower again.
 _TAR_BLOCKS = "256"  # of 512 bytes: 128 KiB
 
 _ARCHIVE = (
     *("--format=posix", "--pax-option=delete=atime,delete=ctime"),
     *("--sparse", "--acls", "--xattrs", "--xattrs-include=*", "--numeric-owner", "--sort=name"),
-    "--no-unquote",  # or a backslash in the name of the source would be taken for an escape sequence
+    "--no-unquote",  # else a backslash in the name of the source would begin an escape sequence
 )
 _INDEX: tuple[Argument, ...] = ("-vv", join("--index-file=", RUN_DIRECTORY, "/members"))
-"""Twice as talkative: with the kind and the size of each member."""
+"""Given twice, ``-v`` lists the kind and the size of each member."""
 _EXTRACT = (
     *("--preserve-permissions", "--same-owner", "--numeric-owner"),
     *("--acls", "--xattrs", "--xattrs-include=*", "--delay-directory-restore"),
@@ -24,52 +24,48 @@ _EXTRACT = (
 _TAR_MARK = b"ustar"
 
 
-def decompressors(first: bytes, tar_mark: bytes) -> tuple[str, ...] | None:
-    """Return the programs any of which decompresses a tarball; none for a plain one, None if it is no tarball.
+def decompressors(first: bytes, tar_mark: bytes) -> tuple[Program, ...] | None:
+    """Return the programs that can decompress a tarball; none for a plain tarball, None for a file of another kind.
 
     Args:
-        first: its first six bytes.
-        tar_mark: the five bytes at offset 257, where a tar header has its mark.
+        first: the first six bytes of the file.
+        tar_mark: the five bytes at offset 257, where a tar header has its magic.
     """
     for row in formats():
         if first.startswith(row.magic):
-            return tuple(program.name for program in row.programs)
+            return row.programs
     return () if tar_mark == _TAR_MARK else None
 
 
 def archive(name: str, *, indexed: bool = False) -> Command:
-    """Return the command that writes ``name``, in the working directory, as an archive.
+    """Return the command that writes an archive.
 
     Args:
-        name: of a file or directory.
-        indexed: whether the session's digester is to hear of each file.
+        name: a file or directory in the working directory.
+        indexed: whether tar lists each member in the run directory, for the digests of files.
     """
     index = _INDEX if indexed else ()
     return Command(("tar", "--create", *_ARCHIVE, *index, "-b", _TAR_BLOCKS, "--file=-", "--", f"./{name}"))
 
 
 def extract(*, indexed: bool = False) -> Drain:
-    """Return the stage that unpacks such an archive into the working directory; ``indexed`` as for :func:`archive`."""
+    """Return the stage that unpacks an archive to the working directory; ``indexed`` is that of :func:`archive`."""
     index = _INDEX if indexed else ()
     return Drain(Command(("tar", "--extract", *_EXTRACT, *index, "--keep-old-files", "-b", _TAR_BLOCKS, "--file=-")))
 
 
 def extract_tarball() -> Drain:
-    """Return the stage that unpacks a tarball of others into the working directory.
+    """Return the stage that unpacks a tarball of the user to the working directory.
 
-    tar ends with status 0 also on one that was cut between two members, and at the first two blocks of zeros, whatever
-    follows them. So it reads on to the end here, and says where it found such blocks, which it does only with
-    ``--block-number``. A file may be in it several times, as ``tar --update`` adds it anew: the last one counts.
+    The exit status of tar is 0 also if the tarball was cut between two members, and tar stops at the first two blocks
+    of zeros, even if data follows. With these options, tar reads to the end and lists the blocks of zeros that it
+    found; it lists them only with ``--block-number``. If the tarball has several versions of a file (``tar --update``),
+    the last one counts.
     """
     marks = ("--ignore-zeros", "--block-number", join("--index-file=", RUN_DIRECTORY, "/tarball.marks"))
     return Drain(Command(("tar", "--extract", *_EXTRACT, *marks, "-b", _TAR_BLOCKS, "--file=-")))
 
 
 def read(name: str) -> Command:
-    """Return the command that writes the file ``name`` as it is."""
+    """Return the command that writes the content of a file in the working directory."""
     return Command(("cat", "--", f"./{name}"))
-
-
-def decompress(program: str) -> Command:
-    """Return the command that decompresses a stream with that program."""
-    return Command((program, "--decompress", "--stdout"))

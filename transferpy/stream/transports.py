@@ -13,15 +13,16 @@ _SOCAT_BUFFER = "262144"
 
 @dataclass(frozen=True, kw_only=True)
 class Transport:
-    """What carries the stream: the command that listens, for a target, and the one that connects, for a source."""
+    """The two commands of a connection: the receiver listens, the sender connects."""
 
     listen: Command
     connect: Command
 
 
-# By flavour: to listen, to connect and end at the end of input, and whether it speaks IPv6. The option -w of openbsd's
-# is not used: it would also cut a stream that pauses, with exit status 0. An ncat that listens would close its own
-# direction at once; the traditional one takes that for the end and cuts its stream, with exit status 0 on both sides.
+# By flavour: the options to listen, the options to connect and to end at the end of input, and whether it supports
+# IPv6. The option -w of openbsd is not used: it would also cut a stream that pauses, with exit status 0. A listening
+# ncat would close its own direction at once; the traditional netcat would take that for the end and cut its stream,
+# with exit status 0 on both sides.
 _NETCATS = {
     "openbsd": (("-l",), ("-N",), True),
     "traditional": (("-l", "-p"), ("-q", "0"), False),
@@ -30,7 +31,7 @@ _NETCATS = {
 
 
 def netcat_flavour(help_text: str) -> str | None:
-    """Return which netcat prints ``help_text`` for ``-h``: openbsd, traditional, ncat, or None for another."""
+    """Return the flavour of a netcat from its output of ``-h``: openbsd, traditional or ncat; None for another one."""
     for flavour, pattern in (("openbsd", r"^OpenBSD netcat"), ("ncat", r"^Ncat "), ("traditional", r"^\[v1\.\d")):
         if re.search(pattern, help_text, re.MULTILINE):
             return flavour
@@ -38,12 +39,12 @@ def netcat_flavour(help_text: str) -> str | None:
 
 
 def netcat_speaks_ipv6(flavour: str) -> bool:
-    """Tell whether a netcat of that flavour knows IPv6."""
+    """Return whether a netcat of a flavour supports IPv6."""
     return _NETCATS[flavour][2]
 
 
 def netcat(program: str, flavour: str, *, ipv6: bool) -> Transport:
-    """Return the transport that a netcat of that flavour is, under the name that the host knows it by."""
+    """Return the transport of a netcat: ``program`` is its name on the host."""
     listening, connecting, knows_ipv6 = _NETCATS[flavour]
     family = ("-6" if ipv6 else "-4",) if knows_ipv6 else ()
     return Transport(
@@ -53,11 +54,11 @@ def netcat(program: str, flavour: str, *, ipv6: bool) -> Transport:
 
 
 def tls(peer_name: str, source_address: str) -> Transport:
-    """Return TLS 1.3 by socat, for a side whose peer must show the one certificate pinned for this run.
+    """Return TLS 1.3 with socat; the peer must have the one certificate that is pinned for this run.
 
     Args:
-        peer_name: the common name of that certificate.
-        source_address: the address that the listener sees the source at; it goes on listening when others connect.
+        peer_name: the common name of the certificate of the peer.
+        source_address: the address of the sender, as the listener sees it; other connections are refused.
     """
     own_key = (",cert=", RUN_DIRECTORY, "/certificate.pem,key=", RUN_DIRECTORY, "/key.pem")
     checks = (
@@ -68,10 +69,10 @@ def tls(peer_name: str, source_address: str) -> Transport:
 
 
 def plain(source_address: str) -> Transport:
-    """Return an open stream by socat, which needs a third less of the processors than any netcat.
+    """Return an unencrypted stream with socat, which uses a third less processor time than any netcat.
 
     Args:
-        source_address: as for :func:`tls`.
+        source_address: that of :func:`tls`.
     """
     return _socat("TCP-LISTEN:", "TCP:", source_address)
 
@@ -82,6 +83,7 @@ def _socat(listening: str, connecting: str, source_address: str, *options: str |
     socat: tuple[Argument, ...] = ("socat", "-u", "-b", _SOCAT_BUFFER)
     return Transport(
         listen=Command((*socat, join(listening, PORT, only_source, *options), "STDOUT")),
-        # Else the end of each block waits for what was sent before it to arrive: a sixth of the time on a fast link.
+        # Without nodelay, the end of each block waits for the acknowledgement of earlier data: a sixth of the time on a
+        # fast link.
         connect=Command((*socat, "STDIN", join(connecting, PEER_ADDRESS, ":", PORT, ",nodelay", *options))),
     )

@@ -15,9 +15,11 @@ from host_text import events, session_script
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from transferpy.model.codecs import programs
+from transferpy.stream.commands import Command
 from transferpy.stream.pipelines import receiver
 from transferpy.stream.renderer import render_assignment, render_pipeline_function
-from transferpy.stream.tar import decompress, decompressors, extract_tarball
+from transferpy.stream.tar import decompressors, extract_tarball
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +31,14 @@ COMPRESSORS = {
     "xz": ("xz", ("xz",)),
 }
 """What makes each format, and what can read it."""
+DECOMPRESSION = {program.name: program.decompress for program in programs()}
 READERS = [(name, reader) for name, (_, readers) in COMPRESSORS.items() for reader in readers]
+
+
+def readers_of(first: bytes, mark: bytes) -> tuple[str, ...] | None:
+    """Return the names of the programs that can decompress a tarball."""
+    found = decompressors(first, mark)
+    return None if found is None else tuple(program.name for program in found)
 
 
 class TestFormat:
@@ -38,23 +47,23 @@ class TestFormat:
         [("gzip", ("pigz", "gzip")), ("zstd", ("zstd",)), ("lz4", ("lz4",)), ("xz", ("xz",)), ("plain", ())],
     )
     def test_it_is_told_by_the_first_bytes(self, name: str, programs: tuple[str, ...]) -> None:
-        assert decompressors(*TARBALLS[name]) == programs
+        assert readers_of(*TARBALLS[name]) == programs
 
     @pytest.mark.parametrize("name", COMPRESSORS)
     def test_what_the_tools_write_is_known(self, name: str) -> None:
         made = compressed(name, tarball({"sqldata/": None}))
-        assert decompressors(made[:6], made[257:262]) == COMPRESSORS[name][1]
+        assert readers_of(made[:6], made[257:262]) == COMPRESSORS[name][1]
 
     @pytest.mark.parametrize("format_of_tar", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
     def test_a_plain_one_is_known_by_the_mark_in_its_header(self, format_of_tar: int) -> None:
         made = tarball({"sqldata/": None, "sqldata/é": b"x"}, format_of_tar)
-        assert decompressors(made[:6], made[257:262]) == ()
+        assert readers_of(made[:6], made[257:262]) == ()
 
     @given(first=st.binary(max_size=6), mark=st.binary(max_size=5))
     @example(first=b"", mark=b"")
     @example(first=b"\x1f", mark=b"usta")
     def test_no_bytes_make_it_stumble(self, first: bytes, mark: bytes) -> None:
-        found = decompressors(first, mark)
+        found = readers_of(first, mark)
         assert found is None or found == () or found in [programs for _, programs in COMPRESSORS.values()]
         assert (found is not None) >= (mark == b"ustar")
 
@@ -94,7 +103,7 @@ def unpack(directory: Path, stream: bytes, program: str | None = None) -> str:
     (directory / "stream").write_bytes(stream)
     staging = directory / "staging"
     staging.mkdir()
-    stages = (decompress(program), extract_tarball()) if program else (extract_tarball(),)
+    stages = (Command(DECOMPRESSION[program]), extract_tarball()) if program else (extract_tarball(),)
     script = [
         f'cp -- stream "$run_directory/stream"; {render_assignment("staging", str(staging))}; cd -- "$staging"',
         render_pipeline_function("receive", receiver(stages, None, FILE, None)),

@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from transferpy.agent.preflight import PreflightQuery
-from transferpy.model.codecs import formats
+from transferpy.model.codecs import Program, formats
 from transferpy.model.facts import HostFacts
 from transferpy.model.request import TransferRequest
 from transferpy.planning.context import PlanContext
-from transferpy.planning.programs import first_available, missing_program
+from transferpy.planning.programs import missing_program
 from transferpy.planning.types.file import path_problems
 from transferpy.planning.types.strategy import TransferTypeStrategy
 from transferpy.stream.commands import Command, Stage
-from transferpy.stream.tar import decompress, decompressors, extract_tarball, read
+from transferpy.stream.tar import decompressors, extract_tarball, read
 
 
 class _DecompressStrategy(TransferTypeStrategy):
@@ -38,15 +38,19 @@ class _DecompressStrategy(TransferTypeStrategy):
             names = ", ".join(row.programs[-1].name for row in formats())
             yield f"{context.request.source}: is not a tarball ({names} or plain tar)"
         for host in context.facts.values():
-            if programs and host.targets and not first_available(programs, host):
-                yield missing_program(host, programs[-1])
+            if programs and host.targets and not _available(programs, host):
+                yield missing_program(host, programs[-1].name)
 
     def read(self, context: PlanContext) -> Command:
         return read(context.source.name)
 
     def unpack(self, context: PlanContext, receiver: HostFacts) -> tuple[Stage, ...]:
-        program = first_available(decompressors(*context.source_host.magic) or (), receiver)
-        return (decompress(program), extract_tarball()) if program else (extract_tarball(),)
+        program = _available(decompressors(*context.source_host.magic) or (), receiver)
+        return (Command(program.decompress), extract_tarball()) if program else (extract_tarball(),)
+
+
+def _available(programs: tuple[Program, ...], host: HostFacts) -> Program | None:
+    return next((program for program in programs if program.name in host.tools), None)
 
 
 STRATEGY = _DecompressStrategy()
