@@ -77,7 +77,7 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(clean_lab: Lab) ->
     run = start_transfer(clean_lab, "--dry-run", "--create-target", "db1:/srv/x", "db2:/srv/new/y", "db3:/srv")
     result = collect(run)
     assert result.status == 0
-    assert "db2:/srv/new/y/x:\n  directory: /srv/new/y is missing, and would be made\n" in result.stdout
+    assert "db2:/srv/new/y/x:\n  directory: /srv/new/y is missing and would be made\n" in result.stdout
     lines = r"firewall: nft insert rule .*\n  compression: .*\n  receives.*: socat .* \| tar --extract"
     assert re.search(lines, result.stdout)
     assert "estimate: " in result.stdout

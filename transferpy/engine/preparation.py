@@ -13,7 +13,7 @@ from transferpy.Exceptions import PreflightError, RemoteExecutionError
 from transferpy.model.facts import HostFacts
 from transferpy.model.report import ReportBuilder
 from transferpy.model.request import TransferRequest
-from transferpy.planning.dry_run import amount, describe
+from transferpy.planning.dry_run import dry_run_lines, source_amount
 from transferpy.planning.plan import TransferPlan
 from transferpy.planning.planner import make_plan
 from transferpy.planning.query import preflight_queries
@@ -68,10 +68,10 @@ def prepare(
         raise
     report.update(cipher=plan.cipher, checksum=plan.algorithm)
     if plan.options.dry_run:
-        report.update(plan=tuple(describe(plan, answers.facts)))
+        report.update(plan=tuple(dry_run_lines(plan, answers.facts)))
     else:
         targets = ", ".join(str(edge.target) for edge in plan.edges)
-        logger.info("%s: %s, to %s (%s)", plan.source, amount(plan), targets, plan.stream)
+        logger.info("%s: %s, to %s (%s)", plan.source, source_amount(plan), targets, plan.stream)
     for note in plan.notes:
         logger.warning("%s", note)
     return plan

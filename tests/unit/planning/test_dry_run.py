@@ -22,7 +22,7 @@ from transferpy.model.facts import TargetState
 from transferpy.model.locations import Location
 from transferpy.model.options import TransferOptions
 from transferpy.model.request import TransferRequest
-from transferpy.planning.dry_run import describe
+from transferpy.planning.dry_run import dry_run_lines
 from transferpy.planning.planner import make_plan
 
 
@@ -35,7 +35,7 @@ def estimate(*, targets: int = 1, gigabytes: float = 117, **options: Any) -> lis
     )
     found = {number: target_facts(ancestors=(f"7:{100 + number}",), free=100_000_000) for number in range(targets)}
     hosts = answers(source, target_host(targets=found))
-    lines = [line for line in describe(make_plan(request, hosts, RUN, {}), hosts) if line.startswith("estimate: ")]
+    lines = [line for line in dry_run_lines(make_plan(request, hosts, RUN, {}), hosts) if line.startswith("estimate: ")]
     return [time for line in lines for time in re.findall(r"(?:estimate: |, )(.*?) (?:a target|in all)", line)]
 
 
@@ -56,7 +56,7 @@ def test_the_time_is_a_span_by_how_much_the_data_shrinks(options: dict[str, Any]
     assert estimate(**options) == expected
 
 
-def test_nothing_takes_no_time_that_could_be_told() -> None:
+def test_a_source_without_data_has_no_estimate() -> None:
     assert estimate(gigabytes=0) == []
 
 
@@ -81,7 +81,7 @@ def test_the_lines_have_each_command_that_a_hot_copy_runs_on_a_host() -> None:
     )
     missing = target_facts(state=TargetState.MISSING)
     hosts = answers(database_host(), target_host(targets={0: missing}, firewalls={"iptables": "-P INPUT DROP\n"}))
-    lines = list(describe(make_plan(backup, hosts, RUN, {}), hosts))
+    lines = list(dry_run_lines(make_plan(backup, hosts, RUN, {}), hosts))
     text = "\n".join(lines)
     assert "a server of about 5 MB" in lines[0]
     assert "db1 stops replication before the first stream" in text
@@ -90,13 +90,13 @@ def test_the_lines_have_each_command_that_a_hot_copy_runs_on_a_host() -> None:
     assert re.search("iptables .*-I INPUT", text)
     assert re.search("mariadb-backup .*--prepare", text)
     assert "chown -hR -- mysql:mysql /srv/y" in text
-    assert lines[-1] == "nothing was done"
+    assert lines[-1] == "nothing was changed"
 
 
 def test_the_lines_have_the_pipelines_with_the_checksum_of_the_stream() -> None:
     hosts = answers(source_host(), target_host())
     wanted = request("db1:/srv/x", "db2:/srv/y", checksum=False, parallel_checksum=True, encrypt=False)
-    pipelines = [line for line in describe(make_plan(wanted, hosts, RUN, {}), hosts) if " | " in line]
+    pipelines = [line for line in dry_run_lines(make_plan(wanted, hosts, RUN, {}), hosts) if " | " in line]
     assert len(pipelines) == 2
     assert all("| tee >(" in line for line in pipelines)
     assert "tar " in pipelines[0]
