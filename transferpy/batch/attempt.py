@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING
@@ -65,7 +65,7 @@ class Attempt(threading.Thread):
         self._ended.put(self)
 
     def terminate(self) -> None:
-        """Send SIGTERM to the process, or as soon as it has started."""
+        """Send SIGTERM to the process; if it has not started yet, send it right after the start."""
         self._terminated = True
         if process := self._process:
             process.terminate()
@@ -88,8 +88,8 @@ class Attempt(threading.Thread):
 
     def _start(self, document: IO[bytes]) -> "subprocess.Popen[bytes]":
         # The lock is the standard input, which ssh does not inherit: an ssh that stays behind, as the master of a
-        # shared connection does, would keep the job locked. In a session of its own the process gets no Ctrl-C of the
-        # terminal: this program forwards signals to it.
+        # shared connection does, would keep the job locked. Ctrl-C at the terminal must not reach the process itself
+        # (start_new_session): this program forwards signals to it.
         return subprocess.Popen(  # noqa: S603 # the arguments were validated
             [*_PROGRAM, *self._arguments],
             stdin=subprocess.DEVNULL if self._lock is None else self._lock,
@@ -119,15 +119,11 @@ def attempt_arguments(request: JobRequest, transfer: ScheduledTransfer) -> list[
     options |= {"verbose": request.options.verbose, "dry_run": request.options.dry_run, "quiet": False, "syslog": False}
     options |= {"report": "-", "metrics": "", "log_file": ""}
     config = [f"--config={request.config}"] if request.config is not None else []
-    return [*config, *_option_arguments(options), str(transfer.transfer.source), *map(str, transfer.targets)]
+    words = (_argument(OPTIONS[name].flag, value) for name, value in options.items())
+    return [*config, *words, str(transfer.transfer.source), *map(str, transfer.targets)]
 
 
-def _option_arguments(options: Mapping[str, object]) -> list[str]:
-    arguments = []
-    for name, value in options.items():
-        flag = OPTIONS[name].flag
-        if isinstance(value, bool):
-            arguments.append(flag if value else f"--no-{flag[2:]}")
-        else:
-            arguments.append(f"{flag}={value}")
-    return arguments
+def _argument(flag: str, value: object) -> str:
+    if isinstance(value, bool):
+        return flag if value else f"--no-{flag[2:]}"
+    return f"{flag}={value}"

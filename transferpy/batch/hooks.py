@@ -55,7 +55,7 @@ def _start(arguments: Sequence[str], document: str) -> "subprocess.Popen[bytes]"
     with os.fdopen(os.memfd_create("report"), "r+b") as report:
         report.write(document.encode())
         report.seek(0)
-        # In a session of its own the hook gets no Ctrl-C of the terminal, and can be killed with all its processes.
+        # With start_new_session, Ctrl-C at the terminal does not reach the hook, and its process group can be killed.
         return subprocess.Popen(  # noqa: S603 # the job file names the program
             arguments, stdin=report, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
         )

@@ -102,7 +102,7 @@ class _JobRun:
 
     def _prune(self) -> bool:
         """Remove the old copies of the transfers that succeeded; return whether all could be removed."""
-        to_prune = [transfer for transfer in self._transfers if transfer.transfer.keep and transfer.succeeded]
+        to_prune = [each for each in self._transfers if each.transfer.keep and each.report and each.report.status == 0]
         if self._request.options.dry_run or not to_prune:
             return True
         try:

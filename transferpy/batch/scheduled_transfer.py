@@ -47,11 +47,6 @@ class ScheduledTransfer:
         """The name of the transfer."""
         return self.transfer.name
 
-    @property
-    def succeeded(self) -> bool:
-        """Whether all targets have their copy."""
-        return self.report is not None and self.report.status == 0
-
     def add_report(self, report: TransferReport) -> None:
         """Add the report of another attempt."""
         report = replace(report, name=self.name)
@@ -74,8 +69,9 @@ class ScheduledTransfer:
 
     def copy_records(self) -> list[CopyRecord]:
         """Return records of the directories that the transfer has made, and that hold a good copy."""
-        if self.report is None:
+        if self.report is None or not self.report.targets:
             return []
+        has_named_copy = TRANSFER_TYPES[self.report.transfer_type].has_named_copy
         return [
             CopyRecord(
                 transfer=self.name,
@@ -84,9 +80,7 @@ class ScheduledTransfer:
                 path=target.target.path.rstrip("/"),  # pruning renames the directory, to a name beside this one
                 inode=target.made_inode,
                 born=target.made_born,
-                holds=target.final.path.rpartition("/")[2]
-                if TRANSFER_TYPES[self.report.transfer_type].has_named_copy
-                else "",
+                holds=target.final.path.rpartition("/")[2] if has_named_copy else "",
             )
             for target in self.report.targets
             if target.status == 0 and target.made_inode is not None

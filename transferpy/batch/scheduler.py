@@ -1,4 +1,4 @@
-"""The scheduler of a job: which transfer starts when, and which is tried again."""
+"""The scheduler of a job: it starts the transfers within the limits, and tries failed transfers again."""
 
 import queue
 import time
@@ -20,7 +20,7 @@ class Scheduler:
         job: the job, which has the limits.
         request: the request to run the job.
         lock: the file descriptor of the job's lock, or None for a dry run.
-        on_attempt_end: called after each attempt at a transfer; called again if a signal came meanwhile.
+        on_attempt_end: called after each attempt; if an exception interrupts that, it is called again.
     """
 
     def __init__(
