@@ -635,6 +635,28 @@ class TestMessages:
         assert transferer(fleet_with_much(source, target)).run() == [0]
         assert "db2:/srv/y: compression: zstd -1; a sample shrinks to 10%, at 100 MB/s on one core" in caplog.messages
 
+    def test_the_measured_rate_of_the_link_decides_on_the_codec(self, caplog: pytest.LogCaptureFixture) -> None:
+        link = "link bytes=10000000 microseconds=1000000"
+        source, target = source_session(), target_session(peer_c1=("probing port=4401", link))
+        source.orders = {**source.orders, "probe 0 198.18.0.2 4401 cer2": ("probed",)}
+        assert transferer(fleet_with_much(source, target)).run() == [0]
+        assert "; the link carries 10 MB/s" in caplog.text
+
+    def test_a_stream_that_fails_before_it_listens_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
+        source, target = source_session(), target_session(peer=("stages job=receive statuses=1,0,0",))
+        assert transferer(fleet(source, target)).run() == [6]
+        assert "db2:/srv/y: failed: db2: socat failed with status 1" in caplog.messages
+        assert source.told == ["stop"]
+
+    def test_the_failure_of_the_source_is_the_cause_of_what_is_missing_on_the_target(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        source = source_session(send_0=("stages job=send_0 statuses=2,0,0",))
+        missing = f"error kind=content text={encoded('x is not there')}"
+        target = target_session(peer=("listening port=4400", RECEIVED, missing, *END))
+        assert transferer(fleet(source, target)).run() == [6]
+        assert "db2:/srv/y: failed: db1: tar failed with status 2" in caplog.messages
+
     def test_notes_are_warnings(self, caplog: pytest.LogCaptureFixture) -> None:
         remote = fleet(source_session(), target_session())
         remote.preflights = {**remote.preflights, "db1": answer(source_host(source=source_facts(sockets=2)))}

@@ -372,6 +372,13 @@ class TestTarball:
         assert self.unpack(self.sent(changed), self.received("checked")) == [7]
         assert "db1:/srv/backups/sqldata.tar: changed during the copy: sqldata.tar" in caplog.text
 
+    def test_one_that_is_cut_short_while_it_is_read_is_told_as_changed(self, caplog: pytest.LogCaptureFixture) -> None:
+        changed = f"changed job=send_0 paths={encoded('sqldata.tar')}"
+        source = source_session(send_0=("stages job=send_0 statuses=0,0,0", changed))
+        target = target_session(peer=("listening port=4400", "connected", "stages job=receive statuses=0,0,0,2"))
+        assert self.unpack(source, target) == [7]
+        assert "db1:/srv/backups/sqldata.tar: changed during the copy: sqldata.tar" in caplog.text
+
     def test_one_that_is_not_as_it_should_be_is_refused(self, caplog: pytest.LogCaptureFixture) -> None:
         wrong = f"error kind=content text={encoded('the tarball has 2 entries at its top')}"
         assert self.unpack(self.sent("checked"), self.received(wrong, *END)) == [7]
