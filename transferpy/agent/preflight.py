@@ -11,44 +11,27 @@ from transferpy.stream.renderer import render_command
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """The query for the route from the source to one target.
+    """The query for the route from the source to one target."""
 
-    Attributes:
-        index: index of the target in the request.
-        host: name of the target's host.
-        addresses: addresses to try where the source cannot resolve the name.
-    """
-
-    index: int
-    host: str
-    addresses: tuple[str, ...] = ()
+    index: int  # index of the target in the request
+    host: str  # name of the target's host
+    addresses: tuple[str, ...] = ()  # addresses to try where the source cannot resolve the name
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreflightQuery:
-    """The query for one host, in addition to the general facts about it.
+    """The query for one host, in addition to the general facts about it."""
 
-    Attributes:
-        source_path: path of the source, on its host, unless the source is a socket; a slash at the end follows a link.
-        magic: read the first bytes of the source.
-        database: the source socket, and the options to log in to its server.
-        backup: find the versions of the backup tools.
-        routes: the targets to find routes to, on the source host.
-        targets: index, directory and final name of each target on this host.
-        netcat: find the flavour of each netcat.
-        owner: USER or USER:GROUP to look up, on hosts of targets; empty for none.
-        low_priority: run the query with low CPU and I/O priority.
-    """
-
+    # path of the source, on its host, unless the source is a socket; a slash at the end follows a link
     source_path: str | None = None
-    magic: bool = False
-    database: tuple[str, ...] = ()
-    backup: bool = False
-    routes: tuple[Route, ...] = ()
-    targets: tuple[tuple[int, str, str], ...] = ()
-    netcat: bool = False
-    owner: str = ""
-    low_priority: bool = False
+    magic: bool = False  # read the first bytes of the source
+    database: tuple[str, ...] = ()  # the source socket, and the options to log in to its server
+    backup: bool = False  # find the versions of the backup tools
+    routes: tuple[Route, ...] = ()  # the targets to find routes to, on the source host
+    targets: tuple[tuple[int, str, str], ...] = ()  # index, directory and final name of each target on this host
+    netcat: bool = False  # find the flavour of each netcat
+    owner: str = ""  # USER or USER:GROUP to look up, on hosts of targets; empty for none
+    low_priority: bool = False  # run the query with low CPU and I/O priority
 
 
 def preflight_script(run_id: str, query: PreflightQuery, *, dry_run: bool = False) -> str:

@@ -157,17 +157,11 @@ class PreflightConnection:
 
 @dataclass(frozen=True, kw_only=True)
 class PreflightAnswers:
-    """The results of the preflight query.
+    """The results of the preflight query."""
 
-    Attributes:
-        facts: the answers, by host.
-        silent: the error of each host that did not answer, by host.
-        connections: the open connections to the hosts that answered.
-    """
-
-    facts: Mapping[str, HostFacts]
-    silent: Mapping[str, str]
-    connections: Mapping[str, PreflightConnection]
+    facts: Mapping[str, HostFacts]  # the answers, by host
+    silent: Mapping[str, str]  # the error of each host that did not answer, by host
+    connections: Mapping[str, PreflightConnection]  # the open connections to the hosts that answered
 
 
 def run_preflight(

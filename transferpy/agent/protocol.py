@@ -17,7 +17,6 @@ from transferpy.model.facts import TargetState
 
 MARK = "@transferpy"
 _COMMAND_PREFIX = "order"
-_LARGEST_COUNT = (1 << 64) - 1
 _Value = TypeVar("_Value")
 
 
@@ -32,19 +31,10 @@ class ProtocolError(ValueError):
 
 
 def parse_count(text: str) -> int:
-    """Return a number that a host sent.
-
-    Raises:
-        ValueError: the text is not a number from 0 to 2^64 - 1.
-    """
-    if not re.fullmatch("[0-9]{1,20}", text) or int(text) > _LARGEST_COUNT:
+    """Return a number from 0 to 2^64 - 1 that a host sent; a ValueError for any other text."""
+    if not re.fullmatch("[0-9]{1,20}", text) or int(text) >= 1 << 64:
         raise ValueError(f"{text[:20]!r} is not a number from 0 to 2^64 - 1")
     return int(text)
-
-
-def _parse_text(text: str) -> str:
-    """Return a text that travelled in base64; a byte that is not UTF-8 becomes a surrogate escape."""
-    return os.fsdecode(base64.b64decode(_parse_base64(text)))
 
 
 def _parse_base64(text: str) -> str:
@@ -56,19 +46,15 @@ def _parse_base64(text: str) -> str:
     return text
 
 
-def _parse_paths(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, _parse_text(text).split("\0")))
+def _parse_text(text: str) -> str:
+    """Return a text that travelled in base64; a byte that is not UTF-8 becomes a surrogate escape."""
+    return os.fsdecode(base64.b64decode(_parse_base64(text)))
 
 
 def _parse_word(text: str) -> str:
     """Return a word that no shell and no program takes for more than a word."""
     if not re.fullmatch("[A-Za-z0-9._:-]*", text):
         raise ValueError(f"{text[:20]!r} is not a plain word")
-    return text
-
-
-def _parse_token(text: str) -> str:
-    """Return a value without blanks, as it is; it never goes to another host."""
     return text
 
 
@@ -93,18 +79,10 @@ def _parse_yes(text: str) -> bool:
     return text == "yes"
 
 
-def _parse_presence(_text: str) -> bool:
-    return True
-
-
 def _parse_inodes(text: str) -> int | None:
-    """Return the free inodes of a file system in ``TOTAL:FREE``; None where it makes inodes as needed (TOTAL is 0)."""
+    """Return the free inodes in ``TOTAL:FREE``; None where the file system makes inodes as needed (TOTAL is 0)."""
     total, free = map(parse_count, text.split(":"))
     return free if total else None
-
-
-def _parse_list(parse: Callable[[str], _Value]) -> Callable[[str], tuple[_Value, ...]]:
-    return lambda text: tuple(map(parse, text.split(","))) if text else ()
 
 
 def _parse_benchmark(text: str) -> tuple[str, int, int]:
@@ -113,13 +91,17 @@ def _parse_benchmark(text: str) -> tuple[str, int, int]:
     return _parse_word(label), parse_count(size), parse_count(microseconds)
 
 
+def _parse_list(parse: Callable[[str], _Value], separator: str = ",") -> Callable[[str], tuple[_Value, ...]]:
+    return lambda text: tuple(map(parse, text.split(separator))) if text else ()
+
+
 Count = Annotated[int, parse_count]
 Counts = Annotated[tuple[int, ...], _parse_list(parse_count)]
 Text = Annotated[str, _parse_text]
 Base64 = Annotated[str, _parse_base64]
 Word = Annotated[str, _parse_word]
 Words = Annotated[tuple[str, ...], _parse_list(_parse_word)]
-Tokens = Annotated[tuple[str, ...], _parse_list(_parse_token)]
+Tokens = Annotated[tuple[str, ...], _parse_list(str)]
 Port = Annotated[int, _parse_port]
 Address = Annotated[str, _parse_address]
 Flag = Annotated[bool, _parse_yes]
@@ -131,11 +113,7 @@ Flag = Annotated[bool, _parse_yes]
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """An event of a script on a host; each subclass is a frozen dataclass, whose field types have the parsers.
-
-    Attributes:
-        event_name: the name on the wire.
-    """
+    """An event of a script on a host, with its name on the wire; each subclass is a frozen dataclass."""
 
     event_name: ClassVar[str] = ""
 
@@ -331,7 +309,7 @@ class ReplicationLeft(Event, name="replication-left"):
 class SourceChanged(Event, name="changed"):
     """The source changed during the copy; some of the paths."""
 
-    paths: Annotated[tuple[str, ...], _parse_paths]
+    paths: Annotated[tuple[str, ...], lambda text: tuple(filter(None, _parse_text(text).split("\0")))]
 
 
 class Published(Event, name="published"):
@@ -359,7 +337,7 @@ class StaleRunRecovered(Event, name="finished-dead-run"):
     """The changes of a stale run were undone; ``replication`` if that included a start of replication."""
 
     run: Word
-    replication: Annotated[bool, _parse_presence] = False
+    replication: Annotated[bool, bool] = False
 
 
 class Ending(Event, name="ending"):
@@ -504,11 +482,7 @@ class Pruned(Event, name="pruned"):
 @dataclass_transform(frozen_default=True)
 @dataclass(frozen=True)
 class SessionCommand:
-    """A command to a session.
-
-    Attributes:
-        word: the first word of its line.
-    """
+    """A command to a session, with the first word of its line."""
 
     word: ClassVar[str] = ""
 

@@ -34,31 +34,18 @@ class StreamEnd(NamedTuple):
 
 @dataclass(eq=False, kw_only=True)
 class StreamRun:
-    """One stream of a run.
+    """One stream of a run."""
 
-    Attributes:
-        sessions: the manager of the sessions.
-        remote: runs commands on the hosts.
-        plan: the plan of the run.
-        edge: the plan of the stream.
-        sender: the session that sends.
-        receiver: the session that receives.
-        update_report: sets attributes of the target's report.
-        codec: the label of the codec; that of the first candidate before one is chosen.
-        sending: True after the command to send.
-        phase: the phase of the copy.
-    """
-
-    sessions: SessionManager
-    remote: RemoteExecution
-    plan: TransferPlan
-    edge: EdgePlan
-    sender: Session
-    receiver: Session
-    update_report: Callable[..., None]
-    codec: str = field(init=False)
-    sending: bool = field(default=False, init=False)
-    phase: Phase = field(default=Phase.WAITING, init=False)
+    sessions: SessionManager  # the manager of the sessions
+    remote: RemoteExecution  # runs commands on the hosts
+    plan: TransferPlan  # the plan of the run
+    edge: EdgePlan  # the plan of the stream
+    sender: Session  # the session that sends
+    receiver: Session  # the session that receives
+    update_report: Callable[..., None]  # sets attributes of the target's report
+    codec: str = field(init=False)  # the label of the codec; that of the first candidate before one is chosen
+    sending: bool = field(default=False, init=False)  # True after the command to send
+    phase: Phase = field(default=Phase.WAITING, init=False)  # the phase of the copy
     _phase_began: float = field(default_factory=time.monotonic, init=False)
 
     def __post_init__(self) -> None:
