@@ -1,7 +1,7 @@
 """Directives that generate parts of the manual from the program.
 
-``program-usage``, ``program-options``, ``program-examples``, ``program-exit-statuses`` and ``program-modules`` take no
-arguments.
+``program-usage``, ``program-options``, ``program-examples``, ``program-exit-statuses``, ``program-tools`` and
+``program-modules`` take no arguments.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from docutils.statemachine import StringList
 
 import transferpy
 from transferpy.cli import arguments
+from transferpy.model.codecs import CODECS
+from transferpy.model.digests import ALGORITHMS
 from transferpy.model.options import OPTIONS
+from transferpy.model.tools import HOST_TOOLS
 from transferpy.transfer import CONFIG_FILE
 
 if TYPE_CHECKING:
@@ -75,6 +78,22 @@ def exit_statuses() -> Iterator[str]:
         yield from (status, f"   {escaped(meaning)}", "")
 
 
+def tools() -> Iterator[str]:
+    """Yield a table of the programs that hosts need, their Debian packages, and when they need them."""
+    rows = [(tool.packages, tool.needed_for) for tool in HOST_TOOLS]
+    rows += [
+        ({program.name: program.package for program in codec.programs}, f"--compressor {codec.name}, tarballs")
+        for codec in CODECS.values()
+    ]
+    rows += [({row.argv[0]: row.package}, f"--checksum-algorithm {row.name}") for row in ALGORITHMS.values()]
+    yield from (".. list-table::", "   :header-rows: 1", "")
+    for programs, packages, needed_for in (
+        ("program", "Debian package", "needed for"),
+        *((" or ".join(names), ", ".join(dict.fromkeys(filter(None, names.values()))), use) for names, use in rows),
+    ):
+        yield from (f"   * - {programs}", f"     - {packages}", f"     - {escaped(needed_for)}")
+
+
 def parts() -> list[str]:
     """Return the parts of the package in the import order, which ``make lint`` checks."""
     (contract,) = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
@@ -124,6 +143,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
         ("program-options", options),
         ("program-examples", examples),
         ("program-exit-statuses", exit_statuses),
+        ("program-tools", tools),
         ("program-modules", modules),
     ):
         app.add_directive(name, directive(lines))

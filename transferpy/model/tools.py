@@ -39,25 +39,25 @@ class HostTool:
     """
 
     packages: Mapping[str, str]
-    needed_for: str = "every host"
+    needed_for: str = "every transfer"
     is_needed: Callable[[HostRole], bool] = lambda _role: True
 
 
 BACKUP_TOOL = HostTool(
     packages={"mariadb-backup": "mariadb-backup", "mariabackup": "mariadb-backup", "xtrabackup": ""},
-    needed_for="source of a hot copy; its targets with --prepare",
+    needed_for="the source of a hot copy; its targets with --prepare",
     is_needed=lambda role: (
         role.options.transfer_type == "xtrabackup" and (role.is_source or (role.is_target and role.options.prepare))
     ),
 )
 UNPACK_TOOL = HostTool(
     packages={"mbstream": "mariadb-backup", "xbstream": ""},
-    needed_for="targets of a hot copy",
+    needed_for="the targets of a hot copy",
     is_needed=lambda role: role.options.transfer_type == "xtrabackup" and role.is_target,
 )
 DATABASE_CLIENT = HostTool(
     packages={"mariadb": "mariadb-client", "mysql": "mariadb-client"},
-    needed_for="source of a hot copy",
+    needed_for="the source of a hot copy",
     is_needed=lambda role: role.options.transfer_type == "xtrabackup" and role.is_source,
 )
 HOST_TOOLS = (
@@ -69,7 +69,7 @@ HOST_TOOLS = (
     HostTool(packages={"getent": "libc-bin"}),
     HostTool(packages={"perl": "perl-base"}),
     HostTool(packages={"ss": "iproute2", "netstat": "net-tools"}),
-    HostTool(packages={"ip": "iproute2"}, needed_for="source", is_needed=lambda role: role.is_source),
+    HostTool(packages={"ip": "iproute2"}, needed_for="the source", is_needed=lambda role: role.is_source),
     # Without encryption, a netcat can stand in for socat; the checks know which netcats can.
     HostTool(
         packages={"socat": "socat"},
