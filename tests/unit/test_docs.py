@@ -276,11 +276,11 @@ TESTS = "".join(path.read_text() for path in sorted((ROOT / "tests").rglob("test
 
 
 @pytest.mark.parametrize("test", sorted(set(re.findall(r"``(test_\w+)``", SECURITY))))
-def test_a_test_that_the_page_on_security_names_exists(test: str) -> None:
+def test_every_test_that_the_page_on_security_names_exists(test: str) -> None:
     assert re.search(rf"^ *def {test}\(", TESTS, re.MULTILINE)
 
 
-def test_every_attack_and_fault_on_the_page_names_a_test() -> None:
+def test_every_attack_and_fault_of_the_page_on_security_names_a_test() -> None:
     listed = rows_of_lists(SECURITY.partition("\nAttacks\n")[2])
     assert len(listed) > 20
     assert [row for row in listed if not re.search(r"``test_\w+``", row)] == []
@@ -299,7 +299,7 @@ TIMES = {
 
 
 @pytest.mark.parametrize("what", TIMES)
-def test_the_table_of_time_outs_has_those_of_the_program(what: str) -> None:
+def test_the_table_of_time_outs_has_the_values_of_the_program(what: str) -> None:
     (row,) = (row for row in rows_of_lists(SECURITY.partition("\nWho is trusted")[0]) if what in row)
     assert TIMES[what] in row
 
@@ -323,23 +323,23 @@ SCRIPTS = [path.read_text() for path in HOST.rglob("*.sh") if path.parent.name n
 @pytest.mark.parametrize(
     "event", sorted({name for text in SCRIPTS for name in re.findall(r"\bemit ([a-z][a-z-]+)", text)})
 )
-def test_an_event_of_a_session_stands_in_the_architecture(event: str) -> None:
+def test_every_event_of_a_session_is_in_the_architecture(event: str) -> None:
     assert f"``{event}``" in ARCHITECTURE
 
 
 @pytest.mark.parametrize(
-    "order",
+    "command",
     sorted(
         {word for text in SCRIPTS for words in re.findall(r"\bawait_order ([a-z ]+)", text) for word in words.split()}
     ),
 )
-def test_an_order_to_a_session_stands_in_the_architecture(order: str) -> None:
-    assert re.search(rf"   \* - ``{order}\b", ARCHITECTURE)
+def test_every_session_command_is_in_the_architecture(command: str) -> None:
+    assert re.search(rf"   \* - ``{command}\b", ARCHITECTURE)
 
 
-def test_what_is_said_in_the_picture_of_a_session_are_the_orders_and_events_of_the_tables() -> None:
+def test_every_command_and_event_in_the_picture_of_a_session_is_in_the_tables() -> None:
     picture = (DOCS / "pictures/session.svg").read_text()
-    for kind in ("order", "event"):
+    for kind in ("command", "event"):
         words = re.findall(r"\w+", " ".join(re.findall(rf'class="[^"]*\b{kind}"[^>]*>([^<]+)', picture)))
         assert words, kind
         assert [word for word in words if not re.search(rf"^   \* - .*``{word}\b", ARCHITECTURE, re.MULTILINE)] == []
