@@ -30,6 +30,7 @@ from transferpy.cli.progress_bar import TerminalProgress, terminal_line
 from transferpy.model.locations import Location
 from transferpy.model.options import ToolOptions
 from transferpy.model.progress import Phase
+from transferpy.output import progress_log
 
 LOGGER = logging.getLogger("transferpy.test")
 
@@ -174,6 +175,22 @@ def test_syslog_gets_the_lines_with_their_level(monkeypatch: pytest.MonkeyPatch)
         lines = [receiver.recv(1000).decode() for _ in range(3)]
     assert [line.partition(">")[0] for line in lines] == ["<14", "<12", "<11"]
     assert all("transfer.py[" in line and line.endswith("]: said") for line in lines)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_log_has_the_progress_unless_a_terminal_alone_shows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, terminal: bool
+) -> None:
+    monkeypatch.setattr(progress_log, "_PAUSE", 0.0)
+    line = f"INFO  {HALF.target}: 50 MB of 100 MB (50%) sent, "
+    for log in ("", str(tmp_path / "log")):
+        stream = Terminal() if terminal else io.StringIO()
+        with Console(stream) as opened:
+            assert opened.apply(options(log_file=log))
+            opened.observer(HALF)
+            opened.observer(None)
+        assert (line in stream.getvalue()) == (bool(log) or not terminal)
+    assert line in (tmp_path / "log").read_text()
 
 
 def test_a_log_that_cannot_be_opened_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

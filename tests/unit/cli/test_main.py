@@ -2,10 +2,13 @@
 
 import logging
 import sys
+from pathlib import Path
 
 import pytest
 from command_lines import LOG_LINE, WORDS, CommandLine, ScriptedTransferer
 
+from transferpy import batch
+from transferpy.batch import JobRequest
 from transferpy.Exceptions import RemoteExecutionError
 from transferpy.transfer import main
 
@@ -42,6 +45,29 @@ class TestExitStatus:
         main()
         assert transferer.made[:4] == ("db1", "/srv/a", ["db2", "::1"], ["/srv", "/srv/b"])
         assert transferer.made[4]["encrypt"] is False
+
+    def test_a_job_gets_its_file_its_names_and_its_options(
+        self, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        requests: list[JobRequest] = []
+
+        def run_job_file(request: JobRequest, _received: object) -> int:
+            requests.append(request)
+            return 6
+
+        monkeypatch.setattr(batch, "run_job_file", run_job_file)
+        command_line("--job", "/etc/transferpy/night.yaml", "--quiet", "--no-compress", "db1", "db2")
+        assert main() == 6
+        (request,) = requests
+        assert (request.path, *request.names) == ("/etc/transferpy/night.yaml", "db1", "db2")
+        assert (request.overrides["compress"], request.options.quiet, request.config) == (False, True, None)
+
+    def test_a_log_that_cannot_be_opened_fails_a_run_that_succeeded(
+        self, command_line: CommandLine, transferer: type[ScriptedTransferer], tmp_path: Path
+    ) -> None:
+        transferer.script = lambda: [0]
+        command_line("--log-file", str(tmp_path / "missing/log"), *WORDS)
+        assert main() == 11
 
     def test_an_invalid_command_line_ends_with_status_2_and_one_log_line(
         self, command_line: CommandLine, transferer: type[ScriptedTransferer], capsys: pytest.CaptureFixture[str]
