@@ -17,8 +17,7 @@ from transferpy.model.options import options_from_mapping
 from transferpy.model.progress import Observer
 from transferpy.model.report import ReportBuilder, TargetReport, TransferReport
 from transferpy.model.request import TransferRequest
-from transferpy.output.progress_log import ProgressLog
-from transferpy.output.summary import summary_lines
+from transferpy.output.run_log import ProgressLog, summary_lines
 from transferpy.planning.plan import EdgePlan, TransferPlan
 from transferpy.RemoteExecution.CuminExecution import CuminExecution
 from transferpy.RemoteExecution.interface import RemoteExecution

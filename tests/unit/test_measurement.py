@@ -112,13 +112,13 @@ def test_another_program_in_bash_leaves_no_trace(traced: Path) -> None:
 def test_a_python_of_debian_is_measured_by_its_sitecustomize_and_keeps_its_environment(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(sitecustomize(variables(ROOT, tmp_path)), encoding="utf-8")
     program = (
-        "import os, sys, transferpy.model.units\n"
+        "import os, sys, transferpy.model.text\n"
         "print(*(name for name in os.environ if 'COVERAGE' in name), *(path for path in sys.path if '.venv' in path))"
     )
     environment = {"PYTHONPATH": f"{tmp_path}:{ROOT}", "PATH": os.environ["PATH"]}
     command = ["/usr/bin/python3", "-c", program]
     assert subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, check=True).stdout == b"\n"
-    assert covered_units(tmp_path) == ["transferpy/model/units.py"]
+    assert covered_units(tmp_path) == ["transferpy/model/text.py"]
 
 
 def covered_units(directory: Path) -> list[str]:

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from importlib import import_module
 
 from transferpy.Firewall.backend import Admission, FirewallBackend, FirewallRule
-from transferpy.model.options import FIREWALL_BACKENDS
-from transferpy.model.tables import AUTO
+from transferpy.model.options import AUTO, FIREWALL_BACKENDS
 
 __all__ = ["FirewallRule", "firewall_backend", "firewall_rules"]
 

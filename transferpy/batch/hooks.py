@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 
 from transferpy.Exceptions import error_text
-from transferpy.model.units import duration
+from transferpy.model.text import duration
 
 _TIME_LIMIT = 300.0
 """Seconds that a hook may run."""

@@ -18,7 +18,7 @@ from transferpy.batch.scheduled_transfer import ScheduledTransfer, schedule_tran
 from transferpy.batch.scheduler import Scheduler
 from transferpy.Exceptions import Interrupted, JobRunningError, PostRunError, UsageError, error_text
 from transferpy.model.report import TransferReport, status_of
-from transferpy.model.units import duration
+from transferpy.model.text import duration
 from transferpy.output import metrics
 from transferpy.output.json_report import to_json
 from transferpy.output.outputs import write_outputs

@@ -11,8 +11,8 @@ from transferpy.batch.registry import CopyRecord
 from transferpy.Exceptions import RemoteExecutionError, UsageError
 from transferpy.model.locations import Location
 from transferpy.model.report import TransferReport
+from transferpy.model.text import duration
 from transferpy.model.transfer_types import TRANSFER_TYPES
-from transferpy.model.units import duration
 from transferpy.RemoteExecution.interface import RemoteExecution
 
 _MAXIMUM_PAUSE = 86400

@@ -2,11 +2,12 @@
 
 import argparse
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any, NoReturn
 
 from transferpy import __version__
 from transferpy.Exceptions import UsageError
-from transferpy.model.option import SWITCH, Option, OptionGroup
+from transferpy.model.option import SWITCH, Option
 from transferpy.model.options import OPTIONS
 
 EXIT_STATUSES = {
@@ -43,37 +44,34 @@ EXAMPLES = {
     "IPv6 address, in brackets": "transfer.py '[2001:db8::1]:/srv/sqldata' db2.example.org:/srv",
 }
 
-_WORDS_HELP = (
-    "the source (a file or a directory; --type can change this), then one or more targets (existing directories)"
-)
-
 
 def argument_parser(config_file: str) -> argparse.ArgumentParser:
     """Return the parser of the command line; its namespace has only the given options, with values as text.
 
-    Args:
-        config_file: the configuration file that is read by default.
+    ``config_file`` is the configuration file that is read by default.
     """
     parser = _ArgumentParser(
         prog="transfer.py",
         usage="%(prog)s [OPTIONS] HOST:PATH HOST:PATH [HOST:PATH ...]\n       %(prog)s [OPTIONS] --job FILE [NAME ...]",
         description="Copy a file, a directory tree or a running MariaDB server from one host directly to others,\n"
         "and verify the copies. Existing files are never overwritten.",
-        epilog="\n".join((*_example_lines(), "", *_exit_status_lines())),
+        epilog="\n".join(_epilog()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
         add_help=False,
     )
-    locations = parser.add_argument_group("source and targets")
-    locations.add_argument("words", metavar="HOST:PATH", nargs="*", help=_WORDS_HELP)
+    group = parser.add_argument_group("source and targets")
+    words_help = (
+        "the source (a file or a directory; --type can change this), then one or more targets (existing directories)"
+    )
+    group.add_argument("words", metavar="HOST:PATH", nargs="*", help=words_help)
     job_help = "run the transfers of this job file: all of them, or only the transfers with the given names"
-    locations.add_argument("--job", metavar="FILE", default=None, help=job_help)
-    for title in OptionGroup:
+    group.add_argument("--job", metavar="FILE", default=None, help=job_help)
+    for title, rows in groupby(OPTIONS.values(), key=lambda row: row.group):
         group = parser.add_argument_group(title)
-        for row in OPTIONS.values():
-            if row.group is title:
-                _add_option(group, row)
+        for row in rows:
+            _add_option(group, row)
     config_help = f"configuration file; options on the command line take precedence (default: {config_file})"
     group.add_argument("--config", metavar="FILE", default=None, help=config_help)
     group.add_argument("--version", action="version", version=f"%(prog)s {__version__}", help="print the version")
@@ -89,26 +87,21 @@ class _ArgumentParser(argparse.ArgumentParser):
 
 
 def _add_option(group: argparse._ArgumentGroup, row: Option) -> None:
-    kind: dict[str, Any] = {}
+    kind: dict[str, Any] = {"metavar": row.values.metavar}
     default = row.default
     if row.values is SWITCH:
-        kind["action"] = argparse.BooleanOptionalAction
+        kind = {"action": argparse.BooleanOptionalAction}
         default = "on" if default else "off"
-    elif row.values.choices:
-        kind["choices"] = list(map(str, row.values.choices))  # argparse prints the repr of other types
-    else:
-        kind["metavar"] = row.values.metavar
+    elif choices := row.values.choices():
+        kind = {"choices": choices}
     shown = f" (default: {default})" if default != "" else ""
     group.add_argument(row.flag, dest=row.name, help=row.help_text + shown, **kind)
 
 
-def _example_lines() -> Iterator[str]:
+def _epilog() -> Iterator[str]:
     yield "examples:"
     for title, command in EXAMPLES.items():
         yield from (f"  {title}:", f"      {command}")
-
-
-def _exit_status_lines() -> Iterator[str]:
-    yield "exit status (with several targets: the status of the first target that failed):"
+    yield from ("", "exit status (with several targets: the status of the first target that failed):")
     for status, meaning in EXIT_STATUSES.items():
         yield f"  {status:<13}  {meaning}"

@@ -4,20 +4,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from transferpy.cli.arguments import argument_parser
-from transferpy.cli.configuration import assign_default_options, parse_configurations, plain_value
+from transferpy.cli.configuration import assign_default_options, parse_configurations
 from transferpy.Exceptions import UsageError
 from transferpy.model.locations import split_word
 from transferpy.model.option import OptionError, OptionValue
-from transferpy.model.options import (
-    OPTIONS,
-    TOOL_OPTIONS,
-    ToolOptions,
-    TransferOptions,
-    applicable_options,
-    options_from_mapping,
-)
+from transferpy.model.options import OPTIONS, TOOL_OPTIONS, ToolOptions, TransferOptions, applicable_options
 
 TransferArguments = tuple[str, str, list[str], list[str], dict[str, OptionValue]]
 
@@ -32,8 +26,8 @@ class CommandLine:
         words: source and targets, or with a job file the names of transfers.
         given: the options of the command line alone.
         options: the options of the transfer; for a job file, only the options of the job as a whole.
-        config: the configuration file that was given, or None.
-        job: the job file, or None.
+        config: the given configuration file.
+        job: the job file.
     """
 
     words: Sequence[str]
@@ -50,16 +44,12 @@ class CommandLine:
         if len(self.words) <= 1:
             raise UsageError("a source and at least one target are needed (try transfer.py --help)")
         source, *targets = map(split_word, self.words)
-        values = {name: plain_value(value) for name, value in asdict(self.options).items()}
-        options = {"type" if name == "transfer_type" else name: value for name, value in values.items()}
+        options = {"type" if name == "transfer_type" else name: value for name, value in asdict(self.options).items()}
         return source.host, source.path, [t.host for t in targets], [t.path for t in targets], options
 
 
 def parse_command_line(config_file: str) -> CommandLine:
-    """Return the command line in ``sys.argv``, completed with the configuration file.
-
-    Args:
-        config_file: the configuration file that is read unless the command line names another.
+    """Return the command line in ``sys.argv``, completed with the configuration file that it names, or ``config_file``.
 
     Raises:
         UsageError: the command line or the configuration file is not valid.
@@ -71,7 +61,7 @@ def parse_command_line(config_file: str) -> CommandLine:
     if config is not None and not Path(config).exists():
         logger.warning("%s: this configuration file does not exist; continuing without it", config)
     try:
-        options = _merge(configured, given) if job is None else _job_options(configured, given)
+        options = _options(configured, given, is_job=job is not None)
     except OptionError as error:
         shown = OPTIONS[error.name].flag if error.name in given else error.name
         raise UsageError(f"{shown} {error.problem}") from error
@@ -81,15 +71,14 @@ def parse_command_line(config_file: str) -> CommandLine:
     return command_line
 
 
-def _merge(configured: Mapping[str, str], given: Mapping[str, object]) -> TransferOptions:
-    """Return the options of a transfer; options ``given`` on the command line take precedence."""
-    options = assign_default_options({**configured, **given})
+def _options(configured: Mapping[str, str], given: Mapping[str, object], *, is_job: bool) -> ToolOptions:
+    """Return the options of a transfer or of a job as a whole; options ``given`` on the command line take precedence.
+
+    For a job, the values of all options are checked, but not contradictions between them.
+    """
+    values: dict[str, Any] = assign_default_options({**configured, **given})
+    if is_job:
+        return ToolOptions(**{name: value for name, value in values.items() if name in TOOL_OPTIONS})
     if given.get("parallel_checksum") and "checksum" not in given:
-        options["checksum"] = False
-    return options_from_mapping(applicable_options(options, given))
-
-
-def _job_options(configured: Mapping[str, str], given: Mapping[str, object]) -> ToolOptions:
-    """Return the options of a job as a whole; all options are checked, except for contradictions between them."""
-    options = assign_default_options({**configured, **given})
-    return ToolOptions(**{name: value for name, value in options.items() if name in TOOL_OPTIONS})  # type: ignore[arg-type]  # typed above
+        values["checksum"] = False
+    return TransferOptions(**applicable_options(values, given))

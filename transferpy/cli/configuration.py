@@ -5,7 +5,6 @@ import os
 import re
 import textwrap
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 
 from transferpy.Exceptions import UsageError, error_text
@@ -70,9 +69,4 @@ def assign_default_options(options: Mapping[str, object]) -> dict[str, OptionVal
         UsageError: a name is unknown, or a value is not valid.
     """
     given = known_options(options)
-    return {name: plain_value(row.parse(given.get(name, row.default))) for name, row in OPTIONS.items()}
-
-
-def plain_value(value: OptionValue) -> OptionValue:
-    """Return a value of an enumeration as ``str``, and other values unchanged."""
-    return str(value) if isinstance(value, StrEnum) else value
+    return {name: row.parse(given.get(name, row.default)) for name, row in OPTIONS.items()}

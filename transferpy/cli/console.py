@@ -10,15 +10,14 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TextIO
+from typing import Any, Self, TextIO
 
-from transferpy.cli.progress_bar import TerminalProgress, write_errors_suppressed
+from transferpy.cli.progress_bar import WRITE_ERRORS, TerminalProgress
 from transferpy.Exceptions import error_text
 from transferpy.model.options import ToolOptions
 from transferpy.model.progress import Observer, Progress
 from transferpy.model.text import printable
-from transferpy.output.progress_log import ProgressLog
+from transferpy.output.run_log import ProgressLog
 
 SYSLOG = "/dev/log"
 _COLOURS = {logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "31"}
@@ -29,17 +28,18 @@ logger = logging.getLogger(__name__)
 class Console:
     """The log handlers of the command line tool: standard error, and the logs that its options name.
 
-    A context manager; at its end the configuration of logging is as before.
+    A line that cannot be written is lost, so that the run continues. At the end of this context manager, the
+    configuration of logging is as before.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = sys.stderr if stream is None else stream
-        terminal = _is_terminal(self._stream)
+        stream = stream or sys.stderr
+        terminal = _is_terminal(stream)
         colours = terminal and not os.environ.get("NO_COLOR")
-        self._bar = TerminalProgress(self._stream, colours=colours) if terminal else None
-        self._console_handler = _ConsoleHandler(self._stream, self._bar)
-        self._console_handler.setFormatter(_LineFormatter(colours=colours))
-        self._extra_handlers: list[logging.Handler] = []
+        self._bar = TerminalProgress(stream, colours=colours) if terminal else None
+        handler = _TerminalHandler(stream, self._bar) if self._bar else logging.StreamHandler(stream)
+        handler.setFormatter(_LineFormatter(colours=colours))
+        self._handlers: list[logging.Handler] = [handler]
         self._package = logging.getLogger("transferpy")
 
     def __enter__(self) -> Self:
@@ -47,29 +47,28 @@ class Console:
             library = logging.getLogger(name)
             library.addHandler(logging.NullHandler())
             library.propagate = False
-        self._previous = self._package.level, self._package.propagate
-        self._package.addHandler(self._console_handler)
+        self._previous = self._package.level, self._package.propagate, logging.raiseExceptions
+        self._package.addHandler(self._handlers[0])
         self._package.setLevel(logging.INFO)
         self._package.propagate = False
+        logging.raiseExceptions = False
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        for handler in (self._console_handler, *self._extra_handlers):
+    def __exit__(self, *_error: object) -> None:
+        for handler in self._handlers:
             self._package.removeHandler(handler)
-        for handler in self._extra_handlers:
+        for handler in self._handlers[1:]:
             with suppress(OSError):  # it cannot write its buffered lines
                 handler.close()
-        self._package.setLevel(self._previous[0])
-        self._package.propagate = self._previous[1]
+        level, self._package.propagate, logging.raiseExceptions = self._previous
+        self._package.setLevel(level)
 
     def apply(self, options: ToolOptions) -> bool:
         """Set levels and open logs as requested; return whether every requested log could be opened."""
         if options.verbose:
             self._package.setLevel(logging.DEBUG)
         if options.quiet:
-            self._console_handler.setLevel(logging.ERROR)
+            self._handlers[0].setLevel(logging.ERROR)
             self._bar = None
         is_file_open = not options.log_file or self._open(options.log_file, _file_handler)
         return (not options.syslog or self._open(SYSLOG, _syslog_handler)) and is_file_open
@@ -80,7 +79,7 @@ class Console:
         except (OSError, ValueError) as error:
             logger.error("%s: the log cannot be written: %s", path, error_text(error))  # noqa: TRY400 # not a bug
             return False
-        self._extra_handlers.append(handler)
+        self._handlers.append(handler)
         self._package.addHandler(handler)
         return True
 
@@ -93,7 +92,7 @@ class Console:
         def show_progress(progress: Progress | None) -> None:
             if bar:
                 bar(progress)
-            if not bar or self._extra_handlers:
+            if not bar or self._handlers[1:]:
                 progress_log(progress)
 
         return show_progress
@@ -107,40 +106,25 @@ def _is_terminal(stream: TextIO) -> bool:
         return False
 
 
-class _LossyHandler:
-    """The part of a handler that drops a line that cannot be written, so that the run continues."""
+class _TerminalHandler(logging.StreamHandler):  # type: ignore[type-arg]  # not subscriptable in Python 3.11
+    """A handler for a terminal that hides the progress bar while it writes a line."""
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the name that logging calls
-        pass
-
-
-class _ConsoleHandler(_LossyHandler, logging.StreamHandler):  # type: ignore[type-arg]  # not subscriptable in Python 3.11
-    """A handler for standard error that hides the progress bar while it writes a line."""
-
-    def __init__(self, stream: TextIO, bar: TerminalProgress | None) -> None:
+    def __init__(self, stream: TextIO, bar: TerminalProgress) -> None:
         super().__init__(stream)
         self._bar = bar
-        if bar:
-            self.lock = bar.lock  # one lock for both: with two, two threads could wait for each other
+        self.lock = bar.lock  # one lock for both: with two, two threads could wait for each other
 
     def emit(self, record: logging.LogRecord) -> None:
-        if self._bar is None:
-            super().emit(record)
-            return
-        with write_errors_suppressed(), self._bar.hidden():
+        with suppress(*WRITE_ERRORS), self._bar.hidden():
             super().emit(record)
 
 
-class _FileHandler(_LossyHandler, logging.handlers.WatchedFileHandler):
+class _FileHandler(logging.handlers.WatchedFileHandler):
     """A handler that reopens a file that was renamed, for example by logrotate."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        with write_errors_suppressed():  # the file cannot be reopened if its directory was removed
+        with suppress(*WRITE_ERRORS):  # the file cannot be reopened if its directory was removed
             super().emit(record)
-
-
-class _SyslogHandler(_LossyHandler, logging.handlers.SysLogHandler):
-    """A handler for the system log."""
 
 
 def _file_handler(path: str) -> logging.Handler:
@@ -152,7 +136,7 @@ def _file_handler(path: str) -> logging.Handler:
 def _syslog_handler(path: str) -> logging.Handler:
     if not Path(path).is_socket():  # the handler would wait for the socket without a message
         raise OSError("No such socket")
-    handler = _SyslogHandler(path)
+    handler = logging.handlers.SysLogHandler(path)
     handler.ident = f"transfer.py[{os.getpid()}]: "
     handler.append_nul = False
     handler.setFormatter(_LineFormatter("%(message)s"))
@@ -164,14 +148,12 @@ class _LineFormatter(logging.Formatter):
 
     def __init__(self, text: str = "%(asctime)s %(levelname)-5s %(message)s", *, colours: bool = False) -> None:
         super().__init__(text, "%Y-%m-%d %H:%M:%S")
-        self._colours = colours
+        self._colours = _COLOURS if colours else {}
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name that logging calls
         line = printable(super().formatMessage(record))
-        colour = _COLOURS.get(record.levelno) if self._colours else None
+        colour = self._colours.get(record.levelno)
         return f"\x1b[{colour}m{line}\x1b[0m" if colour else line
 
-    def formatException(  # noqa: N802  # the name that logging calls
-        self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
-    ) -> str:
+    def formatException(self, ei: Any) -> str:  # noqa: N802  # the name that logging calls
         return "\n".join("    " + printable(line) for line in super().formatException(ei).splitlines())

@@ -12,8 +12,7 @@ from typing import NoReturn
 
 from transferpy.cli.command_line import CommandLine, parse_command_line
 from transferpy.cli.console import Console
-from transferpy.cli.signals import interrupting_signals
-from transferpy.cli.streams import discard_unwritable_output, replace_closed_streams
+from transferpy.cli.process import discard_unwritable_output, interrupting_signals, replace_closed_streams
 from transferpy.Exceptions import Interrupted, PostRunError, TransferpyError, UsageError
 from transferpy.model.progress import Observer
 from transferpy.model.report import TransferReport
@@ -87,7 +86,7 @@ def _run(config_file: str, console: Console, received: Sequence[signal.Signals])
 def _transfer(command_line: CommandLine, observer: Observer, received: Sequence[signal.Signals]) -> int:
     """Run one transfer, write the requested outputs, and return the exit status."""
     started, transferer = datetime.now(UTC), None
-    status, is_written = 1, False
+    status = 1
     try:
         from transferpy.Transferer import Transferer  # noqa: PLC0415  # loads cumin, which --help does not need
 
@@ -106,5 +105,5 @@ def _transfer(command_line: CommandLine, observer: Observer, received: Sequence[
 
 def _exit_status(statuses: Sequence[int]) -> int:
     """Return 0 if there are statuses and all are 0, else the first other one; 1 if it is not a valid exit status."""
-    failed = next((status for status in statuses if status != 0), 0 if statuses else 1)
+    failed = next(filter(None, statuses), 0 if statuses else 1)
     return failed if 0 <= failed <= 255 else 1  # noqa: PLR2004  # an exit status has 8 bits

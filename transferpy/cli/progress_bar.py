@@ -8,9 +8,10 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from transferpy.model.progress import Phase, Progress
-from transferpy.model.text import printable
-from transferpy.model.units import duration, size
+from transferpy.model.text import duration, printable, size
 
+WRITE_ERRORS = (OSError, ValueError, RuntimeError)
+"""Errors of a write to a terminal or a log. RuntimeError: a signal handler writes while the interrupted code writes."""
 _WINDOW = 15.0
 """Seconds over which the rate is averaged: short, so that a slow stream is soon visible."""
 _REDRAW_INTERVAL = 0.2
@@ -42,13 +43,13 @@ class TerminalProgress:
         now = time.monotonic()
         if progress is None:
             if self._bar is not None:
-                with self.lock, write_errors_suppressed():
+                with self.lock, suppress(*WRITE_ERRORS):
                     self._bar.close()
             self._bar = None
             self._history.clear()
         elif now - self._drawn_at >= _REDRAW_INTERVAL:
             self._drawn_at = now
-            with self.lock, write_errors_suppressed():
+            with self.lock, suppress(*WRITE_ERRORS):
                 self._draw(progress, self._recent_rate(now, progress))
 
     def _recent_rate(self, now: float, progress: Progress) -> float:
@@ -63,9 +64,10 @@ class TerminalProgress:
         return (progress.bytes - bytes_then) / (now - then) if now > then else progress.rate
 
     def _draw(self, progress: Progress, rate: float) -> None:
-        left, right = terminal_line(progress, rate)
+        # In the format of tqdm, braces are doubled.
+        left, right = (printable(t).replace("{", "{{").replace("}", "}}") for t in terminal_line(progress, rate))
         bar = "|{bar}| " if progress.phase is Phase.COPYING and progress.total else ""
-        line = f"{_escaped(left)} {bar}{_escaped(right)}"
+        line = f"{left} {bar}{right}"
         if self._bar is None:
             from tqdm import tqdm  # noqa: PLC0415 # only a terminal needs it
 
@@ -79,12 +81,11 @@ class TerminalProgress:
     @contextmanager
     def hidden(self) -> Iterator[None]:
         """Remove the line while the caller writes to the terminal, and redraw it."""
-        if self._bar is None:
-            yield
-            return
-        self._bar.clear(nolock=True)
+        if self._bar is not None:
+            self._bar.clear(nolock=True)
         yield
-        self._bar.refresh(nolock=True)
+        if self._bar is not None:
+            self._bar.refresh(nolock=True)
 
 
 def terminal_line(progress: Progress, rate: float) -> tuple[str, str]:
@@ -99,18 +100,3 @@ def terminal_line(progress: Progress, rate: float) -> tuple[str, str]:
     if progress.ratio:
         parts.append(f"{progress.ratio:.2f}:1")
     return left, ", ".join(parts)
-
-
-def _escaped(text: str) -> str:
-    """Return a tqdm format that prints the text."""
-    return printable(text).replace("{", "{{").replace("}", "}}")
-
-
-@contextmanager
-def write_errors_suppressed() -> Iterator[None]:
-    """Ignore errors of a write to a terminal or a log.
-
-    A RuntimeError reports that a signal handler writes while the interrupted code is writing.
-    """
-    with suppress(OSError, ValueError, RuntimeError):
-        yield

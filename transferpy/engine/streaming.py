@@ -9,7 +9,7 @@ from transferpy.engine.root_cause import raise_stream_failure
 from transferpy.engine.stream_run import StreamRun
 from transferpy.Exceptions import StreamError
 from transferpy.model.progress import Phase
-from transferpy.model.units import size
+from transferpy.model.text import size
 
 logger = logging.getLogger(__name__)
 

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from transferpy.model.tables import AUTO, RowNames
-
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
@@ -112,9 +110,6 @@ CODECS: Mapping[str, CodecRow] = {row.name: row for row in _ROWS}
 
 FALLBACK = "pigz"
 """The codec for hosts that have no other one in common."""
-
-COMPRESSORS = RowNames((AUTO,), CODECS)
-"""The values of ``--compressor``; ``auto`` measures which codec is fastest."""
 
 _TARBALL_FORMATS = (Format(magic=b"\xfd7zXZ\x00", programs=(Program(name="xz", package="xz-utils"),)),)
 """The formats of tarballs that are too slow for a stream."""

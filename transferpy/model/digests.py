@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from transferpy.model.tables import AUTO, RowNames
-
 
 @dataclass(frozen=True, kw_only=True)
 class Algorithm:
@@ -33,6 +31,3 @@ ALGORITHMS: Mapping[str, Algorithm] = {row.name: row for row in _ROWS}
 
 FALLBACK = "md5"
 """The algorithm that every host has."""
-
-CHECKSUM_ALGORITHMS = RowNames((AUTO,), ALGORITHMS)
-"""The values of ``--checksum-algorithm``; ``auto`` takes the fastest that all hosts have."""

@@ -1,7 +1,7 @@
 """One option: its row in the table of options, and the kinds of values that a row can name."""
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from configparser import ConfigParser
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,27 +11,15 @@ from transferpy.Exceptions import UsageError
 
 OptionValue = bool | int | str
 _T = TypeVar("_T", bound=OptionValue)
+_HIGHEST_RATE = 1 << 50
 
 
 class OptionError(UsageError):
-    """The value of an option is not valid, or contradicts another option.
-
-    Attributes:
-        name: name of the option; the message begins with it.
-        problem: the rest of the message.
-    """
+    """The value of an option is not valid, or contradicts another option. The message is its name and the problem."""
 
     def __init__(self, name: str, problem: str) -> None:
         self.name, self.problem = name, problem
         super().__init__(f"{name} {problem}")
-
-
-class OptionGroup(StrEnum):
-    """A section of ``--help``, of the manual and of the configuration file, in that order."""
-
-    COPY = "how to copy"
-    NETWORK = "ports, firewall and limits"
-    GENERAL = "general"
 
 
 @dataclass(frozen=True)
@@ -43,24 +31,28 @@ class Values:
         description: completes the phrase "must be"; empty for choices.
         metavar: placeholder of the value in the help; empty for switches and choices.
         completion: ``files`` or ``users`` if a shell can offer values.
-        choices: the valid words, read at each use: a row that is added to a table of choices counts.
+        choices: returns the valid words; none if there is no list of them.
     """
 
     parse: Callable[[object], OptionValue | None]
     description: str = ""
     metavar: str = ""
     completion: str = ""
-    choices: type[StrEnum] | Collection[str] = ()
+    choices: Callable[[], tuple[str, ...]] = tuple
 
     @property
     def expected(self) -> str:
         """Return a description of the valid values that completes the phrase "must be"."""
-        return self.description or "one of " + ", ".join(self.choices)
+        return self.description or "one of " + ", ".join(self.choices())
 
 
-def choice(words: type[StrEnum] | Collection[str]) -> Values:
-    """Return one of several words."""
-    return Values(lambda value: next((word for word in words if value == word), None), choices=words)
+def choice(*words: str, table: Mapping[str, object] = {}) -> Values:
+    """Return one of several words, or the name of a row of a table, which is read at each use."""
+
+    def choices() -> tuple[str, ...]:
+        return (*words, *table)
+
+    return Values(lambda value: next((word for word in choices() if value == word), None), choices=choices)
 
 
 def number(lowest: int, highest: int, metavar: str = "N") -> Values:
@@ -100,9 +92,26 @@ def _stripped(value: object) -> str:
     return str(value).strip() if isinstance(value, int | str) else ""
 
 
-_HIGHEST_RATE = 1 << 50
 SWITCH = Values(_switch, "true or false")
 RATE = Values(_rate, "a number of bytes per second, for example 500K, 20M or 1.5G", "RATE")
+
+
+class OptionGroup(StrEnum):
+    """A section of ``--help``, of the manual and of the configuration file, in that order."""
+
+    COPY = "how to copy"
+    NETWORK = "ports, firewall and limits"
+    GENERAL = "general"
+
+    def option(self, help_text: str, *, default: _T, values: Values = SWITCH, only_for: str = "") -> _T:
+        """Return a dataclass field that carries the row of an option."""
+        if only_for:
+            help_text = f"{only_for} only: {help_text}"
+        row = {"default": default, "values": values, "help_text": help_text, "group": self, "only_for": only_for}
+        return field(default=default, metadata=row)
+
+
+COPY, NETWORK, GENERAL = OptionGroup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +121,7 @@ class Option:
     Attributes:
         name: attribute of TransferOptions; key of the configuration file and of job files.
         default: the value if none is given.
-        values: the valid values.
         help_text: the description for users, without the default.
-        group: the section of the help.
         only_for: the transfer type that the option requires; empty if all types accept it.
     """
 
@@ -136,19 +143,3 @@ class Option:
         if parsed is None:
             raise OptionError(self.name, f"must be {self.values.expected}, not {value!r}")
         return parsed
-
-
-def option(
-    group: OptionGroup,
-    help_text: str,
-    *,
-    default: _T,
-    values: Values | None = None,
-    only_for: str = "",
-) -> _T:
-    """Return a dataclass field that carries the row of an option; the type of ``default`` can imply the values."""
-    implied = choice(type(default)) if isinstance(default, StrEnum) else SWITCH
-    if only_for:
-        help_text = f"{only_for} only: {help_text}"
-    row = {"default": default, "values": values or implied, "help_text": help_text, "group": group}
-    return field(default=default, metadata={**row, "only_for": only_for})

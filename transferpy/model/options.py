@@ -6,32 +6,25 @@ The values are checked once, when TransferOptions is made.
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, fields
-from enum import StrEnum
 from typing import Any
 
 from transferpy.Exceptions import UsageError
-from transferpy.model.codecs import CODECS, COMPRESSORS
-from transferpy.model.digests import CHECKSUM_ALGORITHMS
-from transferpy.model.option import RATE, Option, OptionError, OptionGroup, choice, number, option, text
-from transferpy.model.tables import AUTO
+from transferpy.model.codecs import CODECS
+from transferpy.model.digests import ALGORITHMS
+from transferpy.model.option import COPY, GENERAL, NETWORK, RATE, Option, OptionError, OptionGroup, choice, number, text
 from transferpy.model.transfer_types import TRANSFER_TYPES, TransferType
 
+AUTO = "auto"
+"""The value that leaves a choice to transferpy."""
 UNCOMPRESSED = "none"
 """The label of a stream that is not compressed."""
 FIREWALL_BACKENDS = ("iptables", "nftables")
 """The firewall backends; the module of the same name in transferpy.Firewall has the rest of each."""
 NO_FIREWALL = "none"
 """The value of ``--firewall`` that changes no firewall."""
+LOW_PRIORITY = "low"
+"""The value of ``--priority`` for processes that leave CPU and disk to others."""
 
-
-class Priority(StrEnum):
-    """The CPU and I/O priority of the remote processes."""
-
-    NORMAL = "normal"
-    LOW = "low"
-
-
-COPY, NETWORK, GENERAL = OptionGroup
 _HIGHEST_LEVELS = {row.name: row.highest_level for row in CODECS.values()}
 _SECONDS = number(1, 24 * 60 * 60, "SECONDS")
 _LOCAL_FILE = text("the name of a file", r"[^\0\n]*", "FILE", "files")
@@ -48,22 +41,21 @@ class ToolOptions:
         OptionError: a value is not valid.
     """
 
-    dry_run: bool = option(
-        GENERAL, "query the hosts, print the actions of a real run, and change nothing", default=False
+    dry_run: bool = GENERAL.option(
+        "query the hosts, print the actions of a real run, and change nothing", default=False
     )
-    verbose: bool = option(GENERAL, "log every remote command and its output", default=False)
-    quiet: bool = option(GENERAL, "print errors only, and no progress; other logs are complete", default=False)
-    report: str = option(
-        GENERAL, "write a report of the run as JSON to this file; -: to standard output", default="", values=_LOCAL_FILE
+    verbose: bool = GENERAL.option("log every remote command and its output", default=False)
+    quiet: bool = GENERAL.option("print errors only, and no progress; other logs are complete", default=False)
+    report: str = GENERAL.option(
+        "write a report of the run as JSON to this file; -: to standard output", default="", values=_LOCAL_FILE
     )
-    metrics: str = option(
-        GENERAL,
+    metrics: str = GENERAL.option(
         "write metrics for Prometheus to this file; metrics of other transfers in the file are kept",
         default="",
         values=_LOCAL_FILE,
     )
-    log_file: str = option(GENERAL, "append the log lines to this file", default="", values=_LOCAL_FILE)
-    syslog: bool = option(GENERAL, "send the log lines to the system log", default=False)
+    log_file: str = GENERAL.option("append the log lines to this file", default="", values=_LOCAL_FILE)
+    syslog: bool = GENERAL.option("send the log lines to the system log", default=False)
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -80,115 +72,101 @@ class TransferOptions(ToolOptions):
         OptionError: a value is not valid, or contradicts another option.
     """
 
-    transfer_type: str = option(
-        COPY,
+    transfer_type: str = COPY.option(
         "; ".join(f"{row.name}: {row.help_text}" for row in TRANSFER_TYPES.values()),
         default="file",
-        values=choice(TRANSFER_TYPES),
+        values=choice(table=TRANSFER_TYPES),
     )
-    compress: bool = option(
-        COPY,
+    compress: bool = COPY.option(
         "compress the stream; --no-compress can be faster on a fast network or if the data is compressed already",
         default=True,
     )
-    compressor: str = option(
-        COPY,
+    compressor: str = COPY.option(
         "compressor of the stream; auto: choose the fastest, from a sample of the data and the measured link speed;"
         " if a host does not have the compressor, pigz or gzip is used",
         default=AUTO,
-        values=choice(COMPRESSORS),
+        values=choice(AUTO, table=CODECS),
     )
-    compress_level: int = option(
-        COPY,
+    compress_level: int = COPY.option(
         f"compression level: {', '.join(f'{name} 1 to {highest}' for name, highest in _HIGHEST_LEVELS.items())}; 0:"
         " the fastest level; another level needs a compressor other than auto",
         default=0,
         values=number(0, max(_HIGHEST_LEVELS.values())),
     )
-    compress_threads: int = option(
-        COPY, "number of processors for the compressor; 0: all", default=0, values=number(0, 1024)
+    compress_threads: int = COPY.option(
+        "number of processors for the compressor; 0: all", default=0, values=number(0, 1024)
     )
-    encrypt: bool = option(COPY, "encrypt the stream with TLS and keys that are made for this run", default=True)
-    checksum: bool = option(
-        COPY,
+    encrypt: bool = COPY.option("encrypt the stream with TLS and keys that are made for this run", default=True)
+    checksum: bool = COPY.option(
         "compare the checksum of every copied file with that of its source; detects network and disk faults; has no"
         " effect unless the type is file",
         default=True,
     )
-    parallel_checksum: bool = option(
-        COPY,
+    parallel_checksum: bool = COPY.option(
         "compare the checksum of the stream at both ends during the copy; detects network faults only; on the command"
         " line it replaces the default --checksum; ignored if --checksum is given too",
         default=False,
     )
-    checksum_algorithm: str = option(
-        COPY,
+    checksum_algorithm: str = COPY.option(
         "algorithm of the checksums; auto: the fastest that all hosts have",
         default=AUTO,
-        values=choice(CHECKSUM_ALGORITHMS),
+        values=choice(AUTO, table=ALGORITHMS),
     )
-    stop_slave: bool = option(
-        COPY,
+    stop_slave: bool = COPY.option(
         "stop replication on the source during the backup; start it afterwards only if it ran before",
         default=False,
         only_for="xtrabackup",
     )
-    prepare: bool = option(
-        COPY,
+    prepare: bool = COPY.option(
         "prepare the copy on each target (mariadb-backup --prepare), so that a server can start on it",
         default=False,
         only_for="xtrabackup",
     )
-    defaults_file: str = option(
-        COPY,
+    defaults_file: str = COPY.option(
         "MariaDB option file on the source host with the login; default: root through the Unix socket",
         default="",
         values=_REMOTE_FILE,
         only_for="xtrabackup",
     )
-    owner: str = option(
-        COPY,
+    owner: str = COPY.option(
         "set the owner of all copied files; USER and GROUP must exist on the target; default: keep the owners",
         default="",
         values=_OWNER,
     )
-    create_target: bool = option(
-        COPY,
+    create_target: bool = COPY.option(
         "make missing target directories and their parents, with access for root only; the new directories are"
         " removed if the run fails",
         default=False,
     )
-    port: int = option(
-        NETWORK,
+    port: int = NETWORK.option(
         "TCP port on the target; 0: find a free port in 4400-4499 and reserve it, so that concurrent runs never"
         " collide",
         default=0,
         values=number(0, 65535),
     )
-    firewall: str = option(
-        NETWORK,
+    firewall: str = NETWORK.option(
         "firewall of the target in which to open the port for the stream; auto: detect it; none: change no firewall",
         default=AUTO,
-        values=choice((AUTO, *FIREWALL_BACKENDS, NO_FIREWALL)),
+        values=choice(AUTO, *FIREWALL_BACKENDS, NO_FIREWALL),
     )
-    bwlimit: int = option(
-        NETWORK,
+    bwlimit: int = NETWORK.option(
         "limit for the data that leaves the source, for all targets together, in bytes per second; K, M and G are"
         " multiples of 1024, as in rsync; 0: no limit",
         default=0,
         values=RATE,
     )
-    connect_timeout: int = option(
-        NETWORK, "maximum time in seconds until the source has connected to the target", default=60, values=_SECONDS
+    connect_timeout: int = NETWORK.option(
+        "maximum time in seconds until the source has connected to the target", default=60, values=_SECONDS
     )
-    idle_timeout: int = option(
-        NETWORK,
+    idle_timeout: int = NETWORK.option(
         "maximum time in seconds without progress of the stream; after it, the transfer fails",
         default=300,
         values=_SECONDS,
     )
-    priority: Priority = option(
-        NETWORK, "low: run the remote processes with low CPU and I/O priority (nice, ionice)", default=Priority.NORMAL
+    priority: str = NETWORK.option(
+        "low: run the remote processes with low CPU and I/O priority (nice, ionice)",
+        default="normal",
+        values=choice("normal", LOW_PRIORITY),
     )
 
     def __post_init__(self) -> None:

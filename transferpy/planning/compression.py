@@ -1,7 +1,6 @@
 """The codecs that may compress a stream, and what the run measures to choose one of them."""
 
-from transferpy.model.options import UNCOMPRESSED
-from transferpy.model.tables import AUTO
+from transferpy.model.options import AUTO, UNCOMPRESSED
 from transferpy.planning.context import PlanContext
 from transferpy.planning.topology import Edge
 from transferpy.stream.codecs import Codec, codecs

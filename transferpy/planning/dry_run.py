@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from transferpy.model.codecs import programs
 from transferpy.model.facts import HostFacts, TargetFacts, TargetState
 from transferpy.model.options import UNCOMPRESSED
-from transferpy.model.units import duration, size
+from transferpy.model.text import duration, size
 from transferpy.planning.plan import EdgePlan, TransferPlan
 from transferpy.stream.commands import Command
 from transferpy.stream.renderer import render_command, render_pipeline

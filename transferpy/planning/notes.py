@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from transferpy.model.codecs import CODECS, FALLBACK, Program
 from transferpy.model.digests import ALGORITHMS
 from transferpy.model.facts import HostFacts
-from transferpy.model.tables import AUTO
+from transferpy.model.options import AUTO
 from transferpy.planning.compression import edge_codecs
 from transferpy.planning.context import PlanContext
 from transferpy.planning.digests import is_content_compared, planned_algorithm

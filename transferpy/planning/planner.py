@@ -6,7 +6,7 @@ from transferpy.agent.session_plan import DeliveryPlan, ListeningPlan, SendingPl
 from transferpy.Exceptions import PreflightError
 from transferpy.Firewall import firewall_rules
 from transferpy.model.facts import HostFacts
-from transferpy.model.options import Priority
+from transferpy.model.options import LOW_PRIORITY
 from transferpy.model.request import TransferRequest
 from transferpy.model.tools import NETCATS
 from transferpy.planning.checks import problems
@@ -81,7 +81,7 @@ def _session_plan(context: PlanContext, node: Node, edges: tuple[EdgePlan, ...])
         cores=host.cores,
         encrypt=options.encrypt,
         digest=file_digest(context),
-        low_priority=options.priority is Priority.LOW,
+        low_priority=options.priority == LOW_PRIORITY,
         transfer_type=options.transfer_type,
         reading=strategy.reading(context, benchmarks(context)) if is_source else None,
         sending={edge.label: edge.sending for edge in edges if edge.sender == node.name},

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from transferpy.agent.preflight import PreflightQuery, Route
-from transferpy.model.options import Priority
+from transferpy.model.options import LOW_PRIORITY
 from transferpy.model.request import TransferRequest
 from transferpy.planning.types import transfer_type_strategy
 
@@ -34,7 +34,7 @@ def preflight_queries(request: TransferRequest, addresses: Mapping[str, tuple[st
             targets=targets,
             netcat=not options.encrypt,
             owner=options.owner if targets else "",
-            low_priority=options.priority is Priority.LOW,
+            low_priority=options.priority == LOW_PRIORITY,
         )
         queries[host] = strategy.query(query, request, is_source=is_source)
     return queries

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from transferpy.model.codecs import CODECS, FALLBACK, Program
-from transferpy.model.options import TransferOptions
-from transferpy.model.tables import AUTO
+from transferpy.model.options import AUTO, TransferOptions
 from transferpy.stream.commands import Command
 
 

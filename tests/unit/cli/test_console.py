@@ -30,7 +30,7 @@ from transferpy.cli.progress_bar import TerminalProgress, terminal_line
 from transferpy.model.locations import Location
 from transferpy.model.options import ToolOptions
 from transferpy.model.progress import Phase
-from transferpy.output import progress_log
+from transferpy.output import run_log
 
 LOGGER = logging.getLogger("transferpy.test")
 
@@ -181,7 +181,7 @@ def test_syslog_gets_the_lines_with_their_level(monkeypatch: pytest.MonkeyPatch)
 def test_the_log_has_the_progress_unless_a_terminal_alone_shows_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, terminal: bool
 ) -> None:
-    monkeypatch.setattr(progress_log, "_PAUSE", 0.0)
+    monkeypatch.setattr(run_log, "_PAUSE", 0.0)
     line = f"INFO  {HALF.target}: 50 MB of 100 MB (50%) sent, "
     for log in ("", str(tmp_path / "log")):
         stream = Terminal() if terminal else io.StringIO()

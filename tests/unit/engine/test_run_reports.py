@@ -11,7 +11,7 @@ from scripted_runs import RECEIVED, fleet, source_session, target_session, trans
 from transferpy.Exceptions import Interrupted, RemoteExecutionError
 from transferpy.model.digests import ALGORITHMS
 from transferpy.model.report import TransferReport
-from transferpy.output.summary import summary_lines
+from transferpy.output.run_log import summary_lines
 from transferpy.Transferer import Transferer
 
 

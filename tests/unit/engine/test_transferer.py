@@ -22,7 +22,7 @@ from scripted_runs import (
 
 from transferpy.Exceptions import Interrupted, RemoteExecutionError
 from transferpy.model.facts import HostFacts, TargetFacts, TargetState
-from transferpy.model.units import size
+from transferpy.model.text import size
 from transferpy.RemoteExecution.interface import CommandResult, Job
 from transferpy.Transferer import Transferer
 
@@ -668,7 +668,7 @@ class TestMessages:
     def test_a_long_stream_says_how_far_it_is(
         self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("transferpy.output.progress_log._PAUSE", -1.0)
+        monkeypatch.setattr("transferpy.output.run_log._PAUSE", -1.0)
         source = source_session(send_0=("sending", "progress bytes=1000000"))
         target = target_session(peer=("listening port=4400", "connected"))
         assert transferer(fleet(source, target), connect_timeout=1, idle_timeout=1).run() == [6]
@@ -677,7 +677,7 @@ class TestMessages:
     def test_what_nobody_takes_is_not_called_sent(
         self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("transferpy.output.progress_log._PAUSE", -1.0)
+        monkeypatch.setattr("transferpy.output.run_log._PAUSE", -1.0)
         source = source_session(send_0=("sending", "progress bytes=1000000"))
         target = target_session(peer=("listening port=4400",))
         assert transferer(fleet(source, target), connect_timeout=1, idle_timeout=1).run() == [6]

@@ -3,6 +3,7 @@
 import pytest
 
 from transferpy.Exceptions import UsageError
+from transferpy.model.option import COPY, Option, choice
 from transferpy.model.options import TransferOptions, options_from_mapping
 from transferpy.model.transfer_types import TRANSFER_TYPES
 
@@ -80,6 +81,14 @@ class TestOptions:
     @pytest.mark.parametrize("word", ["false", "No", "off", "0", False, 0])
     def test_a_switch_accepts_every_word_for_false_in_ini_files(self, word: object) -> None:
         assert options_from_mapping({"encrypt": word}).encrypt is False
+
+    def test_a_row_that_is_added_to_a_table_is_a_valid_word_at_once(self) -> None:
+        table = {"zstd": 1}
+        row = Option(name="x", default="", values=choice("auto", table=table), help_text="", group=COPY, only_for="")
+        with pytest.raises(UsageError, match=r"^x must be one of auto, zstd, not 'lz4'$"):
+            row.parse("lz4")
+        table["lz4"] = 2
+        assert row.parse("lz4") == "lz4"
 
     def test_text_becomes_typed(self) -> None:
         options = options_from_mapping({"port": " 4444 ", "transfer_type": "decompress", "firewall": "nftables"})

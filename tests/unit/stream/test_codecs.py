@@ -9,7 +9,7 @@ import pytest
 from bash import PIPES, output_of
 
 from transferpy.host import perl_program
-from transferpy.model.codecs import CODECS, COMPRESSORS
+from transferpy.model.codecs import CODECS
 from transferpy.model.options import TransferOptions
 from transferpy.stream.codec_choice import CodecBenchmark, Sample, choice_summary, choose_codec, measured_sample
 from transferpy.stream.codecs import Codec, codecs
@@ -99,7 +99,7 @@ class TestCodecs:
         (codec,) = offered(ALL - {compressor}, compressor=compressor, compress_level=7)
         assert "-7" not in codec.compress.argv or compressor == "pigz"  # gzip has the same levels
 
-    @pytest.mark.parametrize("compressor", COMPRESSORS)
+    @pytest.mark.parametrize("compressor", ["auto", *CODECS])
     def test_what_is_compressed_is_decompressed(self, compressor: str) -> None:
         content = os.urandom(1000) * 1000
         for codec in offered(compressor=compressor):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from transferpy.model.units import duration
+from transferpy.model.text import duration
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0.0 s"), (99.94, "99.9 s"), (100, "0:01:40"), (90061, "25:01:01")])
