@@ -35,20 +35,13 @@ class PreflightConnection:
         run_id: the identifier of the run.
         host: the host.
         news: receives the host's name after the last answer, and at the end of the connection.
-
-    Attributes:
-        job: the remote process, after ``start``.
-        lines: all lines that it has printed.
-        heard: time of the last line (monotonic seconds).
-        answered: True after the last answer.
-        ended: True after the end of the process.
     """
 
     def __init__(self, remote: RemoteExecution, run_id: str, host: str, news: Inbox[str]) -> None:
-        self.job: Job
-        self.lines: list[str] = []
-        self.heard = time.monotonic()
-        self.answered = self.ended = False
+        self.job: Job  # the remote process, after ``start``
+        self.lines: list[str] = []  # all lines that it has printed
+        self.heard = time.monotonic()  # time of the last line
+        self.answered = self.ended = False  # True after the last answer, after the end of the process
         self._remote, self._run_id, self._host, self._news = remote, run_id, host, news
         self._lock = threading.Lock()
         self._listener: Callable[[str | Outcome], None] | None = None

@@ -40,30 +40,17 @@ _Kind = TypeVar("_Kind", bound=protocol.Event)
 
 
 class Session:
-    """A session on a host.
-
-    Attributes:
-        host: the host.
-        statuses: the exit statuses of the stages of each task that has ended, by the name of the task.
-        errors: the end of the standard error of a stage, by task and number of the stage.
-        bytes: bytes that the observed stage of the stream has read.
-        moved: time of the last growth of ``bytes`` (monotonic seconds).
-        heard: time of the last event (monotonic seconds).
-        outcome: the result of the session's process, once the process has ended.
-        error: the reason for which the session cannot continue.
-        stopping: True after the command to stop.
-        replication: the state of replication, which the session may have stopped.
-    """
+    """A session on a host."""
 
     def __init__(self, host: str) -> None:
         self.host = host
-        self.statuses: dict[str, tuple[int, ...]] = {}
-        self.errors: dict[tuple[str, str], str] = {}
-        self.bytes = self._first_bytes = 0
-        self.moved = self.heard = time.monotonic()
-        self.outcome: Outcome | None = None
-        self.error: TransferpyError | None = None
-        self.stopping = False
+        self.statuses: dict[str, tuple[int, ...]] = {}  # of the stages of each task that has ended, by its name
+        self.errors: dict[tuple[str, str], str] = {}  # the end of standard error, by task and number of the stage
+        self.bytes = self._first_bytes = 0  # bytes that the observed stage of the stream has read
+        self.moved = self.heard = time.monotonic()  # of the last growth of bytes, and of the last event
+        self.outcome: Outcome | None = None  # the result of the process, once it has ended
+        self.error: TransferpyError | None = None  # the reason for which the session cannot continue
+        self.stopping = False  # True after the command to stop
         self.replication = ReplicationState(host)
         self._events: dict[type[protocol.Event], protocol.Event] = {}
 
@@ -172,15 +159,11 @@ class Session:
 
 
 class ReplicationState:
-    """The state of replication on the host of a session, as far as transferpy knows it.
-
-    Attributes:
-        error: the reason for which replication may not run; empty while it runs as before.
-    """
+    """The state of replication on the host of a session, as far as transferpy knows it."""
 
     def __init__(self, host: str) -> None:
         self._host = host
-        self.error = ""
+        self.error = ""  # the reason for which replication may not run; empty while it runs as before
 
     def handle(self, event: protocol.Event, run_directory: str) -> None:
         """Change the state as an event demands; only a report that replication runs clears the error."""
