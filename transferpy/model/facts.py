@@ -7,20 +7,20 @@ from enum import StrEnum
 
 @dataclass(frozen=True, kw_only=True)
 class SourceFacts:
-    """What stands at the source path.
+    """The file or the directory tree at the source path.
 
     Attributes:
-        directory: the directory that holds it.
-        name: its name there; that of what a symbolic link points to, where the path asked for that.
-        kind: ``find -printf %y``: f, d, l ...; empty if there is nothing.
+        directory: the directory that contains it.
+        name: its name in the directory; that of the target of a symbolic link, if the path ends with a slash.
+        kind: the letter of ``find -printf %y``: f, d, l ...; empty if the path does not exist.
         identity: device and inode.
-        error: the last thing that could not be read below it, else empty.
-        disk: bytes on disk, files with several names once, holes not at all.
-        inodes: how many files, directories, links and devices.
-        files: how many regular files.
-        bytes: the sum of their sizes.
-        sockets: how many sockets; they are not copied.
-        server: whether it is the data directory of a MariaDB that runs.
+        error: the last read error below the path; empty if there is none.
+        disk: bytes on disk; a file with several hard links counts once, holes do not count.
+        inodes: the number of files, directories, symbolic links and devices.
+        files: the number of regular files.
+        bytes: the sum of the sizes of the regular files.
+        sockets: the number of sockets, which are not copied.
+        server: whether a running MariaDB server uses it as its data directory.
     """
 
     directory: str
@@ -38,15 +38,15 @@ class SourceFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseFacts:
-    """What a database server says of itself.
+    """The database server at the source path.
 
     Attributes:
-        state: server; missing or other if there is no socket; silent if it did not answer as it should.
-        error: what it answered, then.
-        version: its version.
-        datadir: its data directory.
-        disk: bytes on disk there, without the logs of replication.
-        inodes: how many files and directories.
+        state: ``server``; ``missing`` or ``other`` if the path is not a socket; ``silent`` without a valid answer.
+        error: the answer that was not valid.
+        version: the version of the server.
+        datadir: the data directory.
+        disk: bytes on disk in the data directory, without the logs of replication.
+        inodes: the number of files and directories in the data directory.
     """
 
     state: str
@@ -59,14 +59,14 @@ class DatabaseFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class RouteFacts:
-    """How the source reaches a target: the address it connects to, and the one that the target will see."""
+    """The route from the source to a target: the address of the target, and the address of the source that it sees."""
 
     address: str
     source: str
 
 
 class TargetState(StrEnum):
-    """What a target path is; only a directory will do."""
+    """The kind of a target path; only a directory can receive a copy."""
 
     DIRECTORY = "directory"
     READ_ONLY = "read-only"
@@ -76,19 +76,20 @@ class TargetState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class TargetFacts:
-    """What stands at a target path.
+    """The directory at a target path.
 
     Attributes:
-        state: what the path is; the rest is known of directories, and of one that is missing as far as it can be.
-        path: the directory without symbolic links; of one that is missing the nearest that is there.
-        ancestors: device and inode of the directory and of those above it; for one that is missing, the device and what
-            is missing stand in the first place.
-        taken: whether the final name exists there, as whatever.
-        final_identity: device and inode of what has that name.
-        free: bytes that are free.
-        inodes: how many inodes are free, or None where the file system makes them as needed.
-        empty: whether there is nothing in it but lost+found.
-        leftovers: half copies in it that no run will undo any more, as their host was switched off.
+        state: the kind of the path. The other attributes are those of a directory, or of the nearest existing parent of
+            a missing directory.
+        path: the path without symbolic links.
+        ancestors: device and inode of the directory and of its parents; for a missing directory, the first entry is the
+            device and the missing part of the path.
+        taken: whether the final name exists in the directory.
+        final_identity: device and inode of the entry with the final name.
+        free: free bytes.
+        inodes: free inodes; None if the file system makes them as needed.
+        empty: whether the directory contains nothing except lost+found.
+        leftovers: incomplete copies of runs during which the host crashed; no run removes them.
     """
 
     state: TargetState
@@ -104,28 +105,28 @@ class TargetFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class HostFacts:
-    """All that one host answered.
+    """All facts of one host.
 
     Attributes:
-        host: its name.
-        uid: as whom commands run there; 0 is root.
-        cores: how many processors it has.
-        boot: the identifier of its running kernel: the same on two hosts means that they are one machine.
-        tools: the programs of :func:`transferpy.model.tools.packages` that it has.
+        host: the name of the host.
+        uid: the user id of remote commands; 0 is root.
+        cores: the number of processors.
+        boot: the boot identifier of the kernel; two hosts with the same identifier are one machine.
+        tools: the programs of :func:`transferpy.model.tools.packages` that the host has.
         listening: the TCP ports in use.
-        netcats: what each netcat prints for ``-h``, by the name of the program.
+        netcats: the output of each netcat for ``-h``, by the name of the program.
         firewalls: the output of each firewall tool, for :func:`transferpy.Firewall.firewall_rules`.
-        memory: bytes of memory that are free.
-        run: bytes that are free in /run, where the lists of a run are, or None if that is not known.
-        source: what stands at the source path, on the source host.
-        magic: the first bytes of the source, and the mark that a tar header has at its place.
-        database: what the server at the source socket says.
-        backup_versions: what each backup tool says of its version.
-        routes: by the target's index, how the source reaches it.
-        targets: by the target's index, what stands at its path.
-        finished: the dead runs that the preflight cleaned up behind, and of each whether it had stopped replication.
-        unknown_owner: the user or group of the owner asked for that the host does not know, else empty.
-        not_undone: what it could not undo of dead runs: an entry of their undo lists each, and why.
+        memory: free memory in bytes.
+        run: free bytes in /run, where a run stores its lists; None if unknown.
+        source: the source, on the source host.
+        magic: the first bytes of the source, and its bytes at the position of the magic of a tar header.
+        database: the server at the source path, on the source host.
+        backup_versions: the version text of each backup tool.
+        routes: the routes from the source host to the targets, by the index of the target.
+        targets: the targets on the host, by their index.
+        finished: the stale runs whose changes the preflight has undone; for each, whether it had stopped replication.
+        unknown_owner: the user or group of ``--owner`` that does not exist on the host; empty if both exist.
+        not_undone: the undo entries of stale runs that failed, with their errors.
     """
 
     host: str
