@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from transferpy.Exceptions import PreflightError
 from transferpy.model.facts import DatabaseFacts, HostFacts, RouteFacts, SourceFacts, TargetFacts, TargetState
 from transferpy.model.locations import Location, split_word
 from transferpy.model.options import TransferOptions
 from transferpy.model.request import TransferRequest
 from transferpy.model.tools import packages
+from transferpy.planning.plan import TransferPlan
+from transferpy.planning.planner import make_plan
 
 RUN = "0123456789abcdef"
 NC_OPENBSD = "OpenBSD netcat (Debian patchlevel 1.219-1)\nusage: nc [-46CDdFhklNnrStUuvZz] [-I length] [-i interval]"
@@ -94,3 +97,22 @@ def target_host(name: str = "db2", **changes: object) -> HostFacts:
 
 def answers(*hosts: HostFacts) -> dict[str, HostFacts]:
     return {facts.host: facts for facts in hosts}
+
+
+def without(*tools: str) -> frozenset[str]:
+    """Return all tools of a host except these."""
+    return frozenset(packages()) - {*tools}
+
+
+def plan(wanted: TransferRequest, *hosts: HostFacts) -> TransferPlan:
+    """Return the plan for a request to which these hosts have answered."""
+    return make_plan(wanted, answers(*hosts), RUN, {})
+
+
+def problems(wanted: TransferRequest, *hosts: HostFacts, silent: Mapping[str, str] | None = None) -> list[str]:
+    """Return the reasons that prevent a transfer; ``silent`` has the error of each host that has not answered."""
+    try:
+        make_plan(wanted, answers(*hosts), RUN, silent or {})
+    except PreflightError as refused:
+        return list(refused.problems)
+    return []

@@ -1,4 +1,4 @@
-"""The commands of a hot copy: how the tools log in, and that nothing secret is in what they are called with."""
+"""The commands of a hot copy: login, backup, unpacking and preparing; no argument list contains a secret."""
 
 import pytest
 from bash import any_text
@@ -8,15 +8,15 @@ from transferpy.MariaDB import backup, client, lacking_tables, login, major_vers
 
 SOCKET = "/run/mysqld/mysqld.sock"
 BY_SOCKET = ("--host=localhost", "--protocol=socket", f"--socket={SOCKET}")
-"""With no more than the last of them, a host in an option file would count instead."""
+"""With only the last of them, the host of an option file would take precedence."""
 DEFAULTS = "/root/backup's my.cnf"
 
 
 class TestLogin:
-    def test_without_a_file_it_is_roots_by_the_socket(self) -> None:
+    def test_without_an_option_file_root_logs_in_through_the_socket(self) -> None:
         assert login(SOCKET, "") == BY_SOCKET
 
-    def test_the_file_is_the_first_option_or_the_tools_do_not_take_it(self) -> None:
+    def test_the_option_file_is_the_first_option(self) -> None:
         assert login(SOCKET, DEFAULTS)[0] == f"--defaults-file={DEFAULTS}"
         for words in (
             client("mariadb", SOCKET, DEFAULTS),
@@ -25,7 +25,7 @@ class TestLogin:
             assert words[1:5] == (f"--defaults-file={DEFAULTS}", *BY_SOCKET)
 
     @pytest.mark.parametrize("defaults_file", ["", DEFAULTS])
-    def test_no_option_is_one_that_takes_a_secret(self, defaults_file: str) -> None:
+    def test_no_option_contains_a_secret(self, defaults_file: str) -> None:
         words = (
             *client("mysql", SOCKET, defaults_file),
             *backup("xtrabackup", SOCKET, defaults_file, 1).argv,
@@ -40,22 +40,22 @@ class TestCommands:
         options = ("--connect-timeout=30", "--batch", "--skip-column-names")
         assert client("mysql", SOCKET, "") == ("mysql", *BY_SOCKET, *options)
 
-    def test_a_backup_goes_to_standard_output_with_what_a_replica_needs(self) -> None:
+    def test_a_backup_goes_to_standard_output_with_the_position_of_replication(self) -> None:
         assert backup("mariabackup", SOCKET, "", 16).argv == (
             *("mariabackup", *BY_SOCKET, "--backup", "--stream=xbstream"),
             *("--slave-info", "--close-files", "--parallel=16"),
         )
 
-    def test_percona_s_tool_gets_no_option_that_it_does_not_know(self) -> None:
+    def test_xtrabackup_gets_no_option_of_mariadb_backup(self) -> None:
         assert backup("xtrabackup", SOCKET, "", 1).argv[1:3] == ("--host=localhost", f"--socket={SOCKET}")
 
-    def test_a_stream_is_unpacked_where_the_session_stands(self) -> None:
+    def test_a_stream_is_unpacked_to_the_working_directory(self) -> None:
         assert unpack("mbstream").argv == ("mbstream", "--extract", "--directory=.")
 
     @pytest.mark.parametrize(
         ("free", "used"), [(8 << 30, 4 << 30), (0, 100 << 20), (150 << 20, 100 << 20), (3, 100 << 20)]
     )
-    def test_preparing_takes_half_of_what_is_free_and_never_less_than_the_tool_does_by_itself(
+    def test_preparing_uses_half_of_the_free_memory_and_at_least_the_default_of_the_tool(
         self, free: int, used: int
     ) -> None:
         assert prepare("mariadb-backup", free).argv == (
@@ -76,11 +76,11 @@ class TestTables:
             ("shop/a.ibd", "shop/a.new", "shop/b.new", "shop/c.MYD"),
         ],
     )
-    def test_a_copy_that_has_them_all_lacks_none(self, copy: tuple[str, ...]) -> None:
+    def test_a_copy_with_all_tables_lacks_none(self, copy: tuple[str, ...]) -> None:
         assert lacking_tables(self.SERVER, copy) == []
 
     @pytest.mark.parametrize("copy", [("shop/b.ibd",), ("other/a.ibd", "shop/b.ibd", "shop/c.MYD.frm"), ()])
-    def test_those_that_it_lacks_are_named_in_order(self, copy: tuple[str, ...]) -> None:
+    def test_missing_tables_are_returned_in_order(self, copy: tuple[str, ...]) -> None:
         assert lacking_tables(reversed(self.SERVER), copy) == [name for name in self.SERVER if name not in copy]
 
 
@@ -99,11 +99,13 @@ class TestMajorVersion:
             ("", None),
         ],
     )
-    def test_it_is_told_from_what_server_and_tools_say(self, text: str, version: str | None) -> None:
+    def test_the_version_texts_of_servers_and_tools_contain_the_major_version(
+        self, text: str, version: str | None
+    ) -> None:
         assert major_version(text) == version
 
     @given(text=any_text)
     @example(text="9" * 5000 + "." + "9" * 5000)
-    def test_no_text_makes_it_stumble(self, text: str) -> None:
+    def test_any_text_is_accepted(self, text: str) -> None:
         found = major_version(text)
         assert found is None or found in text

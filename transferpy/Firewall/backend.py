@@ -60,6 +60,6 @@ class FirewallBackend(ABC):
 
         Args:
             listings: the output of each firewall tool of the host.
-            admission: what the rules have to admit.
+            admission: the sender that the rules have to admit.
             is_requested: whether the user asked for this backend; else it adds a rule only where it filters.
         """

@@ -1,4 +1,4 @@
-"""The codecs that may compress a stream, and what the run measures to choose one of them."""
+"""The codecs that may compress a stream, and the measurements for the choice of one of them."""
 
 from transferpy.model.options import AUTO, UNCOMPRESSED
 from transferpy.planning.context import PlanContext

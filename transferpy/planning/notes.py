@@ -19,7 +19,7 @@ def notes(context: PlanContext) -> list[str]:
 def _source_notes(context: PlanContext) -> Iterator[str]:
     location, source = context.request.source, context.source
     if source.kind == "l":
-        yield f"{location} is a symbolic link and is copied as one; end the path with a slash to copy what it points to"
+        yield f"{location} is a symbolic link and is copied as one; to copy its target, end the path with a slash"
     if source.server:
         yield (
             f"{location}: a running server uses these files: the copy fails if the server writes meanwhile, else it"

@@ -1,4 +1,4 @@
-"""The plan of a run: its edges, and what the session of each node does."""
+"""The plan of a run: its edges, and the plan of the session of each node."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

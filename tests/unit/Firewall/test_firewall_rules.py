@@ -1,4 +1,4 @@
-"""Which doors a host needs: one in each chain that filters, none elsewhere, each with a way to close it again."""
+"""The firewall rules: one in each chain that filters, and a command that removes each."""
 
 import json
 
@@ -29,8 +29,8 @@ def chains(*names: str) -> str:
 
 
 def where(rules: dict[str, str], choice: str, address: str) -> list[str]:
-    """Return tool and chain of each door."""
-    found = [render_command(door.opening) for door in firewall_rules(rules, choice, address, "r1")]
+    """Return tool and chain of each rule."""
+    found = [render_command(rule.opening) for rule in firewall_rules(rules, choice, address, "r1")]
     return [text.split(" -w ")[0] if " -w " in text else " ".join(text.split()[3:6]) for text in found]
 
 
@@ -86,12 +86,14 @@ BOTH = {
         ("auto", BOTH, ["iptables", "inet fw in"], ["inet fw in"]),
         ("iptables", BOTH, ["iptables"], []),
         ("nftables", BOTH, ["ip filter INPUT", "inet fw in"], ["inet fw in"]),
-        # who insists on a tool that cannot be read is to hear what it says
+        # a firewall that was asked for and cannot be read fails when the rule is added
         ("iptables", {"iptables": "", "ip6tables": ""}, ["iptables"], ["ip6tables"]),
         ("auto", {"iptables": "", "ip6tables": ""}, [], []),
     ],
 )
-def test_a_choice_opens_one_kind_only(choice: str, rules: dict[str, str], v4: list[str], v6: list[str]) -> None:
+def test_a_choice_opens_firewalls_of_one_kind_only(
+    choice: str, rules: dict[str, str], v4: list[str], v6: list[str]
+) -> None:
     assert where(rules, choice, V4) == v4
     assert where(rules, choice, V6) == v6
 
@@ -123,12 +125,12 @@ NFT_RULE = """tcp dport "${port}" accept comment '"transferpy-r1"'"""
         ),
     ],
 )
-def test_a_door_admits_one_address_to_one_port_under_the_name_of_the_run(
+def test_a_rule_admits_one_address_to_one_port_and_has_the_name_of_the_run(
     rules: dict[str, str], address: str, opening: str, closing: str
 ) -> None:
-    (door,) = firewall_rules(rules, "auto", address, "r1")
-    assert render_command(door.opening) == opening
-    assert render_command(door.closing) == closing
+    (rule,) = firewall_rules(rules, "auto", address, "r1")
+    assert render_command(rule.opening) == opening
+    assert render_command(rule.closing) == closing
 
 
 @pytest.mark.parametrize(
@@ -151,9 +153,9 @@ json_values = st.recursive(
 @given(
     listing=st.one_of(any_text, json_values.map(json.dumps), st.just("[" * 100_000)), address=st.sampled_from([V4, V6])
 )
-def test_a_listing_that_makes_no_sense_needs_no_door(listing: str, address: str) -> None:
-    for door in firewall_rules({"nft": listing, "iptables": ACCEPT}, "auto", address, "r1"):
-        assert render_command(door.opening).startswith("nft insert rule inet ")
+def test_an_invalid_listing_needs_no_rule(listing: str, address: str) -> None:
+    for rule in firewall_rules({"nft": listing, "iptables": ACCEPT}, "auto", address, "r1"):
+        assert render_command(rule.opening).startswith("nft insert rule inet ")
 
 
 @pytest.mark.parametrize("file", ["agent/receive", "lib/recovery"])

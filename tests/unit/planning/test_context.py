@@ -1,4 +1,4 @@
-"""What the hosts answered, as checks and plan see it."""
+"""The request and the facts, for checks and plan."""
 
 import pytest
 from fleet import REQUEST, RUN, answers, target_host

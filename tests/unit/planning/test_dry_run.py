@@ -1,4 +1,4 @@
-"""Dry runs: what is said of the time that a run would take."""
+"""Dry runs: the actions of a real run, and the estimate of its time."""
 
 import re
 from typing import Any
@@ -52,7 +52,9 @@ def estimate(*, targets: int = 1, gigabytes: float = 117, **options: Any) -> lis
         ({"compressor": "zstd", "compress_level": 19}, []),
     ],
 )
-def test_the_time_is_a_span_by_how_much_the_data_shrinks(options: dict[str, Any], expected: list[str]) -> None:
+def test_the_estimate_is_a_range_that_depends_on_the_compression_ratio(
+    options: dict[str, Any], expected: list[str]
+) -> None:
     assert estimate(**options) == expected
 
 
@@ -60,11 +62,11 @@ def test_a_source_without_data_has_no_estimate() -> None:
     assert estimate(gigabytes=0) == []
 
 
-def test_the_speed_of_every_program_that_compresses_is_known() -> None:
+def test_every_program_of_a_codec_has_a_rate() -> None:
     assert all(program.rate for row in CODECS.values() for program in row.programs)
 
 
-def test_targets_take_their_time_one_after_the_other() -> None:
+def test_the_estimate_adds_the_times_of_the_targets() -> None:
     assert estimate(targets=2) == ["0:08:20 to 0:16:40", "0:16:40 to 0:33:20"]
 
 

@@ -1,272 +1,191 @@
-"""What speaks against a hot copy or a tarball: every reason is named, with what to do, and no other."""
+"""The checks: every reason that prevents a transfer is reported at once, and no other."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from fleet import (
-    BACKUP_TOOL,
+    NC_OPENBSD,
+    NC_TRADITIONAL,
+    REQUEST,
     RUN,
-    TARBALLS,
     V4_ROUTE,
+    V6_ROUTE,
     answers,
-    database_facts,
-    database_host,
+    plan,
+    problems,
     request,
     source_facts,
     source_host,
-    tarball_host,
     target_facts,
     target_host,
+    without,
 )
 
 from transferpy.Exceptions import PreflightError
-from transferpy.model.facts import HostFacts, TargetFacts, TargetState
+from transferpy.model.facts import TargetFacts, TargetState
 from transferpy.model.request import TransferRequest
-from transferpy.model.tools import packages
 from transferpy.planning.planner import make_plan
 
-SOCKET = "db1:/run/mysqld/mysqld.sock"
-SILENT = "the server did not give a valid answer:"
-BACKUP = request(SOCKET, "db2:/srv/y", transfer_type="xtrabackup")
-PREPARED = replace(BACKUP, options=replace(BACKUP.options, prepare=True))
-TARBALL = request("db1:/srv/backups/sqldata.tar", "db2:/srv/y", transfer_type="decompress")
-MARIADB_11 = BACKUP_TOOL.replace("10.11", "11.4")
+PLAIN = request("db1:/srv/x", "db2:/srv/y", encrypt=False)
+TWO = request("db1:/srv/x", "db2:/srv/y", "db2:/srv/z")
 
 
-def problems(wanted: TransferRequest, *hosts: HostFacts, silent: Mapping[str, str] | None = None) -> list[str]:
-    try:
-        make_plan(wanted, answers(*hosts), RUN, silent or {})
-    except PreflightError as refused:
-        return list(refused.problems)
-    return []
+SAME = "boot-of-db1"  # containers on one machine are that too: they share its kernel
 
 
-def without(*tools: str) -> frozenset[str]:
-    return frozenset(packages()) - {*tools}
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"kind": ""}, "db1:/srv/x: no such file or directory"),
+        (
+            {"kind": "s"},
+            "db1:/srv/x: is a socket and cannot be copied; to copy a running MariaDB server: --type xtrabackup",
+        ),
+        (
+            {"error": "find: '/srv/x/a': Input/output error"},
+            "db1:/srv/x: cannot be read: find: '/srv/x/a': Input/output error",
+        ),
+        ({"disk": 8_951_425}, "db2:/srv/y: 10,000,001 bytes are needed, but only 10,000,000 are free"),
+        ({"inodes": 1000}, "db2:/srv/y: 1,002 inodes are needed, but only 1,000 are free"),
+    ],
+)
+def test_a_source_that_cannot_be_copied(facts: dict[str, Any], expected: str) -> None:
+    assert problems(REQUEST, source_host(source=source_facts(**facts)), target_host()) == [expected]
 
 
-ALL_BACKUP_TOOLS = ("mariadb-backup", "mariabackup", "xtrabackup")
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (TargetFacts(state=TargetState.MISSING), "db2:/srv/y: no such directory; make it first"),
+        (
+            TargetFacts(state=TargetState.OTHER),
+            "db2:/srv/y: is not a directory; a target is the directory that receives the copy",
+        ),
+        (target_facts(state=TargetState.READ_ONLY), "db2:/srv/y: is not writable"),
+        (
+            target_facts(taken=True, final_identity="7:99"),
+            "db2:/srv/y/x: exists already; nothing is ever overwritten",
+        ),
+        # the identity says nothing across machines
+        (
+            target_facts(taken=True, final_identity="7:8"),
+            "db2:/srv/y/x: exists already; nothing is ever overwritten",
+        ),
+    ],
+)
+def test_a_target_that_cannot_receive(target: TargetFacts, expected: str) -> None:
+    assert problems(REQUEST, source_host(), target_host(targets={0: target})) == [expected]
 
 
-class TestServer:
-    @pytest.mark.parametrize(
-        ("changes", "expected"),
-        [
-            ({}, []),
-            ({"state": "missing"}, [f"{SOCKET}: no such socket; is the server running?"]),
-            (
-                {"state": "other"},
-                [f"{SOCKET}: is not a socket; --type xtrabackup needs the socket of a running server"],
-            ),
-            (
-                {"state": "silent", "error": "ERROR 1045 (28000): Access denied for user 'root'@'localhost'"},
-                [f"{SOCKET}: {SILENT} ERROR 1045 (28000): Access denied for user 'root'@'localhost'"],
-            ),
-            (
-                {"state": "silent", "error": "ERROR 2002 (HY000): Can't connect to local server through socket"},
-                [f"{SOCKET}: {SILENT} ERROR 2002 (HY000): Can't connect to local server through socket"],
-            ),
-            # what the server holds, and not what the socket does
-            ({"disk": 8_951_425}, ["db2:/srv/y: 10,000,001 bytes are needed, but only 10,000,000 are free"]),
-            ({"inodes": 1000}, ["db2:/srv/y: 1,002 inodes are needed, but only 1,000 are free"]),
-        ],
-    )
-    def test_a_server_that_cannot_be_copied(self, changes: dict[str, Any], expected: list[str]) -> None:
-        facts = database_facts(**changes)
-        if facts.state != "server":
-            facts = replace(facts, version="", datadir="", disk=0, inodes=0)
-        assert problems(BACKUP, database_host(facts), target_host()) == expected
-
-    @pytest.mark.parametrize(
-        ("server", "source", "target", "expected"),
-        [
-            ("10.11.9-MariaDB", {"mariadb-backup": BACKUP_TOOL}, {"mariadb-backup": BACKUP_TOOL}, []),
-            (
-                "10.11.9-MariaDB",
-                {"mariadb-backup": MARIADB_11},
-                {"mariadb-backup": BACKUP_TOOL},
-                ["db1: mariadb-backup has version 11.4, but the server has version 10.11"],
-            ),
-            (
-                "11.4.2-MariaDB",
-                {"mariadb-backup": MARIADB_11},
-                {"mariadb-backup": BACKUP_TOOL},
-                ["db2: mariadb-backup has version 10.11, but the server has version 11.4"],
-            ),
-            (
-                "10.6.18-MariaDB",
-                {"mariadb-backup": BACKUP_TOOL},
-                {"mariadb-backup": BACKUP_TOOL},
-                [
-                    "db1: mariadb-backup has version 10.11, but the server has version 10.6",
-                    "db2: mariadb-backup has version 10.11, but the server has version 10.6",
-                ],
-            ),
-            # only the tool that would be used counts
-            ("10.11.9-MariaDB", {"mariadb-backup": BACKUP_TOOL, "xtrabackup": "xtrabackup version 8.0.35-31"}, {}, []),
-            # what says nothing that can be understood is not refused for it
-            ("10.11.9-MariaDB", {"mariadb-backup": "cannot open shared object file"}, {"mariadb-backup": ""}, []),
-        ],
-    )
-    def test_a_tool_of_another_major_version_than_the_server(
-        self, server: str, source: dict[str, str], target: dict[str, str], expected: list[str]
-    ) -> None:
-        source_of = database_host(database_facts(version=server), backup_versions=source)
-        assert problems(BACKUP, source_of, target_host(backup_versions=target)) == expected
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (target_facts(taken=True, final_identity="7:8"), "db2:/srv/y/x: is the source itself"),
+        (
+            target_facts(taken=True, final_identity="7:99"),
+            "db2:/srv/y/x: exists already; nothing is ever overwritten",
+        ),
+        (target_facts(ancestors=("7:9", "7:8", "7:2")), "db2:/srv/y: is inside the source db1:/srv/x"),
+        (target_facts(ancestors=("7:8", "7:2")), "db2:/srv/y: is inside the source db1:/srv/x"),
+    ],
+)
+def test_a_source_and_a_target_on_one_machine_that_collide(target: TargetFacts, expected: str) -> None:
+    assert problems(REQUEST, source_host(), target_host(boot=SAME, targets={0: target})) == [expected]
 
 
-class TestTools:
-    @pytest.mark.parametrize(
-        ("wanted", "source", "target", "expected"),
-        [
-            (BACKUP, ("mariadb-backup", "mariabackup"), ("mbstream",), []),
-            (
-                BACKUP,
-                ALL_BACKUP_TOOLS,
-                ALL_BACKUP_TOOLS,
-                ["db1: mariadb-backup is missing (Debian package mariadb-backup)"],
-            ),
-            (BACKUP, ("mariadb",), (), []),
-            (BACKUP, ("mariadb", "mysql"), (), ["db1: mariadb is missing (Debian package mariadb-client)"]),
-            (BACKUP, ("mbstream", "xbstream"), ("mariadb", "mysql"), []),
-            (
-                BACKUP,
-                (),
-                ("mbstream", "xbstream"),
-                ["db2: mbstream is missing (Debian package mariadb-backup)"],
-            ),
-            (
-                PREPARED,
-                (),
-                ALL_BACKUP_TOOLS,
-                ["db2: mariadb-backup is missing (Debian package mariadb-backup)"],
-            ),
-            (PREPARED, (), ("mariadb-backup", "mariabackup"), []),
-            # no other type misses them
-            (TARBALL, (*ALL_BACKUP_TOOLS, "mariadb", "mysql", "zstd"), (*ALL_BACKUP_TOOLS, "mbstream"), []),
-        ],
-    )
-    def test_of_tools_with_several_names_one_is_needed_where_it_is_used(
-        self, wanted: TransferRequest, source: tuple[str, ...], target: tuple[str, ...], expected: list[str]
-    ) -> None:
-        make = database_host if wanted is not TARBALL else lambda tools: tarball_host("zstd", tools=tools)
-        assert problems(wanted, make(tools=without(*source)), target_host(tools=without(*target))) == expected
-
-    @pytest.mark.parametrize(
-        ("tarball", "missing", "expected"),
-        [
-            ("gzip", ("pigz",), []),
-            ("gzip", ("gzip",), []),
-            ("gzip", ("pigz", "gzip"), ["db2: gzip is missing (Debian package gzip)"]),
-            ("zstd", ("zstd",), ["db2: zstd is missing (Debian package zstd)"]),
-            ("lz4", ("lz4",), ["db2: lz4 is missing (Debian package lz4)"]),
-            ("xz", ("xz",), ["db2: xz is missing (Debian package xz-utils)"]),
-            ("plain", ("zstd", "lz4", "xz", "pigz", "gzip"), []),
-        ],
-    )
-    def test_a_tarball_needs_its_decompressor_on_the_target(
-        self, tarball: str, missing: tuple[str, ...], expected: list[str]
-    ) -> None:
-        target = target_host(tools=without(*missing))
-        assert problems(TARBALL, tarball_host(tarball, tools=without(*missing)), target) == expected
-
-    @pytest.mark.parametrize("wanted", [BACKUP, PREPARED, TARBALL])
-    def test_an_owner_that_the_target_does_not_know(self, wanted: TransferRequest) -> None:
-        source = database_host() if wanted is not TARBALL else tarball_host("gzip")
-        assert problems(wanted, source, target_host(unknown_owner="mysql")) == [
-            "db2: the user or group mysql does not exist (--owner)"
-        ]
+@pytest.mark.parametrize(
+    ("wanted", "changes", "expected"),
+    [
+        (REQUEST, {"uid": 33}, "db2: remote commands run as user id 33, but owners and firewalls need root"),
+        (REQUEST, {"tools": without("socat")}, "db2: socat is missing (Debian package socat)"),
+        (REQUEST, {"tools": without("cmp")}, "db2: cmp is missing (Debian package diffutils)"),
+        (
+            REQUEST,
+            {"tools": without("ss", "netstat")},
+            "db2: ss is missing (Debian package iproute2); alternative: netstat (Debian package net-tools)",
+        ),
+        (
+            PLAIN,
+            {"tools": without("socat")},
+            "db2: socat is missing (Debian package socat); alternative: nc (Debian package netcat-openbsd)",
+        ),
+        (
+            PLAIN,
+            {"tools": without("socat"), "netcats": {"nc": "BusyBox v1.35.0"}},
+            "db2: socat is missing (Debian package socat); alternative: nc (Debian package netcat-openbsd)",
+        ),
+        (
+            request("db1:/srv/x", "db2:/srv/y", firewall="iptables"),
+            {"firewalls": {"nft": ""}},
+            "db2: iptables is missing (Debian package iptables), required by --firewall",
+        ),
+        (
+            request("db1:/srv/x", "db2:/srv/y", firewall="nftables"),
+            {"firewalls": {"iptables": ""}},
+            "db2: nft is missing (Debian package nftables), required by --firewall",
+        ),
+        (request("db1:/srv/x", "db2:/srv/y", port=22), {}, "db2: port 22 is in use"),
+    ],
+)
+def test_a_host_that_lacks_something(wanted: TransferRequest, changes: dict[str, Any], expected: str) -> None:
+    assert problems(wanted, source_host(netcats={"nc": NC_OPENBSD}), target_host(**changes)) == [expected]
 
 
-class TestTarball:
-    @pytest.mark.parametrize(
-        ("source", "magic", "expected"),
-        [
-            ({"kind": "d"}, (b"", b""), "is not a file; --type decompress needs a tarball"),
-            ({"kind": "p"}, (b"", b""), "is not a file; --type decompress needs a tarball"),
-            ({"kind": "b"}, (b"\x1f\x8b", b""), "is not a file; --type decompress needs a tarball"),
-            ({"kind": ""}, (b"", b""), "no such file or directory"),
-            (
-                {"error": "find: 'x': Input/output error"},
-                (b"", b""),
-                "cannot be read: find: 'x': Input/output error",
-            ),
-            ({}, (b"", b""), "is not a tarball (zstd, gzip, lz4, xz or plain tar)"),
-            ({}, (b"PK\x03\x04", b""), "is not a tarball (zstd, gzip, lz4, xz or plain tar)"),
-            ({}, (b"BZh91A", b"\0\0\0\0\0"), "is not a tarball (zstd, gzip, lz4, xz or plain tar)"),
-        ],
-    )
-    def test_what_is_no_tarball(self, source: dict[str, Any], magic: tuple[bytes, bytes], expected: str) -> None:
-        facts = source_facts("/srv/backups", "sqldata.tar", **{"kind": "f", **source})
-        found = problems(TARBALL, source_host(source=facts, magic=magic), target_host())
-        assert found == [f"db1:/srv/backups/sqldata.tar: {expected}"]
-
-    @pytest.mark.parametrize("name", TARBALLS)
-    def test_what_is_one_by_its_first_bytes_is_taken_whatever_its_name_is(self, name: str) -> None:
-        assert problems(TARBALL, tarball_host(name), target_host()) == []
+def test_a_source_without_a_route_to_the_target() -> None:
+    assert problems(REQUEST, source_host(routes={1: V4_ROUTE}), target_host()) == [
+        "db1: has no address of db2, or no route to it; add the name to DNS or to /etc/hosts of db1"
+    ]
 
 
-def for_each_type(facts: Mapping[str, Any]) -> Iterable[tuple[TransferRequest, HostFacts]]:
-    return [(BACKUP, database_host(**facts)), (TARBALL, tarball_host("gzip", **facts))]
+def test_a_netcat_that_cannot_speak_to_an_ipv6_target() -> None:
+    old, new = {"nc": NC_TRADITIONAL}, {"nc": NC_OPENBSD}
+    expected = "{}: nc does not support IPv6; install socat (Debian package socat)"
+    for source, target, hosts in [(old, new, ["db1"]), (new, old, ["db2"]), (old, old, ["db1", "db2"])]:
+        facts = (
+            source_host(routes={0: V6_ROUTE}, netcats=source, tools=without("socat")),
+            target_host(netcats=target, tools=without("socat")),
+        )
+        assert problems(PLAIN, *facts) == [expected.format(name) for name in hosts]
+    assert plan(PLAIN, source_host(routes={0: V6_ROUTE}, netcats=old), target_host(netcats=old))
 
 
-class TestTarget:
-    @pytest.mark.parametrize(("wanted", "source"), for_each_type({}))
-    def test_it_has_to_be_empty(self, wanted: TransferRequest, source: HostFacts) -> None:
-        full = target_host(targets={0: target_facts(empty=False)})
-        assert problems(wanted, source, full) == [
-            f"db2:/srv/y: is not empty; --type {wanted.options.transfer_type} needs an empty directory"
-        ]
-
-    @pytest.mark.parametrize(("wanted", "source"), for_each_type({}))
-    def test_of_a_directory_that_is_none_nothing_more_is_said(self, wanted: TransferRequest, source: HostFacts) -> None:
-        missing = target_host(targets={0: TargetFacts(state=TargetState.MISSING)})
-        assert problems(wanted, source, missing) == ["db2:/srv/y: no such directory; make it first"]
-
-    @pytest.mark.parametrize(("wanted", "source"), for_each_type({"boot": "one", "routes": {0: V4_ROUTE}}))
-    def test_the_name_of_the_source_means_nothing_there(self, wanted: TransferRequest, source: HostFacts) -> None:
-        """Neither is anything called like the source in the way, nor can the target lie in it."""
-        taken = target_facts(taken=True, final_identity="7:8", ancestors=("7:9", "7:8"))
-        assert problems(wanted, source, target_host(boot="one", targets={0: taken})) == []
-
-    def test_a_file_or_a_tree_may_go_into_a_directory_that_holds_others(self) -> None:
-        full = target_host(targets={0: target_facts(empty=False)})
-        assert problems(request("db1:/srv/x", "db2:/srv/y"), source_host(), full) == []
+def test_a_target_given_twice_in_two_spellings() -> None:
+    source = source_host(routes={0: V4_ROUTE, 1: V4_ROUTE})
+    target = target_host(targets={0: target_facts(), 1: target_facts()})
+    assert problems(TWO, source, target) == [
+        "db2:/srv/z: is the same directory as db2:/srv/y; this target is given twice",
+        "db2:/srv/y: 12,097,152 bytes are needed, but only 10,000,000 are free",
+    ]
 
 
-def test_every_reason_is_named_at_once() -> None:
-    wanted = request(SOCKET, "db2:/srv/y", "db3:/srv/y", transfer_type="xtrabackup", prepare=True)
-    source = database_host(database_facts(state="missing"), tools=without(*ALL_BACKUP_TOOLS), routes={1: V4_ROUTE})
-    target = target_host(tools=without("mbstream", "xbstream"), targets={0: target_facts(empty=False)})
+def test_targets_that_fit_one_by_one_but_not_together() -> None:
+    source = source_host(routes={0: V4_ROUTE, 1: V4_ROUTE})
+    shared = {0: target_facts(), 1: target_facts(ancestors=("7:10", "7:2"))}
+    assert problems(TWO, source, target_host(targets=shared)) == [
+        "db2:/srv/y: 12,097,152 bytes are needed, but only 10,000,000 are free"
+    ]
+    apart = {0: target_facts(), 1: target_facts(ancestors=("6:10", "6:2"))}
+    assert len(plan(TWO, source, target_host(targets=apart)).edges) == 2
+
+
+def test_every_reason_is_reported_at_once() -> None:
+    wanted = request("db1:/srv/x", "db2:/srv/y", "db3:/srv/y", port=22)
+    source = source_host(tools=without("ip", "tar"), source=source_facts(kind=""), routes={1: V4_ROUTE})
+    target = target_host(uid=1, targets={0: TargetFacts(state=TargetState.MISSING)})
     assert problems(wanted, source, target, silent={"db3": "db3: no answer"}) == [
         "db3: no answer",
-        "db1: mariadb-backup is missing (Debian package mariadb-backup)",
-        "db2: mbstream is missing (Debian package mariadb-backup)",
-        "db2:/srv/y: is not empty; --type xtrabackup needs an empty directory",
-        f"{SOCKET}: no such socket; is the server running?",
+        "db1: tar is missing (Debian package tar)",
+        "db1: ip is missing (Debian package iproute2)",
+        "db2: remote commands run as user id 1, but owners and firewalls need root",
+        "db2:/srv/y: no such directory; make it first",
+        "db2: port 22 is in use",
+        "db1:/srv/x: no such file or directory",
         "db1: has no address of db2, or no route to it; add the name to DNS or to /etc/hosts of db1",
     ]
 
 
-@pytest.mark.parametrize("wanted", [BACKUP, TARBALL])
-def test_a_silent_source_does_not_hide_what_is_wrong_with_the_targets(wanted: TransferRequest) -> None:
-    full = target_host(targets={0: target_facts(empty=False)})
-    assert problems(wanted, full, silent={"db1": "db1: no answer"}) == [
-        "db1: no answer",
-        f"db2:/srv/y: is not empty; --type {wanted.options.transfer_type} needs an empty directory",
-    ]
-
-
-class TestSources:
-    def test_the_root_directory_is_not_copied(self) -> None:
-        source = source_host(source=source_facts("/", ""))
-        (problem,) = problems(request("db1:/srv/x", "db2:/srv/y"), source, target_host())
-        assert problem.startswith("db1:/srv/x: is the root directory, ")
-
-    def test_the_lists_of_all_files_need_space_in_run(self) -> None:
-        source = source_host(source=source_facts(inodes=1_000_000), run=900_000_000)
-        target = target_host(targets={0: target_facts(inodes=2_000_000)}, run=800_000_000)
-        found = problems(request("db1:/srv/x", "db2:/srv/y"), source, target)
-        assert found == ["db2: the lists of files need 850,000,000 bytes in /run, but only 800,000,000 are free"]
+def test_problems_of_targets_are_reported_also_if_the_source_does_not_answer() -> None:
+    target = target_host(targets={0: TargetFacts(state=TargetState.MISSING)})
+    with pytest.raises(PreflightError) as refused:
+        make_plan(REQUEST, answers(target), RUN, {"db1": "db1: no answer"})
+    assert refused.value.problems == ("db1: no answer", "db2:/srv/y: no such directory; make it first")

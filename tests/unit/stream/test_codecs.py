@@ -1,4 +1,4 @@
-"""Compression: what is chosen from what was measured, and what measures it."""
+"""Compression: the choice of a codec, and the measurements for it."""
 
 import os
 import subprocess
@@ -52,22 +52,22 @@ class TestChoice:
             (1000 * MB, 33, "zstd3"),  # with many processors even the slowest does
         ],
     )
-    def test_what_has_most_data_pass_in_a_second_is_chosen(self, link: float, cores: int, label: str) -> None:
+    def test_the_codec_with_the_highest_throughput_is_chosen(self, link: float, cores: int, label: str) -> None:
         assert chosen(HALVES, link, cores) == label
 
     @pytest.mark.parametrize("link", [None, 1.0, 1e12])
-    def test_data_that_does_not_shrink_is_sent_as_it_is(self, link: float | None) -> None:
+    def test_data_that_does_not_shrink_is_not_compressed(self, link: float | None) -> None:
         assert chosen(NOISE, link) == "none"
         assert not NOISE.is_compressible
         assert HALVES.is_compressible
 
-    def test_without_a_look_at_the_link_data_that_shrinks_is_compressed(self) -> None:
+    def test_data_that_shrinks_is_compressed_if_the_speed_of_the_link_is_unknown(self) -> None:
         assert chosen(HALVES, None) == "zstd1"
 
-    def test_without_a_sample_data_is_taken_for_what_most_data_is(self) -> None:
+    def test_without_a_sample_the_first_codec_is_chosen(self) -> None:
         assert chosen(Sample(size=0, benchmarks={}), None) == "zstd1"
 
-    def test_the_choice_is_told_with_what_it_was_made_from(self) -> None:
+    def test_the_summary_of_a_choice_has_its_measurements(self) -> None:
         zstd = offered()[0]
         assert choice_summary(zstd, HALVES, 118 * MB) == (
             "zstd -1; a sample shrinks to 50%, at 430 MB/s on one core; the link carries 118 MB/s"
@@ -87,12 +87,12 @@ class TestCodecs:
             (frozenset(), ["pigz1"]),
         ],
     )
-    def test_only_what_both_hosts_have_is_offered(self, tools: frozenset[str], labels: list[str]) -> None:
+    def test_only_codecs_that_both_hosts_have_are_candidates(self, tools: frozenset[str], labels: list[str]) -> None:
         for pair in [(tools, ALL), (ALL, tools)]:
             assert [codec.label for codec in codecs(TransferOptions(), *pair, 2)] == labels
 
     @pytest.mark.parametrize("compressor", CODECS)
-    def test_level_and_threads_are_those_asked_for(self, compressor: str) -> None:
+    def test_a_codec_has_the_level_and_the_threads_of_the_options(self, compressor: str) -> None:
         (codec,) = offered(compressor=compressor, compress_level=7, compress_threads=3)
         assert "-7" in codec.compress.argv
         assert codec.threads == (1 if compressor == "lz4" else 3)
@@ -100,7 +100,7 @@ class TestCodecs:
         assert "-7" not in codec.compress.argv or compressor == "pigz"  # gzip has the same levels
 
     @pytest.mark.parametrize("compressor", ["auto", *CODECS])
-    def test_what_is_compressed_is_decompressed(self, compressor: str) -> None:
+    def test_decompression_restores_the_data(self, compressor: str) -> None:
         content = os.urandom(1000) * 1000
         for codec in offered(compressor=compressor):
             for compress in (codec.compress, codec.benchmark):
@@ -111,7 +111,7 @@ class TestCodecs:
 
 
 class TestSample:
-    def test_the_trials_of_a_sample_are_benchmarks(self) -> None:
+    def test_the_results_of_a_sample_are_benchmarks(self) -> None:
         assert measured_sample(8, [("zstd1", 4, 2_000_000), ("lz41", 5, 1)]) == Sample(
             size=8,
             benchmarks={"zstd1": CodecBenchmark(size=4, seconds=2.0), "lz41": CodecBenchmark(size=5, seconds=1e-6)},
@@ -145,18 +145,18 @@ class TestSampler:
         assert len(sample) == 4 << 20
         assert len(set(sample)) == 32
 
-    def test_small_files_are_taken_one_behind_the_other(self, tmp_path: Path) -> None:
+    def test_small_files_are_sampled_one_after_the_other(self, tmp_path: Path) -> None:
         for number in range(100):
             (tmp_path / f"new\nline {number}").write_bytes(bytes([number]) * 1000)
         assert len(set(sampled(tmp_path))) > 90
 
-    def test_a_long_list_does_not_take_the_time_for_the_sample(self, tmp_path: Path) -> None:
+    def test_a_long_list_leaves_time_for_the_sample(self, tmp_path: Path) -> None:
         (tmp_path / "x").write_bytes(b"x" * 1000)
         count = 2_000_000
         sample = sample_of_list(tmp_path, b"1000 %s\0" % os.fsencode(tmp_path / "x") * count)
         assert len(sample) > 100_000
 
-    def test_of_what_vanished_or_is_no_file_nothing_is_taken(self, tmp_path: Path) -> None:
+    def test_missing_files_and_fifos_are_not_sampled(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "fifo")
         names = [tmp_path / "none", tmp_path / "fifo"]
         assert sample_of_list(tmp_path, b"".join(b"1000 %s\0" % os.fsencode(name) for name in names)) == b""
@@ -172,7 +172,7 @@ def run(directory: Path, pipeline: Pipeline) -> list[int]:
     return [int(word) for word in output_of("\n".join(script)).split()]
 
 
-def test_a_probe_ends_by_itself_and_tells_what_came(tmp_path: Path) -> None:
+def test_a_probe_ends_by_itself_and_reports_the_received_bytes(tmp_path: Path) -> None:
     transport = Transport(listen=Command(("cat", "/dev/zero")), connect=Command(("head", "-c", "1000000")))
     assert run(tmp_path, probe_receiver(transport)) == [141, 0]
     words = dict(word.split("=") for word in (tmp_path / "link").read_text().split())
@@ -181,7 +181,7 @@ def test_a_probe_ends_by_itself_and_tells_what_came(tmp_path: Path) -> None:
     assert int(words["bytes"]) > 1_000_000
 
 
-def test_a_probe_sends_until_nobody_takes_any_more(tmp_path: Path) -> None:
+def test_a_probe_sends_until_the_receiver_closes_the_connection(tmp_path: Path) -> None:
     taking = Transport(
         listen=Command(("true",)), connect=Command(("dd", "status=none", "bs=1000", "count=9", "of=/dev/null"))
     )

@@ -1,4 +1,4 @@
-"""The stream: what goes in on the source comes out on the target, whatever the codec and the netcat."""
+"""The pipelines of a stream: with every codec and every netcat, the data arrives unchanged."""
 
 import os
 import subprocess
@@ -103,7 +103,7 @@ def test_a_tree_arrives_as_it_was(tmp_path: Path, codec: Codec | None, digest: s
 
 
 def statuses_on_target(codec: Codec | None, directory: Path) -> list[int]:
-    """Run the receiver in a directory that is its run directory too; return its statuses, whatever they are."""
+    """Run the receiver in a directory that is its run directory too; return the exit statuses of its stages."""
     receiving = render_pipeline_function("stream", receiver((extract(),), codec=codec, transport=FILE, digest=None))
     beginning = [PIPES, render_assignment("run_directory", str(directory))]
     script = "\n".join([*beginning, receiving, 'stream; echo "${statuses[*]}"'])
@@ -123,7 +123,7 @@ def test_a_compressed_stream_that_is_cut_short_fails_on_the_target(tmp_path: Pat
     assert any(statuses_on_target(codec, tmp_path))
 
 
-def test_what_stands_on_the_target_is_never_overwritten(tmp_path: Path) -> None:
+def test_files_on_the_target_are_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("from the source")
     assert set(run(sender(archive("x"), codec=None, transport=FILE, digest=None), tmp_path, tmp_path)) == {0}
     (tmp_path / "x").write_text("on the target")
@@ -144,7 +144,7 @@ def test_what_stands_on_the_target_is_never_overwritten(tmp_path: Path) -> None:
         ("", None),
     ],
 )
-def test_a_netcat_is_told_by_how_it_calls_itself(help_text: str, flavour: str | None) -> None:
+def test_the_help_of_a_netcat_shows_its_flavour(help_text: str, flavour: str | None) -> None:
     assert netcat_flavour(help_text) == flavour
 
 
@@ -165,7 +165,7 @@ def words(command: Command) -> list[str]:
         ("ncat", True, "nc -6 --recv-only --no-shutdown -l 4400", "nc -6 --send-only PEER 4400"),
     ],
 )
-def test_each_netcat_gets_the_arguments_that_it_knows(flavour: str, listen: str, connect: str, *, ipv6: bool) -> None:
+def test_each_flavour_of_netcat_gets_its_own_arguments(flavour: str, listen: str, connect: str, *, ipv6: bool) -> None:
     transport = netcat("nc", flavour, ipv6=ipv6)
     assert (words(transport.listen), words(transport.connect)) == (listen.split(), connect.split())
     assert netcat_speaks_ipv6(flavour) or not ipv6
@@ -181,7 +181,7 @@ LISTENING_FOR = pytest.mark.parametrize(
 
 
 @LISTENING_FOR
-def test_an_open_stream_admits_the_source_only(source: str, listening_for: str) -> None:
+def test_an_unencrypted_stream_admits_the_source_only(source: str, listening_for: str) -> None:
     transport = plain(source)
     assert words(transport.listen) == f"socat -u -b 262144 TCP-LISTEN:4400,{listening_for} STDOUT".split()
     assert words(transport.connect) == ["socat", "-u", "-b", "262144", "STDIN", "TCP:PEER:4400,nodelay"]

@@ -1,4 +1,4 @@
-"""The renderer: whatever an argument holds, a real bash gets exactly that; a pipeline leaves every status behind."""
+"""The renderer: bash gets every argument unchanged, and every exit status of a pipeline is known."""
 
 import os
 import random
@@ -31,7 +31,7 @@ def records(*values: str) -> bytes:
 @given(words=st.lists(any_text, min_size=1))
 @example(words=list(HOSTILE_NAMES))
 @example(words=[""])
-def test_any_arguments_reach_a_command_as_they_are(words: list[str]) -> None:
+def test_a_command_gets_any_argument_unchanged(words: list[str]) -> None:
     assert output_of(render_command(Command((*PRINT, *words)))) == records(*words)
 
 
@@ -102,7 +102,7 @@ class TestPipeline:
         stages = (Command(("tar", "-c")), Tee(Command(("md5sum",)), "digest"), Drain(Command(("cat",))))
         assert Pipeline(stages).names == ("tar", "md5sum", "cat")
 
-    def test_a_drain_reads_the_rest_after_success_so_that_nobody_dies_of_sigpipe(self, tmp_path: Path) -> None:
+    def test_a_drain_reads_the_rest_after_success_so_that_no_stage_gets_sigpipe(self, tmp_path: Path) -> None:
         much = shell("head -c 3000000 /dev/zero")
         assert run_pipeline(tmp_path, much, Command(("true",)))[1][0] == 141
         assert run_pipeline(tmp_path, much, Drain(Command(("true",)))) == ("", [0, 0])
@@ -164,7 +164,7 @@ LOGIN_SHELLS = [path for name in KNOWN_SHELLS if (path := shutil.which(name))]
 
 @pytest.mark.parametrize("login_shell", LOGIN_SHELLS)
 class TestWrappedScript:
-    """sshd hands the line to the login shell of root, whatever that is; ``LOGIN_SHELLS`` are those that are here."""
+    """sshd hands the line to the login shell of root; ``LOGIN_SHELLS`` are the installed ones."""
 
     @staticmethod
     def _run(login_shell: str, line: str) -> bytes:

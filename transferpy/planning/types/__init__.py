@@ -1,4 +1,4 @@
-"""The transfer types: what they query, check, read and unpack; one module for each type."""
+"""The transfer types: query, checks, reading and unpacking; one module for each type."""
 
 from importlib import import_module
 

@@ -16,7 +16,7 @@ class TransferTypeStrategy(ABC):
     """The decisions in which transfer types differ; the methods with a body are for a source that is a path."""
 
     def query(self, query: PreflightQuery, request: TransferRequest, *, is_source: bool) -> PreflightQuery:
-        """Return ``query``, of the source host or of another host, with what the type needs to know in addition."""
+        """Return ``query``, of the source host or of another host, with the additional queries of the type."""
         return replace(query, source_path=request.source.path if is_source else None)
 
     def source_facts(self, host: HostFacts) -> SourceFacts | None:

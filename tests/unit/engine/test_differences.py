@@ -1,4 +1,4 @@
-"""What two lists differ in: every difference is named, nothing else is, and the message stays short."""
+"""The differences of two lists: every different path is returned, and the message is short."""
 
 import os
 from itertools import chain, repeat
@@ -28,12 +28,12 @@ records = st.lists(any_text.map(lambda path: f"f 644 0 0 5 ./{path}"), unique=Tr
         (["f ./\udcff", "f ./z"][::-1], ["f ./\U0001f600", "f ./\udcff"], ["z", "\U0001f600"]),
     ],
 )
-def test_what_only_one_side_has_is_named(source: list[str], target: list[str], paths: list[str]) -> None:
+def test_entries_of_one_side_are_returned(source: list[str], target: list[str], paths: list[str]) -> None:
     assert list(differing_paths(source, target)) == paths
 
 
 @given(source=records, target=records)
-def test_exactly_what_differs_is_named(source: list[str], target: list[str]) -> None:
+def test_exactly_the_different_entries_are_returned(source: list[str], target: list[str]) -> None:
     found = differing_paths(sorted(source, key=os.fsencode), sorted(target, key=os.fsencode))
     assert sorted(found) == sorted(record.partition("./")[2] for record in {*source} ^ {*target})
 
