@@ -8,6 +8,7 @@ from transferpy.cli.configuration import assign_default_options, parse_configura
 from transferpy.cli.main import exit_for_usage, run_command_line
 from transferpy.Exceptions import UsageError
 from transferpy.model.locations import split_word
+from transferpy.model.request import JobRequest
 
 __all__ = ["CONFIG_FILE", "assign_default_options", "main", "option_parse", "parse_configurations", "split_target"]
 
@@ -30,9 +31,12 @@ def option_parse() -> TransferArguments:
     configuration file ends the program with status 2; --help and --version end it with status 0.
     """
     try:
-        return parse_command_line(CONFIG_FILE).arguments
+        _, request = parse_command_line(CONFIG_FILE)
     except UsageError as error:
         exit_for_usage(error)
+    if isinstance(request, JobRequest):
+        exit_for_usage(UsageError("--job: the source and the targets are in the job file"))
+    return request
 
 
 def main() -> int:

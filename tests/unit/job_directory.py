@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from scripted import ScriptedRemote
 
-from transferpy.batch import JobRequest, attempt, run_job_file
+from transferpy.batch import attempt, run_job_file
 from transferpy.model.options import ToolOptions
+from transferpy.model.request import JobRequest
 from transferpy.RemoteExecution.interface import CommandResult
 
 PROGRAM = """\

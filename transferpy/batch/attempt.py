@@ -11,10 +11,10 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING
 
-from transferpy.batch.request import JobRequest
 from transferpy.batch.scheduled_transfer import ScheduledTransfer
 from transferpy.model.options import OPTIONS, TOOL_OPTIONS
 from transferpy.model.report import TransferReport
+from transferpy.model.request import JobRequest
 from transferpy.output.json_report import from_json
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from transferpy.batch.job_file import JobFile, read_job_file, select_transfers
 from transferpy.batch.lock import job_lock, state_path
 from transferpy.batch.pruning import prune
 from transferpy.batch.registry import CopyRegistry
-from transferpy.batch.request import JobRequest
 from transferpy.batch.scheduled_transfer import ScheduledTransfer, schedule_transfer
 from transferpy.batch.scheduler import Scheduler
 from transferpy.Exceptions import Interrupted, JobRunningError, PostRunError, UsageError, error_text
 from transferpy.model.report import TransferReport, status_of
+from transferpy.model.request import JobRequest
 from transferpy.model.text import duration
 from transferpy.output import metrics
 from transferpy.output.json_report import to_json

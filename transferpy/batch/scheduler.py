@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from transferpy.batch.attempt import Attempt, attempt_arguments
 from transferpy.batch.job_file import JobFile
-from transferpy.batch.request import JobRequest
 from transferpy.batch.scheduled_transfer import ScheduledTransfer
+from transferpy.model.request import JobRequest
 
 _POLL_SECONDS = 0.5
 

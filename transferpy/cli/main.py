@@ -10,12 +10,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NoReturn
 
-from transferpy.cli.command_line import CommandLine, parse_command_line
+from transferpy.cli.command_line import TransferArguments, parse_command_line
 from transferpy.cli.console import Console
 from transferpy.cli.process import discard_unwritable_output, interrupting_signals, replace_closed_streams
 from transferpy.Exceptions import Interrupted, PostRunError, TransferpyError, UsageError
+from transferpy.model.options import ToolOptions
 from transferpy.model.progress import Observer
 from transferpy.model.report import TransferReport
+from transferpy.model.request import JobRequest
 from transferpy.output.metrics import report_series
 from transferpy.output.outputs import write_outputs
 
@@ -52,24 +54,17 @@ def exit_for_usage(error: UsageError) -> NoReturn:
 
 def _run(config_file: str, console: Console, received: Sequence[signal.Signals]) -> int:
     try:
-        command_line = parse_command_line(config_file)
+        options, request = parse_command_line(config_file)
     except UsageError as error:
         exit_for_usage(error)
-    logs_opened = console.apply(command_line.options)
+    logs_opened = console.apply(options)
     try:
-        if command_line.job is None:
-            status = _transfer(command_line, console.observer, received)
-        else:
-            from transferpy.batch import JobRequest, run_job_file  # noqa: PLC0415  # loads cumin, which --help does not need
+        if isinstance(request, JobRequest):
+            from transferpy.batch import run_job_file  # noqa: PLC0415  # loads cumin, which --help does not need
 
-            request = JobRequest(
-                path=command_line.job,
-                names=command_line.words,
-                overrides=command_line.given,
-                options=command_line.options,
-                config=command_line.config,
-            )
             status = run_job_file(request, received)
+        else:
+            status = _transfer(request, options, console.observer, received)
     except TransferpyError as error:
         for problem in getattr(error, "problems", (error,)):
             logger.error("%s", problem)  # noqa: TRY400  # an expected failure needs no traceback
@@ -83,14 +78,16 @@ def _run(config_file: str, console: Console, received: Sequence[signal.Signals])
     return status or (0 if logs_opened else PostRunError.exit_status)
 
 
-def _transfer(command_line: CommandLine, observer: Observer, received: Sequence[signal.Signals]) -> int:
+def _transfer(
+    arguments: TransferArguments, options: ToolOptions, observer: Observer, received: Sequence[signal.Signals]
+) -> int:
     """Run one transfer, write the requested outputs, and return the exit status."""
     started, transferer = datetime.now(UTC), None
     status = 1
     try:
         from transferpy.Transferer import Transferer  # noqa: PLC0415  # loads cumin, which --help does not need
 
-        transferer = Transferer(*command_line.arguments, observer=observer)
+        transferer = Transferer(*arguments, observer=observer)
         status = _exit_status(transferer.run())
     except TransferpyError as error:
         status = error.exit_status
@@ -99,7 +96,7 @@ def _transfer(command_line: CommandLine, observer: Observer, received: Sequence[
         report = replace(transferer.report if transferer else TransferReport(started=started), status=status)
         if received:
             report = replace(report, status=128 + received[0], interrupted=received[0].name)
-        is_written = write_outputs(command_line.options, [report], report_series(report))
+        is_written = write_outputs(options, [report], report_series(report))
     return status or (0 if is_written else PostRunError.exit_status)
 
 

@@ -1,19 +1,17 @@
-"""The request: the source, the targets and the options of one run, checked when it is made."""
+"""The request to copy a source to targets, and the request to run a job."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from transferpy.Exceptions import UsageError
 from transferpy.model.locations import Location
-from transferpy.model.options import TransferOptions
+from transferpy.model.options import ToolOptions, TransferOptions
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransferRequest:
-    """The source, the targets and the options of one run.
-
-    Raises:
-        UsageError: they contradict each other.
-    """
+    """The source, the targets and the options of one run; raises UsageError if they contradict each other."""
 
     source: Location
     targets: tuple[Location, ...]
@@ -48,3 +46,27 @@ class TransferRequest:
         if not self.options.type.has_named_copy:
             return target
         return Location(host=target.host, path=f"{target.path.rstrip('/')}/{self.final_name}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRequest:
+    """A run of a job that the command line asks for.
+
+    Attributes:
+        path: the job file.
+        names: the transfers to run, in this order; empty for all.
+        overrides: options of the command line, as text or typed, which override those of the job file.
+        options: the options of the job as a whole.
+        config: the given configuration file.
+    """
+
+    path: str
+    names: Sequence[str]
+    overrides: Mapping[str, object]
+    options: ToolOptions
+    config: str | None
+
+    @property
+    def job_name(self) -> str:
+        """The name of the job in reports: that of its file, without the suffix."""
+        return Path(self.path).stem

@@ -8,8 +8,8 @@ import pytest
 from command_lines import LOG_LINE, WORDS, CommandLine, ScriptedTransferer
 
 from transferpy import batch
-from transferpy.batch import JobRequest
 from transferpy.Exceptions import RemoteExecutionError
+from transferpy.model.request import JobRequest
 from transferpy.transfer import main
 
 
