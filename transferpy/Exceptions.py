@@ -9,13 +9,10 @@ from typing import ClassVar
 
 
 class TransferpyError(Exception):
-    """Base class of all errors that transferpy raises on purpose.
-
-    Attributes:
-        exit_status: exit status of ``transfer.py`` if this error ends the run.
-    """
+    """Base class of all errors that transferpy raises on purpose."""
 
     exit_status: ClassVar[int] = 1
+    """Exit status of ``transfer.py`` if this error ends the run."""
 
 
 class UsageError(TransferpyError):
@@ -31,11 +28,7 @@ class RemoteExecutionError(TransferpyError):
 
 
 class PreflightError(TransferpyError):
-    """The preflight found reasons why the transfer cannot work. Nothing was changed on any host.
-
-    Attributes:
-        problems: every reason, one line each.
-    """
+    """The preflight found ``problems``, one line each, that prevent the transfer. Nothing was changed on any host."""
 
     exit_status = 4
 
@@ -102,9 +95,6 @@ class Interrupted(BaseException):
 
     The signal handlers of ``transfer.py`` raise it once, at any point of the main thread. It does not derive from
     Exception, so that no handler of ordinary failures catches it.
-
-    Attributes:
-        signum: the signal.
     """
 
     def __init__(self, signum: int) -> None:

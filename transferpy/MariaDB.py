@@ -21,10 +21,8 @@ _LEAST_MEMORY = 100 << 20
 def login(socket: str, defaults_file: str) -> tuple[str, ...]:
     """Return the options with which every tool logs in to a server.
 
-    Args:
-        socket: the socket of the server.
-        defaults_file: an option file on the host with user and password; empty for root through the socket. No argument
-            list contains a password.
+    ``defaults_file`` is an option file on the host with user and password, so that no argument list contains a
+    password; empty for root through the socket.
     """
     # --defaults-file must be the first option.
     defaults = (f"--defaults-file={defaults_file}",) if defaults_file else ()
@@ -43,12 +41,8 @@ def backup(program: str, socket: str, defaults_file: str, cores: int) -> Command
     options = login(socket, defaults_file)
     if program == "xtrabackup":  # it does not have this option
         options = tuple(option for option in options if option != _BY_SOCKET)
-    return Command(
-        (
-            *(program, *options, "--backup", "--stream=xbstream"),
-            *("--slave-info", "--close-files", f"--parallel={cores}"),
-        )
-    )
+    options += ("--backup", "--stream=xbstream", "--slave-info", "--close-files", f"--parallel={cores}")
+    return Command((program, *options))
 
 
 def unpack(program: str) -> Command:
@@ -62,26 +56,18 @@ def unpack(program: str) -> Command:
 def prepare(program: str, memory: int) -> Command:
     """Return the command that prepares the hot backup in the working directory, so that a server can start on it.
 
-    Args:
-        program: the backup tool of the host.
-        memory: the free memory of the host in bytes; the command uses half of it.
+    The command uses half of the ``memory``, in bytes, that is free on the host.
     """
     return Command((program, "--prepare", "--target-dir=.", f"--use-memory={max(memory // 2, _LEAST_MEMORY)}"))
 
 
 def lacking_tables(server: Iterable[str], copy: Iterable[str]) -> list[str]:
-    """Return the tables of a server that a copy of it lacks, sorted; the copy may have more.
-
-    Args:
-        server: the data files of its tables, as paths below its data directory.
-        copy: the files of the copy. For a table that is created during the backup, mariadb-backup (10.11.19) writes a
-            file that ends with ".new", and renames it when the backup is prepared.
-    """
-    return sorted(set(server) - set(map(_name_when_prepared, copy)))
-
-
-def _name_when_prepared(file: str) -> str:
-    return f"{file.removesuffix('.new').removesuffix('.ibd')}.ibd" if file.endswith(".new") else file
+    """Return the data files of tables that a server has and its copy lacks, sorted; the copy may have more files."""
+    # For a table that is created during the backup, mariadb-backup (10.11.19) writes a file that ends with ".new". It
+    # renames the file when the backup is prepared.
+    found = set(copy)
+    found |= {f"{file.removesuffix('.new').removesuffix('.ibd')}.ibd" for file in found if file.endswith(".new")}
+    return sorted(set(server) - found)
 
 
 def major_version(text: str) -> str | None:

@@ -7,12 +7,9 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, text: str, *, mode: int | None = None) -> None:
-    """Replace the content of a file in one step, also in case of a power cut.
+    """Replace the content of a file, or of the file that a symbolic link points to, in one step, also in a power cut.
 
-    Args:
-        path: the file; a symbolic link is followed.
-        text: the new content.
-        mode: the permissions; by default, those of the replaced file. Its owner always stays.
+    The replaced file keeps its owner, and its permissions unless ``mode`` sets them.
 
     Raises:
         OSError: the file cannot be written, or is a symbolic link of another user.
@@ -23,7 +20,9 @@ def write_atomically(path: Path, text: str, *, mode: int | None = None) -> None:
     path = path.resolve()
     found = path.stat() if path.exists() else None
     if mode is None:
-        mode = found.st_mode & 0o777 if found else _mode_of_new_files()
+        umask = os.umask(0)
+        os.umask(umask)
+        mode = found.st_mode & 0o777 if found else 0o666 & ~umask
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -39,9 +38,3 @@ def write_atomically(path: Path, text: str, *, mode: int | None = None) -> None:
         with suppress(OSError):
             os.unlink(temporary)  # noqa: PTH108 # as above
         raise
-
-
-def _mode_of_new_files() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return 0o666 & ~umask

@@ -1,7 +1,7 @@
 """Conversion of reports to a JSON document and back."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -29,16 +29,12 @@ def _transfer_values(report: TransferReport) -> dict[str, Any]:
 
 
 def from_json(text: str) -> TransferReport:
-    """Return the report in the document of one run.
-
-    Raises:
-        ValueError: the text is not such a document.
-    """
+    """Return the report in the document of one run; raise ValueError if the text is not such a document."""
     try:
         (values,) = json.loads(text)["transfers"]
         values["transfer_type"] = values.pop("type")
         values["started"] = datetime.fromisoformat(values["started"])
-        values["source"] = _location(values["source"])
+        values["source"] = values["source"] and Location(**values["source"])
         values |= {name: tuple(values[name]) for name in ("errors", "plan")}
         values["targets"] = tuple(_target_report(target) for target in values["targets"])
         return TransferReport(**values)
@@ -48,9 +44,5 @@ def from_json(text: str) -> TransferReport:
 
 def _target_report(values: dict[str, Any]) -> TargetReport:
     del values["ratio"]
-    places = {name: _location(values[name]) for name in ("target", "final")}
+    places = {name: Location(**values[name]) for name in ("target", "final")}
     return TargetReport(**{**values, **places, "checks": tuple(values["checks"])})
-
-
-def _location(values: Mapping[str, str] | None) -> Location | None:
-    return None if values is None else Location(**values)

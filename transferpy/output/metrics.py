@@ -19,7 +19,7 @@ _HELP = {
     "last_rate_bytes_per_second": "Bytes on disk per second while the stream of the last copy that succeeded ran.",
 }
 _SERIES = re.compile(rf"{_PREFIX}(\w+)(\{{[^\n]*\}}) ([0-9.e+-]+|NaN)")
-_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n"}
+_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
 Series = dict[tuple[str, str], str]
 """The values, as text, by name (without the prefix) and labels (in the text format)."""
@@ -28,23 +28,20 @@ Series = dict[tuple[str, str], str]
 def report_series(report: TransferReport, target_labels: Iterable[str] | None = None) -> Series:
     """Return the series of a run; none for a dry run and for an invalid request.
 
-    Args:
-        report: the report of the run.
-        target_labels: the label of each target; by default its HOST:PATH. A job gives labels that stay the same.
+    The label of a target is its HOST:PATH, unless ``target_labels`` has labels that are the same in each run of a job.
     """
     series: Series = {}
     if report.dry_run or report.source is None:
         return series
-    if target_labels is None:
-        target_labels = [str(target.target) for target in report.targets]
-    ended = report.started.timestamp() + report.seconds
-    for label, target in zip(target_labels, report.targets, strict=True):
-        labels = format_labels(str(report.source), label, report.transfer_type)
-        series |= {(name, labels): f"{value:.15g}" for name, value in _target_values(report, target, ended).items()}
+    names = target_labels or [str(target.target) for target in report.targets]
+    for name, target in zip(names, report.targets, strict=True):
+        labels = format_labels(str(report.source), name, report.transfer_type)
+        series |= {(metric, labels): f"{value:.15g}" for metric, value in _target_values(report, target).items()}
     return series
 
 
-def _target_values(report: TransferReport, target: TargetReport, ended: float) -> Mapping[str, float]:
+def _target_values(report: TransferReport, target: TargetReport) -> Mapping[str, float]:
+    ended = report.started.timestamp() + report.seconds
     status = target.status if target.status is not None else report.status
     if status != 0:
         return {"last_failure_timestamp_seconds": ended, "last_status": status}
@@ -61,20 +58,12 @@ def _target_values(report: TransferReport, target: TargetReport, ended: float) -
 def format_labels(source: str, target: str, transfer_type: str) -> str:
     """Return the labels of one target in the text format."""
     values = {"source": source, "target": target, "type": transfer_type}
-    return "{" + ",".join(f'{name}="{_escape(value)}"' for name, value in values.items()) + "}"
-
-
-def _escape(value: str) -> str:
-    visible = value.encode("utf-8", "backslashreplace").decode()
-    return "".join(_ESCAPES.get(c, c) for c in visible)
+    encodable = {name: value.encode("utf-8", "backslashreplace").decode() for name, value in values.items()}
+    return "{" + ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in encodable.items()) + "}"
 
 
 def parse_series(text: str) -> Series:
-    """Return the series in the text of a file.
-
-    Raises:
-        ValueError: a line is not a series of transferpy.
-    """
+    """Return the series in the text of a file; raise ValueError if a line is not a series of transferpy."""
     series: Series = {}
     for number, line in enumerate(text.split("\n"), start=1):
         if not line or line.startswith("#"):

@@ -23,7 +23,7 @@ from transferpy.output.atomic_file import write_atomically
 from transferpy.output.json_report import to_json
 
 _LOCK_TIMEOUT = 10.0
-"""Seconds to wait for other runs that write metrics. A lock that another program holds longer is an error."""
+"""Seconds to wait for other runs that write metrics."""
 _LOCK_POLL = 0.05
 
 logger = logging.getLogger(__name__)
@@ -32,14 +32,7 @@ logger = logging.getLogger(__name__)
 def write_outputs(
     options: ToolOptions, reports: Sequence[TransferReport], series: metrics.Series, job: str = ""
 ) -> bool:
-    """Write all outputs of a run or of a job; return whether all could be written.
-
-    Args:
-        options: the options, of which ``report`` and ``metrics`` name the files.
-        reports: the report of each run.
-        series: the metrics of the runs.
-        job: the name of the job; empty for a single run.
-    """
+    """Write all outputs of a run, or of the runs of a ``job``; return whether all could be written."""
     # A program that reads the report from standard output expects nothing else there.
     _print_plans(reports, sys.stderr if options.report == "-" else sys.stdout)
     document = to_json(reports, job)
