@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from scripted import ScriptedRemote
 
-from transferpy.batch import attempt, run_job_file
+from transferpy.batch import scheduler
+from transferpy.batch.run import run_job_file
 from transferpy.model.options import ToolOptions
 from transferpy.model.request import JobRequest
 from transferpy.RemoteExecution.interface import CommandResult
@@ -61,12 +62,12 @@ class JobDirectory:
         self.path, self.monkeypatch = path, monkeypatch
         self.state = path / "state"
         self.remote = Hosts()
-        self.received: list[int] = []
+        self.received: list[Any] = []
 
     def write(self, text: str, *, seconds: float = 0, statuses: Mapping[str, list[int]] = {}) -> None:
         source = PROGRAM.format(log=str(self.path / "log"), seconds=seconds, statuses=dict(statuses))
         (self.path / "program.py").write_text(source)
-        self.monkeypatch.setattr(attempt, "_PROGRAM", (sys.executable, str(self.path / "program.py")))
+        self.monkeypatch.setattr(scheduler, "_PROGRAM", (sys.executable, str(self.path / "program.py")))
         (self.path / "j.yaml").write_text(f"state_directory: {self.state}\n{text}")
 
     def run(self, *names: str, **options: Any) -> int:

@@ -62,6 +62,6 @@ def _start(arguments: Sequence[str], document: str) -> "subprocess.Popen[bytes]"
 
 
 def _log_output(name: str, process: "subprocess.Popen[bytes]") -> None:
-    if process.stdout:
-        for line in iter(partial(process.stdout.readline, _MAXIMUM_LINE), b""):
-            logger.info("%s: %s", name, line.decode("utf-8", "backslashreplace").rstrip("\n"))
+    assert process.stdout  # noqa: S101 # for mypy: a pipe
+    for line in iter(partial(process.stdout.readline, _MAXIMUM_LINE), b""):
+        logger.info("%s: %s", name, line.decode("utf-8", "backslashreplace").rstrip("\n"))

@@ -21,19 +21,18 @@ _MAXIMUM_SIZE = 1 << 20
 """The maximum size of a job file, in characters."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-_LIMITS = {"at_once": range(1, 101), "at_once_per_host": range(1, 101)}
+_LIMITS = ("at_once", "at_once_per_host")
 _NUMBERS = {"retries": range(101), "retry_pause": range(1, 86401), "keep": range(1, 100_001)}
+_DEFAULT_NUMBERS = {"retries": 0, "retry_pause": 60, "keep": 0}
 _DEFAULTS_KEYS = ("type", *(name for name in OPTIONS if name not in TOOL_OPTIONS | {"transfer_type"}), *_NUMBERS)
 _TRANSFER_KEYS = ("source", "targets", *_DEFAULTS_KEYS)
 _JOB_KEYS = (*_LIMITS, "state_directory", "on_success", "on_failure", "defaults", "transfers")
 
+_Options = Mapping[str, OptionValue]
+
 
 class JobFileError(UsageError):
-    """A job file is invalid.
-
-    Attributes:
-        problems: every problem, one line each, with the file and the line.
-    """
+    """A job file is invalid: ``problems`` are the problems, one line each, with the file and the line."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
@@ -42,60 +41,31 @@ class JobFileError(UsageError):
 
 @dataclass(frozen=True, kw_only=True)
 class JobTransfer:
-    """One transfer of a job.
-
-    Attributes:
-        name: the name in the file.
-        source: the source.
-        targets: the targets; their paths may contain placeholders.
-        options: the options that the file sets, by their names in TransferOptions.
-        retries: the maximum number of attempts after the first one.
-        retry_pause: seconds before the first retry; the pause doubles before each further retry.
-        keep: the number of copies to keep; 0 keeps all.
-    """
+    """One transfer of a job."""
 
     name: str
     source: Location
-    targets: tuple[Location, ...]
-    options: Mapping[str, OptionValue]
-    retries: int
-    retry_pause: int
-    keep: int
+    targets: tuple[Location, ...]  # their paths may contain placeholders
+    options: _Options  # the options that the file sets, by their names in TransferOptions
+    retries: int  # the maximum number of attempts after the first one
+    retry_pause: int  # seconds before the first retry; the pause doubles before each further retry
+    keep: int  # the number of copies to keep; 0 keeps all
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobFile:
-    """A job.
+    """A job."""
 
-    Attributes:
-        transfers: the transfers, in the order of the file.
-        at_once: the maximum number of transfers that run at the same time.
-        at_once_per_host: the maximum number of transfers at the same time that use the same host.
-        state_directory: the directory of the lock and of the list of copies.
-        on_success: program and arguments of the hook that runs if all transfers succeeded; empty for none.
-        on_failure: program and arguments of the hook that runs if a transfer failed; empty for none.
-    """
-
-    transfers: tuple[JobTransfer, ...]
-    at_once: int
-    at_once_per_host: int
-    state_directory: str
-    on_success: tuple[str, ...]
-    on_failure: tuple[str, ...]
-
-
-def fill_placeholders(path: str, values: Mapping[str, str]) -> str:
-    """Return a path with the values of its placeholders."""
-    return _PLACEHOLDER.sub(lambda found: values[found[1]], path)
+    transfers: tuple[JobTransfer, ...]  # in the order of the file
+    at_once: int  # the maximum number of transfers that run at the same time
+    at_once_per_host: int  # the maximum number of transfers at the same time that use the same host
+    state_directory: str  # the directory of the lock and of the list of copies
+    on_success: tuple[str, ...]  # program and arguments of the hook for a job that succeeded; empty for none
+    on_failure: tuple[str, ...]  # the same for a job of which a transfer failed
 
 
 def read_job_file(path: str) -> JobFile:
-    """Return the job in a file.
-
-    Raises:
-        UsageError: the file cannot be read, or is too large.
-        JobFileError: the file is invalid.
-    """
+    """Return the job in a file; raise JobFileError if it is invalid, another UsageError if it cannot be read."""
     try:
         with Path(path).open(encoding="utf-8") as file:
             text = file.read(_MAXIMUM_SIZE + 1)
@@ -107,11 +77,7 @@ def read_job_file(path: str) -> JobFile:
 
 
 def parse_job_file(text: str, path: str) -> JobFile:
-    """Return the job in the text of a file.
-
-    Raises:
-        JobFileError: the text is invalid; the error has every problem.
-    """
+    """Return the job in the text of a file; raise JobFileError if it is invalid."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
@@ -131,11 +97,7 @@ def parse_job_file(text: str, path: str) -> JobFile:
 
 
 def select_transfers(job: JobFile, names: Sequence[str], path: str) -> list[JobTransfer]:
-    """Return the transfers with these names, each once and in this order; all transfers if there is no name.
-
-    Raises:
-        UsageError: the job has no transfer of such a name.
-    """
+    """Return the transfers with these names, each once; all if there is no name. Raise UsageError for unknown names."""
     known = {transfer.name: transfer for transfer in job.transfers}
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -146,36 +108,33 @@ def select_transfers(job: JobFile, names: Sequence[str], path: str) -> list[JobT
 class _JobReader(YamlReader):
     """Converts the nodes of a job file."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._default_options: dict[str, OptionValue] = {}
-        self._default_numbers = {"retries": 0, "retry_pause": 60, "keep": 0}
-
     def job(self, root: yaml.Node) -> JobFile:
         nodes = self.mapping(root, "the job", _JOB_KEYS)
-        defaults = self.mapping(nodes["defaults"], "defaults", _DEFAULTS_KEYS) if "defaults" in nodes else {}
-        named = self.mapping(nodes["transfers"], "transfers") if "transfers" in nodes else {}
+        defaults = self.mapping(nodes.get("defaults"), "defaults", _DEFAULTS_KEYS)
+        named = self.mapping(nodes.get("transfers"), "transfers")
         if not named:
             self.add_problem(nodes.get("transfers", root), "the job has no transfers")
-        self._default_options = self._read_options(defaults)
-        self._default_numbers = self._read_numbers(defaults)
+        options, numbers = self._options(defaults), self._numbers(defaults, _DEFAULT_NUMBERS)
+        transfers = (self._transfer(name, node, options, numbers) for name, node in named.items())
         return JobFile(
-            transfers=tuple(filter(None, (self._transfer(name, node) for name, node in named.items()))),
+            transfers=tuple(filter(None, transfers)),
             state_directory=self._state_directory(nodes),
             on_success=self.arguments(nodes, "on_success"),
             on_failure=self.arguments(nodes, "on_failure"),
-            **{name: self.number(nodes, name, 1, allowed) for name, allowed in _LIMITS.items()},
+            **{name: self.number(nodes, name, 1, range(1, 101)) for name in _LIMITS},
         )
 
     def _state_directory(self, nodes: Mapping[str, yaml.Node]) -> str:
-        if "state_directory" not in nodes:
+        if (node := nodes.get("state_directory")) is None:
             return STATE_DIRECTORY
-        path = self.text(nodes["state_directory"], "state_directory")
+        path = self.text(node, "state_directory")
         if not path.startswith("/"):
-            self.add_problem(nodes["state_directory"], "state_directory must be an absolute path")
+            self.add_problem(node, "state_directory must be an absolute path")
         return path
 
-    def _transfer(self, name: str, node: yaml.Node) -> JobTransfer | None:
+    def _transfer(
+        self, name: str, node: yaml.Node, default_options: _Options, default_numbers: Mapping[str, int]
+    ) -> JobTransfer | None:
         """Return a transfer, or None if it has a problem."""
         if not _NAME.fullmatch(name):
             allowed = "a letter or digit, then letters, digits, dots, dashes and underscores"
@@ -186,50 +145,42 @@ class _JobReader(YamlReader):
             self.add_problem(node, f"the transfer {name} has no {' and no '.join(missing)}")
             return None
         known_problems = len(self.problems)
-        options, numbers = self._transfer_options(nodes), self._read_numbers(nodes)
+        own, numbers = self._options(nodes), self._numbers(nodes, default_numbers)
+        options = applicable_options({"create_target": True, **default_options, **own}, own)
         source = self.location(nodes["source"], "source")
         targets = self._targets(nodes["targets"], keep=bool(numbers["keep"]))
         if len(self.problems) > known_problems or source is None:
             return None
         try:
-            TransferRequest(source=source, targets=targets, options=TransferOptions(**options))  # type: ignore[arg-type]  # validates them
+            TransferRequest(source=source, targets=targets, options=TransferOptions(**options))  # validates them
         except UsageError as error:
             self.add_problem(node, f"the transfer {name}: {error}")
             return None
         return JobTransfer(name=name, source=source, targets=targets, options=options, **numbers)
 
-    def _transfer_options(self, nodes: Mapping[str, yaml.Node]) -> dict[str, OptionValue]:
-        own = self._read_options(nodes)
-        return applicable_options({"create_target": True, **self._default_options, **own}, own)
-
-    def _read_options(self, nodes: Mapping[str, yaml.Node]) -> dict[str, OptionValue]:
+    def _options(self, nodes: Mapping[str, yaml.Node]) -> _Options:
         found: dict[str, OptionValue] = {}
         for key, node in nodes.items():
             name = "transfer_type" if key == "type" else key
-            if name not in OPTIONS:
-                continue
-            try:
-                found[name] = OPTIONS[name].parse(self.text(node, key))
-            except OptionError as error:
-                self.add_problem(node, f"{key} {error.problem}")
+            if name in OPTIONS:
+                try:
+                    found[name] = OPTIONS[name].parse(self.text(node, key))
+                except OptionError as error:
+                    self.add_problem(node, f"{key} {error.problem}")
         return found
 
-    def _read_numbers(self, nodes: Mapping[str, yaml.Node]) -> dict[str, int]:
-        """Return all numbers of a transfer: those of the nodes, and the defaults."""
-        return {name: self.number(nodes, name, self._default_numbers[name], _NUMBERS[name]) for name in _NUMBERS}
+    def _numbers(self, nodes: Mapping[str, yaml.Node], defaults: Mapping[str, int]) -> dict[str, int]:
+        return {name: self.number(nodes, name, defaults[name], allowed) for name, allowed in _NUMBERS.items()}
 
     def _targets(self, node: yaml.Node, *, keep: bool) -> tuple[Location, ...]:
         """Return the targets; the node is one target or a list."""
         nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        found: list[Location] = []
-        for one in nodes:
-            location = self.location(one, "targets")
-            if location is not None:
-                self._check_path(one, location.path, keep=keep)
-                found.append(location)
         if not nodes:
             self.add_problem(node, "targets needs at least one HOST:PATH")
-        return tuple(found)
+        found = [(each, location) for each in nodes if (location := self.location(each, "targets"))]
+        for each, location in found:
+            self._check_path(each, location.path, keep=keep)
+        return tuple(location for _, location in found)
 
     def _check_path(self, node: yaml.Node, path: str, *, keep: bool) -> None:
         known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)

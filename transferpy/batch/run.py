@@ -1,18 +1,21 @@
-"""A run of a job: its transfers, then pruning, the outputs and a hook."""
+"""A run of a job, under its lock: its transfers, then pruning, the outputs and a hook."""
 
+import fcntl
+import hashlib
 import logging
-import signal
+import os
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from signal import Signals
 
+from transferpy.batch.copies import CopyRecord, prune, update_registry
 from transferpy.batch.hooks import run_hook
 from transferpy.batch.job_file import JobFile, read_job_file, select_transfers
-from transferpy.batch.lock import job_lock, state_path
-from transferpy.batch.pruning import prune
-from transferpy.batch.registry import CopyRegistry
 from transferpy.batch.scheduled_transfer import ScheduledTransfer, schedule_transfer
 from transferpy.batch.scheduler import Scheduler
 from transferpy.Exceptions import Interrupted, JobRunningError, PostRunError, UsageError, error_text
@@ -28,13 +31,10 @@ from transferpy.RemoteExecution.interface import RemoteExecution
 logger = logging.getLogger(__name__)
 
 
-def run_job_file(request: JobRequest, received: Sequence[int], remote: RemoteExecution | None = None) -> int:
-    """Run the transfers of a job file, and return the exit status.
+def run_job_file(request: JobRequest, received: Sequence[Signals], remote: RemoteExecution | None = None) -> int:
+    """Run the transfers of a job file on hosts of cumin or of ``remote``, and return the exit status.
 
-    Args:
-        request: the request to run the job.
-        received: the list to which the signal handlers add the signals that they receive.
-        remote: the hosts; by default those of cumin.
+    Signal handlers add the signals that they receive to ``received``.
 
     Raises:
         UsageError: the job file is invalid, or has no transfer of a requested name.
@@ -62,6 +62,42 @@ def _refusal_report(error: UsageError | JobRunningError | Interrupted) -> Transf
     return TransferReport(started=started, status=error.exit_status, errors=problems)
 
 
+@contextmanager
+def job_lock(job: JobFile, job_path: str) -> Iterator[int]:
+    """Hold the lock of a job, and yield its file descriptor.
+
+    The processes of the transfers inherit the descriptor: the job is locked until the last one has ended.
+
+    Raises:
+        UsageError: the state directory cannot be used.
+        JobRunningError: another run holds the lock.
+    """
+    path = _state_path(job, job_path, ".lock")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.parent.stat()
+        if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            # Pruning removes, as root on other hosts, the directories that are listed there.
+            raise PermissionError("another user owns the directory, or can write to it")
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise UsageError(f"{path.parent}: the state directory cannot be used: {error_text(error)}") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise JobRunningError(f"{job_path}: another run of this job has not ended yet") from error
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def _state_path(job: JobFile, job_path: str, suffix: str) -> Path:
+    """Return the file of a job in its state directory; job files of the same name have different ones."""
+    digest = hashlib.sha256(os.fsencode(Path(job_path).resolve())).hexdigest()[:8]
+    return Path(job.state_directory) / f"{Path(job_path).stem}-{digest}{suffix}"
+
+
 class _JobRun:
     """One run of a job."""
 
@@ -71,13 +107,13 @@ class _JobRun:
         self._request = request
         self._lock = lock
         self._remote = remote
-        self._registry = CopyRegistry(state_path(job, request.path, ".json"))
+        self._registry = _state_path(job, request.path, ".json")
         self._registry_complete = True
         self._began = time.monotonic()
         self._started = datetime.now(UTC)
         self._transfers = [schedule_transfer(transfer, remote, self._started.astimezone()) for transfer in selected]
 
-    def run(self, received: Sequence[int]) -> int:
+    def run(self, received: Sequence[Signals]) -> int:
         """Run the transfers and all later steps; return the exit status."""
         succeeded = False
         try:
@@ -91,40 +127,31 @@ class _JobRun:
 
     def _record_copies(self, transfer: ScheduledTransfer) -> None:
         """Add the copies of a transfer to the registry."""
-        records = transfer.copy_records()
-        if self._request.options.dry_run or not records:
-            return
-        try:
-            self._registry.add(records)
-        except (OSError, ValueError) as error:
-            self._log_registry_error(error)
-            self._registry_complete = False
+        made = transfer.copy_records()
+
+        def add(records: list[CopyRecord]) -> bool:
+            records += [record for record in made if record not in records]
+            return True
+
+        if made and not self._request.options.dry_run:
+            self._registry_complete = update_registry(self._registry, add) and self._registry_complete
 
     def _prune(self) -> bool:
         """Remove the old copies of the transfers that succeeded; return whether all could be removed."""
-        to_prune = [each for each in self._transfers if each.transfer.keep and each.report and each.report.status == 0]
-        if self._request.options.dry_run or not to_prune:
+        done = [each.transfer for each in self._transfers if each.report and each.report.status == 0]
+        keep = {transfer.name: transfer.keep for transfer in done if transfer.keep}
+        if self._request.options.dry_run or not keep:
             return True
-        try:
-            records = self._registry.read()
-            results = [prune(self._remote, each.name, each.transfer.keep, records) for each in to_prune]
-            self._registry.write(records)
-        except (OSError, ValueError) as error:
-            self._log_registry_error(error)
-            return False
-        return all(results)
+        return update_registry(self._registry, partial(prune, self._remote, keep))
 
-    def _log_registry_error(self, error: Exception) -> None:
-        logger.error("%s: the list of copies cannot be updated: %s", self._registry.path, error_text(error))
-
-    def _reports(self, received: Sequence[int]) -> list[TransferReport]:
+    def _reports(self, received: Sequence[Signals]) -> list[TransferReport]:
         """Return a report of each transfer; a transfer that a signal stopped has the status of the signal."""
         not_started = TransferReport(started=self._started, status=1, errors=("the transfer was not started",))
         reports = []
         for each in self._transfers:
             report = each.report or replace(not_started, name=each.name, source=each.transfer.source)
             if received and not each.finished and report.status:
-                report = replace(report, status=128 + received[0], interrupted=signal.Signals(received[0]).name)
+                report = replace(report, status=128 + received[0], interrupted=received[0].name)
             reports.append(report)
         return reports
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from transferpy.batch.job_file import JobTransfer, fill_placeholders
-from transferpy.batch.registry import CopyRecord
+from transferpy.batch.copies import CopyRecord
+from transferpy.batch.job_file import JobTransfer
 from transferpy.Exceptions import RemoteExecutionError, UsageError
 from transferpy.model.locations import Location
-from transferpy.model.report import TransferReport
+from transferpy.model.report import TargetReport, TransferReport
 from transferpy.model.text import duration
-from transferpy.model.transfer_types import TRANSFER_TYPES
 from transferpy.RemoteExecution.interface import RemoteExecution
 
 _MAXIMUM_PAUSE = 86400
@@ -22,35 +21,39 @@ logger = logging.getLogger(__name__)
 
 @dataclass(eq=False, kw_only=True)
 class ScheduledTransfer:
-    """A transfer of a job that runs.
-
-    Attributes:
-        transfer: the transfer in the job file.
-        hosts: the source host and all target hosts.
-        targets: the targets of the next attempt, without placeholders.
-        templates: the paths of the targets in the job file, by the paths without placeholders.
-        not_before: the monotonic time in seconds before which the next attempt must not start.
-        report: the report of all attempts so far; None before the end of the first one.
-        finished: whether there will be no further attempt.
-    """
+    """A transfer of a job that runs."""
 
     transfer: JobTransfer
-    hosts: frozenset[str]
-    targets: tuple[Location, ...]
-    templates: Mapping[str, str]
-    not_before: float = 0.0
-    report: TransferReport | None = None
-    finished: bool = False
+    hosts: frozenset[str]  # the source host and all target hosts
+    targets: tuple[Location, ...]  # the targets of the next attempt, without placeholders
+    templates: Mapping[str, str]  # the paths of the targets in the job file, by the paths without placeholders
+    not_before: float = 0.0  # the monotonic time in seconds before which the next attempt must not start
+    report: TransferReport | None = None  # the report of all attempts so far; None before the end of the first one
+    finished: bool = False  # whether there will be no further attempt
 
     @property
     def name(self) -> str:
         """The name of the transfer."""
         return self.transfer.name
 
+    @property
+    def reported(self) -> tuple[TargetReport, ...]:
+        """The results for the targets so far."""
+        return self.report.targets if self.report else ()
+
     def add_report(self, report: TransferReport) -> None:
-        """Add the report of another attempt."""
+        """Add the report of another attempt, which was for the targets that have no copy yet."""
         report = replace(report, name=self.name)
-        self.report = merge_reports(self.report, report) if self.report else report
+        if earlier := self.report:
+            retried = {target.target: target for target in report.targets}
+            report = replace(
+                report,
+                targets=tuple(retried.get(target.target, target) for target in earlier.targets) or report.targets,
+                started=earlier.started,
+                seconds=(report.started - earlier.started).total_seconds() + report.seconds,
+                attempts=earlier.attempts + report.attempts,
+            )
+        self.report = report
 
     def schedule_retry(self) -> bool:
         """Prepare another attempt for the targets that have no copy; return False if there is to be none."""
@@ -69,9 +72,6 @@ class ScheduledTransfer:
 
     def copy_records(self) -> list[CopyRecord]:
         """Return records of the directories that the transfer has made, and that hold a good copy."""
-        if self.report is None or not self.report.targets:
-            return []
-        has_named_copy = TRANSFER_TYPES[self.report.transfer_type].has_named_copy
         return [
             CopyRecord(
                 transfer=self.name,
@@ -80,26 +80,20 @@ class ScheduledTransfer:
                 path=target.target.path.rstrip("/"),  # pruning renames the directory, to a name beside this one
                 inode=target.made_inode,
                 born=target.made_born,
-                holds=target.final.path.rpartition("/")[2] if has_named_copy else "",
+                # A copy without a name of its own fills the directory.
+                holds="" if target.final == target.target else target.final.path.rpartition("/")[2],
             )
-            for target in self.report.targets
+            for target in self.reported
             if target.status == 0 and target.made_inode is not None
         ]
 
     def target_labels(self) -> list[str]:
         """Return the targets in the report, as the metrics name them: with the placeholders of the job file."""
-        targets = self.report.targets if self.report else ()
-        return [f"{target.target.host}:{self.templates[target.target.path]}" for target in targets]
+        return [f"{target.target.host}:{self.templates[target.target.path]}" for target in self.reported]
 
 
 def schedule_transfer(transfer: JobTransfer, remote: RemoteExecution, started: datetime) -> ScheduledTransfer:
-    """Return a transfer with its hosts resolved and its placeholders filled in.
-
-    Args:
-        transfer: the transfer in the job file.
-        remote: the hosts.
-        started: when the job started, in the time zone for the placeholders.
-    """
+    """Return a transfer with its hosts resolved, and its placeholders replaced by the time of the start of the job."""
     hosts: set[str] = set()
     for word in (transfer.source.host, *(target.host for target in transfer.targets)):
         try:
@@ -107,15 +101,6 @@ def schedule_transfer(transfer: JobTransfer, remote: RemoteExecution, started: d
         except RemoteExecutionError:
             hosts.add(word)  # the process of the transfer reports this error
     values = {"date": f"{started:%Y-%m-%d}", "time": f"{started:%H%M%S}", "name": transfer.name}
-    targets = tuple(replace(target, path=fill_placeholders(target.path, values)) for target in transfer.targets)
+    targets = tuple(replace(target, path=target.path.format_map(values)) for target in transfer.targets)
     templates = {target.path: template.path for target, template in zip(targets, transfer.targets, strict=True)}
     return ScheduledTransfer(transfer=transfer, hosts=frozenset(hosts), targets=targets, templates=templates)
-
-
-def merge_reports(earlier: TransferReport, later: TransferReport) -> TransferReport:
-    """Return the report of two attempts; the later one was for the targets that had failed."""
-    retried = {target.target: target for target in later.targets}
-    targets = tuple(retried.get(target.target, target) for target in earlier.targets) or later.targets
-    seconds = (later.started - earlier.started).total_seconds() + later.seconds
-    attempts = earlier.attempts + later.attempts
-    return replace(later, targets=targets, started=earlier.started, seconds=seconds, attempts=attempts)

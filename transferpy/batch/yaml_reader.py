@@ -19,34 +19,28 @@ class YamlReader:
 
     A node of another form is a problem, and an empty or default value is returned in its place, so that one pass
     finds all problems.
-
-    Attributes:
-        problems: the line number and the text of each problem.
     """
 
     def __init__(self) -> None:
         self.problems: list[tuple[int, str]] = []
+        """The line number and the text of each problem."""
 
     def add_problem(self, node: yaml.Node, text: str) -> None:
         """Add a problem at the line of a node."""
         line = node.start_mark.line + 1
         self.problems.append((line, f"line {line}: {text}"))
 
-    def mapping(self, node: yaml.Node, title: str, keys: Iterable[str] | None = None) -> dict[str, yaml.Node]:
-        """Return the values of a mapping by key, without unknown and repeated keys.
-
-        Args:
-            node: the mapping.
-            title: its name in problems.
-            keys: the known keys; None if all keys are allowed.
-        """
+    def mapping(self, node: yaml.Node | None, title: str, keys: Iterable[str] = ()) -> dict[str, yaml.Node]:
+        """Return the values of a mapping by key, without repeated keys and, if ``keys`` are given, without others."""
+        if node is None:
+            return {}
         if not isinstance(node, yaml.MappingNode):
             self.add_problem(node, f"{title} must be a mapping of keys to values")
             return {}
         found: dict[str, yaml.Node] = {}
         for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode) or (keys is not None and key.value not in keys):
-                known = f"; the keys are {', '.join(keys)}" if keys is not None else ""
+            if not isinstance(key, yaml.ScalarNode) or (keys and key.value not in keys):
+                known = f"; the keys are {', '.join(keys)}" if keys else ""
                 name = key.value if isinstance(key, yaml.ScalarNode) else ""
                 self.add_problem(key, f"unknown key {name!r:.50} in {title}{known}")
             elif key.value in found:

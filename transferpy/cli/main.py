@@ -60,7 +60,7 @@ def _run(config_file: str, console: Console, received: Sequence[signal.Signals])
     logs_opened = console.apply(options)
     try:
         if isinstance(request, JobRequest):
-            from transferpy.batch import run_job_file  # noqa: PLC0415  # loads cumin, which --help does not need
+            from transferpy.batch.run import run_job_file  # noqa: PLC0415  # loads cumin, which --help does not need
 
             status = run_job_file(request, received)
         else:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transferpy.batch.job_file import JobFileError, fill_placeholders, parse_job_file, read_job_file
+from transferpy.batch.job_file import JobFileError, parse_job_file, read_job_file
 from transferpy.Exceptions import UsageError
 
 ROOT = Path(__file__).parents[3]
@@ -139,11 +139,6 @@ def test_yaml_with_tags_or_deep_nesting_is_refused(text: str) -> None:
 def test_any_text_is_a_valid_job_file_or_refused(text: str) -> None:
     with pytest.raises(JobFileError):
         parse_job_file(text, "j.yaml")
-
-
-def test_placeholders_are_filled_in_once() -> None:
-    values = {"date": "2026-11-22", "time": "013000", "name": "{date}"}
-    assert fill_placeholders("/srv/{name}/{date}-{time}", values) == "/srv/{date}/2026-11-22-013000"
 
 
 def test_the_error_for_a_missing_file_names_it_once(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """The state of a transfer while its job runs: its retries and its merged report."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
+from job_directory import Hosts
 from reports import BAD, GOOD, REPORT
 
 from transferpy.batch.job_file import JobTransfer
-from transferpy.batch.scheduled_transfer import ScheduledTransfer
+from transferpy.batch.scheduled_transfer import ScheduledTransfer, schedule_transfer
 from transferpy.model.locations import Location
 
 
@@ -45,3 +47,11 @@ def test_a_wrong_command_line_and_a_failure_after_all_copies_are_not_tried_again
 ) -> None:
     scheduled.add_report(replace(REPORT, status=status, targets=(GOOD,) if status == 6 else ()))
     assert not scheduled.schedule_retry()
+
+
+def test_placeholders_are_filled_in_once(scheduled: ScheduledTransfer) -> None:
+    target = replace(GOOD.target, path="/srv/{name}/{date}-{time}")
+    transfer = replace(scheduled.transfer, name="{date}", targets=(target,))
+    filled = schedule_transfer(transfer, Hosts(), datetime(2026, 11, 22, 1, 30, tzinfo=UTC))
+    assert [each.path for each in filled.targets] == ["/srv/{date}/2026-11-22-013000"]
+    assert filled.templates == {"/srv/{date}/2026-11-22-013000": "/srv/{name}/{date}-{time}"}

@@ -1,15 +1,21 @@
-"""The scheduler: limits, retries, and signals that stop a job."""
+"""The scheduler: limits, retries, signals that stop a job, and the process of one attempt."""
 
+import logging
 import signal
+import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 from job_directory import JobDirectory, most_at_once, transfers
 
+from transferpy.batch import scheduler
 from transferpy.batch.job_file import read_job_file
-from transferpy.batch.lock import job_lock
+from transferpy.batch.run import job_lock
+from transferpy.batch.scheduled_transfer import schedule_transfer
 from transferpy.Exceptions import Interrupted
 
 
@@ -131,3 +137,45 @@ class TestSignals:
         with pytest.raises(Interrupted):
             directory.run()
         assert time.monotonic() - began < 20
+
+
+def test_a_process_that_cannot_be_started_is_a_failed_attempt(
+    directory: JobDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory.write(transfers(("a", "b")))
+    monkeypatch.setattr(scheduler, "_PROGRAM", ("/nowhere/python",))
+    assert directory.run() == 1
+    assert "the transfer process could not be run: " in directory.report["transfers"][0]["errors"][0]
+
+
+def test_a_process_that_dies_without_a_report_is_a_failed_attempt(
+    directory: JobDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory.write(transfers(("a", "b")))
+    monkeypatch.setattr(scheduler, "_PROGRAM", ("bash", "-c", "kill -KILL $$"))
+    assert directory.run() == 1
+    assert directory.report["transfers"][0]["errors"] == [
+        "the transfer process ended with status -9 and wrote no report"
+    ]
+
+
+def test_a_log_line_of_a_transfer_has_its_name(directory: JobDirectory, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    directory.write(transfers(("a", "b")))
+    assert directory.run() == 0
+    assert "[t0] a log line" in caplog.messages
+    assert threading.active_count() < 20
+
+
+def test_terminate_before_the_start_of_the_process_stops_it(
+    directory: JobDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory.write(transfers(("a", "b")))
+    monkeypatch.setattr(scheduler, "_PROGRAM", ("sleep", "1000"))
+    job = read_job_file(str(directory.path / "j.yaml"))
+    transfer = schedule_transfer(job.transfers[0], directory.remote, datetime.now(UTC))
+    stopped = scheduler.Attempt(transfer, (), SimpleQueue(), None)
+    stopped.terminate()
+    stopped.run()
+    assert transfer.report is not None
+    assert transfer.report.errors == ("the transfer process ended with status -15 and wrote no report",)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from command_lines import LOG_LINE, WORDS, CommandLine, ScriptedTransferer
 
-from transferpy import batch
+from transferpy.batch import run
 from transferpy.Exceptions import RemoteExecutionError
 from transferpy.model.request import JobRequest
 from transferpy.transfer import main
@@ -55,7 +55,7 @@ class TestExitStatus:
             requests.append(request)
             return 6
 
-        monkeypatch.setattr(batch, "run_job_file", run_job_file)
+        monkeypatch.setattr(run, "run_job_file", run_job_file)
         command_line("--job", "/etc/transferpy/night.yaml", "--quiet", "--no-compress", "db1", "db2")
         assert main() == 6
         (request,) = requests
