@@ -6,20 +6,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """A program that compresses and decompresses a format.
-
-    Attributes:
-        name: the program; it decompresses with ``--decompress --stdout``.
-        package: its Debian package.
-        arguments: the arguments to compress to standard output, with ``{level}`` and, if it uses several processors,
-            ``{threads}``; none for a program that only decompresses tarballs.
-        rate: bytes per second on one processor at the default level, for the estimate of a dry run: the median of five
-            runs over the ``tables`` of the benchmark, by processor time, on the machine of docs/benchmarks.rst.
-    """
+    """A program that compresses and decompresses a format."""
 
     name: str
-    package: str
+    package: str  # its Debian package
+    # the arguments to compress to standard output, with {level} and, if it uses several processors, {threads}; none for
+    # a program that only decompresses tarballs
     arguments: tuple[str, ...] = ()
+    # bytes per second on one processor at the default level, for the estimate of a dry run: the median of five runs
+    # over the tables of the benchmark, by processor time, on the machine of docs/benchmarks.rst
     rate: float = 0.0
 
     @property
@@ -39,32 +34,20 @@ class Program:
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """A compressed format.
+    """A compressed format."""
 
-    Attributes:
-        magic: the first bytes of a file.
-        programs: the programs that can stand in for each other, the best first.
-    """
-
-    magic: bytes
-    programs: tuple[Program, ...]
+    magic: bytes  # the first bytes of a file
+    programs: tuple[Program, ...]  # the programs that can stand in for each other, the best first
 
 
 @dataclass(frozen=True, kw_only=True)
 class CodecRow(Format):
-    """A format that can compress the stream.
+    """A format that can compress the stream."""
 
-    Attributes:
-        name: the value of ``--compressor``.
-        highest_level: the highest value of ``--compress-level``.
-        default_level: the level if none is given.
-        automatic_levels: the levels that ``--compressor auto`` measures; none to leave the codec out.
-    """
-
-    name: str
+    name: str  # the value of --compressor
     highest_level: int
     default_level: int = 1
-    automatic_levels: tuple[int, ...] = ()
+    automatic_levels: tuple[int, ...] = ()  # the levels that --compressor auto measures; none to leave the codec out
 
 
 _ROWS = (
@@ -73,10 +56,7 @@ _ROWS = (
         magic=b"\x28\xb5\x2f\xfd",
         programs=(
             Program(
-                name="zstd",
-                package="zstd",
-                arguments=("--stdout", "--quiet", "-T{threads}", "-{level}"),
-                rate=290e6,
+                name="zstd", package="zstd", arguments=("--stdout", "--quiet", "-T{threads}", "-{level}"), rate=290e6
             ),
         ),
         highest_level=19,
@@ -87,10 +67,7 @@ _ROWS = (
         magic=b"\x1f\x8b",
         programs=(
             Program(
-                name="pigz",
-                package="pigz",
-                arguments=("--stdout", "-{level}", "--processes", "{threads}"),
-                rate=97e6,
+                name="pigz", package="pigz", arguments=("--stdout", "-{level}", "--processes", "{threads}"), rate=97e6
             ),
             # Every Debian system has gzip.
             Program(name="gzip", package="gzip", arguments=("--stdout", "-{level}"), rate=68e6),

@@ -6,17 +6,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Algorithm:
-    """A digest algorithm.
+    """A digest algorithm."""
 
-    Attributes:
-        name: the value of ``--checksum-algorithm``.
-        argv: the program that computes the digest, with its arguments.
-        package: the Debian package of the program.
-    """
-
-    name: str
-    argv: tuple[str, ...]
-    package: str
+    name: str  # the value of --checksum-algorithm
+    argv: tuple[str, ...]  # the program that computes the digest, with its arguments
+    package: str  # the Debian package of the program
 
 
 _ROWS = (

@@ -24,21 +24,14 @@ class OptionError(UsageError):
 
 @dataclass(frozen=True)
 class Values:
-    """The values that an option accepts.
+    """The values that an option accepts."""
 
-    Attributes:
-        parse: returns the typed value of a typed value or of its text, None if it is not valid.
-        description: completes the phrase "must be"; empty for choices.
-        metavar: placeholder of the value in the help; empty for switches and choices.
-        completion: ``files`` or ``users`` if a shell can offer values.
-        choices: returns the valid words; none if there is no list of them.
-    """
-
+    # returns the typed value of a typed value or of its text, None if it is not valid
     parse: Callable[[object], OptionValue | None]
-    description: str = ""
-    metavar: str = ""
-    completion: str = ""
-    choices: Callable[[], tuple[str, ...]] = tuple
+    description: str = ""  # completes the phrase "must be"; empty for choices
+    metavar: str = ""  # placeholder of the value in the help; empty for switches and choices
+    completion: str = ""  # files or users if a shell can offer values
+    choices: Callable[[], tuple[str, ...]] = tuple  # returns the valid words; none if there is no list of them
 
     @property
     def expected(self) -> str:
@@ -116,21 +109,14 @@ COPY, NETWORK, GENERAL = OptionGroup
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """One row of the table of options.
+    """One row of the table of options."""
 
-    Attributes:
-        name: attribute of TransferOptions; key of the configuration file and of job files.
-        default: the value if none is given.
-        help_text: the description for users, without the default.
-        only_for: the transfer type that the option requires; empty if all types accept it.
-    """
-
-    name: str
+    name: str  # attribute of TransferOptions; key of the configuration file and of job files
     default: OptionValue
     values: Values
-    help_text: str
+    help_text: str  # without the default
     group: OptionGroup
-    only_for: str
+    only_for: str  # the transfer type that the option requires; empty if all types accept it
 
     @property
     def flag(self) -> str:

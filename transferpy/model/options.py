@@ -35,11 +35,7 @@ _OWNER = text("USER or USER:GROUP", f"({_USER}(:{_USER})?)?", "USER[:GROUP]", "u
 
 @dataclass(frozen=True, kw_only=True)
 class ToolOptions:
-    """The options of ``transfer.py`` itself: they concern all transfers of a job together.
-
-    Raises:
-        OptionError: a value is not valid.
-    """
+    """The options of ``transfer.py`` itself, for all transfers of a job; raises OptionError for an invalid value."""
 
     dry_run: bool = GENERAL.option(
         "query the hosts, print the actions of a real run, and change nothing", default=False
@@ -179,9 +175,8 @@ class TransferOptions(ToolOptions):
         if self.compress_level and codec is None:
             raise OptionError("compress_level", "needs a compressor other than auto, because their levels differ")
         if codec and self.compress_level > codec.highest_level:
-            raise OptionError(
-                "compress_level", f"must be at most {codec.highest_level} for {codec.name}, not {self.compress_level}"
-            )
+            problem = f"must be at most {codec.highest_level} for {codec.name}, not {self.compress_level}"
+            raise OptionError("compress_level", problem)
         for row in OPTIONS.values():
             if row.only_for not in {"", self.transfer_type} and getattr(self, row.name) != row.default:
                 raise OptionError(row.name, f"needs the transfer type {row.only_for}, not {self.transfer_type}")
@@ -232,9 +227,5 @@ def applicable_options(values: Mapping[str, Any], explicit: Container[str]) -> d
 
 
 def options_from_mapping(values: Mapping[str, object]) -> TransferOptions:
-    """Return the options of a mapping, with defaults for missing keys.
-
-    Raises:
-        UsageError: a key is unknown, or a value is not valid.
-    """
+    """Return the options of a mapping, with defaults; raise UsageError if a key is unknown or a value is not valid."""
     return TransferOptions(**known_options(values))

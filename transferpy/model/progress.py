@@ -18,27 +18,16 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """The progress of the copy to one target.
-
-    Attributes:
-        target: host and directory of the target.
-        number: the number of the target, from 1 on.
-        of: the number of targets.
-        phase: the current step.
-        bytes: bytes of the source that were sent.
-        total: bytes of the source; 0 if that is unknown.
-        wire_bytes: bytes that the target received from the network.
-        seconds: seconds since the phase began.
-    """
+    """The progress of the copy to one target."""
 
     target: Location
-    number: int
-    of: int
+    number: int  # the number of the target, from 1 on
+    of: int  # the number of targets
     phase: Phase
-    bytes: int
-    total: int
-    wire_bytes: int
-    seconds: float
+    bytes: int  # bytes of the source that were sent
+    total: int  # bytes of the source; 0 if that is unknown
+    wire_bytes: int  # bytes that the target received from the network
+    seconds: float  # seconds since the phase began
 
     @property
     def share(self) -> float | None:
@@ -49,11 +38,6 @@ class Progress:
     def rate(self) -> float:
         """Bytes of the source per second."""
         return self.bytes / self.seconds if self.seconds else 0.0
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Estimated remaining seconds; None if they cannot be estimated."""
-        return max(self.total - self.bytes, 0) / self.rate if self.total and self.rate else None
 
     @property
     def ratio(self) -> float | None:

@@ -15,38 +15,22 @@ from transferpy.model.locations import Location
 
 @dataclass(frozen=True, kw_only=True)
 class TargetReport:
-    """The result for one target.
+    """The result for one target."""
 
-    Attributes:
-        target: host and directory of the target.
-        final: host and final path of the copy.
-        status: 0, or the exit status of the failure; None if the target was not tried.
-        error: the error message; empty without a failure.
-        codec: the codec of the stream, ``none`` without compression; empty before the codec is chosen.
-        bytes: the sum of the sizes of the copied files; 0 before it is known.
-        files: the number of copied regular files; 0 before it is known.
-        wire_bytes: the number of bytes that the target received from the network.
-        stream_seconds: the duration of the stream.
-        seconds: wall time for this target, from the start of its session to the end of its clean-up.
-        checks: the comparisons that found no difference.
-        position: the binary log position of a hot copy.
-        made_inode: the inode number of the target directory, if this run made the directory.
-        made_born: when this run made the directory, in seconds since 1970; 0 if the file system does not record that.
-    """
-
-    target: Location
-    final: Location
-    status: int | None = None
-    error: str = ""
-    codec: str = ""
-    bytes: int = 0
-    files: int = 0
-    wire_bytes: int = 0
-    stream_seconds: float = 0.0
-    seconds: float = 0.0
-    checks: tuple[str, ...] = ()
-    position: str = ""
-    made_inode: int | None = None
+    target: Location  # the target directory
+    final: Location  # the final path of the copy
+    status: int | None = None  # 0, or the exit status of the failure; None if the target was not tried
+    error: str = ""  # the error message; empty without a failure
+    codec: str = ""  # the codec of the stream, "none" without compression; empty before the codec is chosen
+    bytes: int = 0  # the sum of the sizes of the copied files; 0 before it is known
+    files: int = 0  # the number of copied regular files; 0 before it is known
+    wire_bytes: int = 0  # the number of bytes that the target received from the network
+    stream_seconds: float = 0.0  # the duration of the stream
+    seconds: float = 0.0  # wall time for this target, from the start of its session to the end of its clean-up
+    checks: tuple[str, ...] = ()  # the comparisons that found no difference
+    position: str = ""  # the binary log position of a hot copy
+    made_inode: int | None = None  # the inode number of the target directory, if this run made the directory
+    # when this run made the directory, in seconds since 1970; 0 if the file system does not record that
     made_born: int = 0
 
     @property
@@ -57,57 +41,31 @@ class TargetReport:
 
 @dataclass(frozen=True, kw_only=True)
 class TransferReport:
-    """The result of a run.
+    """The result of a run."""
 
-    Attributes:
-        name: the name of the transfer in its job file; empty for a single run.
-        source: host and path of the source; None if the request was invalid.
-        transfer_type: the type of the transfer.
-        cipher: the encryption of the streams; empty without encryption, and before there is a plan.
-        checksum: the algorithm that compares the data; empty without one, and before there is a plan.
-        started: the time of the start, in UTC.
-        seconds: wall time.
-        status: the exit status of ``transfer.py``.
-        errors: the errors of the run as a whole; each target has its own error.
-        interrupted: the name of the signal that stopped the run; empty without one.
-        dry_run: whether the run only asked the hosts.
-        attempts: the number of attempts; only a job makes more than one.
-        targets: the results for the targets, in the order of the copies.
-        plan: the plan that a dry run prints, one line each.
-    """
-
-    name: str = ""
-    source: Location | None = None
+    name: str = ""  # the name of the transfer in its job file; empty for a single run
+    source: Location | None = None  # None if the request was not valid
     transfer_type: str = ""
-    cipher: str = ""
-    checksum: str = ""
-    started: datetime
-    seconds: float = 0.0
-    status: int = 0
-    errors: tuple[str, ...] = ()
-    interrupted: str = ""
+    cipher: str = ""  # the encryption of the streams; empty without encryption, and before there is a plan
+    checksum: str = ""  # the algorithm that compares the data; empty without one, and before there is a plan
+    started: datetime  # in UTC
+    seconds: float = 0.0  # wall time
+    status: int = 0  # the exit status of transfer.py
+    errors: tuple[str, ...] = ()  # the errors of the run as a whole; each target has its own error
+    interrupted: str = ""  # the name of the signal that stopped the run; empty without one
     dry_run: bool = False
-    attempts: int = 1
-    targets: tuple[TargetReport, ...] = ()
-    plan: tuple[str, ...] = ()
+    attempts: int = 1  # the number of attempts; only a job makes more than one
+    targets: tuple[TargetReport, ...] = ()  # in the order of the copies
+    plan: tuple[str, ...] = ()  # the lines of the plan that a dry run prints
 
 
 class ReportBuilder:
-    """The report of a run in progress.
-
-    Args:
-        clock: returns monotonic seconds.
-    """
+    """The report of a run in progress."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._began = clock()
-        self._report = TransferReport(started=datetime.now(UTC))
-
-    @property
-    def report(self) -> TransferReport:
-        """The report so far."""
-        return self._report
+        self.report = TransferReport(started=datetime.now(UTC))
 
     @property
     def seconds(self) -> float:
@@ -116,16 +74,16 @@ class ReportBuilder:
 
     def update(self, **changes: Any) -> None:
         """Set attributes of the report, and its duration."""
-        self._report = replace(self._report, **{"seconds": self.seconds, **changes})
+        self.report = replace(self.report, **{"seconds": self.seconds, **changes})
 
     def update_target(self, index: int, **changes: Any) -> None:
         """Set attributes of the report of one target."""
-        targets = list(self._report.targets)
+        targets = list(self.report.targets)
         targets[index] = replace(targets[index], **changes)
         self.update(targets=tuple(targets))
 
 
 def status_of(reports: Sequence[TransferReport]) -> int:
     """Return the exit status of several runs: of the first that a signal stopped, else of the first that failed."""
-    interrupted = [report.status for report in reports if report.interrupted and report.status]
-    return next((status for status in (*interrupted, *(report.status for report in reports)) if status), 0)
+    interrupted = [report.status for report in reports if report.interrupted]
+    return next(filter(None, (*interrupted, *(report.status for report in reports))), 0)

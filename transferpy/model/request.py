@@ -50,21 +50,13 @@ class TransferRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class JobRequest:
-    """A run of a job that the command line asks for.
+    """A run of a job that the command line asks for."""
 
-    Attributes:
-        path: the job file.
-        names: the transfers to run, in this order; empty for all.
-        overrides: options of the command line, as text or typed, which override those of the job file.
-        options: the options of the job as a whole.
-        config: the given configuration file.
-    """
-
-    path: str
-    names: Sequence[str]
-    overrides: Mapping[str, object]
-    options: ToolOptions
-    config: str | None
+    path: str  # the job file
+    names: Sequence[str]  # the transfers to run, in this order; empty for all
+    overrides: Mapping[str, object]  # options of the command line, which override those of the job file
+    options: ToolOptions  # the options of the job as a whole
+    config: str | None  # the given configuration file
 
     @property
     def job_name(self) -> str:

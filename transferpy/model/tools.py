@@ -14,13 +14,7 @@ from transferpy.model.options import TransferOptions
 
 @dataclass(frozen=True, kw_only=True)
 class HostRole:
-    """What a host does in a run, on which depends which tools it needs.
-
-    Attributes:
-        options: the options of the run.
-        is_source: whether it holds the source.
-        is_target: whether it holds a target.
-    """
+    """The role of a host in a run, which decides which tools the host needs."""
 
     options: TransferOptions
     is_source: bool
@@ -29,17 +23,12 @@ class HostRole:
 
 @dataclass(frozen=True, kw_only=True)
 class HostTool:
-    """A tool that hosts need.
+    """A tool that hosts need."""
 
-    Attributes:
-        packages: the programs that can stand in for each other, the best first, and the Debian package of each; empty
-            for a program that Debian does not have.
-        needed_for: when a host needs it, for the manual.
-        is_needed: whether a host with a role needs it.
-    """
-
+    # the programs that can stand in for each other, the best first, with the Debian package of each; empty for a
+    # program that Debian does not have
     packages: Mapping[str, str]
-    needed_for: str = "every transfer"
+    needed_for: str = "every transfer"  # when a host needs the tool, for the manual
     is_needed: Callable[[HostRole], bool] = lambda _role: True
 
 

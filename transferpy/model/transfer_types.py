@@ -6,30 +6,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class TransferType:
-    """The properties of a transfer type that need no facts of a host.
+    """The properties of a transfer type that need no facts of a host."""
 
-    Attributes:
-        name: the value of ``--type``.
-        help_text: its help.
-        has_named_copy: whether the copy gets the name of the source in the target directory; else the content of the
-            copy fills the target directory, which has to be empty.
-        compares_files: whether the lists and the checksums of all files are compared; else the stream is compared.
-        compares_tables: whether the tables of the server are compared.
-        reads_socket: whether the source is a socket and not a path to read.
-        is_compressed: whether the source is compressed already, so that the stream never is.
-        may_start_late: whether the stream may take any time until its first byte.
-        fails_when_source_changes: whether the command that reads the source fails if the source changes meanwhile; else
-            only a second look at the source detects it.
-    """
-
-    name: str
+    name: str  # the value of --type
     help_text: str
+    # whether the copy gets the name of the source in the target directory; else the content of the copy fills the
+    # target directory, which must be empty
     has_named_copy: bool = False
-    compares_files: bool = False
-    compares_tables: bool = False
-    reads_socket: bool = False
-    is_compressed: bool = False
-    may_start_late: bool = False
+    compares_files: bool = False  # whether the lists and the checksums of all files are compared; else the stream is
+    compares_tables: bool = False  # whether the tables of the server are compared
+    reads_socket: bool = False  # whether the source is a socket and not a path to read
+    is_compressed: bool = False  # whether the source is compressed already, so that the stream never is
+    may_start_late: bool = False  # whether the stream may take any time until its first byte
+    # whether the command that reads the source fails if the source changes meanwhile; else only a second look at the
+    # source detects the change
     fails_when_source_changes: bool = True
 
 
