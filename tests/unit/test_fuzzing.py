@@ -27,7 +27,7 @@ from transferpy.Exceptions import UsageError
 from transferpy.model.locations import Location, split_word
 from transferpy.model.options import options_from_mapping
 from transferpy.model.text import size
-from transferpy.RemoteExecution.packed_script import pack_script
+from transferpy.RemoteExecution.running_job import pack_script
 from transferpy.stream.commands import Argument, Join, Variable
 from transferpy.stream.renderer import render_argument, render_array, render_assignment
 

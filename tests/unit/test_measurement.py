@@ -12,7 +12,7 @@ from measurement.report import FileCoverage, broken_bounds, table
 from measurement.shell import ShellFiles, commands, shell_files
 from measurement.variables import sitecustomize, variables
 
-from transferpy.RemoteExecution.packed_script import pack_script
+from transferpy.RemoteExecution.running_job import pack_script
 
 ROOT = Path(__file__).resolve().parents[2]
 

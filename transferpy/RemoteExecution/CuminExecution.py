@@ -13,8 +13,7 @@ from transferpy.RemoteExecution.LocalExecution import LOCALHOST, execute_locally
 from transferpy.RemoteExecution.running_job import SSH_FAILED, RunningJob
 from transferpy.RemoteExecution.threaded_execution import ThreadedExecution
 
-_RETRY_PAUSES = (0.3, 0.6, 1.2, 2.4)
-"""Mean seconds between the retries of a login that the host drops."""
+_RETRY_PAUSES = (0.3, 0.6, 1.2, 2.4)  # mean seconds between the retries of a login that the host drops
 _HOSTS_IN_MESSAGE = 4
 
 

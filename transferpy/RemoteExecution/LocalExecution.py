@@ -4,7 +4,7 @@ import subprocess
 from functools import partial
 
 from transferpy.Exceptions import RemoteExecutionError
-from transferpy.RemoteExecution.job_output import LONGEST_LINE
+from transferpy.RemoteExecution.job_streams import LONGEST_LINE
 from transferpy.RemoteExecution.running_job import RunningJob
 from transferpy.RemoteExecution.threaded_execution import ThreadedExecution
 
@@ -30,17 +30,15 @@ def execute_locally(job: RunningJob) -> int:
     # Ctrl-C in the terminal must not reach the command, so it gets a process session of its own.
     with subprocess.Popen(  # noqa: S603 - this function exists to run the commands of its caller
         ("bash", "-c", job.command),  # noqa: S607 - found in PATH, as by sshd
-        stdin=subprocess.DEVNULL if job.input is None else subprocess.PIPE,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
     ) as process:
-        if process.stdin is None:
-            job.attach(process.pid, None)
-        else:
-            job.attach(process.pid, process.stdin.fileno())
-            process.stdin.close()
-        assert process.stdout is not None  # noqa: S101 - for mypy: it is a pipe
+        assert process.stdin is not None  # noqa: S101 - for mypy: it is a pipe
+        assert process.stdout is not None  # noqa: S101 - as above
+        job.attach(process.pid, process.stdin.fileno())
+        process.stdin.close()
         for line in iter(partial(process.stdout.readline, LONGEST_LINE), b""):
             job.take_line(line.removesuffix(b"\n"))
     return process.returncode if process.returncode >= 0 else 128 - process.returncode

@@ -19,7 +19,7 @@ from cumin.transports import Command, Target
 from cumin.transports.clustershell import NullReporter, SyncEventHandler
 
 from transferpy.Exceptions import RemoteExecutionError
-from transferpy.RemoteExecution.job_output import LONGEST_LINE
+from transferpy.RemoteExecution.job_streams import LONGEST_LINE
 from transferpy.RemoteExecution.running_job import RunningJob
 
 for _name in ("cumin", "ClusterShell"):
@@ -57,15 +57,9 @@ def with_ssh_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``config`` with more options for ssh, after those of the administrator: for ssh, the first value wins."""
     section = dict(config.get("clustershell") or {})
     options = section.get("ssh_options") or []
-    options = [options] if isinstance(options, str) else list(options)
-    return {
-        **config,
-        "clustershell": {
-            **section,
-            "ssh_options": [*options, *_SSH_OPTIONS],
-            "ssh_path": section.get("ssh_path") or _SSH_PATH,
-        },
-    }
+    section["ssh_options"] = [*([options] if isinstance(options, str) else options), *_SSH_OPTIONS]
+    section["ssh_path"] = section.get("ssh_path") or _SSH_PATH
+    return {**config, "clustershell": section}
 
 
 def find_hosts(config: Mapping[str, Any], word: str) -> tuple[str, ...]:
@@ -95,10 +89,7 @@ def execute(config: Mapping[str, Any], job: RunningJob) -> int:
     if list(nodes) != [job.target]:
         raise RemoteExecutionError("not a plain host name")
 
-    class Handler(_JobEventHandler):
-        pass
-
-    Handler.job = job
+    handler: Any = type("Handler", (_JobEventHandler,), {"job": job})
     try:
         worker = Transport.new(config, Target(nodes))
         task = task_self()
@@ -108,16 +99,16 @@ def execute(config: Mapping[str, Any], job: RunningJob) -> int:
             # By default ClusterShell keeps all output in memory.
             task.set_default(f"{stream}_msgtree", False)  # noqa: FBT003 - as above
         worker.commands = [Command(job.command, ok_codes=[])]
-        worker.handler = Handler
+        worker.handler = handler
         worker.reporter = NullReporter
         worker.progress_bars = False
         worker.execute()
     finally:
         # ClusterShell never deletes the task of a thread, which has three open file descriptors.
         task_self().abort(kill=True)
-    if Handler.returncode is None:
+    if handler.returncode is None:
         raise RemoteExecutionError("cumin returned no exit status")
-    return int(Handler.returncode)
+    return int(handler.returncode)
 
 
 class _JobEventHandler(SyncEventHandler):  # type: ignore[misc]  # cumin has no types

@@ -10,14 +10,11 @@ from transferpy.Exceptions import RemoteExecutionError
 
 @dataclass(frozen=True, kw_only=True)
 class CommandResult:
-    """Exit status and output of a command that has ended.
+    """Exit status and output of a command that has ended, on the host as the caller named it.
 
-    Attributes:
-        host: the host, as the caller named it.
-        returncode: the exit status. For a command that a signal ended, it is 255 on a remote host (ssh does not report
-            the signal) and 128 plus the signal number on localhost.
-        output: the end of standard output and standard error, in the order of arrival, without the last newline. Bytes
-            that the encoding of the locale cannot decode are surrogate escapes.
+    ``returncode`` after a signal is 255 on a remote host (ssh does not report the signal), and 128 plus the signal
+    number on localhost. ``output`` is the end of standard output and standard error, in the order of arrival, without
+    the last newline; bytes that the encoding of the locale cannot decode are surrogate escapes.
     """
 
     host: str
@@ -34,12 +31,10 @@ EndHandler = Callable[[Outcome], None]
 
 
 class Job:
-    """A command that ``start_job`` started on a host.
+    """A command that ``start_job`` started on a host, as the caller named it.
 
-    Attributes:
-        host: the host, as the caller named it.
-        identifier: a unique word. The first process of the command has it in its argument list, and all processes of
-            the command have it in their environment (``TRANSFERPY_JOB``).
+    ``identifier`` is a unique word. The first process of the command has it in its argument list, and all processes of
+    the command have it in their environment (``TRANSFERPY_JOB``).
     """
 
     def __init__(self, host: str) -> None:
@@ -50,23 +45,19 @@ class Job:
 class RemoteExecution(ABC):
     """Runs commands on hosts.
 
+    Each ``host`` is a word that ``resolve`` accepts. ``on_line`` is called with each line of output as it arrives.
     Handlers run in the thread of the command. An exception that a handler raises is logged and does not end the
     command, but the outcome of the command is then an error.
     """
 
     @abstractmethod
     def resolve(self, word: str) -> str:
-        """Return the host that ``word`` selects.
-
-        Raises:
-            RemoteExecutionError: ``word`` does not select exactly one host.
-        """
+        """Return the host that ``word`` selects; raise RemoteExecutionError unless it selects exactly one."""
 
     def resolve_all(self, word: str) -> tuple[str, ...]:
-        """Return all hosts that ``word`` selects, without duplicates. This default supports one host for each word.
+        """Return all hosts that ``word`` selects, without duplicates; raise RemoteExecutionError if there is none.
 
-        Raises:
-            RemoteExecutionError: ``word`` selects no host.
+        This default supports one host for each word.
         """
         return (self.resolve(word),)
 
@@ -74,13 +65,7 @@ class RemoteExecution(ABC):
     def run(
         self, host: str, command: Command, *, on_line: LineHandler | None = None, timeout: float | None = None
     ) -> CommandResult:
-        """Run ``command`` on ``host`` and wait for its end.
-
-        Args:
-            host: a word that ``resolve`` accepts.
-            command: a bash script or an argument list.
-            on_line: called with each line of output as it arrives.
-            timeout: seconds after which the command is ended.
+        """Run ``command`` on ``host`` and wait for its end; end it after ``timeout`` seconds.
 
         Raises:
             RemoteExecutionError: the host cannot be reached, a handler failed, or the timeout has passed.
@@ -98,13 +83,8 @@ class RemoteExecution(ABC):
     ) -> Job:
         """Start ``command`` on ``host`` and return without waiting for it.
 
-        Args:
-            host: a word that ``resolve`` accepts.
-            command: a bash script or an argument list.
-            on_line: called with each line of output as it arrives.
-            on_end: called once, with the outcome.
-            takes_input: keep the standard input open for ``write_job`` until this process ends. Otherwise the command
-                reads the end of file at once.
+        ``on_end`` is called once, with the outcome. A command that takes input can be written to with ``write_job``
+        until this process ends; any other command reads the end of file at once.
 
         Raises:
             RemoteExecutionError: ``host`` does not select exactly one host.

@@ -1,14 +1,15 @@
 """The life cycle of a remote command."""
 
+import base64
+import gzip
 import logging
+import os
+import shlex
 
 from transferpy.Exceptions import RemoteExecutionError
 from transferpy.RemoteExecution.interface import CommandResult, EndHandler, Job, LineHandler, Outcome
-from transferpy.RemoteExecution.job_input import JobInput
-from transferpy.RemoteExecution.job_output import JobOutput, encodable
-from transferpy.RemoteExecution.local_process import LocalProcess
-from transferpy.RemoteExecution.packed_script import pack_script
-from transferpy.RemoteExecution.signal_safe_event import SignalSafeEvent
+from transferpy.RemoteExecution.job_streams import JobInput, JobOutput, encodable
+from transferpy.RemoteExecution.local_process import LocalProcess, SignalSafeEvent
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +24,6 @@ class RunningJob(Job):
     Attributes:
         target: the host that the word of the caller selects.
         command: one line of shell that starts the script; every login shell parses it in the same way.
-        output: the output.
-        input: the standard input, or None if the command takes no input.
         process: the local process that runs the command.
         started: set when the first process of the command runs on its host, and when it will never run.
         ended: set when the outcome is known and the handlers have returned.
@@ -45,7 +44,7 @@ class RunningJob(Job):
         super().__init__(host)
         self.target = target
         self.output = JobOutput(host, self.identifier, on_line)
-        self.input = JobInput() if takes_input else None
+        self.input = JobInput(is_open=takes_input)
         self.process = LocalProcess()
         prologue = f"{self.output.marker_command}\nexport TRANSFERPY_JOB={self.identifier}\n"
         self.command = pack_script(prologue + script, self.identifier)
@@ -64,19 +63,15 @@ class RunningJob(Job):
     @property
     def result(self) -> CommandResult:
         """The exit status, and the output up to now."""
-        return CommandResult(host=self.host, returncode=self._returncode, output="\n".join(self.output.lines))
+        return CommandResult(host=self.host, returncode=self._returncode, output=self.output.text)
 
-    def attach(self, pid: int, standard_input: int | None) -> None:
-        """Set the local process and the descriptor of the pipe to its standard input.
+    def attach(self, pid: int, standard_input: int) -> None:
+        """Set the local process and the descriptor of the pipe to its standard input, which the caller may close.
 
-        ``pid`` is a child process whose exit status has not been read. The caller may close its descriptor.
-
-        Raises:
-            OSError: the kept input cannot be written.
+        ``pid`` is a child process whose exit status has not been read. OSError: the kept input cannot be written.
         """
         self.process.attach(pid)
-        if self.input is not None and standard_input is not None:
-            self.input.connect(standard_input)
+        self.input.connect(standard_input)
 
     def take_line(self, raw: bytes) -> None:
         """Take one line of output without its newline."""
@@ -88,14 +83,12 @@ class RunningJob(Job):
 
         An sshd drops random logins when too many arrive at the same time (MaxStartups).
         """
-        text = "\n".join(self.output.lines)
-        if self.pid is not None or not any(message in text for message in _DROPPED_LOGIN):
+        if self.pid is not None or not any(message in self.output.text for message in _DROPPED_LOGIN):
             return False
         if self.process.killed.wait(pause):
             return False
         self.process.detach()
-        if self.input is not None:
-            self.input.disconnect()
+        self.input.disconnect()
         self.output.clear()
         return True
 
@@ -114,15 +107,14 @@ class RunningJob(Job):
 
     def _start_failure(self) -> RemoteExecutionError:
         problem = "cannot be reached" if self._returncode == SSH_FAILED else "the command could not be started"
-        lines = [line.strip() for line in self.output.lines if line.strip()][-3:]
+        lines = [line.strip() for line in self.output.text.split("\n") if line.strip()][-3:]
         details = "; ".join(lines) or f"exit status {self._returncode}"
         return RemoteExecutionError(f"{self.host}: {problem}: {encodable(details)}")
 
     def set_outcome(self, outcome: Outcome) -> None:
         """Close the local process and the input, and publish ``outcome`` to the handler and to waiting threads."""
         self.process.detach()
-        if self.input is not None:
-            self.input.close()
+        self.input.close()
         self.outcome = outcome
         if self._on_end is not None:
             try:
@@ -138,3 +130,21 @@ def _handler_failure(host: str, handled: str, cause: Exception) -> RemoteExecuti
     error = RemoteExecutionError(f"{host}: the handler of the {handled} of a command failed: {cause}")
     error.__cause__ = cause
     return error
+
+
+def pack_script(script: str, *arguments: str) -> str:
+    """Return one line of shell that runs ``script`` in bash; every login shell parses it in the same way.
+
+    The script is compressed and base64-encoded. So a login shell other than bash, the replacement of ``%h`` by
+    ClusterShell and names that are not UTF-8 cannot change it. The shell process becomes the bash process (``exec``).
+    ``arguments`` are the positional parameters of the script and stay readable in the list of processes.
+
+    Raises:
+        ValueError: an argument contains a character that a shell or ClusterShell interprets.
+    """
+    for argument in arguments:
+        if shlex.quote(argument) != argument or "%" in argument:
+            raise ValueError(f"not a plain word: {argument!r}")
+    packed = base64.b64encode(gzip.compress(os.fsencode(script), mtime=0)).decode("ascii")
+    words = " ".join(("transferpy", *arguments))
+    return f"exec bash -c 'eval \"$(base64 -d <<<{packed} | gzip -d)\"' {words}"

@@ -9,26 +9,18 @@ from abc import abstractmethod
 from transferpy.Exceptions import RemoteExecutionError
 from transferpy.host import assemble
 from transferpy.RemoteExecution.interface import Command, CommandResult, EndHandler, Job, LineHandler, RemoteExecution
-from transferpy.RemoteExecution.job_output import encodable
-from transferpy.RemoteExecution.packed_script import pack_script
-from transferpy.RemoteExecution.running_job import RunningJob
+from transferpy.RemoteExecution.job_streams import encodable
+from transferpy.RemoteExecution.running_job import RunningJob, pack_script
 
 logger = logging.getLogger(__name__)
 
-_START_TIMEOUT = 1.0
-"""Seconds for a command to start before ``kill_job`` gives up its login."""
-_END_TIMEOUT = 30.0
-"""Seconds for the end of a command after its grace."""
-_SEARCH_TIMEOUT = 5.0
-"""Seconds for the search for a command that has most likely not started: its host may be unreachable."""
-_LONGEST_GRACE_UNSTARTED = 2.0
-"""Seconds for such a command to end by itself: if it runs, it has just started."""
-_KILL_HUNDREDTHS = 300
-"""Hundredths of a second for processes to end after KILL."""
-_RUN_GRACE = 2.0
-"""Seconds for a command to end by itself when ``run`` gives up."""
-_CLOSE_TIMEOUT = 5.0
-"""Seconds from the end of the last process of a command to the end of its thread."""
+_START_TIMEOUT = 1.0  # seconds for a command to start before ``kill_job`` gives up its login
+_END_TIMEOUT = 30.0  # seconds for the end of a command after its grace
+_SEARCH_TIMEOUT = 5.0  # seconds for the search for a command that has probably not started: its host may be down
+_LONGEST_GRACE_UNSTARTED = 2.0  # seconds for such a command to end by itself: if it runs, it has just started
+_KILL_HUNDREDTHS = 300  # hundredths of a second for processes to end after KILL
+_RUN_GRACE = 2.0  # seconds for a command to end by itself when ``run`` gives up
+_CLOSE_TIMEOUT = 5.0  # seconds from the end of the last process of a command to the end of its thread
 
 
 class ThreadedExecution(RemoteExecution):
@@ -79,14 +71,10 @@ class ThreadedExecution(RemoteExecution):
 
     def write_job(self, host: str, job: Job, text: str) -> None:
         """Implement RemoteExecution.write_job."""
-        standard_input = _running_job(host, job).input
-        if standard_input is None:
-            raise RemoteExecutionError(f"{host}: the command does not take input")
         try:
-            standard_input.write(os.fsencode(text))
+            _running_job(host, job).input.write(os.fsencode(text))
         except OSError as error:
-            problem = error.strerror or "it has ended"
-            raise RemoteExecutionError(f"{host}: the command does not take input: {problem}") from error
+            raise RemoteExecutionError(f"{host}: the command does not take input: {error.strerror}") from error
 
     def hand_script(self, host: str, job: Job, script: str) -> None:
         """Implement RemoteExecution.hand_script."""
@@ -147,14 +135,10 @@ class ThreadedExecution(RemoteExecution):
             return self.wait_job(host, job, timeout)
         finally:
             if not job.ended.is_set():
-                self._end_after_failure(job)
-
-    def _end_after_failure(self, job: RunningJob) -> None:
-        """End a command without hiding the first error: a second one is logged."""
-        try:
-            self.kill_job(job.host, job, grace=_RUN_GRACE)
-        except RemoteExecutionError as error:
-            logger.warning("%s", error)
+                try:
+                    self.kill_job(host, job, grace=_RUN_GRACE)
+                except RemoteExecutionError as error:
+                    logger.warning("%s", error)  # it must not hide the first error
 
 
 def _log_script(job: RunningJob, action: str, script: str) -> None:

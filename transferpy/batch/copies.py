@@ -22,8 +22,7 @@ _MESSAGES = {
     "failed": (logging.ERROR, "the old copy cannot be removed"),
 }
 """The log line for each result of the script on the host; ``kept`` and ``gone`` are not logged."""
-_FORGOTTEN = frozenset({"removed", "gone", "other", "shared"})
-"""Results after which the registry has no record of the copy any more."""
+_FORGOTTEN = frozenset({"removed", "gone", "other", "shared"})  # results after which there is no record any more
 
 logger = logging.getLogger(__name__)
 

@@ -12,12 +12,9 @@ from functools import partial
 from transferpy.Exceptions import error_text
 from transferpy.model.text import duration
 
-_TIME_LIMIT = 300.0
-"""Seconds that a hook may run."""
-_MAXIMUM_LINE = 1 << 16
-"""The maximum number of bytes of its output in one log line."""
-_OUTPUT_GRACE = 1.0
-"""Seconds to wait for remaining output after its end; a process that it left behind may keep its output open."""
+_TIME_LIMIT = 300.0  # seconds that a hook may run
+_MAXIMUM_LINE = 1 << 16  # the maximum number of bytes of its output in one log line
+_OUTPUT_GRACE = 1.0  # seconds to wait for output after its end: a process that it left behind may keep it open
 
 logger = logging.getLogger(__name__)
 

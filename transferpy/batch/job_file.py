@@ -17,8 +17,7 @@ from transferpy.model.request import TransferRequest
 PLACEHOLDERS = ("date", "time", "name")
 STATE_DIRECTORY = "/var/lib/transferpy"
 
-_MAXIMUM_SIZE = 1 << 20
-"""The maximum size of a job file, in characters."""
+_MAXIMUM_SIZE = 1 << 20  # the maximum size of a job file, in characters
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _LIMITS = ("at_once", "at_once_per_host")

@@ -1,12 +1,15 @@
-"""The handle of the process that runs a remote command."""
+"""The handle of the process that runs a remote command, and the event that survives signal handlers."""
 
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
+from types import FrameType
 
 import pytest
 
-from transferpy.RemoteExecution.local_process import LocalProcess
+from transferpy.RemoteExecution.local_process import LocalProcess, SignalSafeEvent
 
 
 @pytest.fixture
@@ -35,3 +38,72 @@ def test_kill_after_the_end_or_twice_or_after_detach_is_no_error(child: subproce
     process.detach()
     process.detach()
     process.kill()
+
+
+class Rang(Exception):  # noqa: N818 - it is no error
+    """The exception of the alarm handler."""
+
+
+@pytest.fixture
+def alarms() -> Iterator[None]:
+    """Raise Rang on SIGALRM, except while the main thread runs code of this file."""
+
+    def ring(_signum: int, frame: FrameType | None) -> None:
+        if frame and frame.f_code.co_filename != __file__:
+            raise Rang
+
+    before = signal.signal(signal.SIGALRM, ring)
+    yield
+    signal.signal(signal.SIGALRM, before)
+
+
+def wait(event: SignalSafeEvent) -> None:
+    """Wait in spite of alarms."""
+    while True:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+            while not event.wait(5):
+                pass
+        except Rang:
+            continue
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        return
+
+
+def test_set_releases_all_threads_that_wait_now_or_later() -> None:
+    event = SignalSafeEvent()
+    waiters = [threading.Thread(target=event.wait, daemon=True) for _ in range(5)]
+    for waiter in waiters:
+        waiter.start()
+    assert not event.is_set()
+    event.set()
+    for waiter in waiters:
+        waiter.join(10)
+        assert not waiter.is_alive()
+    assert event.is_set()
+    assert event.wait()
+    assert event.wait(0)
+
+
+def test_wait_returns_after_its_timeout() -> None:
+    began = time.monotonic()
+    assert not SignalSafeEvent().wait(0.05)
+    assert 0.05 <= time.monotonic() - began < 5
+    assert not SignalSafeEvent().wait(0)
+    assert not SignalSafeEvent().wait(-1)
+
+
+@pytest.mark.usefixtures("alarms")
+def test_threads_are_released_although_signal_handlers_raise() -> None:
+    for _ in range(300):
+        event = SignalSafeEvent()
+        other = threading.Thread(target=event.wait, daemon=True)
+        setter = threading.Timer(0.001, event.set)
+        setter.daemon = True
+        other.start()
+        setter.start()
+        wait(event)
+        for thread in (setter, other):
+            thread.join(10)
+            assert not thread.is_alive()

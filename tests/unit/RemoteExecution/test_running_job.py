@@ -1,11 +1,12 @@
-"""A login that the host drops, as its sshd does when too many arrive at the same time."""
+"""The start of a command: its packed script, and a login that the host drops because too many arrive together."""
 
+import subprocess
 import threading
 
 import pytest
 from bash import output_of
 
-from transferpy.RemoteExecution.running_job import RunningJob
+from transferpy.RemoteExecution.running_job import RunningJob, pack_script
 
 DROPPED = (b"kex_exchange_identification: read: Connection reset by peer", b"Connection reset by 198.18.0.12 port 22")
 
@@ -43,3 +44,16 @@ def test_kill_ends_the_pause_before_a_retry() -> None:
     job = running_job(*DROPPED)
     threading.Timer(0.1, job.process.kill).start()
     assert not job.prepare_retry(60)
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "zsh"])
+def test_every_login_shell_runs_the_script_in_bash_with_its_arguments(shell: str) -> None:
+    line = pack_script("printf '<%s>' \"${BASH_VERSION:+bash}\" \"$0\" \"$@\" '%h' $'\\'\\xff'", "one", "two")
+    result = subprocess.run([shell, "-c", line], capture_output=True, check=True)
+    assert result.stdout == b"<bash><transferpy><one><two><%h><'\xff>"
+
+
+@pytest.mark.parametrize("argument", ["two words", "$x", "%h", "", "a;b", "é"])
+def test_an_argument_that_a_shell_or_clustershell_interprets_is_rejected(argument: str) -> None:
+    with pytest.raises(ValueError, match="not a plain word"):
+        pack_script("true", argument)

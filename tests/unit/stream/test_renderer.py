@@ -11,7 +11,7 @@ from bash import HOSTILE_NAMES, PIPES, any_text, output_of, run_bash
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from transferpy.RemoteExecution.packed_script import pack_script
+from transferpy.RemoteExecution.running_job import pack_script
 from transferpy.stream.commands import Command, Drain, Pipeline, Stage, Tee, Variable, join
 from transferpy.stream.renderer import (
     render_argument,
