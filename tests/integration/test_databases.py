@@ -250,7 +250,7 @@ def test_a_tool_of_another_major_version_is_refused(fleet: Fleet, host: str, opt
     with wrapped(fleet[host], "mariadb-backup", "real \"$@\" 2>&1 | sed 's/10[.]11[.]/10.6./g' >&2"):
         result = transfer(fleet.lab, *BACKUP, *options, SOURCE, TARGET)
     assert result.status == 4
-    assert f"ERROR {host}: mariadb-backup is of version 10.6, but the server of 10.11\n" in result.stderr
+    assert f"ERROR {host}: mariadb-backup has version 10.6, but the server has version 10.11\n" in result.stderr
     assert_unchanged(fleet, before)
 
 
@@ -367,8 +367,8 @@ def test_a_server_that_is_down_is_refused(fleet: Fleet) -> None:
             ("--defaults-file", "/srv/none"),
             f"{SOURCE}: the server did not give a valid answer: Could not open",
         ),
-        (SOCKET, ("--owner", "mysql:strangers"), "db3: knows no strangers, who is to own the copy (--owner)"),
-        (SOCKET, ("--owner", "stranger:mysql"), "db3: knows no stranger, who is to own the copy (--owner)"),
+        (SOCKET, ("--owner", "mysql:strangers"), "db3: the user or group strangers does not exist (--owner)"),
+        (SOCKET, ("--owner", "stranger:mysql"), "db3: the user or group stranger does not exist (--owner)"),
     ],
 )
 def test_what_cannot_work_is_refused_and_nothing_changed(

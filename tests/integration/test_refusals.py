@@ -90,7 +90,7 @@ def test_a_socket_as_the_source_is_refused(stage: Lab) -> None:
 def test_the_root_directory_by_way_of_a_link_is_refused(stage: Lab) -> None:
     stage["db1"].run("ln -s / /srv/link")
     messages = refused(stage, "db1:/srv/link/", "db2:/srv/target")
-    assert "db1:/srv/link/: is the root directory, which is not copied as a whole" in messages
+    assert "db1:/srv/link/: is the root directory, which cannot be copied as a whole" in messages
 
 
 DEAD_MOUNT = """
