@@ -88,7 +88,9 @@ def _transfer(
         from transferpy.Transferer import Transferer  # noqa: PLC0415  # loads cumin, which --help does not need
 
         transferer = Transferer(*arguments, observer=observer)
-        status = _exit_status(transferer.run())
+        statuses = transferer.run()
+        failed = next(filter(None, statuses), 0 if statuses else 1)
+        status = failed if 0 <= failed <= 255 else 1  # noqa: PLR2004  # an exit status has 8 bits
     except TransferpyError as error:
         status = error.exit_status
         raise
@@ -98,9 +100,3 @@ def _transfer(
             report = replace(report, status=128 + received[0], interrupted=received[0].name)
         is_written = write_outputs(options, [report], report_series(report))
     return status or (0 if is_written else PostRunError.exit_status)
-
-
-def _exit_status(statuses: Sequence[int]) -> int:
-    """Return 0 if there are statuses and all are 0, else the first other one; 1 if it is not a valid exit status."""
-    failed = next(filter(None, statuses), 0 if statuses else 1)
-    return failed if 0 <= failed <= 255 else 1  # noqa: PLR2004  # an exit status has 8 bits

@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 from transferpy.model.progress import Phase, Progress
 from transferpy.model.text import duration, printable, size
+from transferpy.output.run_log import format_rate
 
 WRITE_ERRORS = (OSError, ValueError, RuntimeError)
 """Errors of a write to a terminal or a log. RuntimeError: a signal handler writes while the interrupted code writes."""
@@ -93,10 +94,5 @@ def terminal_line(progress: Progress, rate: float) -> tuple[str, str]:
     left = f"{progress.number}/{progress.of} {progress.target}"
     if progress.phase is not Phase.COPYING:
         return left, f"{_WAITING[progress.phase]}, {duration(progress.seconds)}"
-    parts = [f"{progress.share:4.0%} of {size(progress.total)}" if progress.total else size(progress.bytes)]
-    parts.append(f"{size(rate)}/s")
-    if progress.total and rate:
-        parts.append(f"{duration(max(progress.total - progress.bytes, 0) / rate)} left")
-    if progress.ratio:
-        parts.append(f"{progress.ratio:.2f}:1")
-    return left, ", ".join(parts)
+    copied = f"{progress.share:4.0%} of {size(progress.total)}" if progress.total else size(progress.bytes)
+    return left, f"{copied}, {format_rate(progress, rate)}"

@@ -35,18 +35,17 @@ class ProgressLog:
         if now - last_time < _PAUSE or (share is not None and int(share * _STEPS) <= int(last_share * _STEPS)):
             return
         self._last_line = (share or 0.0, now)
-        logger.info("%s: %s", progress.target, format_progress(progress))
+        total = f" of {size(progress.total)} ({share:.0%})" if share is not None else ""
+        rate = format_rate(progress, progress.rate)
+        logger.info("%s: %s%s sent, %s", progress.target, size(progress.bytes), total, rate)
 
 
-def format_progress(progress: Progress) -> str:
-    """Return the progress of a copy as text."""
-    text = size(progress.bytes)
-    if progress.share is not None:
-        text += f" of {size(progress.total)} ({progress.share:.0%})"
-    text += f" sent, {size(progress.rate)}/s"
-    if progress.total and progress.rate:
-        text += f", {duration(max(progress.total - progress.bytes, 0) / progress.rate)} left"
-    return text + (f", {progress.ratio:.2f}:1 so far" if progress.ratio else "")
+def format_rate(progress: Progress, rate: float) -> str:
+    """Return the rate in bytes per second, the remaining time at this rate, and the compression ratio, as text."""
+    text = f"{size(rate)}/s"
+    if progress.total and rate:
+        text += f", {duration(max(progress.total - progress.bytes, 0) / rate)} left"
+    return text + (f", {progress.ratio:.2f}:1" if progress.ratio else "")
 
 
 def summary_lines(report: TransferReport) -> Iterator[str]:

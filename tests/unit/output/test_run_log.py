@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from reports import BAD, GOOD, HALF, REPORT
 
-from transferpy.output.run_log import ProgressLog, format_progress, summary_lines
+from transferpy.output.run_log import ProgressLog, summary_lines
 
 
 def test_the_log_gets_a_line_after_a_tenth_of_the_data_and_a_minute(caplog: pytest.LogCaptureFixture) -> None:
@@ -23,11 +23,14 @@ def test_the_log_gets_a_line_after_a_tenth_of_the_data_and_a_minute(caplog: pyte
     for second in (700, 705, 761):
         now[0] = second
         log(replace(HALF, total=0))
-    assert caplog.messages == ["db2:/srv: 50 MB sent, 5 MB/s, 2.00:1 so far"]
+    assert caplog.messages == ["db2:/srv: 50 MB sent, 5 MB/s, 2.00:1"]
 
 
-def test_the_progress_in_a_log_line() -> None:
-    assert format_progress(HALF) == "50 MB of 100 MB (50%) sent, 5 MB/s, 10.0 s left, 2.00:1 so far"
+def test_the_progress_in_a_log_line(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr("transferpy.output.run_log._PAUSE", 0.0)
+    ProgressLog()(HALF)
+    assert caplog.messages == ["db2:/srv: 50 MB of 100 MB (50%) sent, 5 MB/s, 10.0 s left, 2.00:1"]
 
 
 def test_the_summary_has_a_line_for_each_target_and_one_for_the_run() -> None:
