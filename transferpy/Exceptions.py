@@ -4,15 +4,18 @@ Every message names the host and the path if there is one. It states the failure
 """
 
 import signal
-from collections.abc import Sequence
 from typing import ClassVar
 
 
 class TransferpyError(Exception):
-    """Base class of all errors that transferpy raises on purpose."""
+    """Base class of all errors that transferpy raises on purpose, with one problem or several, one line each."""
 
     exit_status: ClassVar[int] = 1
     """Exit status of ``transfer.py`` if this error ends the run."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
 
 
 class UsageError(TransferpyError):
@@ -28,13 +31,9 @@ class RemoteExecutionError(TransferpyError):
 
 
 class PreflightError(TransferpyError):
-    """The preflight found ``problems``, one line each, that prevent the transfer. Nothing was changed on any host."""
+    """The preflight found problems that prevent the transfer. Nothing was changed on any host."""
 
     exit_status = 4
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("; ".join(self.problems))
 
 
 class FirewallError(TransferpyError):

@@ -81,12 +81,11 @@ class Transferer:
         try:
             plan = self._prepare()
         except TransferpyError as error:
-            problems = error.problems if isinstance(error, PreflightError) else (str(error),)
-            for problem in problems:
+            for problem in error.problems:
                 logger.error("%s", problem)  # noqa: TRY400 # not a bug, no traceback
             if isinstance(error, PreflightError):
-                logger.error("refused: %d problem(s); nothing was changed", len(problems))  # noqa: TRY400 # as above
-            self._report.update(status=error.exit_status, errors=problems)
+                logger.error("refused: %d problem(s); nothing was changed", len(error.problems))  # noqa: TRY400 # as above
+            self._report.update(status=error.exit_status, errors=error.problems)
             return [error.exit_status]
         if plan.options.dry_run:
             return [0] * len(plan.edges)

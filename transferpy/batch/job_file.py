@@ -34,8 +34,7 @@ class JobFileError(UsageError):
     """A job file is invalid: ``problems`` are the problems, one line each, with the file and the line."""
 
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("; ".join(self.problems))
+        super().__init__(*problems)
 
 
 @dataclass(frozen=True, kw_only=True)

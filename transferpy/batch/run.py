@@ -58,8 +58,7 @@ def _refusal_report(error: UsageError | JobRunningError | Interrupted) -> Transf
     if isinstance(error, Interrupted):
         status, name = 128 + error.signum, error.signum.name
         return TransferReport(started=started, status=status, interrupted=name, errors=("the job was not started",))
-    problems = tuple(map(str, getattr(error, "problems", (error,))))
-    return TransferReport(started=started, status=error.exit_status, errors=problems)
+    return TransferReport(started=started, status=error.exit_status, errors=error.problems)
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def _run(config_file: str, console: Console, received: Sequence[signal.Signals])
         else:
             status = _transfer(request, options, console.observer, received)
     except TransferpyError as error:
-        for problem in getattr(error, "problems", (error,)):
+        for problem in error.problems:
             logger.error("%s", problem)  # noqa: TRY400  # an expected failure needs no traceback
         return error.exit_status
     except Exception as error:  # the last line of defence: users get one line, and a traceback with --verbose only

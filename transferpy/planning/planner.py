@@ -41,7 +41,7 @@ def make_plan(
     source_facts = strategy.source_facts(source_host) if source_host else None
     context = PlanContext(request=request, facts=facts, source_facts=source_facts, run_id=run_id)
     if found := [*silent.values(), *problems(context)]:
-        raise PreflightError(found)
+        raise PreflightError(*found)
     edges = tuple(_edge_plan(context, edge) for edge in context.edges)
     nodes = {node.name: node for edge in context.edges for node in (edge.sender, edge.receiver)}
     return TransferPlan(
