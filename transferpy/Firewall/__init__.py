@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 from importlib import import_module
+from typing import cast
 
-from transferpy.Firewall.backend import Admission, FirewallBackend, FirewallRule
+from transferpy.Firewall.backend import FirewallBackend, FirewallRule
 from transferpy.model.options import AUTO, FIREWALL_BACKENDS
 
 __all__ = ["FirewallRule", "firewall_backend", "firewall_rules"]
 
 
 def firewall_backend(name: str) -> FirewallBackend:
-    """Return the backend of that name, from the module of that name."""
-    backend: FirewallBackend = import_module(f"{__name__}.{name}").BACKEND
-    return backend
+    """Return the backend of that name."""
+    return cast("FirewallBackend", import_module(f"{__name__}.{name}"))
 
 
 def firewall_rules(
@@ -27,10 +27,11 @@ def firewall_rules(
         source_address: the IPv4 or IPv6 address of the sender, as the host sees it.
         run_id: the name of the run, which marks the rules.
     """
-    admission = Admission(address=source_address, comment=f"transferpy-{run_id}")
+    chosen = [name for name in FIREWALL_BACKENDS if choice in {AUTO, name}]
     return tuple(
         rule
-        for name in FIREWALL_BACKENDS
-        if choice in {AUTO, name}
-        for rule in firewall_backend(name).rules(listings, admission, is_requested=choice == name)
+        for name in chosen
+        for rule in firewall_backend(name).rules(
+            listings, source_address, f"transferpy-{run_id}", is_requested=choice == name
+        )
     )

@@ -1,65 +1,35 @@
-"""The interface of a firewall backend."""
+"""The interface of a firewall backend, which is a module, and of its rules."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Protocol
 
 from transferpy.stream.commands import Command
 
 
 @dataclass(frozen=True, kw_only=True)
 class FirewallRule:
-    """A rule that admits one source address to one TCP port and carries the name of the run.
+    """A rule that admits one source address to one TCP port and carries the name of the run."""
 
-    Commands that are not programs are functions of ``host/firewall``.
-
-    Attributes:
-        tool: the tool of the firewall.
-        opening: the command that adds the rule.
-        closing: the command that removes the rule; it succeeds if the rule does not exist.
-    """
-
-    tool: str
-    opening: Command
-    closing: Command
+    tool: str  # the tool of the firewall
+    opening: Command  # adds the rule
+    closing: Command  # removes the rule; a function of host/firewall, which succeeds if the rule does not exist
 
 
-@dataclass(frozen=True, kw_only=True)
-class Admission:
-    """What a rule has to admit.
+class FirewallBackend(Protocol):
+    """One kind of firewall."""
 
-    Attributes:
-        address: the IPv4 or IPv6 address of the sender, as the host sees it.
-        comment: the text that marks the rules of the run.
-    """
+    TOOL: str  # the program without which a host does not have this kind of firewall
+    PACKAGE: str  # the Debian package of the program
 
-    address: str
-    comment: str
-
-    @property
-    def is_ipv6(self) -> bool:
-        """Whether the sender has an IPv6 address."""
-        return ":" in self.address
-
-
-class FirewallBackend(ABC):
-    """One kind of firewall.
-
-    Attributes:
-        tool: the program without which a host does not have this kind of firewall.
-        package: the Debian package of the program.
-    """
-
-    tool: ClassVar[str]
-    package: ClassVar[str]
-
-    @abstractmethod
-    def rules(self, listings: Mapping[str, str], admission: Admission, *, is_requested: bool) -> Iterator[FirewallRule]:
+    def rules(
+        self, listings: Mapping[str, str], address: str, comment: str, *, is_requested: bool
+    ) -> Iterator[FirewallRule]:
         """Yield the rules that a connection needs on a host.
 
         Args:
             listings: the output of each firewall tool of the host.
-            admission: the sender that the rules have to admit.
+            address: the IPv4 or IPv6 address of the sender, as the host sees it.
+            comment: the text that marks the rules of the run.
             is_requested: whether the user asked for this backend; else it adds a rule only where it filters.
         """

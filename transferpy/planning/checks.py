@@ -15,7 +15,7 @@ from transferpy.planning.context import PlanContext
 from transferpy.planning.programs import best_netcat, first_available, has_socat, is_ipv6, missing_program
 from transferpy.planning.topology import Edge
 from transferpy.planning.types import transfer_type_strategy
-from transferpy.stream.transports import netcat_speaks_ipv6
+from transferpy.stream.transports import netcat_supports_ipv6
 
 _LIST_BYTES = 850  # of memory for each entry, in all lists that exist at the same time: a path has about 70 characters
 _SLACK_BYTES = 1 << 20  # the directories and block sizes of the target differ a little from those of the source
@@ -45,8 +45,8 @@ def _host_problems(context: PlanContext, host: HostFacts) -> Iterator[str]:
         yield f"{host.host}: the user or group {host.unknown_owner} does not exist (--owner)"
     if context.options.firewall in FIREWALL_BACKENDS and host.targets:
         backend = firewall_backend(context.options.firewall)
-        if not any(backend.tool in tool for tool in host.firewalls):
-            yield f"{host.host}: {backend.tool} is missing (Debian package {backend.package}), required by --firewall"
+        if not any(backend.TOOL in tool for tool in host.firewalls):
+            yield f"{host.host}: {backend.TOOL} is missing (Debian package {backend.PACKAGE}), required by --firewall"
 
 
 def _tool_problems(context: PlanContext, host: HostFacts) -> Iterator[str]:
@@ -104,7 +104,7 @@ def _edge_problems(context: PlanContext, edge: Edge) -> Iterator[str]:
     elif not context.options.encrypt and is_ipv6(route.address):
         for host in {sender.host: sender, receiver.host: receiver}.values():
             netcat = best_netcat(host)
-            if netcat and not netcat_speaks_ipv6(netcat[1]) and not has_socat(host):
+            if netcat and not netcat_supports_ipv6(netcat[1]) and not has_socat(host):
                 yield f"{host.host}: {netcat[0]} does not support IPv6; install socat (Debian package socat)"
 
 

@@ -12,18 +12,11 @@ from transferpy.planning.topology import Edge, Node, edges
 
 @dataclass(frozen=True, kw_only=True)
 class PlanContext:
-    """A request and the facts of its hosts: all that checks and plan depend on.
+    """A request and the facts of its hosts: all that checks and plan depend on."""
 
-    Attributes:
-        request: the request, with hosts that are resolved.
-        facts: the facts of the hosts that answered, by host.
-        source_facts: the facts of the data; None if the source host did not answer.
-        run_id: the name of the run.
-    """
-
-    request: TransferRequest
-    facts: Mapping[str, HostFacts]
-    source_facts: SourceFacts | None
+    request: TransferRequest  # with hosts that are resolved
+    facts: Mapping[str, HostFacts]  # the facts of the hosts that answered, by host
+    source_facts: SourceFacts | None  # the facts of the data; None if the source host did not answer
     run_id: str
 
     @property

@@ -12,27 +12,15 @@ from transferpy.stream.codecs import Codec
 
 @dataclass(frozen=True, kw_only=True)
 class EdgePlan:
-    """The plan of one stream, from the session of one node to the session of another.
+    """The plan of one stream, from the session of one node to the session of another."""
 
-    Attributes:
-        label: the name of the edge in session commands and events.
-        sender: the name of the session that sends.
-        receiver: the name of the session that receives.
-        target: the target directory of the receiver, as the user gave it.
-        final: the location of the finished copy.
-        address: the address that the sender connects to, in the notation of its transport.
-        codecs: the codecs that may compress the stream; none, or one, where there is no choice.
-        sending: the pipelines of the sender.
-        listening: the pipelines of the receiver, its port and its firewall rules.
-    """
-
-    label: str
-    sender: str
-    receiver: str
-    target: Location
-    final: Location
-    address: str
-    codecs: tuple[Codec, ...]
+    label: str  # the name of the edge in session commands and events
+    sender: str  # the name of the session that sends
+    receiver: str  # the name of the session that receives
+    target: Location  # the target directory of the receiver, as the user gave it
+    final: Location  # the location of the finished copy
+    address: str  # the address that the sender connects to, in the notation of its transport
+    codecs: tuple[Codec, ...]  # the codecs that may compress the stream; none or one where there is no choice
     sending: SendingPlan
     listening: ListeningPlan
 
@@ -50,27 +38,16 @@ class EdgePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class TransferPlan:
-    """The plan of a run.
+    """The plan of a run."""
 
-    Attributes:
-        source: as the user gave it.
-        options: those of the request.
-        facts: the facts of the source.
-        edges: the streams, in the order in which they run.
-        sessions: the plan of the session of each node, by the name of the node.
-        stream: how the data travels, for the log.
-        algorithm: the algorithm by which the content is compared; empty if it is not compared.
-        notes: warnings for the user.
-    """
-
-    source: Location
+    source: Location  # as the user gave it
     options: TransferOptions
     facts: SourceFacts
-    edges: tuple[EdgePlan, ...]
-    sessions: Mapping[str, SessionPlan]
-    stream: str
-    algorithm: str
-    notes: tuple[str, ...]
+    edges: tuple[EdgePlan, ...]  # the streams, in the order in which they run
+    sessions: Mapping[str, SessionPlan]  # the plan of the session of each node, by the name of the node
+    stream: str  # how the data travels, for the log
+    algorithm: str  # the digest algorithm with which the content is compared; empty if it is not compared
+    notes: tuple[str, ...]  # warnings for the user
 
     @property
     def cipher(self) -> str:

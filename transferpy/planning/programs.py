@@ -4,13 +4,13 @@ from collections.abc import Iterable
 
 from transferpy.model.facts import HostFacts
 from transferpy.model.tools import packages
-from transferpy.stream.transports import netcat_flavour, netcat_speaks_ipv6
+from transferpy.stream.transports import netcat_flavour, netcat_supports_ipv6
 
 
 def best_netcat(facts: HostFacts) -> tuple[str, str] | None:
     """Return program and flavour of the netcat to use on a host, preferably one that supports IPv6; None if none."""
     known = [(name, flavour) for name, text in facts.netcats.items() if (flavour := netcat_flavour(text))]
-    return min(known, key=lambda found: not netcat_speaks_ipv6(found[1]), default=None)
+    return min(known, key=lambda found: not netcat_supports_ipv6(found[1]), default=None)
 
 
 def has_socat(facts: HostFacts) -> bool:

@@ -13,28 +13,18 @@ SOURCE = "source"
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """A place that holds the data, before or after the run; one session serves each node.
+    """A place that has the data before or after the run; one session serves each node."""
 
-    Attributes:
-        name: ``source``, or the index of the target in the request.
-        location: the host and the path.
-    """
-
-    name: str
+    name: str  # "source", or the index of the target in the request
     location: Location
 
 
 @dataclass(frozen=True, kw_only=True)
 class Edge:
-    """One stream between two nodes.
-
-    Attributes:
-        sender: the node that sends.
-        receiver: the node that receives; no other edge leads to it.
-    """
+    """One stream between two nodes."""
 
     sender: Node
-    receiver: Node
+    receiver: Node  # no other edge leads to it
 
     @property
     def label(self) -> str:

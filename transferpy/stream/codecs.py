@@ -9,37 +9,15 @@ from transferpy.stream.commands import Command
 
 @dataclass(frozen=True, kw_only=True)
 class Codec:
-    """A codec at one level, between two hosts.
+    """A codec at one level, between two hosts."""
 
-    Attributes:
-        name: the name of its row in the table of codecs.
-        label: its name in session commands and events, a plain word.
-        display_name: its name in messages.
-        compress: the command for the source.
-        decompress: the command for the target.
-        benchmark: ``compress`` on one processor, to measure it on a sample.
-        threads: how many processors it uses.
-    """
-
-    name: str
-    label: str
-    display_name: str
+    name: str  # the name of its row in the table of codecs
+    label: str  # its name in session commands and events, a plain word
+    display_name: str  # its name in messages
     compress: Command
     decompress: Command
-    benchmark: Command
-    threads: int
-
-
-def available_codec(wanted: str, source_tools: frozenset[str], target_tools: frozenset[str]) -> str:
-    """Return the codec asked for if both hosts have a program for it, else the fallback.
-
-    Args:
-        wanted: a codec, or ``auto``.
-        source_tools: the programs that the source has.
-        target_tools: the programs that the target has.
-    """
-    is_available = wanted in CODECS and _program(wanted, source_tools) and _program(wanted, target_tools)
-    return wanted if is_available else FALLBACK
+    benchmark: Command  # compresses on one processor, to measure the codec on a sample
+    threads: int  # how many processors it uses
 
 
 def codecs(
@@ -48,30 +26,29 @@ def codecs(
     """Return the codecs that may compress the stream between two hosts; one, unless the run chooses.
 
     Args:
-        options: those of the request.
+        options: the options of the run.
         source_tools: the programs that the source has.
         target_tools: the programs that the target has.
         cores: processors of the source.
     """
     threads = options.compress_threads or cores
-    if options.compressor != AUTO:
-        name = available_codec(options.compressor, source_tools, target_tools)
-        level = options.compress_level if name == options.compressor else 0
-        return (_codec(name, level, threads, source_tools, target_tools),)
+    wanted = [(options.compressor, options.compress_level)]
+    if options.compressor == AUTO:
+        wanted = [(row.name, level) for row in CODECS.values() for level in row.automatic_levels]
     found = tuple(
-        _codec(row.name, level, threads, source_tools, target_tools)
-        for row in CODECS.values()
-        for level in row.automatic_levels
-        if available_codec(row.name, source_tools, target_tools) == row.name
+        _codec(name, level, threads, compressor, decompressor)
+        for name, level in wanted
+        if (compressor := _program(name, source_tools)) and (decompressor := _program(name, target_tools))
     )
-    return found or (_codec(FALLBACK, 0, threads, source_tools, target_tools),)
+    if found:
+        return found
+    last_resort = CODECS[FALLBACK].programs[-1]
+    compressor, decompressor = (_program(FALLBACK, tools) or last_resort for tools in (source_tools, target_tools))
+    return (_codec(FALLBACK, 0, threads, compressor, decompressor),)
 
 
-def _codec(name: str, level: int, threads: int, source_tools: frozenset[str], target_tools: frozenset[str]) -> Codec:
-    row = CODECS[name]
-    level = level or row.default_level
-    compressor = _program(name, source_tools) or row.programs[-1]
-    decompressor = _program(name, target_tools) or row.programs[-1]
+def _codec(name: str, level: int, threads: int, compressor: Program, decompressor: Program) -> Codec:
+    level = level or CODECS[name].default_level
     return Codec(
         name=name,
         label=f"{name}{level}",

@@ -19,34 +19,31 @@ class Transport:
     connect: Command
 
 
-# By flavour: the options to listen, the options to connect and to end at the end of input, and whether it supports
-# IPv6. The option -w of openbsd is not used: it would also cut a stream that pauses, with exit status 0. A listening
-# ncat would close its own direction at once; the traditional netcat would take that for the end and cut its stream,
-# with exit status 0 on both sides.
+# By flavour: the pattern of its help, the options to listen, the options to connect and to end at the end of input, and
+# whether it supports IPv6. The option -w of openbsd is not used: it would also cut a stream that pauses, with exit
+# status 0. A listening ncat would close its own direction at once; the traditional netcat would take that for the end
+# and cut its stream, with exit status 0 on both sides.
 _NETCATS = {
-    "openbsd": (("-l",), ("-N",), True),
-    "traditional": (("-l", "-p"), ("-q", "0"), False),
-    "ncat": (("--recv-only", "--no-shutdown", "-l"), ("--send-only",), True),
+    "openbsd": ("^OpenBSD netcat", ("-l",), ("-N",), True),
+    "ncat": ("^Ncat ", ("--recv-only", "--no-shutdown", "-l"), ("--send-only",), True),
+    "traditional": (r"^\[v1\.\d", ("-l", "-p"), ("-q", "0"), False),
 }
 
 
 def netcat_flavour(help_text: str) -> str | None:
     """Return the flavour of a netcat from its output of ``-h``: openbsd, traditional or ncat; None for another one."""
-    for flavour, pattern in (("openbsd", r"^OpenBSD netcat"), ("ncat", r"^Ncat "), ("traditional", r"^\[v1\.\d")):
-        if re.search(pattern, help_text, re.MULTILINE):
-            return flavour
-    return None
+    return next((name for name, row in _NETCATS.items() if re.search(row[0], help_text, re.MULTILINE)), None)
 
 
-def netcat_speaks_ipv6(flavour: str) -> bool:
+def netcat_supports_ipv6(flavour: str) -> bool:
     """Return whether a netcat of a flavour supports IPv6."""
-    return _NETCATS[flavour][2]
+    return _NETCATS[flavour][-1]
 
 
 def netcat(program: str, flavour: str, *, ipv6: bool) -> Transport:
     """Return the transport of a netcat: ``program`` is its name on the host."""
-    listening, connecting, knows_ipv6 = _NETCATS[flavour]
-    family = ("-6" if ipv6 else "-4",) if knows_ipv6 else ()
+    _, listening, connecting, supports_ipv6 = _NETCATS[flavour]
+    family = ("-6" if ipv6 else "-4",) if supports_ipv6 else ()
     return Transport(
         listen=Command((program, *family, *listening, PORT)),
         connect=Command((program, *family, *connecting, PEER_ADDRESS, PORT)),
@@ -69,11 +66,7 @@ def tls(peer_name: str, source_address: str) -> Transport:
 
 
 def plain(source_address: str) -> Transport:
-    """Return an unencrypted stream with socat, which uses a third less processor time than any netcat.
-
-    Args:
-        source_address: that of :func:`tls`.
-    """
+    """Return an unencrypted stream with socat, which uses a third less processor time than any netcat."""
     return _socat("TCP-LISTEN:", "TCP:", source_address)
 
 

@@ -1,16 +1,21 @@
 """The firewall rules: one in each chain that filters, and a command that removes each."""
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 from bash import any_text
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transferpy.Firewall import firewall_rules
+from transferpy.Firewall import firewall_backend, firewall_rules, iptables, nftables
 from transferpy.Firewall.iptables import filters
 from transferpy.host import assemble
+from transferpy.model.options import FIREWALL_BACKENDS
 from transferpy.stream.renderer import render_command
+
+if TYPE_CHECKING:
+    from transferpy.Firewall.backend import FirewallBackend
 
 DROP, ACCEPT = "-P INPUT DROP\n", "-P INPUT ACCEPT\n"
 REJECTS = ACCEPT + "-A INPUT -j REJECT --reject-with icmp-port-unreachable\n"
@@ -164,3 +169,8 @@ def test_a_script_that_closes_a_firewall_has_the_functions_of_each_backend(file:
     assert {rule.tool for rule in rules} == {"iptables", "nft"}
     script = assemble(file)
     assert [rule.tool for rule in rules if f"\n{rule.closing.argv[0]}() {{" not in script] == []
+
+
+def test_each_backend_is_a_module_with_the_interface_of_a_backend() -> None:
+    backends: list[FirewallBackend] = [iptables, nftables]  # mypy compares the modules with the interface
+    assert [firewall_backend(name) for name in FIREWALL_BACKENDS] == backends

@@ -16,7 +16,7 @@ from transferpy.stream.digests import digest_command
 from transferpy.stream.pipelines import receiver, sender
 from transferpy.stream.renderer import render_argument, render_assignment, render_command, render_pipeline_function
 from transferpy.stream.tar import archive, extract
-from transferpy.stream.transports import netcat, netcat_flavour, netcat_speaks_ipv6, plain, tls
+from transferpy.stream.transports import netcat, netcat_flavour, netcat_supports_ipv6, plain, tls
 
 
 def run(pipeline: Pipeline, run_directory: Path, directory: Path) -> list[int]:
@@ -168,7 +168,7 @@ def words(command: Command) -> list[str]:
 def test_each_flavour_of_netcat_gets_its_own_arguments(flavour: str, listen: str, connect: str, *, ipv6: bool) -> None:
     transport = netcat("nc", flavour, ipv6=ipv6)
     assert (words(transport.listen), words(transport.connect)) == (listen.split(), connect.split())
-    assert netcat_speaks_ipv6(flavour) or not ipv6
+    assert netcat_supports_ipv6(flavour) or not ipv6
 
 
 LISTENING_FOR = pytest.mark.parametrize(
