@@ -38,8 +38,7 @@ _SSH_PATH = "setsid ssh"
 def load_config(path: str) -> dict[str, Any]:
     """Return the configuration of cumin in the file ``path``, or a default if the file does not exist.
 
-    Raises:
-        RemoteExecutionError: the file cannot be read, or its content is not a mapping in YAML.
+    Raise RemoteExecutionError if the file cannot be read, or its content is not a mapping in YAML.
     """
     if not os.path.exists(path):  # noqa: PTH110 - cumin needs a str
         return dict(_DEFAULT_CONFIG)
@@ -63,11 +62,7 @@ def with_ssh_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def find_hosts(config: Mapping[str, Any], word: str) -> tuple[str, ...]:
-    """Return the hosts that the query ``word`` selects, in the order of cumin.
-
-    Raises:
-        RemoteExecutionError: cumin cannot run the query.
-    """
+    """Return the hosts of a query, in the order of cumin; raise RemoteExecutionError if cumin cannot run the query."""
     if config.get("default_backend") == "direct" and _PLAIN_NAME.fullmatch(word):
         return (word,)  # cumin gives the same result
     from cumin.query import Query  # noqa: PLC0415 - slow: it imports the grammars of all backends

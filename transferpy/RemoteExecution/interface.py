@@ -67,8 +67,7 @@ class RemoteExecution(ABC):
     ) -> CommandResult:
         """Run ``command`` on ``host`` and wait for its end; end it after ``timeout`` seconds.
 
-        Raises:
-            RemoteExecutionError: the host cannot be reached, a handler failed, or the timeout has passed.
+        Raise RemoteExecutionError if the host cannot be reached, a handler failed, or the timeout has passed.
         """
 
     @abstractmethod
@@ -81,21 +80,17 @@ class RemoteExecution(ABC):
         on_end: EndHandler | None = None,
         takes_input: bool = False,
     ) -> Job:
-        """Start ``command`` on ``host`` and return without waiting for it.
+        """Start ``command`` and return without waiting for it; raise RemoteExecutionError unless there is one host.
 
         ``on_end`` is called once, with the outcome. A command that takes input can be written to with ``write_job``
         until this process ends; any other command reads the end of file at once.
-
-        Raises:
-            RemoteExecutionError: ``host`` does not select exactly one host.
         """
 
     @abstractmethod
     def write_job(self, host: str, job: Job, text: str) -> None:
         """Write ``text`` to the standard input of a command that takes input; keep it until the command has started.
 
-        Raises:
-            RemoteExecutionError: the command has ended or does not read its input.
+        Raise RemoteExecutionError if the command has ended or does not read its input.
         """
 
     @abstractmethod
@@ -103,35 +98,27 @@ class RemoteExecution(ABC):
         """Replace a command that takes input with the bash script ``script``: same process, no second login.
 
         Its standard input receives one line with a number of bytes, and then that many bytes: one line of shell that
-        the command must evaluate. The script reads the rest of the input.
-
-        Raises:
-            RemoteExecutionError: as ``write_job``.
+        the command must evaluate. The script reads the rest of the input. Raise errors as ``write_job`` does.
         """
 
     @abstractmethod
     def monitor_job(self, host: str, job: Job) -> CommandResult | None:
         """Return the result of a command that has ended, or None while it runs.
 
-        Raises:
-            RemoteExecutionError: the command could not be run, or one of its handlers failed.
+        Raise RemoteExecutionError if the command could not be run, or one of its handlers failed.
         """
 
     @abstractmethod
     def wait_job(self, host: str, job: Job, timeout: float | None = None) -> CommandResult:
         """Wait for the end of a command, ``timeout`` seconds at most, and return its result.
 
-        Raises:
-            RemoteExecutionError: as ``monitor_job``, or the timeout has passed; the command continues to run then.
+        Raise errors as ``monitor_job`` does, and RemoteExecutionError after the timeout; the command continues to run.
         """
 
     @abstractmethod
     def kill_job(self, host: str, job: Job, *, grace: float = 10.0) -> CommandResult:
         """End all processes of a command on its host and return the result; do nothing if the command has ended.
 
-        The first process of the command gets TERM and ``grace`` seconds to end. Then all its remaining processes get
-        KILL.
-
-        Raises:
-            RemoteExecutionError: the host cannot be reached, or processes remain; the message has their process IDs.
+        The first process gets TERM and ``grace`` seconds to end. Then all remaining processes get KILL. Raise
+        RemoteExecutionError if the host cannot be reached, or processes remain; the message has their process IDs.
         """

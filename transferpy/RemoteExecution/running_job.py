@@ -13,23 +13,12 @@ from transferpy.RemoteExecution.local_process import LocalProcess, SignalSafeEve
 
 logger = logging.getLogger(__name__)
 
-SSH_FAILED = 255
-"""Exit status of ssh when it cannot connect or loses the connection, and of some commands."""
+SSH_FAILED = 255  # exit status of ssh when it cannot connect or loses the connection, and of some commands
 _DROPPED_LOGIN = ("kex_exchange_identification", "Connection reset by")
 
 
 class RunningJob(Job):
-    """A remote command, from its start to its outcome.
-
-    Attributes:
-        target: the host that the word of the caller selects.
-        command: one line of shell that starts the script; every login shell parses it in the same way.
-        process: the local process that runs the command.
-        started: set when the first process of the command runs on its host, and when it will never run.
-        ended: set when the outcome is known and the handlers have returned.
-        processes_ended: True when no process of the command can remain on its host.
-        outcome: the outcome, or None while the command runs.
-    """
+    """A remote command, from its start to its outcome."""
 
     def __init__(  # noqa: PLR0913 - the arguments of start_job
         self,
@@ -42,16 +31,16 @@ class RunningJob(Job):
         takes_input: bool,
     ) -> None:
         super().__init__(host)
-        self.target = target
+        self.target = target  # the host that the word of the caller selects
         self.output = JobOutput(host, self.identifier, on_line)
         self.input = JobInput(is_open=takes_input)
         self.process = LocalProcess()
         prologue = f"{self.output.marker_command}\nexport TRANSFERPY_JOB={self.identifier}\n"
         self.command = pack_script(prologue + script, self.identifier)
-        self.started = SignalSafeEvent()
-        self.ended = SignalSafeEvent()
-        self.processes_ended = False
-        self.outcome: Outcome | None = None
+        self.started = SignalSafeEvent()  # set when its first process runs on the host, and when it will never run
+        self.ended = SignalSafeEvent()  # set when the outcome is known and the handlers have returned
+        self.processes_ended = False  # True when no process of the command can remain on its host
+        self.outcome: Outcome | None = None  # None while the command runs
         self._returncode = SSH_FAILED
         self._on_end = on_end
 
@@ -137,10 +126,8 @@ def pack_script(script: str, *arguments: str) -> str:
 
     The script is compressed and base64-encoded. So a login shell other than bash, the replacement of ``%h`` by
     ClusterShell and names that are not UTF-8 cannot change it. The shell process becomes the bash process (``exec``).
-    ``arguments`` are the positional parameters of the script and stay readable in the list of processes.
-
-    Raises:
-        ValueError: an argument contains a character that a shell or ClusterShell interprets.
+    ``arguments`` are the positional parameters of the script and stay readable in the list of processes. Raise
+    ValueError if an argument contains a character that a shell or ClusterShell interprets.
     """
     for argument in arguments:
         if shlex.quote(argument) != argument or "%" in argument:

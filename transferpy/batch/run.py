@@ -34,11 +34,8 @@ logger = logging.getLogger(__name__)
 def run_job_file(request: JobRequest, received: Sequence[Signals], remote: RemoteExecution | None = None) -> int:
     """Run the transfers of a job file on hosts of cumin or of ``remote``, and return the exit status.
 
-    Signal handlers add the signals that they receive to ``received``.
-
-    Raises:
-        UsageError: the job file is invalid, or has no transfer of a requested name.
-        JobRunningError: another run of the job has not ended.
+    Signal handlers add the signals that they receive to ``received``. Raise UsageError if the job file is invalid or
+    has no transfer of a requested name, and JobRunningError if another run of the job has not ended.
     """
     with ExitStack() as stack:
         try:
@@ -63,13 +60,10 @@ def _refusal_report(error: UsageError | JobRunningError | Interrupted) -> Transf
 
 @contextmanager
 def job_lock(job: JobFile, job_path: str) -> Iterator[int]:
-    """Hold the lock of a job, and yield its file descriptor.
+    """Hold the lock of a job, and yield its file descriptor; raise JobRunningError if another run holds it.
 
-    The processes of the transfers inherit the descriptor: the job is locked until the last one has ended.
-
-    Raises:
-        UsageError: the state directory cannot be used.
-        JobRunningError: another run holds the lock.
+    The processes of the transfers inherit the descriptor: the job is locked until the last one has ended. Raise
+    UsageError if the state directory cannot be used.
     """
     path = _state_path(job, job_path, ".lock")
     try:
