@@ -1,15 +1,19 @@
 """A row of a table is enough for a codec and for a digest algorithm: everything else derives from it."""
 
+import re
+
 import pytest
 from fleet import RUN, answers, request, source_facts, source_host, target_host
-from option_files import written_files
+from option_files import ROOT, written_files
 
 from transferpy.agent.preflight import PreflightQuery, preflight_script
 from transferpy.cli.arguments import argument_parser
 from transferpy.Exceptions import UsageError
+from transferpy.Firewall import firewall_backend
 from transferpy.model.codecs import CODECS, CodecRow, Program
 from transferpy.model.digests import ALGORITHMS, Algorithm
-from transferpy.model.options import TransferOptions, options_from_mapping
+from transferpy.model.options import FIREWALL_BACKENDS, TransferOptions, options_from_mapping
+from transferpy.model.tools import packages
 from transferpy.planning.dry_run import dry_run_lines
 from transferpy.planning.planner import make_plan
 from transferpy.stream.tar import decompressors
@@ -103,3 +107,16 @@ class TestAlgorithm:
     def test_a_host_may_lack_it(self) -> None:
         _, notes = dry_run(checksum_algorithm="sha512", lacking="sha512sum")
         assert notes == ("db2: sha512sum is missing (Debian package coreutils); xxh128 is used instead",)
+
+
+PART_OF_DEBIAN = {"tar", "util-linux", "mawk", "diffutils", "coreutils", "libc-bin", "perl-base", "gzip"}
+ALTERNATIVES = {"net-tools"}
+
+
+def test_the_debian_package_for_hosts_names_the_package_of_every_tool() -> None:
+    stanza = (
+        (ROOT / "debian/control").read_text().partition("Package: transferpy-host\n")[2].partition("Description:")[0]
+    )
+    firewalls = {firewall_backend(name).PACKAGE for name in FIREWALL_BACKENDS}
+    needed = {*packages().values(), *firewalls} - {"", *PART_OF_DEBIAN, *ALTERNATIVES}
+    assert sorted(needed - set(re.findall(r"[\w-]+", stanza))) == []
