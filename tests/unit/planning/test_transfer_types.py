@@ -101,6 +101,10 @@ class TestServer:
         source_of = database_host(database_facts(version=server), backup_versions=source)
         assert problems(BACKUP, source_of, target_host(backup_versions=target)) == expected
 
+    def test_facts_without_a_server_are_a_defect(self) -> None:
+        with pytest.raises(ValueError, match="db1: the preflight did not query the server"):
+            problems(BACKUP, source_host(), target_host())
+
 
 class TestTools:
     @pytest.mark.parametrize(

@@ -22,10 +22,8 @@ class _XtrabackupStrategy(TransferTypeStrategy):
         login = (socket, *MariaDB.login(socket, request.options.defaults_file))
         return replace(query, database=login if is_source else (), backup=True)
 
-    def source_facts(self, host: HostFacts) -> SourceFacts | None:
-        found = host.database
-        if found is None:
-            return None
+    def source_facts(self, host: HostFacts) -> SourceFacts:
+        found = _database(host)
         return SourceFacts(
             directory=found.datadir,
             name="",
@@ -37,9 +35,7 @@ class _XtrabackupStrategy(TransferTypeStrategy):
         )
 
     def problems(self, context: PlanContext) -> Iterator[str]:
-        location, database = context.request.source, context.source_host.database
-        if database is None:
-            raise ValueError("the source host was not asked for a server")
+        location, database = context.request.source, _database(context.source_host)
         match database.state:
             case "missing":
                 yield f"{location}: no such socket; is the server running?"
@@ -81,6 +77,12 @@ class _XtrabackupStrategy(TransferTypeStrategy):
 
     def prepare(self, context: PlanContext, receiver: HostFacts) -> Command | None:
         return MariaDB.prepare(_backup_tool(receiver), receiver.memory) if context.options.prepare else None
+
+
+def _database(host: HostFacts) -> DatabaseFacts:
+    if host.database is None:
+        raise ValueError(f"{host.host}: the preflight did not query the server")
+    return host.database
 
 
 def _backup_tool(host: HostFacts) -> str:
