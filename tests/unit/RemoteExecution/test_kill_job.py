@@ -118,7 +118,7 @@ def test_only_the_processes_of_the_command_have_its_identifier(execution: LocalE
                 if job.identifier in f"{process.cmdline()} {process.environ()}":
                     found.add(process.ppid() if process.name() == "sleep" else process.pid)
     killing.join()
-    assert found == {job.pid}
+    assert found - {1} == {job.pid}  # 1 is the parent of a sleep that has outlived its shell
 
 
 def test_the_error_has_the_processes_that_survive(execution: LocalExecution, monkeypatch: pytest.MonkeyPatch) -> None:
