@@ -159,8 +159,8 @@ def port_of(target: Host) -> int:
 
 def run_of(target: Host) -> str:
     """Wait until a run has a session on a target, and return the run."""
-    assert eventually(lambda: "run.target." in target.sh("ls /run/transferpy; true"))
-    return target.sh("cd /run/transferpy && ls -d run.target.*").split(".")[2]
+    assert eventually(lambda: "run." in target.sh("ls /run/transferpy; true"))
+    return target.sh("cd /run/transferpy && ls -d run.*").split(".")[1]
 
 
 def processes(lab: Lab) -> str:

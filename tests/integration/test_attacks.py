@@ -169,7 +169,7 @@ def steal_key_pair(lab: Lab) -> None:
     """Save the certificate and the key of the source of a run."""
     with Hold(lab["db1"], "socat") as waiting, Run(lab, TREE, INTO) as run:
         waiting.wait_for_call()
-        lab["db1"].run(f"cd /run/transferpy/run.source.* && cp certificate.pem {PAIR[0]} && cp key.pem {PAIR[1]}")
+        lab["db1"].run(f"cd /run/transferpy/run.* && cp certificate.pem {PAIR[0]} && cp key.pem {PAIR[1]}")
         waiting.let_go()
         assert run.end().status == 0, run.log
 
@@ -292,7 +292,7 @@ def test_a_user_without_rights_can_neither_make_read_nor_lock_what_a_run_uses(re
     with Run(ready, TREE, INTO) as run:
         run.wait_for_stream(target)
         staging = target.sh("ls -d /srv/in/.transferpy-*")
-        (directory,) = target.sh("ls -d /run/transferpy/run.target.*").splitlines()
+        (directory,) = target.sh("ls -d /run/transferpy/run.*").splitlines()
         lock = f"/run/transferpy/port.{run.port}"
         target.run(["test", "-e", lock])
         attempts = (
@@ -365,7 +365,7 @@ def test_a_user_who_gives_his_processes_the_name_of_a_job_neither_loses_them_nor
     ready["db1"].shape(SLOW)
     with Run(ready, TREE, INTO) as run:
         run.wait_for_stream(target)
-        job = target.sh("cat /run/transferpy/run.target.*/job")
+        job = target.sh("cat /run/transferpy/run.*/job")
         argv = [*NOBODY, "env", f"TRANSFERPY_JOB={job}", *program.split()]
         posing = target.popen(argv, stdin=PIPE, stdout=DEVNULL, start_new_session=True)
         run.assert_streaming()

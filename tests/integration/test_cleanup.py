@@ -144,7 +144,7 @@ def copies(source: Host, target: Host, name: str) -> int:
 
 def session_on(host: Host) -> int:
     """Return the process of the only session on a host."""
-    return int(host.sh("cd /run/transferpy && ls -d run.*").split(".")[3])
+    return int(host.sh("cd /run/transferpy && ls -d run.*").split(".")[2])
 
 
 @pytest.mark.parametrize("killed", ["db1", "db2"])
@@ -160,8 +160,7 @@ def test_a_session_that_is_killed_ends_the_run_which_cleans_up_behind_it(ready: 
         f"ERROR {INTO}: failed: {killed}: the session ended early, with status 255:"
         " it was killed, or the connection was lost\n" in result.stderr
     )
-    role = "source" if killed == "db1" else "target"
-    assert re.search(rf"INFO  {killed}: undid the changes of the stale run {role}\.\w+\n", result.stderr)
+    assert re.search(rf"INFO  {killed}: undid the changes of the stale run \w+\n", result.stderr)
     assert_as_before(ready, before)
 
 
@@ -177,10 +176,10 @@ def test_the_next_run_cleans_up_behind_one_that_was_killed_with_its_session(read
         assert run.end().status == -KILL
     source.shape(None)
     left = difference(before, ready.snapshot())
-    for trace in ("/srv/in/.transferpy-", "/run/transferpy/run.target.", 'comment "transferpy-'):
+    for trace in ("/srv/in/.transferpy-", "/run/transferpy/run.", 'comment "transferpy-'):
         assert trace in left
     result = transfer(ready, DATA, INTO, check=True)
-    assert re.search(r"INFO  db2: undid the changes of the stale run target\.\w+\n", result.stderr)
+    assert re.search(r"INFO  db2: undid the changes of the stale run \w+\n", result.stderr)
     assert copies(source, target, "data") == 1
     target.run("rm -r /srv/in/data")
     assert_as_before(ready, before)

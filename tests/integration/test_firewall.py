@@ -74,7 +74,7 @@ def admits(rule: str, source: str, port: int) -> str | None:
 
 def run_of(target: Host) -> str:
     """Return the run with a session on a target."""
-    return target.sh("cd /run/transferpy && ls -d run.*").split(".")[2]
+    return target.sh("cd /run/transferpy && ls -d run.*").split(".")[1]
 
 
 def connects(address: str, port: int, *hosts: Host) -> list[bool]:
@@ -272,7 +272,7 @@ def test_a_signal_while_the_lock_of_iptables_is_waited_for_ends_the_run_in_time(
     # The warning is about a rule that may exist; it does not.
     assert new_rules(target, target_before) == []
     result = transfer(walls, *TO_LEGACY, check=True)
-    assert re.search(r"INFO  legacy: undid the changes of the stale run target\.\w+\n", result.stderr)
+    assert re.search(r"INFO  legacy: undid the changes of the stale run \w+\n", result.stderr)
     target.run("rm -r /srv/in/data")
     assert_as_before(walls, before)
 

@@ -14,7 +14,12 @@ from transferpy.stream.renderer import render_assignment
 
 RUN = "r1"
 TIMEOUT = 60
-SESSION = ("agent/send", "agent/receive", "lib/recovery")
+ABILITIES = ("read", "unpack", "listen", "connect", "verify", "publish")
+SESSION = (
+    *(f"agent/{ability}" for ability in ABILITIES),
+    *("types/file", "types/xtrabackup", "types/decompress", "lib/recovery"),
+)
+"""The files of a session with all abilities, and those of the recovery."""
 
 
 def host_script(directory: Path, script: str, *files: str) -> str:
@@ -29,7 +34,7 @@ def host_script(directory: Path, script: str, *files: str) -> str:
 def session_script(directory: Path, script: str) -> str:
     """Return a script that has the functions of a session, a run directory and the fifo, but no session begun."""
     start = (
-        "cores=2 watched=x checksum=no priority=normal port_lock= run_directory=$run_root/run.$$\n"
+        "cores=2 checksum=no priority=normal run_directory=$run_root/run.$$\n"
         'mkdir -p -- "$run_directory"\n'
         'mkfifo "$run_directory/control"; exec {control}<>"$run_directory/control"\n'
     )

@@ -136,7 +136,7 @@ class ScriptedRemote(RemoteExecution):
         assert isinstance(job, ScriptedJob)
         assert job.host == host
         # Which codec it is, tests/unit/test_compression.py looks at.
-        order = re.sub(r"^(receive|send \d+) \w+", r"\1 CODEC", text.removeprefix("order ").removesuffix("\n"))
+        order = re.sub(r"^(receive|send \d+) \w+", r"\1 CODEC", text.removeprefix("command ").removesuffix("\n"))
         job.session.told.append(order)
         job.says(job.session.orders[order])
 

@@ -160,7 +160,7 @@ class TestRenderer:
                     host="x", own_name="target.x", cores=1, encrypt=True, digest=None, delivery=delivery
                 )
                 # The fixed texts are before them, the call is after them.
-                assignments = session_script(RUN, session).partition("\nrun_id=")[2].removesuffix("target_session\n")
+                assignments = session_script(RUN, session).partition("\nrun_id=")[2].removesuffix("run_session\n")
                 lines.append(
                     f'run_id={assignments}printf \'%s\\0\' "$target_directory" "$source_name" "$final_name" "$owner"'
                 )

@@ -42,24 +42,24 @@ def preflight_script(run_id: str, query: PreflightQuery, *, dry_run: bool = Fals
     neither.
     """
     calls: list[tuple[str, ...]] = [] if dry_run else [("keep_input",)]
-    calls += [("begin_watch",), *[("finish_dead_runs",)] * (not dry_run)]
-    calls += [*[("step_back",)] * query.low_priority, ("host_facts", *packages())]
+    calls += [("start_activity_reports",), *[("recover_stale_runs",)] * (not dry_run)]
+    calls += [*[("lower_priority",)] * query.low_priority, ("host_facts", *packages())]
     if query.netcat:
         calls.append(("netcat_facts", *NETCATS))
     if query.source_path is not None:
-        calls += [("about", query.source_path), ("source_facts", query.source_path)]
+        calls += [("announce_path", query.source_path), ("source_facts", query.source_path)]
         calls += [("magic_facts", query.source_path.rstrip("/"))] if query.magic else []
     if query.database:
         calls.append(("database_facts", *query.database))
     if query.backup:
         calls.append(("backup_facts", *BACKUP_TOOLS))
-    calls.append(("about", ""))
+    calls.append(("announce_path", ""))
     calls += [("route_facts", str(route.index), route.host, *route.addresses) for route in query.routes]
     if query.targets:
         calls.append(("firewall_facts",))
     for index, directory, name in query.targets:
-        calls += [("about", directory), ("target_facts", str(index), directory, name)]
+        calls += [("announce_path", directory), ("target_facts", str(index), directory, name)]
     calls += [("owner_facts", query.owner)] if query.owner else []
-    calls += [("emit", "asked"), ("end_watch",), *[("await_script",)] * (not dry_run)]
+    calls += [("emit", "asked"), ("stop_activity_reports",), *[("run_next_script",)] * (not dry_run)]
     commands = "\n".join(render_command(Command(call)) for call in calls)
     return assemble("preflight/main", variables={"run_id": run_id}, call=commands)

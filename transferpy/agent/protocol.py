@@ -16,7 +16,7 @@ from typing import Annotated, ClassVar, Self, TypeVar, dataclass_transform, get_
 from transferpy.model.facts import TargetState
 
 MARK = "@transferpy"
-_COMMAND_PREFIX = "order"
+_COMMAND_PREFIX = "command"
 _Value = TypeVar("_Value")
 
 
@@ -334,9 +334,14 @@ class UndoFailed(Event, name="undo-failed"):
 
 
 class StaleRunRecovered(Event, name="finished-dead-run"):
-    """The changes of a stale run were undone; ``replication`` if that included a start of replication."""
+    """The changes of a stale run were undone; ``replication`` if that included a start of replication.
+
+    Attributes:
+        pid: the process ID of its session; that of its last recovery, if that was killed.
+    """
 
     run: Word
+    pid: Count = 0
     replication: Annotated[bool, bool] = False
 
 

@@ -177,7 +177,7 @@ class ReplicationState:
                 logger.info("%s: replication stopped: %d connection(s)", self._host, connections)
             case protocol.UndoFailed(entry=entry, text=text) if entry.startswith(_START):
                 self.error = _STOPPED + one_line(text)
-            case protocol.StaleRunRecovered(run=run) if f"/run.{run}." in run_directory:
+            case protocol.StaleRunRecovered(run=run, pid=pid) if f"/run.{run}.{pid}." in run_directory:
                 self.error = ""
             case protocol.ReplicationRuns():
                 self.error = ""

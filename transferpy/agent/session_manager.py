@@ -13,7 +13,7 @@ from transferpy.agent.inbox import Inbox
 from transferpy.agent.preflight_connection import PreflightConnection, dismiss
 from transferpy.agent.protocol import Hello, ProtocolError, SessionCommand, Stop, parse_event
 from transferpy.agent.session import Session
-from transferpy.agent.session_script import finish_dead_runs_script
+from transferpy.agent.session_script import recovery_script
 from transferpy.Exceptions import RemoteExecutionError
 from transferpy.RemoteExecution.interface import Job, Outcome, RemoteExecution
 
@@ -202,7 +202,7 @@ class SessionManager:
         Raises:
             RemoteExecutionError: the recovery failed.
         """
-        script = finish_dead_runs_script(self._run_id)
+        script = recovery_script(self._run_id)
         handle_line = partial(self._handle_line, session)
         result = self._remote.run(session.host, script, on_line=handle_line, timeout=timeout)
         if result.returncode:

@@ -20,19 +20,33 @@ from transferpy.stream.renderer import (
 
 def session_script(run_id: str, plan: SessionPlan) -> str:
     """Return the script of a session."""
-    role = "source" if plan.reading else "target"
+    abilities = tuple(_abilities(plan))
     return assemble(
-        "agent/send" if plan.reading else "agent/receive",
-        variables=_variables(run_id, role, plan),
-        functions=_functions(plan),
-        call=f"{role}_session",
+        *(f"agent/{ability}" for ability in abilities),
+        f"types/{plan.transfer_type}",
+        variables=_variables(run_id, plan),
+        functions=(render_array("abilities", abilities), *_functions(plan)),
+        call="run_session",
     )
 
 
-def _variables(run_id: str, role: str, plan: SessionPlan) -> dict[str, str]:
+def _abilities(plan: SessionPlan) -> Iterable[str]:
+    """Yield the abilities in the order in which the session prepares them; each is a file of ``host/agent``."""
+    if plan.reading:
+        yield "read"
+    if plan.delivery:
+        yield "unpack"
+    if plan.listening:
+        yield "listen"
+    if plan.sending:
+        yield "connect"
+    if plan.delivery:
+        yield from ("verify", "publish")
+
+
+def _variables(run_id: str, plan: SessionPlan) -> dict[str, str]:
     return {
         "run_id": run_id,
-        "role": role,
         **(_reading_variables(plan.reading) if plan.reading else {}),
         **(_listening_variables(plan.listening) if plan.listening else {}),
         **(_delivery_variables(plan.delivery) if plan.delivery else {}),
@@ -77,7 +91,7 @@ def _functions(plan: SessionPlan) -> Iterable[str]:
     """Yield the arrays and functions that the fixed text reads and calls."""
     if plan.digest:
         yield render_array("digest_tool", tuple(map(str, plan.digest.argv)))
-    yield render_mapping("watched_by", _metered_stages(plan))
+    yield render_mapping("progress_program", dict(_progress_programs(plan)))
     if plan.reading:
         yield from _reading_functions(plan.reading)
     yield from _sending_functions(plan.sending)
@@ -87,41 +101,42 @@ def _functions(plan: SessionPlan) -> Iterable[str]:
         yield render_function("prepare_copy", (plan.delivery.prepare,) if plan.delivery.prepare else ())
 
 
-def _metered_stages(plan: SessionPlan) -> dict[str, str]:
-    """Return the program of the stage that measures the progress of the stream, by the label of the codec."""
+def _progress_programs(plan: SessionPlan) -> Iterable[tuple[str, str]]:
+    """Yield each pipeline, and the program of the stage whose input is the progress of the stream."""
     number = plan.reading.metered_stage if plan.reading else 0
-    sent = {
-        label: pipeline.names[number] for part in plan.sending.values() for label, pipeline in part.pipelines.items()
-    }
-    received = plan.listening.pipelines if plan.listening else {}
-    return sent | {label: pipeline.names[0] for label, pipeline in received.items()}
+    for edge, part in plan.sending.items():
+        for label, pipeline in part.pipelines.items():
+            yield f"send_{edge}_{label}", pipeline.names[number]
+    if plan.listening:
+        for label, pipeline in plan.listening.pipelines.items():
+            yield f"receive_{label}", pipeline.names[0]
 
 
 def _reading_functions(plan: ReadingPlan) -> Iterable[str]:
     benchmarks = plan.sample.benchmarks if plan.sample else {}
     yield render_array("client", plan.client)
-    yield render_array("tried", tuple(benchmarks))
+    yield render_array("benchmarked", tuple(benchmarks))
     for label, command in benchmarks.items():
         yield render_function(f"try_{label}", (command,))
 
 
 def _sending_functions(plans: Mapping[str, SendingPlan]) -> Iterable[str]:
     for edge, plan in plans.items():
-        job = f"send_{edge}"
+        task = f"send_{edge}"
         for label, pipeline in plan.pipelines.items():
-            yield render_pipeline_function(f"{job}_{label}", pipeline, job)
+            yield render_pipeline_function(f"{task}_{label}", pipeline, task)
         if plan.probe:
-            yield render_pipeline_function(f"probe_{edge}", plan.probe, "probe")
+            yield render_pipeline_function(f"send_probe_{edge}", plan.probe, "send_probe")
 
 
 def _listening_functions(plan: ListeningPlan) -> Iterable[str]:
     closing = tuple(Command(("on_undo", "firewall", *rule.closing.argv)) for rule in plan.firewall_rules)
-    yield render_function("note_firewall_rules", closing)
+    yield render_function("register_firewall_undo", closing)
     yield render_function("open_firewall", tuple(rule.opening for rule in plan.firewall_rules))
     for label, pipeline in plan.pipelines.items():
         yield render_pipeline_function(f"receive_{label}", pipeline, "receive")
     if plan.probe:
-        yield render_pipeline_function("probe", plan.probe, "probe")
+        yield render_pipeline_function("receive_probe", plan.probe)
 
 
 def list_script(directory: str, name: str) -> str:
@@ -129,9 +144,9 @@ def list_script(directory: str, name: str) -> str:
     return assemble("tools/list", call=render_command(Command(("print_list", directory, name))))
 
 
-def finish_dead_runs_script(run_id: str) -> str:
-    """Return the script that undoes what sessions left on a host that were killed before they could."""
-    return assemble("lib/recovery", variables={"run_id": run_id}, call="finish_dead_runs")
+def recovery_script(run_id: str) -> str:
+    """Return the script that undoes, on a host, the changes of the sessions there that were killed."""
+    return assemble("lib/recovery", variables={"run_id": run_id}, call="recover_stale_runs")
 
 
 def _yes_or_no(value: bool) -> str:  # noqa: FBT001 - it is all that there is to say

@@ -1,34 +1,29 @@
-# Replication on the host of a database server: what a session stops, its undo list starts again.
+# Replication on the host of a database server: the undo list of a session starts what the session stopped.
 #
-# Several runs may back up one server at once. Each has an undo entry for every connection that would run but for them,
-# and the last one to leave starts it. They look at each other's entries under a lock, of which each server has its own: one
-# that takes long to stop makes nobody else wait.
+# Several runs may back up one server at the same time. Each run has an undo entry for every connection that would run without
+# these runs, and the last run to end starts the connection. A run reads the entries of the others under a lock. Each server has
+# a lock of its own: a server that takes long to stop delays only the runs on that server.
 #
-# A CLIENT is the command of the database's client with all it needs to log in, as separate words. A SERVER is its data
-# directory, by which runs know that they mean the same one.
-# requires: lib/events lib/processes lib/undo
+# An undo entry is: start_replication server=DIRECTORY flavour=FLAVOUR connection=NAME threads=THREADS -- CLIENT.
+# DIRECTORY is the data directory of the server, which identifies it. FLAVOUR is mariadb, or mysql, which has channels and other
+# keywords. CLIENT is the command of the database client with all options to log in, as separate words.
+# requires: lib/undo lib/locks
 
-identify_server() { # CLIENT ...: sets server; and flavour to mariadb, or to mysql, which has channels and other words
+identify_server() { # CLIENT ...: sets server and flavour
   local answer
   answer=$("$@" --execute "SELECT CONCAT(VERSION(), ' ', @@datadir)") || return 1
-  server=${answer#* }
-  [[ ${answer%% *} == *MariaDB* ]] && flavour=mariadb || flavour=mysql
+  server=${answer#* } flavour=mysql
+  [[ ${answer%% *} != *MariaDB* ]] || flavour=mariadb
 }
 
-lock_server() { # SERVER FLOCK-OPTION ...: sets replication_lock; fails if another run has the lock, with 2 if it cannot be had
-  # In the directory of the runs: who may read a server's data directory, often everybody, could hold a lock on that.
+lock_server() { # SERVER FLOCK-OPTION ...: as take_lock, with the lock of a server
+  # In the directory of the runs: many users can read the data directory of a server, and so could lock it.
   local file
   read -r file _ < <(md5sum <<<"$1")
-  file=$run_root/server.$file
-  exec {replication_lock}>>"$file" || return 2
-  # A file that was removed between open and lock is nobody's lock.
-  ! flock "${@:2}" "$replication_lock" || [ ! "$file" -ef "/proc/self/fd/$replication_lock" ] || return 0
-  exec {replication_lock}>&-
-  replication_lock=
-  return 1
+  take_lock "$run_root/server.$file" "${@:2}"
 }
 
-replication_statement() { # FLAVOUR START|STOP CONNECTION [THREADS]: sets REPLY to it
+replication_statement() { # FLAVOUR START|STOP CONNECTION [THREADS]: sets REPLY to the SQL statement
   local name=${3//\\/\\\\}
   name=${name//\'/\'\'}
   case $1 in
@@ -37,101 +32,123 @@ replication_statement() { # FLAVOUR START|STOP CONNECTION [THREADS]: sets REPLY 
   esac
 }
 
-look_at_replication() { # FLAVOUR CLIENT ...: sets arrays that have an entry for each connection: its name, in connections;
-  # threads (those that run), unsettled (yes while it looks for its primary), ends (yes where it is to stop at some position
-  # by itself), and troubles
-  local line state name='' running='' looking='' until='' trouble='' first=yes query='SHOW ALL SLAVES STATUS'
+read_replication_status() { # FLAVOUR CLIENT ...: sets arrays with an element for each connection: its name, in connections;
+  # running (its threads that run), connecting (yes while it connects to its primary), ending (yes if it will stop at a position)
+  # and errors
+  local line status name='' names='' is_connecting='' has_end='' error='' is_first=yes query='SHOW ALL SLAVES STATUS'
   [ "$1" = mariadb ] || query='SHOW REPLICA STATUS'
-  shift
-  connections=() threads=() unsettled=() ends=() troubles=()
-  state=$("$@" --column-names --vertical --execute "$query") || return 1
+  connections=() running=() connecting=() ending=() errors=()
+  status=$("${@:2}" --column-names --vertical --execute "$query") || return 1
   while IFS= read -r line; do
     line=${line#"${line%%[! ]*}"}
     case $line in
       '***'*'. row ***'*)
-        [ "$first" = yes ] ||
-          connections+=("$name") threads+=("${running#, }") unsettled+=("$looking") ends+=("$until") troubles+=("$trouble")
-        first=no name='' running='' looking='' until='' trouble=''
+        [ "$is_first" = yes ] ||
+          connections+=("$name") running+=("${names#, }") connecting+=("$is_connecting") ending+=("$has_end") errors+=("$error")
+        is_first=no name='' names='' is_connecting='' has_end='' error=''
         ;;
       Connection_name:* | Channel_Name:*)
         name=${line#*:}
         name=${name# }
         ;;
-      # "Connecting" runs too: the server tries again and again.
+      # A thread that is "Connecting" runs: the server tries again and again.
       Slave_IO_Running:*[!o] | Replica_IO_Running:*[!o])
-        running+=', IO_THREAD'
-        [[ $line == *Yes ]] || looking=yes
+        names+=', IO_THREAD'
+        [[ $line == *Yes ]] || is_connecting=yes
         ;;
-      Slave_SQL_Running:*[!o] | Replica_SQL_Running:*[!o]) running+=', SQL_THREAD' ;;
-      Until_Condition:' '*[!\ ]*) [[ $line == *' None' ]] || until=yes ;;
-      Last_IO_Error:' '?* | Last_SQL_Error:' '?*) trouble+="; ${line#*: }" ;;
+      Slave_SQL_Running:*[!o] | Replica_SQL_Running:*[!o]) names+=', SQL_THREAD' ;;
+      Until_Condition:' '*[!\ ]*) [[ $line == *' None' ]] || has_end=yes ;;
+      Last_IO_Error:' '?* | Last_SQL_Error:' '?*) error+="; ${line#*: }" ;;
     esac
-  done <<<"$state"$'\n*** last. row ***'
+  done <<<"$status"$'\n*** last. row ***'
 }
 
-others_entries() { # SERVER DIRECTORY: sets the array entries to those for that server of all runs but that one
-  local file words
+parse_connection() { # FIELD=VALUE ... -- CLIENT ...: sets server, flavour, connection, threads and the array client
+  # The undo entries of version 1.0 have the values in this order, without names.
+  [[ $1 == server=* ]] || set -- "server=$1" "flavour=$2" "connection=$3" "threads=$4" -- "${@:5}"
+  while [ "${1---}" != -- ]; do
+    case $1 in
+      server=*) server=${1#*=} ;;
+      flavour=*) flavour=${1#*=} ;;
+      connection=*) connection=${1#*=} ;;
+      threads=*) threads=${1#*=} ;;
+    esac
+    shift
+  done
+  client=("${@:2}")
+}
+
+read_entry() { # FILE: as parse_connection, for an undo entry; fails if the entry has vanished
+  local words
+  eval "words=($(cat -- "$1" 2>/dev/null))"
+  [ ${#words[@]} -gt 5 ] && parse_connection "${words[@]:1}"
+}
+
+read_key() { # FILE: sets REPLY to the words by which the undo entries of several runs for one connection are equal
+  local server flavour connection threads client
+  read_entry "$1" && REPLY="$server $flavour $connection $threads"
+}
+
+find_entries_of_others() { # SERVER DIRECTORY: sets the array entries to those for that server of all runs but one
+  local file server flavour connection threads client
   entries=()
   for file in "$run_root"/run.*/undo.*.replication; do
     [ "${file%/*}" != "$2" ] || continue
-    # What vanishes while we look was the entry of a run that is done with it.
-    eval "words=($(cat -- "$file" 2>/dev/null))"
-    [ "${words[1]-}" != "$1" ] || entries+=("$file")
+    # A run that ends meanwhile removes its entries.
+    ! read_entry "$file" || [ "$server" != "$1" ] || entries+=("$file")
   done
 }
 
-is_needed_by_others() { # SERVER FLAVOUR CONNECTION THREADS: whether a run that lives, and so will start it, needs it stopped
-  local file words entries
-  others_entries "$1" "${entry%/*}"
+is_needed_by_others() { # succeeds if another run that is alive has the connection stopped too; it will start the connection
+  local file entries wanted="$server $flavour $connection $threads"
+  find_entries_of_others "$server" "${entry%/*}"
   for file in "${entries[@]}"; do
-    eval "words=($(cat -- "$file" 2>/dev/null))"
-    [ "${words[*]:1:4}" = "$*" ] && [ ! -e "${file%/*}/dead" ] && run_lives "${file%/*}" && return 0
+    read_key "$file" && [ "$REPLY" = "$wanted" ] && [ ! -e "${file%/*}/dead" ] && run_is_alive "${file%/*}" && return 0
   done
   return 1
 }
 
-start_replication() { # SERVER FLAVOUR CONNECTION THREADS CLIENT ...: starts it, unless others need it stopped
-  local replication_lock='' tries=0
-  until lock_server "$1" -w 10; do
+start_replication() { # FIELD=VALUE ... -- CLIENT ...: starts a connection, unless other runs need it stopped
+  local server flavour connection threads client tries=0
+  parse_connection "$@"
+  until lock_server "$server" -w 10; do
     [ $? -ne 2 ] || return 1
-    # A run that stops it has the lock for as long as that takes the server; starting it can wait for that.
-    is_needed_by_others "${@:1:4}" || ((++tries < 6)) || {
-      echo "connection '$3': another transfer has kept the lock of $1 for a minute"
+    # A run has the lock while the server stops replication. A connection that this run needs stopped can wait for it.
+    is_needed_by_others || ((++tries < 6)) || {
+      echo "connection '$connection': another transfer has kept the lock of $server for a minute"
       return 1
     }
     emit progress
   done
-  if is_needed_by_others "${@:1:4}"; then
+  if is_needed_by_others; then
     : >"${entry%/*}/left-to-others"
   else
-    start_connection "${@:2}" || return 1
+    start_connection || return 1
   fi
-  # Before the lock goes: others would count on it.
+  # Before the lock is released: other runs would rely on this entry.
   rm -f -- "$entry"
 }
 
-start_connection() { # FLAVOUR CONNECTION THREADS CLIENT ...: starts it, and sees that it runs
-  local flavour=$1 name=$2 wanted=$3 index try seen=0 refused=no trouble='' connections threads unsettled ends troubles
-  shift 3
-  replication_statement "$flavour" START "$name" "$wanted"
-  # Who may not start it may not have been allowed to stop it either. It is looked at only after that: a stop that is still
-  # at work would look as if it ran.
-  "$@" --execute "$REPLY" || refused=yes
+start_connection() { # starts the connection, and waits until it is seen to run
+  local wanted=$threads index try seen=0 is_refused=no error='' connections running connecting ending errors
+  replication_statement "$flavour" START "$connection" "$wanted"
+  # A user without the right to start the connection may have had no right to stop it either. The status is read after
+  # the START: while a STOP is still at work, the connection looks as if it ran.
+  "${client[@]}" --execute "$REPLY" || is_refused=yes
   for try in {1..50}; do
-    look_at_replication "$flavour" "$@" || return 1
+    read_replication_status "$flavour" "${client[@]}" || return 1
     for index in "${!connections[@]}"; do
-      [ "${connections[index]}" = "$name" ] || continue
-      trouble=${troubles[index]}
-      # More may run by now than ran before.
-      [[ ${threads[index]} == *"$wanted"* ]] && ((++seen)) || seen=0
-      # A thread that is going to fail may be seen running once.
-      ((seen < 2)) || [ "${unsettled[index]}" = yes ] || return 0
+      [ "${connections[index]}" = "$connection" ] || continue
+      error=${errors[index]}
+      # More threads may run than before. A thread that is about to fail may be seen running once.
+      if [[ ${running[index]} == *"$wanted"* ]]; then ((++seen)); else seen=0; fi
+      ((seen < 2)) || [ "${connecting[index]}" = yes ] || return 0
     done
-    [ "$refused" = no ] || ((seen > 0)) || return 1
+    [ "$is_refused" = no ] || ((seen > 0)) || return 1
     sleep 0.1
   done
-  # It may have looked for its primary before, too.
+  # The connection may have been connecting before the STOP, too.
   ((seen == 0)) || return 0
-  echo "connection '$name': $wanted did not start to run within $((try / 10)) seconds$trouble"
+  echo "connection '$connection': $wanted did not start to run within $((try / 10)) seconds$error"
   return 1
 }

@@ -8,7 +8,6 @@ from transferpy.stream.commands import Command, Pipeline, Stage, Tee, Variable, 
 from transferpy.stream.tar import RUN_DIRECTORY
 from transferpy.stream.transports import Transport
 
-STREAM_DIGEST = join(RUN_DIRECTORY, "/stream.digest")
 _PROBE_BYTES = str(1 << 30)
 
 
@@ -35,7 +34,7 @@ def sender(
         bytes_per_second: the limit of the stream; 0 for no limit.
     """
     compress = (codec.compress,) if codec else ()
-    tee = (Tee(digest, STREAM_DIGEST),) if digest else ()
+    tee = (Tee(digest, join(RUN_DIRECTORY, "/sent.digest")),) if digest else ()
     limiter = (Command(("perl", "-e", Variable("perl_limit"), str(bytes_per_second))),) if bytes_per_second else ()
     return Pipeline((first, *compress, *tee, *limiter, transport.connect))
 
@@ -43,5 +42,5 @@ def sender(
 def receiver(last: tuple[Stage, ...], codec: Codec | None, transport: Transport, digest: Command | None) -> Pipeline:
     """Return the pipeline of the receiver; ``last`` unpacks, the other arguments are those of :func:`sender`."""
     decompression = (codec.decompress,) if codec else ()
-    tee = (Tee(digest, STREAM_DIGEST),) if digest else ()
+    tee = (Tee(digest, join(RUN_DIRECTORY, "/received.digest")),) if digest else ()
     return Pipeline((transport.listen, *tee, *decompression, *last))

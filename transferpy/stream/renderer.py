@@ -62,7 +62,7 @@ def render_pipeline_function(name: str, pipeline: Pipeline, task: str = "") -> s
 
     The function sets the array ``statuses`` to the exit status of every stage, in order. The standard error of stage N
     is written to ``$run_directory/TASK.N.err``; TASK is ``name`` if it is not given. The function calls functions of
-    the session: ``metered`` for the first stage, ``widen_pipe`` before each stage that reads a pipe.
+    the session: ``measure_input`` for the first stage, ``widen_pipe`` before each stage that reads a pipe.
     """
     task = task or name
     before: list[str] = []
@@ -72,7 +72,7 @@ def render_pipeline_function(name: str, pipeline: Pipeline, task: str = "") -> s
         errors = f'2>"$run_directory"/{task}.{number}.err'
         match stage:
             case Command() if number == 0:
-                stages.append(f"metered {task} {render_command(stage)} {errors}")
+                stages.append(f"measure_input {task} {render_command(stage)} {errors}")
             case Command():
                 stages.append(f"{_reading(render_command(stage))} {errors}")
             case Drain(command=command):

@@ -8,6 +8,7 @@ from transferpy.stream.tar import RUN_DIRECTORY
 
 PORT = Variable("port")
 PEER_ADDRESS = Variable("peer_address")
+PEER_PORT = Variable("peer_port")
 _SOCAT_BUFFER = "262144"
 
 
@@ -46,7 +47,7 @@ def netcat(program: str, flavour: str, *, ipv6: bool) -> Transport:
     family = ("-6" if ipv6 else "-4",) if supports_ipv6 else ()
     return Transport(
         listen=Command((program, *family, *listening, PORT)),
-        connect=Command((program, *family, *connecting, PEER_ADDRESS, PORT)),
+        connect=Command((program, *family, *connecting, PEER_ADDRESS, PEER_PORT)),
     )
 
 
@@ -58,11 +59,12 @@ def tls(peer_name: str, source_address: str) -> Transport:
         source_address: the address of the sender, as the listener sees it; other connections are refused.
     """
     own_key = (",cert=", RUN_DIRECTORY, "/certificate.pem,key=", RUN_DIRECTORY, "/key.pem")
-    checks = (
-        *(",cafile=", RUN_DIRECTORY, "/peer.pem,verify=1,openssl-min-proto-version=TLS1.3"),
-        f",commonname={peer_name}",
+    checks = f",verify=1,openssl-min-proto-version=TLS1.3,commonname={peer_name}"
+    # A session that receives a stream and sends it on has one peer on each side.
+    sender, receiver = (
+        (*own_key, ",cafile=", RUN_DIRECTORY, f"/{peer}.pem", checks) for peer in ("sender", "receiver")
     )
-    return _socat("OPENSSL-LISTEN:", "OPENSSL:", source_address, *own_key, *checks)
+    return _socat("OPENSSL-LISTEN:", "OPENSSL:", source_address, sender, receiver)
 
 
 def plain(source_address: str) -> Transport:
@@ -70,13 +72,21 @@ def plain(source_address: str) -> Transport:
     return _socat("TCP-LISTEN:", "TCP:", source_address)
 
 
-def _socat(listening: str, connecting: str, source_address: str, *options: str | Variable) -> Transport:
+def _socat(
+    listening: str,
+    connecting: str,
+    source_address: str,
+    listen_options: tuple[str | Variable, ...] = (),
+    connect_options: tuple[str | Variable, ...] = (),
+) -> Transport:
     family, source = ("6", f"[{source_address}]/128") if ":" in source_address else ("4", f"{source_address}/32")
     only_source = f",pf=ip{family},reuseaddr,range={source}"
     socat: tuple[Argument, ...] = ("socat", "-u", "-b", _SOCAT_BUFFER)
     return Transport(
-        listen=Command((*socat, join(listening, PORT, only_source, *options), "STDOUT")),
+        listen=Command((*socat, join(listening, PORT, only_source, *listen_options), "STDOUT")),
         # Without nodelay, the end of each block waits for the acknowledgement of earlier data: a sixth of the time on a
         # fast link.
-        connect=Command((*socat, "STDIN", join(connecting, PEER_ADDRESS, ":", PORT, ",nodelay", *options))),
+        connect=Command(
+            (*socat, "STDIN", join(connecting, PEER_ADDRESS, ":", PEER_PORT, ",nodelay", *connect_options))
+        ),
     )

@@ -163,7 +163,7 @@ def test_an_invalid_listing_needs_no_rule(listing: str, address: str) -> None:
         assert render_command(rule.opening).startswith("nft insert rule inet ")
 
 
-@pytest.mark.parametrize("file", ["agent/receive", "lib/recovery"])
+@pytest.mark.parametrize("file", ["agent/listen", "lib/recovery"])
 def test_a_script_that_closes_a_firewall_has_the_functions_of_each_backend(file: str) -> None:
     rules = firewall_rules({"iptables": DROP, "nft": chains("inet filter input")}, "auto", V4, "r1")
     assert {rule.tool for rule in rules} == {"iptables", "nft"}

@@ -100,13 +100,13 @@ class TestEvents:
             (("replication-stopped connections=2", NOT_STARTED), f"{session_module._STOPPED}ERROR 1200"),
             (("replication-stopped connections=2", NOT_STARTED, "replication-runs"), ""),
             ((NOT_STARTED,), f"{session_module._STOPPED}ERROR 1200"),
-            (("replication-stopped connections=2", "finished-dead-run run=source.r1"), ""),
-            (("replication-stopped connections=2", "finished-dead-run run=source.r2"), session_module._UNKNOWN),
+            (("replication-stopped connections=2", "finished-dead-run run=r1 pid=100"), ""),
+            (("replication-stopped connections=2", "finished-dead-run run=r1 pid=101"), session_module._UNKNOWN),
             ((f"undo-failed entry={encoded('remove_directory /start_replication')} text=",), ""),
         ],
     )
     def test_only_word_that_it_runs_is_word_that_replication_runs(self, words: tuple[str, ...], expected: str) -> None:
-        hello = f"hello directory={encoded('/run/transferpy/run.source.r1.100.200')}"
+        hello = f"hello directory={encoded('/run/transferpy/run.r1.100.200')}"
         assert said(hello, *words).replication.error == expected
 
     def test_a_stop_without_a_number_is_nonsense(self) -> None:
@@ -245,8 +245,8 @@ class TestEnding:
         ("clean_up", "told"),
         [
             (
-                ["@transferpy RUN finished-dead-run run=source.r1"],
-                ["db1: undid the changes of the stale run source.r1"],
+                ["@transferpy RUN finished-dead-run run=r1 pid=100"],
+                ["db1: undid the changes of the stale run r1"],
             ),
             ([], []),
             (RemoteExecutionError("db1: cannot be reached"), []),
@@ -264,7 +264,7 @@ class TestEnding:
 
         caplog.set_level(logging.INFO)
         mute = ScriptedSession([], {"kill": [CommandResult(host="db1", returncode=143, output="")]})
-        made = SessionManager(Asked(sessions={"db1": [mute]}, runs={("db1", "finish_dead_runs"): clean_up}), RUN)
+        made = SessionManager(Asked(sessions={"db1": [mute]}, runs={("db1", "recover_stale_runs"): clean_up}), RUN)
         made.end(made.start("db1", SCRIPT))
         assert (mute.told, asked) == (["kill"], [session_manager._DOUBTFUL_TIME])
         # That it could not be done is not told: most likely there was nothing to do.
@@ -272,16 +272,16 @@ class TestEnding:
 
     def test_what_it_left_is_finished_for_it(self, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO)
-        runs = {("db1", "finish_dead_runs"): ["@transferpy RUN finished-dead-run run=source.r1", "noise"]}
+        runs = {("db1", "recover_stale_runs"): ["@transferpy RUN finished-dead-run run=r1 pid=100", "noise"]}
         made, (session,) = talk(
             ScriptedSession([HELLO, CommandResult(host="db1", returncode=137, output="")]), runs=runs
         )
         made.wait(until=lambda: session.outcome is not None)
         made.end(session)
-        assert caplog.messages == ["db1: undid the changes of the stale run source.r1"]
+        assert caplog.messages == ["db1: undid the changes of the stale run r1"]
 
     def test_a_clean_up_that_fails_is_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
-        runs = {("db1", "finish_dead_runs"): CommandResult(host="db1", returncode=141, output="")}
+        runs = {("db1", "recover_stale_runs"): CommandResult(host="db1", returncode=141, output="")}
         made, (session,) = talk(
             ScriptedSession([HELLO, CommandResult(host="db1", returncode=137, output="")]), runs=runs
         )
@@ -318,7 +318,7 @@ class TestEnding:
 
 
 STOPPED = "replication-stopped connections=1"
-SOURCE = f"hello directory={encoded(f'/run/transferpy/run.source.{RUN}.7.99')}"
+SOURCE = f"hello directory={encoded(f'/run/transferpy/run.{RUN}.100.99')}"
 UNKNOWN = f"db1: {session_module._UNKNOWN}"
 DENIED = f"undo-failed entry={encoded('start_replication /srv/')} text={encoded('denied')}"
 BY_HAND = "db1: replication is stopped and does not start again, start it by hand: denied"
@@ -337,7 +337,7 @@ class TestReplication:
             ((STOPPED, "end status=0 undone=yes"), UNKNOWN),
             ((STOPPED, f"undo-failed entry={encoded('remove_directory /x')} text="), UNKNOWN),
             ((STOPPED, "finished-dead-run run=source.another"), UNKNOWN),
-            ((STOPPED, f"finished-dead-run run=source.{RUN}"), ""),
+            ((STOPPED, f"finished-dead-run run={RUN} pid=100"), ""),
         ],
     )
     def test_what_was_stopped_counts_as_stopped_until_a_host_says_that_it_runs(
@@ -360,7 +360,7 @@ class TestReplication:
     ) -> None:
         killed = CommandResult(host="db1", returncode=137, output="")
         made, (session,) = talk(
-            ScriptedSession([SOURCE, STOPPED, killed]), runs={("db1", "finish_dead_runs"): clean_up}
+            ScriptedSession([SOURCE, STOPPED, killed]), runs={("db1", "recover_stale_runs"): clean_up}
         )
         made.wait(until=lambda: session.outcome is not None)
         made.end_all()
@@ -368,7 +368,7 @@ class TestReplication:
 
     def test_a_source_that_died_and_was_cleaned_up_after_is_well(self) -> None:
         killed = CommandResult(host="db1", returncode=137, output="")
-        runs = {("db1", "finish_dead_runs"): [f"@transferpy RUN finished-dead-run run=source.{RUN}"]}
+        runs = {("db1", "recover_stale_runs"): [f"@transferpy RUN finished-dead-run run={RUN} pid=100"]}
         made, (session,) = talk(ScriptedSession([SOURCE, STOPPED, killed]), runs=runs)
         made.wait(until=lambda: session.outcome is not None)
         made.end_all()

@@ -735,6 +735,6 @@ class TestEnd:
     ) -> None:
         killed = (end, CommandResult(host="db2", returncode=137, output=""))
         target = target_session(peer=("listening port=4400", "stages job=receive statuses=0,0,2"), kill=killed)
-        runs = {("db2", "\nfinish_dead_runs"): ["@transferpy RUN finished-dead-run run=target.r1"]}
+        runs = {("db2", "\nrecover_stale_runs"): ["@transferpy RUN finished-dead-run run=r1 pid=100"]}
         assert transferer(fleet(source_session(), target, runs=runs)).run() == [6]
-        assert "db2: undid the changes of the stale run target.r1" in caplog.messages
+        assert "db2: undid the changes of the stale run r1" in caplog.messages

@@ -17,7 +17,7 @@ from transferpy.model.facts import HostFacts
 from transferpy.RemoteExecution.interface import CommandResult
 from transferpy.Transferer import Transferer
 
-RUN_DIRECTORY = "/run/transferpy/run.{}.r1.100.200"
+RUN_DIRECTORY = "/run/transferpy/run.r1.{}.200"
 STOPPED, RUNS = "replication-stopped connections=2", "replication-runs"
 ENTRY = "start_replication /srv/sqldata/ mariadb '' IO_THREAD,\\ SQL_THREAD mariadb --socket=/run/mysqld/mysqld.sock "
 NOT_STARTED = (
@@ -57,7 +57,7 @@ def source_session(targets: int = 1, *, sent: str | None = "4711", **orders: Any
     for n in range(targets):
         usual = (*size(sent), f"stages job=send_{n} statuses=0,0,0,0", TABLES, "checked")
         sends[f"send {n} CODEC 198.18.0.2 4400 cer2"] = orders.pop(f"send_{n}", (STOPPED, *usual) if n == 0 else usual)
-    hello = f"hello directory={encoded(RUN_DIRECTORY.format('source'))}"
+    hello = f"hello directory={encoded(RUN_DIRECTORY.format(100))}"
     others = {"resume": (RUNS,), "stop": END, "kill": ("ending", RUNS, *END[1:]), **orders}
     return ScriptedSession([hello, "ready certificate=cer1", "sample size=0 trials="], {**sends, **others})
 
@@ -66,7 +66,7 @@ def target_session(*, received: str | None = "4711", position: str = POSITION, *
     """Return a target that receives well, but for ``orders``: peer, publish."""
     stream = ("listening port=4400", "connected", *size(received), "stages job=receive statuses=0,0,0,0")
     usual = {"peer": (*stream, position, TABLES, "checked"), "publish": ("published", *END), "kill": END, **orders}
-    hello = f"hello directory={encoded(RUN_DIRECTORY.format('target'))}"
+    hello = f"hello directory={encoded(RUN_DIRECTORY.format(101))}"
     return ScriptedSession(
         [hello, "ready port=4400 certificate=cer2"], {"peer cer1": (), "receive CODEC": usual.pop("peer"), **usual}
     )
@@ -172,7 +172,7 @@ class TestReplication:
     ) -> None:
         source = source_session(targets, resume=(NOT_STARTED,), stop=END_WITH_WORK_LEFT)
         sessions = [target_session() for _ in range(targets)]
-        runs = {("db1", "\nfinish_dead_runs"): [f"@transferpy RUN {NOT_STARTED}"]}
+        runs = {("db1", "\nrecover_stale_runs"): [f"@transferpy RUN {NOT_STARTED}"]}
         assert back_up(source, *sessions, runs=runs) == [0] * (targets - 1) + [9]
         assert errors(caplog) == [f"{BROKEN}ERROR 1200 (HY000): Misconfigured replica"]
         assert caplog.messages[-1].startswith(f"{targets} of {targets} target(s) succeeded in ")
@@ -181,7 +181,7 @@ class TestReplication:
     def test_a_target_that_failed_keeps_its_status_and_both_are_told(self, caplog: pytest.LogCaptureFixture) -> None:
         failing = target_session(peer=("listening port=4400", "stages job=receive statuses=0,0,0,1"))
         source = source_session(stop=END_WITH_WORK_LEFT)
-        runs = {("db1", "\nfinish_dead_runs"): [f"@transferpy RUN {NOT_STARTED}"]}
+        runs = {("db1", "\nrecover_stale_runs"): [f"@transferpy RUN {NOT_STARTED}"]}
         assert back_up(source, failing, runs=runs) == [6]
         assert errors(caplog) == [
             "db2:/srv/y: failed: db2: mbstream failed with status 1",
@@ -195,7 +195,7 @@ class TestReplication:
 
     def test_one_that_the_next_script_starts_is_fine(self, caplog: pytest.LogCaptureFixture) -> None:
         source = source_session(resume=(NOT_STARTED,), stop=END_WITH_WORK_LEFT)
-        runs = {("db1", "\nfinish_dead_runs"): ["@transferpy RUN finished-dead-run run=source.r1"]}
+        runs = {("db1", "\nrecover_stale_runs"): ["@transferpy RUN finished-dead-run run=r1 pid=100"]}
         assert back_up(source, target_session(), runs=runs) == [0]
         assert errors(caplog) == []
 
@@ -220,7 +220,7 @@ class TestReplication:
     @pytest.mark.parametrize(
         ("found", "told"),
         [
-            (["@transferpy RUN finished-dead-run run=source.r1"], []),
+            (["@transferpy RUN finished-dead-run run=r1 pid=100"], []),
             ([f"@transferpy RUN {NOT_STARTED}"], [f"{BROKEN}ERROR 1200 (HY000): Misconfigured replica"]),
             (["@transferpy RUN finished-dead-run run=source.another"], [UNKNOWN]),
             ([], [UNKNOWN]),
@@ -233,7 +233,7 @@ class TestReplication:
         killed = CommandResult(host="db1", returncode=137, output="")
         source = source_session(send_0=(STOPPED, killed))
         target = target_session(peer=("listening port=4400", "connected"))
-        assert back_up(source, target, runs={("db1", "\nfinish_dead_runs"): found}) == [3]
+        assert back_up(source, target, runs={("db1", "\nrecover_stale_runs"): found}) == [3]
         assert errors(caplog)[1:] == told
 
     def test_what_an_earlier_run_could_not_start_is_told(self, caplog: pytest.LogCaptureFixture) -> None:

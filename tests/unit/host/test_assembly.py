@@ -74,7 +74,7 @@ def test_a_file_requires_all_files_whose_functions_it_calls(name: str) -> None:
     code = re.sub(r"(^|\s)#.*", "", SHELL[name])
     called = set(
         re.findall(
-            r"(?:^|[;|&(!]|\{ |\b(?:if|until|while|then|do|else|launch \S+|run_job \S+|trap))\s*(\w+)",
+            r"(?:^|[;|&(!]|\{ |\b(?:if|until|while|then|do|else|(?:start_task|run_task|on_undo) \S+|trap))\s*(\w+)",
             code,
             re.MULTILINE,
         )

@@ -31,13 +31,10 @@ NAMES = [name for name in HOSTILE_NAMES if name.isprintable()]
 
 SOURCE = """
 echo ready
-role=source
 priority=normal
-checksum=no
-tried=()
-begin
+begin_session
 stop_replication "${client[@]}"
-while :; do await_order resume; resume_replication; done
+while :; do await_command; resume_replication; done
 """
 
 
@@ -75,7 +72,7 @@ class Backup:
     def end(self) -> None:
         """Tell it to stop, and hear it to its end."""
         with suppress(BrokenPipeError):  # it may have ended by itself
-            tell(self.process, line=b"order stop\n")
+            tell(self.process, line=b"command stop\n")
         assert self.process.stdout is not None
         self.said += events(self.process.stdout.read())
         self.process.wait(TIMEOUT)
@@ -88,7 +85,7 @@ class Backup:
 def backup(directory: Path, server: DatabaseServer, before: str = "", name: str = "1") -> Iterator[Backup]:
     """Run a session that backs up that server; ``before`` is bash that it runs at its start."""
     script = f"{before}\n{render_array('client', server.words)}\n{SOURCE}"
-    job = f"job.{name}.{directory.name}"
+    job = f"job.{name}.{os.getpid()}.{directory.name}"
     with running(host_script(directory, script, *SESSION), job) as process:
         made = Backup(process, job)
         yield made
@@ -180,7 +177,8 @@ class TestStopping:
         for change in stops:
             assert any(entry.startswith("start_replication ") for entry in change["entries"])
             assert sum(
-                f"mariadb {change['name'] or chr(39) * 2}" in entry.replace("\\", "") for entry in change["entries"]
+                f"flavour=mariadb connection={change['name']} " in entry.replace("\\", "")
+                for entry in change["entries"]
             )
 
     def test_before_the_first_stop_it_is_said_that_it_comes(self, tmp_path: Path) -> None:
@@ -245,7 +243,7 @@ class TestStarting:
         server = DatabaseServer(tmp_path, BOTH)
         with backup(tmp_path, server) as session:
             session.until("replication-stopped")
-            tell(session.process, line=b"order resume\n")
+            tell(session.process, line=b"command resume\n")
             session.until("replication-runs")
             assert server.connections == [BOTH]
         assert session.names == ["replication-stopped", "replication-runs", "end"]
@@ -290,10 +288,10 @@ class TestStarting:
             session.process.kill()
             session.process.wait(TIMEOUT)
             assert {connection.sql for connection in server.connections} == {"No"}
-            (finished,) = events(on_host(tmp_path, "finish_dead_runs"))
+            (finished,) = events(on_host(tmp_path, "recover_stale_runs"))
         assert (finished.name, finished.fields) == (
             "finished-dead-run",
-            {"run": f"source.{RUN}", "replication": "started"},
+            {"run": RUN, "pid": str(session.process.pid), "replication": "started"},
         )
         assert server.connections == [*SEVERAL]
         assert not (tmp_path / "run").exists()
@@ -313,7 +311,7 @@ class TestStarting:
         assert server.connections == [BOTH, Connection("b", "No", "No")]
         assert len(entries(tmp_path)) == 1
         server.change(failures={})
-        assert [event.name for event in events(on_host(tmp_path, "finish_dead_runs"))] == ["finished-dead-run"]
+        assert [event.name for event in events(on_host(tmp_path, "recover_stale_runs"))] == ["finished-dead-run"]
         assert server.connections == [BOTH, Connection("b")]
 
     def test_a_server_that_accepts_but_does_not_start_is_found_out(self, tmp_path: Path) -> None:
@@ -371,7 +369,9 @@ class TestSeveralSessions:
             with backup(tmp_path, server, name="2") as two:
                 two.until("replication-stopped")
                 words = [
-                    shlex.split(path.read_text())[3] for path in entries(tmp_path) if two.directory in path.parents
+                    shlex.split(path.read_text())[3].removeprefix("connection=")
+                    for path in entries(tmp_path)
+                    if two.directory in path.parents
                 ]
                 assert words == ["", "io", ""]
                 assert two.last("replication-stopped").fields == {"connections": "2"}
@@ -387,7 +387,7 @@ class TestSeveralSessions:
             one.end()
             assert one.names[-2:] == ["replication-runs", "end"]
             assert server.connections == [*SEVERAL]
-            on_host(tmp_path, "finish_dead_runs")
+            on_host(tmp_path, "recover_stale_runs")
         assert server.connections == [*SEVERAL]
         assert not (tmp_path / "run").exists()
 
@@ -398,12 +398,12 @@ class TestSeveralSessions:
                 session.until("replication-stopped")
             two.process.kill()
             two.process.wait(TIMEOUT)
-            finisher = "undo() { echo ready; read -r; return 1; }; finish_dead_runs"  # and cannot, in the end
+            finisher = "undo() { echo ready; read -r; return 1; }; recover_stale_runs"  # and cannot, in the end
             with running(host_script(tmp_path, finisher)):
                 one.end()
                 assert one.names[-2:] == ["replication-runs", "end"]
             assert server.connections == [BOTH]
-            on_host(tmp_path, "finish_dead_runs")
+            on_host(tmp_path, "recover_stale_runs")
 
     def test_one_for_which_the_server_is_slow_to_stop_is_waited_for(self, tmp_path: Path) -> None:
         server = DatabaseServer(tmp_path, Connection("a"))
@@ -413,7 +413,7 @@ class TestSeveralSessions:
             server.change(connections=[asdict(Connection("a", "No", "No")), asdict(Connection("b"))], slow=True)
             with backup(tmp_path, server, name="2") as two:
                 eventually(lambda: server.state.get("waiting"))
-                tell(one.process, line=b"order resume\n")
+                tell(one.process, line=b"command resume\n")
                 for _ in range(20):
                     one.said.clear()
                     one.until("progress")
@@ -450,7 +450,7 @@ class TestSeveralSessions:
             session.process.wait(TIMEOUT)
             assert session.processes() != []
             assert lock_is_free(tmp_path)
-            on_host(tmp_path, "finish_dead_runs")
+            on_host(tmp_path, "recover_stale_runs")
         assert server.connections == [BOTH]
 
     def test_who_locks_the_data_directory_keeps_nothing_stopped(self, tmp_path: Path) -> None:

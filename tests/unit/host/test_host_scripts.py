@@ -21,8 +21,8 @@ from transferpy.stream.commands import Command
 from transferpy.stream.renderer import render_assignment, render_command
 
 RUN_IN_A_TRAP = (
-    *("lib/directories", "lib/events", "lib/processes", "lib/undo", "firewall/iptables", "firewall/nftables"),
-    *("replication", "agent/main", "agent/replication"),
+    *("lib/directories", "lib/events", "lib/locks", "lib/processes", "lib/runs", "lib/undo"),
+    *("firewall/iptables", "firewall/nftables", "replication"),
 )
 any_directory = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # one for all examples will do
 
@@ -64,7 +64,7 @@ class TestEvents:
 class TestProcessStart:
     @staticmethod
     def start_of(directory: Path, pid: int) -> bytes:
-        return on_host(directory, f'process_start {pid} && echo "$REPLY" || echo none').strip()
+        return on_host(directory, f'read_start_time {pid} && echo "$REPLY" || echo none').strip()
 
     @pytest.mark.parametrize("name", ["plain", "a) b (c", ") ) 1 2 3", "new\nline) S 1", "\n\n", "\udcff"])
     def test_a_process_may_call_itself_as_it_likes(self, tmp_path: Path, name: str) -> None:
@@ -83,7 +83,7 @@ class TestProcessStart:
         assert self.start_of(tmp_path, process.pid) == b"none"
 
 
-JOB = "job-of-this-test"
+JOB = f"job-of-this-test-{os.getpid()}"
 # Waits for the end of its input, and has a child that does not.
 PARENT = 'sleep 60 & echo ready; read -r; kill "$!"'
 
@@ -117,10 +117,10 @@ class TestJobs:
     def test_a_job_without_a_name_has_no_processes(self, tmp_path: Path) -> None:
         """A session that is killed while it writes down the name of its job leaves an empty file."""
         with running(PARENT, ""):
-            assert on_host(tmp_path, 'job_processes ""; echo "${#pids[@]}"') == b"0\n"
+            assert on_host(tmp_path, 'find_processes ""; echo "${#pids[@]}"') == b"0\n"
 
     def test_the_process_that_asks_is_not_counted(self, tmp_path: Path) -> None:
-        script = host_script(tmp_path, f'job_processes {JOB}; echo "${{#pids[@]}}"')
+        script = host_script(tmp_path, f'find_processes {JOB}; echo "${{#pids[@]}}"')
         assert run_bash(script, JOB, cwd=tmp_path).stdout == b"0\n"
 
 
@@ -297,7 +297,7 @@ class TestDeadRuns:
         dead_run(tmp_path, "source.r7", "mark 1 ", "mark 2 ")
         dead_run(tmp_path, "target.r8", "mark 3 ")
         (tmp_path / "run" / "run.target.r8.999999999.1" / "entry").write_text("mark half")
-        found = events(on_host(tmp_path, f"{MARK} finish_dead_runs"))
+        found = events(on_host(tmp_path, f"{MARK} recover_stale_runs"))
         assert [(event.name, event.fields["run"]) for event in found] == [
             ("finished-dead-run", "source.r7"),
             ("finished-dead-run", "target.r8"),
@@ -306,21 +306,23 @@ class TestDeadRuns:
         assert not (tmp_path / "run").exists()
 
     def test_without_dead_runs_nothing_happens(self, tmp_path: Path) -> None:
-        assert on_host(tmp_path, "finish_dead_runs; echo $?; ls") == b"0\n"
+        assert on_host(tmp_path, "recover_stale_runs; echo $?; ls") == b"0\n"
 
     def test_a_run_whose_session_lives_is_left_alone(self, tmp_path: Path) -> None:
-        script = 'process_start $$; d=$run_root/run.source.r7.$$.$REPLY; mkdir -p "$d"; echo "mark 1 " >"$d/undo.100.x"'
+        script = (
+            'read_start_time $$; d=$run_root/run.source.r7.$$.$REPLY; mkdir -p "$d"; echo "mark 1 " >"$d/undo.100.x"'
+        )
         with running(host_script(tmp_path, f"{script}; echo ready; read -r")) as session:
-            assert on_host(tmp_path, f"{MARK} finish_dead_runs") == b""
+            assert on_host(tmp_path, f"{MARK} recover_stale_runs") == b""
             assert len(entries(tmp_path)) == 1
             session.kill()
             session.wait(TIMEOUT)
-            assert len(events(on_host(tmp_path, f"{MARK} finish_dead_runs"))) == 1
+            assert len(events(on_host(tmp_path, f"{MARK} recover_stale_runs"))) == 1
         assert done(tmp_path) == ["1"]
 
     def test_a_process_that_got_the_number_of_a_dead_session_does_not_stand_for_it(self, tmp_path: Path) -> None:
         dead_run(tmp_path, "source.r7", "mark 1 ", owner=f"{os.getpid()}.1")
-        on_host(tmp_path, f"{MARK} finish_dead_runs")
+        on_host(tmp_path, f"{MARK} recover_stale_runs")
         assert done(tmp_path) == ["1"]
 
     def test_the_processes_of_a_dead_run_are_ended_before_anything_is_undone(self, tmp_path: Path) -> None:
@@ -328,7 +330,7 @@ class TestDeadRuns:
             # until the test collects it, it has a number, but no program any more
             path = dead_run(tmp_path, "source.r7", f"[ -e /proc/{orphan.pid}/exe ] && mark alive || mark gone")
             (path / "job").write_text(JOB)
-            on_host(tmp_path, f"{MARK} finish_dead_runs")
+            on_host(tmp_path, f"{MARK} recover_stale_runs")
             assert orphan.wait(TIMEOUT) == -signal.SIGTERM
         assert done(tmp_path) == ["gone"]
 
@@ -336,20 +338,20 @@ class TestDeadRuns:
         (dead_run(tmp_path, "source.r7") / "job").touch()
         with running(PARENT, "") as bystander:
             fake = 'kill() { echo "kill $*"; }\n'
-            assert b"kill" not in on_host(tmp_path, f"{fake} finish_dead_runs")
+            assert b"kill" not in on_host(tmp_path, f"{fake} recover_stale_runs")
             assert bystander.poll() is None
 
     def test_what_cannot_be_undone_stays_for_the_next_run(self, tmp_path: Path) -> None:
         dead_run(tmp_path, "source.r7", "mark 1 ", "false ")
-        (failed,) = events(on_host(tmp_path, f"{MARK} finish_dead_runs"))
+        (failed,) = events(on_host(tmp_path, f"{MARK} recover_stale_runs"))
         assert (failed.name, failed.text("entry"), done(tmp_path)) == ("undo-failed", "false ", ["1"])
-        (finished,) = events(on_host(tmp_path, f"{MARK} false() {{ mark mended; }}; finish_dead_runs"))
+        (finished,) = events(on_host(tmp_path, f"{MARK} false() {{ mark mended; }}; recover_stale_runs"))
         assert (finished.fields["run"], done(tmp_path)) == ("source.r7", ["mended"])
         assert not (tmp_path / "run").exists()
 
     def test_what_cannot_be_undone_is_tried_again_while_who_tried_lives_on(self, tmp_path: Path) -> None:
         dead_run(tmp_path, "source.r7", "false ")
-        twice = "finish_dead_runs; false() { mark mended; }; finish_dead_runs"
+        twice = "recover_stale_runs; false() { mark mended; }; recover_stale_runs"
         failed, finished = events(on_host(tmp_path, f"{MARK} {twice}"))
         assert (failed.name, finished.name) == ("undo-failed", "finished-dead-run")
         assert (finished.fields["run"], done(tmp_path)) == ("source.r7", ["mended"])
@@ -367,7 +369,7 @@ class TestDeadRuns:
         (root / "run.link.1.1").symlink_to(elsewhere)
         (root / "run.file.1.1").touch()
         (root / "port.4400").touch()
-        assert on_host(tmp_path, f"{MARK} finish_dead_runs") == b""
+        assert on_host(tmp_path, f"{MARK} recover_stale_runs") == b""
         assert sorted(path.name for path in root.iterdir()) == ["port.4400", "run.file.1.1", "run.link.1.1"]
         assert done(tmp_path) == []
 
@@ -377,14 +379,14 @@ class TestDeadRuns:
     def test_a_directory_with_a_strange_name_is_a_dead_run(self, tmp_path: Path, name: str) -> None:
         (tmp_path / "run" / name).mkdir(parents=True)
         (tmp_path / "run" / name / "undo.100.x").write_text("mark 1 ")
-        on_host(tmp_path, f"{MARK} finish_dead_runs")
+        on_host(tmp_path, f"{MARK} recover_stale_runs")
         assert done(tmp_path) == ["1"]
         assert not (tmp_path / "run").exists()
 
     def test_of_several_that_find_dead_runs_at_once_one_finishes_each(self, tmp_path: Path) -> None:
         for number in range(5):
             dead_run(tmp_path, f"source.{number}", f"mark {number} ")
-        script = host_script(tmp_path, f"{MARK} echo ready; read -r; finish_dead_runs")
+        script = host_script(tmp_path, f"{MARK} echo ready; read -r; recover_stale_runs")
         with ExitStack() as stack:
             finders = [stack.enter_context(running(script, cwd=tmp_path)) for _ in range(8)]
             tell(*finders)

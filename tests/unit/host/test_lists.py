@@ -297,7 +297,7 @@ def test_digests_of_other_files_than_there_are_count_for_nothing(tmp_path: Path,
         : >"$run_directory/manifest.links"
         printf 'digest ./x/y\\0' >"$run_directory/digests"
         echo {files} >"$run_directory/digests.count"
-        ended[digest]=0
+        task_statuses[digest]=0
         (report_digests) || true
     """
     assert [event.name for event in events(in_session(tmp_path, script))] == says

@@ -8,7 +8,7 @@ import pytest
 from bash import run_bash
 from host_text import TIMEOUT, heard, in_session, running, session_script, tell, the_error
 
-TAKE = "echo ready; read -r; take_port 4400 && echo won || echo lost; read -r\n"
+TAKE = "echo ready; read -r; lock_port 4400 && echo won || echo lost; read -r\n"
 
 
 def port_files(directory: Path) -> list[str]:
@@ -34,19 +34,19 @@ def test_a_lock_ends_with_its_holder_however_that_ends(tmp_path: Path) -> None:
 
 
 def test_a_session_that_ends_while_it_asks_for_the_lock_leaves_no_file(tmp_path: Path) -> None:
-    ends = "flock() { exit 1; }; take_port 4400"
-    undone = 'unset -f flock; exec {port_lock}>&-; undo "$run_directory" && echo undone'
+    ends = "flock() { exit 1; }; lock_port 4400"
+    undone = 'unset -f flock; release_locks; undo "$run_directory" && echo undone'
     assert in_session(tmp_path, f"trap '{undone}; exit 0' EXIT; {ends}") == b"undone\n"
     assert port_files(tmp_path) == []
 
 
 def test_a_port_that_another_has_is_no_entry_of_ours(tmp_path: Path) -> None:
-    script = 'flock() { return 1; }; take_port 4400; compgen -G "$run_directory/undo.*" || echo none\n'
+    script = 'flock() { return 1; }; lock_port 4400; compgen -G "$run_directory/undo.*" || echo none\n'
     assert in_session(tmp_path, script) == b"none\n"
 
 
 def test_a_released_port_leaves_no_file_and_can_be_taken_again(tmp_path: Path) -> None:
-    script = 'take_port 4400 && release_port && ! compgen -G "$run_directory/undo.*" && echo released\n'
+    script = 'lock_port 4400 && unlock_port && ! compgen -G "$run_directory/undo.*" && echo released\n'
     assert in_session(tmp_path, script * 3) == b"released\n" * 3
     assert port_files(tmp_path) == []
 
@@ -56,11 +56,11 @@ def test_never_two_have_a_port_however_fast_it_changes_hands(tmp_path: Path) -> 
     churn = """
         echo ready; read -r
         for ((won = tries = 0; won < 10 && tries < 100000; tries++)); do
-          take_port 4400 || continue
+          lock_port 4400 || continue
           mkdir critical || echo "two at once"
           rmdir critical
           won=$((won + 1))
-          release_port
+          unlock_port
         done
         echo "$won"
     """
@@ -83,11 +83,11 @@ def test_the_clean_up_behind_a_dead_run_leaves_the_lock_of_its_heir(tmp_path: Pa
 
 
 def test_a_child_that_takes_a_moment_to_end_keeps_no_file(tmp_path: Path) -> None:
-    script = 'take_port 4400; sleep 0.3 >/dev/null & release_port; echo "$run_root"/port.*'
+    script = 'lock_port 4400; sleep 0.3 >/dev/null & unlock_port; echo "$run_root"/port.*'
     assert in_session(tmp_path, script) == f"{tmp_path}/run/port.*\n".encode()
 
 
-BUSY = "listening() { ports=(22 %s); }\n"
+BUSY = "list_listening_ports() { ports=(22 %s); }\n"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,11 @@ def test_a_wanted_port_that_another_run_reserved_is_an_error(tmp_path: Path) -> 
 
 
 def test_a_port_that_is_taken_between_the_look_and_the_lock_is_given_back(tmp_path: Path) -> None:
-    script = 'looks=0; listening() { ports=(); ((++looks != 2)) || ports=("$port"); }\nreserve_port 0; echo "$looks"'
+    script = """
+        looks=0
+        list_listening_ports() { ports=(); ((++looks != 2)) || ports=("$port"); }
+        reserve_port 0; echo "$looks"
+    """
     assert in_session(tmp_path, script) == b"3\n"
     assert len(port_files(tmp_path)) == 1
 
@@ -154,5 +158,5 @@ def test_either_tool_tells_on_which_ports_something_listens(tmp_path: Path, tool
     (tools / tool).write_text(f"#!/bin/sh\ncat {tmp_path}/lines\n")
     (tools / tool).chmod(0o755)
     hiding = "" if tool == "ss" else 'command() { [ "${2-}" != ss ] && builtin command "$@"; }\n'
-    script = f'{hiding}PATH={tools}:$PATH; listening; echo "${{ports[@]}}"'
+    script = f'{hiding}PATH={tools}:$PATH; list_listening_ports; echo "${{ports[@]}}"'
     assert in_session(tmp_path, script) == b"22 4400\n"

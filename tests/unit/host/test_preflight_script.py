@@ -27,7 +27,7 @@ from transferpy.stream.renderer import render_assignment, render_command
 def ask(directory: Path, questions: PreflightQuery) -> HostFacts:
     """Return what this machine answers to a preflight; its own dead runs and firewalls are left alone."""
     script = preflight_script(RUN, questions)
-    calls = script.rindex("\nbegin_watch\n")
+    calls = script.rindex("\nstart_activity_reports\n")
     script = script[:calls] + "\nfinish_dead_runs() { :; }; firewall_facts() { :; }" + script[calls:]
     return parse_facts("db1", RUN, questions, output_of(script, cwd=directory).decode().splitlines())
 
@@ -108,7 +108,7 @@ class TestFirewalls:
 
     def test_the_older_tables_are_left_alone_where_they_are_not_in_use(self, tmp_path: Path) -> None:
         legacy = "echo 'iptables v1.8.9 (legacy)'; [ \"$1\" = -V ] || touch asked"
-        script = 'is_in() { [ "$*" = "filter /proc/net/ip6_tables_names" ]; }; firewall_facts'
+        script = 'has_line() { [ "$*" = "filter /proc/net/ip6_tables_names" ]; }; firewall_facts'
         found = said(tmp_path, script, iptables=legacy, iptables_legacy=legacy, ip6tables_legacy=self.LISTING)
         assert [event.fields["tool"] for event in found] == ["ip6tables-legacy"]
         assert not (tmp_path / "asked").exists()
@@ -483,9 +483,10 @@ class TestWatch:
     def watched(self, directory: Path, question: str) -> list[str]:
         """Return the names of the events while a host deals with a question; it looks every 0.2 seconds."""
         script = preflight_script(RUN, PreflightQuery(targets=((0, "/srv", "x"),)))
-        calls = script.rindex("\nbegin_watch\n")
+        calls = script.rindex("\nstart_activity_reports\n")
         script = (
-            script[:calls].replace(" -t 5 ", " -t 0.2 ") + f"\nbegin_watch; about /srv; {question}; end_watch; wait"
+            script[:calls].replace(" -t 5 ", " -t 0.2 ")
+            + f"\nstart_activity_reports; announce_path /srv; {question}; stop_activity_reports; wait"
         )
         events = (parse_event(line, RUN) for line in output_of(script, cwd=directory).decode().splitlines())
         return [event.name for event in events if event]
@@ -500,4 +501,4 @@ class TestWatch:
     def test_the_path_is_told_before_it_is_looked_at(self) -> None:
         lines = preflight_script(RUN, PreflightQuery(source_path="/srv/x", targets=((0, "/srv/y", "x"),))).splitlines()
         for path, question in (("/srv/x", "source_facts /srv/x"), ("/srv/y", "target_facts 0 /srv/y x")):
-            assert lines.index(f"about {path}") == lines.index(question) - 1
+            assert lines.index(f"announce_path {path}") == lines.index(question) - 1

@@ -33,8 +33,8 @@ def in_target(target: Path, script: str, *, owner: str = "") -> str:
     start = [
         *(render_assignment(name, value) for name, value in variables.items()),
         'cd -- "$target_directory" && exec {target}<. && cd -- "$staging_name"',
-        "watch() { :; }",  # nobody listens
-        'run_job() { "${@:2}"; }',
+        "wait_for_message() { :; }",  # nobody listens
+        'run_task() { "${@:2}"; }',
         "trap 'undo \"$run_directory\"' EXIT",
     ]
     return session_script(target.parent, "\n".join([*start, script]))
@@ -80,19 +80,19 @@ class TestEmptiness:
         assert output_of(in_target(target, "target_is_empty && echo empty || echo full")) == (
             b"empty\n" if empty else b"full\n"
         )
-        assert [event.name for event in said(target, "claim_target")] == ([] if empty else ["error"])
+        assert [event.name for event in said(target, "lock_target")] == ([] if empty else ["error"])
 
     def test_a_dangling_link_is_something(self, target: Path) -> None:
         (target / "link").symlink_to("nowhere")
-        assert failure(target, "claim_target") == ("host", f"{target} is not empty")
+        assert failure(target, "lock_target") == ("host", f"{target} is not empty")
 
     def test_a_directory_that_another_session_has_claimed_is_refused(self, target: Path) -> None:
-        script = 'claim_target; exec {other}<"$target_directory"; target=$other; claim_target'
+        script = 'lock_target; exec {other}<"$target_directory"; target=$other; lock_target'
         assert failure(target, script) == ("host", f"another transfer is at work on {target}")
 
     def test_a_claim_ends_with_its_session(self, target: Path) -> None:
         for _ in range(2):
-            assert said(target, "claim_target") == []
+            assert said(target, "lock_target") == []
 
 
 def make_content(staging: Path) -> set[str]:
@@ -166,7 +166,7 @@ class TestPublishing:
         for number in range(4):
             (target / STAGING / str(number)).touch()
         script = """
-            watch() { printf x >>../../alive; last_beat=$EPOCHSECONDS; }
+            wait_for_message() { printf x >>../../alive; last_heartbeat=$EPOCHSECONDS; }
             mv() { [ "$1" != -nT ] || sleep 1.1; command mv "$@"; }
             publish_content
         """
@@ -269,7 +269,7 @@ class TestTakingBack:
         moved = names(target) - {STAGING}
         assert moved
         assert moved | names(target / STAGING) == expected
-        on_host(target.parent, "finish_dead_runs")
+        on_host(target.parent, "recover_stale_runs")
         assert names(target) == {STAGING}
         assert not (target.parent / "run").exists()
 
@@ -279,7 +279,7 @@ class TestTakingBack:
         result = run_bash(in_target(target, "chown() { kill -KILL $$; }; publish_content", owner="mysql"))
         assert result.returncode == -9
         assert len(list((target.parent / "run").glob("run.*/undo.*.publish"))) == 1
-        on_host(target.parent, "finish_dead_runs")
+        on_host(target.parent, "recover_stale_runs")
         assert names(target) == expected | {STAGING}
         assert not (target.parent / "run").exists()
 
@@ -293,7 +293,7 @@ class TestTakingBack:
         result = run_bash(in_target(target, script, owner="mysql"))
         assert result.returncode == -9
         assert names(target) > {STAGING}
-        on_host(target.parent, "finish_dead_runs")
+        on_host(target.parent, "recover_stale_runs")
         assert names(target) == {STAGING}
 
     @pytest.mark.parametrize("name", ["a", "two words", " blank at both ends ", "new\nline", "-rf", "*"])
@@ -341,12 +341,12 @@ class TestLog:
     )
     def test_a_backup_is_complete_if_its_log_ends_so(self, target: Path, log: str, *, completed: bool) -> None:
         (target / "log").write_text(log)
-        assert output_of(in_target(target, "says_completed ../log && echo yes || echo no")) == (
+        assert output_of(in_target(target, "log_is_complete ../log && echo yes || echo no")) == (
             b"yes\n" if completed else b"no\n"
         )
 
     def test_a_log_that_is_not_there_says_nothing(self, target: Path) -> None:
-        result = run_bash(in_target(target, "says_completed ../none"))
+        result = run_bash(in_target(target, "log_is_complete ../none"))
         assert result.returncode != 0
 
     def test_the_end_of_the_log_says_why_it_is_not_complete(self, target: Path) -> None:
@@ -371,7 +371,7 @@ class TestLog:
     def test_preparing_takes_both_the_status_and_the_log(self, target: Path, prepared: str, *, fails: bool) -> None:
         script = f"""
             prepare_copy() {{ {prepared}; }}
-            prepare_and_check 2>"$run_directory/prepare.err" && echo ready || echo failed
+            prepare_copy_xtrabackup 2>"$run_directory/prepare.err" && echo ready || echo failed
         """
         assert output_of(in_target(target, script)) == (b"failed\n" if fails else b"ready\n")
 
@@ -385,7 +385,7 @@ class TestHotCopy:
         (staging / f"{tool}_info").write_text("tool_name = mariadb-backup\n")
         (staging / f"{tool}_binlog_info").write_text("db2-bin.000007\t342\t0-1-105\n")
         (staging / f"{tool}_slave_info").write_text("CHANGE MASTER TO MASTER_LOG_FILE='db1-bin.000012';\n")
-        event, _tables = said(target, "target_checks_xtrabackup")
+        event, _tables = said(target, "check_copy_xtrabackup")
         assert (event.name, event.text("binlog"), event.text("replica")) == (
             *("position", "db2-bin.000007\t342\t0-1-105"),
             "CHANGE MASTER TO MASTER_LOG_FILE='db1-bin.000012';",
@@ -401,7 +401,7 @@ class TestHotCopy:
     )
     def test_what_could_not_be_unpacked_is_told(self, target: Path, words: str) -> None:
         (target / STAGING / "xtrabackup_info").write_text("x")
-        script = f'printf "%s\\n" {render_argument(words)} >"$run_directory/receive.3.err"; target_checks_xtrabackup'
+        script = f'printf "%s\\n" {render_argument(words)} >"$run_directory/receive.3.err"; check_copy_xtrabackup'
         assert failure(target, script) == ("content", f"not all of the backup could be unpacked: {words}")
 
     def test_its_tables_are_told(self, target: Path) -> None:
@@ -410,20 +410,20 @@ class TestHotCopy:
         (staging / "shop").mkdir()
         for name in ("a.ibd", "b.new", "c.frm"):
             (staging / "shop" / name).write_text("x")
-        _position, tables = said(target, "target_checks_xtrabackup")
+        _position, tables = said(target, "check_copy_xtrabackup")
         assert (tables.name, tables.fields["entries"]) == ("tables", "2")
 
     def test_a_server_without_binary_log_has_no_position(self, target: Path) -> None:
         (target / STAGING / "xtrabackup_info").write_text("x")
         (target / STAGING / "xtrabackup_binlog_info").touch()
-        event, _tables = said(target, "target_checks_xtrabackup")
+        event, _tables = said(target, "check_copy_xtrabackup")
         assert (event.text("binlog"), event.text("replica")) == ("", "")
 
     @pytest.mark.parametrize("files", [[], ["ibdata1", "xtrabackup_checkpoints"], ["xtrabackup_info"]])
     def test_without_its_info_file_it_is_none(self, target: Path, files: list[str]) -> None:
         for name in files:
             (target / STAGING / name).touch()
-        assert failure(target, "target_checks_xtrabackup") == (
+        assert failure(target, "check_copy_xtrabackup") == (
             *("content",),
             "the backup that arrived has no info file: it is not whole",
         )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def run_in_session(directory: Path, script: str) -> str:
     """Return what ``script`` prints, with the functions of a session and its fifo, but no session begun."""
     directory.mkdir(exist_ok=True)
-    variables = "run_id=x job=y cores=2 watched=tar checksum=no priority=normal"
+    variables = "run_id=x cores=2 checksum=no priority=normal"
     start = f"{variables}; run_directory={directory}; mkfifo {directory}/control"
     text = assemble(*SESSION, call=f"{start}\nexec {{control}}<>{directory}/control\n{script}")
     result = run_bash(text)
@@ -27,9 +27,9 @@ def run_in_session(directory: Path, script: str) -> str:
 
 def test_a_line_that_a_time_out_cuts_in_two_is_put_together_again(tmp_path: Path) -> None:
     script = """
-        printf 'order se' >&$control; hear 0.1; echo "status $?"
-        printf 'nd 0 address\\n' >&$control; hear 1
-        echo "${pending[@]}"
+        printf 'command se' >&$control; read_message 0.1; echo "status $?"
+        printf 'nd 0 address\\n' >&$control; read_message 1
+        echo "${pending_commands[@]}"
     """
     assert run_in_session(tmp_path, script) == "status 1\nsend 0 address\n"
 
@@ -37,9 +37,9 @@ def test_a_line_that_a_time_out_cuts_in_two_is_put_together_again(tmp_path: Path
 def test_a_listener_that_takes_a_moment_is_waited_for(tmp_path: Path) -> None:
     script = """
         port=4400 looks=0
-        is_listening_itself() { ((++looks == 3)); }
-        beat() { :; }
-        await_listening receive; echo "status $? after $looks looks"
+        has_own_listener() { ((++looks == 3)); }
+        heartbeat() { :; }
+        wait_for_listener receive; echo "status $? after $looks looks"
     """
     assert run_in_session(tmp_path, script) == "status 0 after 3 looks\n"
 
@@ -49,10 +49,10 @@ def test_only_a_listener_of_this_user_on_that_port_is_a_listener(tmp_path: Path)
         port = ours.getsockname()[1]
         script = f"""
             port={port}
-            is_listening_itself; echo "status $?"
+            has_own_listener "$port"; echo "status $?"
             EUID_OF_ANOTHER=$((EUID + 1))
-            eval "$(declare -f is_listening_itself | sed s/EUID/EUID_OF_ANOTHER/)"
-            is_listening_itself; echo "status $?"
+            eval "$(declare -f has_own_listener | sed s/EUID/EUID_OF_ANOTHER/)"
+            has_own_listener "$port"; echo "status $?"
         """
         assert run_in_session(tmp_path, script) == "status 0\nstatus 1\n"
         with socket.create_connection(("127.0.0.1", port)):
@@ -64,22 +64,21 @@ def test_only_a_listener_of_this_user_on_that_port_is_a_listener(tmp_path: Path)
 def test_a_listener_that_ended_is_not_waited_for(tmp_path: Path) -> None:
     script = """
         port=4400
-        is_listening_itself() { false; }
-        beat() { :; }
-        ended[receive]=1
-        await_listening receive; echo "status $?"
+        has_own_listener() { false; }
+        heartbeat() { :; }
+        task_statuses[receive]=1
+        wait_for_listener receive; echo "status $?"
     """
     assert run_in_session(tmp_path, script) == "status 1\n"
 
 
 def test_a_job_that_is_killed_counts_as_killed(tmp_path: Path) -> None:
     script = """
-        connected=unknown
-        launch victim sleep 60
-        kill -KILL "${job_pid[victim]}"
-        await_end victim
-        echo "${ended[victim]}"
-        kill -KILL -- "-${job_pid[victim]}"
+        start_task victim sleep 60
+        kill -KILL "${task_pid[victim]}"
+        wait_for_task victim
+        echo "${task_statuses[victim]}"
+        kill -KILL -- "-${task_pid[victim]}"
     """
     assert run_in_session(tmp_path, script).splitlines()[-1] == "137"
 
@@ -118,15 +117,14 @@ def test_the_tables_of_a_server_are_the_files_of_its_databases(tmp_path: Path) -
 @pytest.mark.parametrize(("job", "status"), [("false", "1"), ("sleep 60", "137")])
 def test_what_follows_a_job_follows_it_once_however_it_ends(tmp_path: Path, job: str, status: str) -> None:
     script = f"""
-        connected=unknown
-        next() {{ echo "next ${{ended[first]}}"; launch second true; }}
-        followed_by=([first]=next)
-        launch first {job}
-        [[ {job!r} != sleep* ]] || kill -KILL "${{job_pid[first]}}"
-        await_end first
-        await_end second
-        watch 1; watch 1
-        kill -KILL -- "-${{job_pid[first]}}" 2>/dev/null
+        next() {{ echo "next ${{task_statuses[first]}}"; start_task second true; }}
+        on_task_end=([first]=next)
+        start_task first {job}
+        [[ {job!r} != sleep* ]] || kill -KILL "${{task_pid[first]}}"
+        wait_for_task first
+        wait_for_task second
+        wait_for_message 1; wait_for_message 1
+        kill -KILL -- "-${{task_pid[first]}}" 2>/dev/null
     """
     said = run_in_session(tmp_path, script).splitlines()
     assert [line for line in said if not line.startswith("@")] == [f"next {status}"]
@@ -134,13 +132,12 @@ def test_what_follows_a_job_follows_it_once_however_it_ends(tmp_path: Path, job:
 
 def test_the_last_word_of_a_job_is_heard_before_it_counts_as_killed(tmp_path: Path) -> None:
     script = """
-        connected=unknown
-        launch quick true
-        wait "${job_pid[quick]}"
+        start_task quick true
+        wait "${task_pid[quick]}"
         read -r line <&$control
-        printf 'order stop-not\\n%s\\n' "$line" >&$control
-        await_end quick
-        echo "${ended[quick]} ${pending[*]}"
+        printf 'command stop-not\\n%s\\n' "$line" >&$control
+        wait_for_task quick
+        echo "${task_statuses[quick]} ${pending_commands[*]}"
     """
     assert run_in_session(tmp_path, script).splitlines()[-1] == "0 stop-not"
 
@@ -197,11 +194,10 @@ def test_a_chain_that_is_gone_needs_no_closing(tmp_path: Path) -> None:
 def test_what_arrives_goes_to_disk_while_the_stream_flows(tmp_path: Path) -> None:
     script = """
         sync() { echo "$*" >>"$run_directory/synced"; }
-        stream=receive
-        write_behind 1000; echo "${job_pid[sync]-none}"
-        write_behind $((64 << 20)); await_end sync
-        write_behind $((127 << 20)); await_end sync
-        write_behind $((128 << 20)); await_end sync
+        write_behind 1000; echo "${task_pid[sync]-none}"
+        write_behind $((64 << 20)); wait_for_task sync
+        write_behind $((127 << 20)); wait_for_task sync
+        write_behind $((128 << 20)); wait_for_task sync
         cat "$run_directory/synced"
     """
     told = run_in_session(tmp_path, script).splitlines()
@@ -211,10 +207,9 @@ def test_what_arrives_goes_to_disk_while_the_stream_flows(tmp_path: Path) -> Non
 def test_a_fault_of_the_disk_that_shows_early_is_not_forgotten(tmp_path: Path) -> None:
     script = """
         sync() { [ -e "$run_directory/told" ] || { : >"$run_directory/told"; echo broken >&2; return 1; }; }
-        stream=receive
-        write_behind $((64 << 20)); await_end sync
-        write_behind $((128 << 20)); await_end sync
-        report_end sync; echo "status $?"
+        write_behind $((64 << 20)); wait_for_task sync
+        write_behind $((128 << 20)); wait_for_task sync
+        report_task sync; echo "status $?"
     """
     *_, stages, status = run_in_session(tmp_path, script).splitlines()
     assert (stages, status) == ("@transferpy x stages job=sync statuses=1", "status 1")
@@ -232,18 +227,18 @@ def test_a_pipe_is_made_wide_and_a_perl_that_cannot_do_it_says_nothing(tmp_path:
 
 def test_no_key_stays_where_something_could_not_be_undone(tmp_path: Path) -> None:
     (tmp_path / "key.pem").touch()
-    script = "orders= port_lock= replication_lock=; on_undo x false; finish"
+    script = "input= ; on_undo x false; end_session"
     assert "end status=0 undone=no" in run_in_session(tmp_path, script)
     assert {path.name for path in tmp_path.iterdir()} == {"control", "undo.10000.x"}
 
 
-@pytest.mark.parametrize("end", ["take_in 'order stop'", "fail host 'no more'", "kill -HUP $$"])
+@pytest.mark.parametrize("end", ["dispatch 'command stop'", "fail host 'no more'", "kill -HUP $$"])
 def test_a_signal_at_any_statement_of_the_end_leaves_nothing_behind(tmp_path: Path, end: str) -> None:
     for number in range(1, 25):
         script = f"""
-            role=source priority=low statements=0
+            priority=low statements=0
             strike() {{ [ "$BASHPID" != $$ ] || ((++statements != {number})) || kill -TERM $$; }}
-            begin
+            begin_session
             on_undo x eval ': >{tmp_path}/undone'
             set -T
             trap strike DEBUG
@@ -258,42 +253,42 @@ def test_a_signal_at_any_statement_of_the_end_leaves_nothing_behind(tmp_path: Pa
 def test_a_job_that_is_stopped_is_gone_with_all_its_processes_and_forgotten(tmp_path: Path) -> None:
     script = """
         run_in_job() { sleep 1000 & sleep 1000; }
-        beat() { :; }
-        launch digest run_in_job
-        group=${job_pid[digest]}
+        heartbeat() { :; }
+        start_task digest run_in_job
+        group=${task_pid[digest]}
         until pgrep -g "$group" -c | grep -qx 3; do sleep 0.02; done
-        stop_job digest
+        stop_task digest
         pgrep -g "$group" -r D,R,S # init may take a moment for what is dead
-        echo "${job_pid[digest]-none} ${ended[digest]-none}"
+        echo "${task_pid[digest]-none} ${task_statuses[digest]-none}"
     """
     assert run_in_session(tmp_path, script) == "none none\n"
 
 
 def test_the_last_word_of_a_job_that_is_stopped_is_not_taken_for_the_next_ones(tmp_path: Path) -> None:
     script = """
-        beat() { :; }
-        launch digest true
-        until ! kill -0 "-${job_pid[digest]}" 2>/dev/null; do sleep 0.02; done
-        stop_job digest
-        launch digest sleep 1000
-        watch 0.2
-        echo "${ended[digest]-runs}"
-        kill -- "-${job_pid[digest]}"
+        heartbeat() { :; }
+        start_task digest true
+        until ! kill -0 "-${task_pid[digest]}" 2>/dev/null; do sleep 0.02; done
+        stop_task digest
+        start_task digest sleep 1000
+        wait_for_message 0.2
+        echo "${task_statuses[digest]-runs}"
+        kill -- "-${task_pid[digest]}"
     """
     assert run_in_session(tmp_path, script) == "runs\n"
 
 
 def test_a_job_that_was_left_by_its_leader_or_takes_no_hint_is_ended_all_the_same(tmp_path: Path) -> None:
     script = """
-        beat() { :; }
+        heartbeat() { :; }
         stay() { trap '' TERM; sleep 1000; }
         run_in_job() { (stay) & exit 1; }
-        launch digest run_in_job
-        group=${job_pid[digest]}
+        start_task digest run_in_job
+        group=${task_pid[digest]}
         until ! kill -0 "$group" 2>/dev/null; do sleep 0.02; done
-        ended[digest]=1
+        task_statuses[digest]=1
         pgrep -c -g "$group" -r D,R,S
-        stop_job digest; echo "stopped $?"
+        stop_task digest; echo "stopped $?"
         pgrep -c -g "$group" -r D,R,S
     """
     assert run_in_session(tmp_path, script) == "2\nstopped 0\n0\n"

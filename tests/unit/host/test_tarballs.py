@@ -108,7 +108,7 @@ def unpack(directory: Path, stream: bytes, program: str | None = None) -> str:
         f'cp -- stream "$run_directory/stream"; {render_assignment("staging", str(staging))}; cd -- "$staging"',
         render_pipeline_function("receive", receiver(stages, None, FILE, None)),
         'receive; [[ ${statuses[*]} != *[!0\\ ]* ]] || fail host "${statuses[*]} $(cat -- "$run_directory"/*.err)"',
-        'target_checks_decompress; emit top directory="$(encode "$PWD")"',
+        'check_copy_decompress; emit top directory="$(encode "$PWD")"',
     ]
     result = run_bash(session_script(directory, "\n".join(script)), cwd=directory)
     assert result.stderr == b""

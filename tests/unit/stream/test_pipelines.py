@@ -93,10 +93,10 @@ def test_a_tree_arrives_as_it_was(tmp_path: Path, codec: Codec | None, digest: s
     command = digest_command(digest) if digest else None
     sending = sender(archive(name), codec=codec, transport=FILE, digest=command)
     assert set(run(sending, run_directory, source)) == {0}
-    digests = [(run_directory / "stream.digest").read_text() for _ in range(1) if digest]
+    digests = [(run_directory / "sent.digest").read_text() for _ in range(1) if digest]
     receiving = receiver((extract(),), codec=codec, transport=FILE, digest=command)
     assert set(run(receiving, run_directory, target)) == {0}
-    digests += [(run_directory / "stream.digest").read_text() for _ in range(1) if digest]
+    digests += [(run_directory / "received.digest").read_text() for _ in range(1) if digest]
     assert len(set(digests)) == (1 if digest else 0)
     assert listing(target / name) == listing(source / name)
     assert (target / name / "sparse").stat().st_blocks < 100
@@ -151,18 +151,18 @@ def test_the_help_of_a_netcat_shows_its_flavour(help_text: str, flavour: str | N
 def words(command: Command) -> list[str]:
     """Return the arguments that a command gets in a session."""
     printing = Command(("printf", r"%s\n", *command.argv))
-    script = f"port=4400 peer_address=PEER run_directory=/run/r\n{render_command(printing)}"
+    script = f"port=4400 peer_address=PEER peer_port=4401 run_directory=/run/r\n{render_command(printing)}"
     return output_of(script).decode().splitlines()
 
 
 @pytest.mark.parametrize(
     ("flavour", "ipv6", "listen", "connect"),
     [
-        ("openbsd", False, "nc -4 -l 4400", "nc -4 -N PEER 4400"),
-        ("openbsd", True, "nc -6 -l 4400", "nc -6 -N PEER 4400"),
-        ("traditional", False, "nc -l -p 4400", "nc -q 0 PEER 4400"),
-        ("ncat", False, "nc -4 --recv-only --no-shutdown -l 4400", "nc -4 --send-only PEER 4400"),
-        ("ncat", True, "nc -6 --recv-only --no-shutdown -l 4400", "nc -6 --send-only PEER 4400"),
+        ("openbsd", False, "nc -4 -l 4400", "nc -4 -N PEER 4401"),
+        ("openbsd", True, "nc -6 -l 4400", "nc -6 -N PEER 4401"),
+        ("traditional", False, "nc -l -p 4400", "nc -q 0 PEER 4401"),
+        ("ncat", False, "nc -4 --recv-only --no-shutdown -l 4400", "nc -4 --send-only PEER 4401"),
+        ("ncat", True, "nc -6 --recv-only --no-shutdown -l 4400", "nc -6 --send-only PEER 4401"),
     ],
 )
 def test_each_flavour_of_netcat_gets_its_own_arguments(flavour: str, listen: str, connect: str, *, ipv6: bool) -> None:
@@ -184,16 +184,17 @@ LISTENING_FOR = pytest.mark.parametrize(
 def test_an_unencrypted_stream_admits_the_source_only(source: str, listening_for: str) -> None:
     transport = plain(source)
     assert words(transport.listen) == f"socat -u -b 262144 TCP-LISTEN:4400,{listening_for} STDOUT".split()
-    assert words(transport.connect) == ["socat", "-u", "-b", "262144", "STDIN", "TCP:PEER:4400,nodelay"]
+    assert words(transport.connect) == ["socat", "-u", "-b", "262144", "STDIN", "TCP:PEER:4401,nodelay"]
 
 
 @LISTENING_FOR
 def test_each_side_of_tls_shows_its_own_key_and_accepts_one_other(source: str, listening_for: str) -> None:
     transport = tls("target.r1", source)
     pinned = (
-        "cert=/run/r/certificate.pem,key=/run/r/key.pem,cafile=/run/r/peer.pem,verify=1"
+        "cert=/run/r/certificate.pem,key=/run/r/key.pem,cafile=/run/r/{}.pem,verify=1"
         ",openssl-min-proto-version=TLS1.3,commonname=target.r1"
     )
-    listening = f"socat -u -b 262144 OPENSSL-LISTEN:4400,{listening_for},{pinned} STDOUT"
+    listening = f"socat -u -b 262144 OPENSSL-LISTEN:4400,{listening_for},{pinned.format('sender')} STDOUT"
+    connecting = f"socat -u -b 262144 STDIN OPENSSL:PEER:4401,nodelay,{pinned.format('receiver')}"
     assert words(transport.listen) == listening.split()
-    assert words(transport.connect) == f"socat -u -b 262144 STDIN OPENSSL:PEER:4400,nodelay,{pinned}".split()
+    assert words(transport.connect) == connecting.split()

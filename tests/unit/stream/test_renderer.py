@@ -71,8 +71,8 @@ def run_pipeline(directory: Path, *stages: Stage, given: str = "stream", before:
             before,
             render_assignment("run_directory", str(directory)),
             render_pipeline_function("stream", Pipeline(stages)),
-            f"printf %s {render_argument(given)} | {{",
-            'stream; echo "${statuses[*]}" >"$run_directory/statuses"; }',
+            f"stream < <(printf %s {render_argument(given)})",  # a stage need not read it
+            'echo "${statuses[*]}" >"$run_directory/statuses"',
         ]
     )
     output = output_of(script).decode()

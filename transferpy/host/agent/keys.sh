@@ -1,21 +1,23 @@
-# The key pair of a session, and the certificate of its peer.
+# The key pair of a session, and the certificates of its peers.
 # requires: agent/tasks
 
-begin_key() { # NAME: begins to make a fresh key pair and a certificate for that name, where there is a use for it
-  # A job: a signal has to wait for what runs in the foreground.
-  [ "$encrypt" = no ] || launch key write_key "$1"
+certificate='' # of this session, in base64
+
+start_key() { # starts to make a key pair and a certificate, if the session needs them
+  # In a task: a signal would have to wait for a command in the foreground.
+  [ "$encrypt" = no ] || start_task key make_key "$own_name"
 }
 
-await_key() { # sets certificate
+finish_key() { # waits for the key pair; sets certificate
   [ "$encrypt" = yes ] || return 0
-  await_end key
-  [ "${ended[key]}" = 0 ] || fail host "cannot make a key (is $run_directory full?): $(reason key.err)"
+  wait_for_task key
+  task_succeeded key || fail host "cannot make a key (is $run_directory full?): $(last_error key.err)"
   certificate=$(base64 -w0 <"$run_directory/certificate.pem")
 }
 
-write_key() { # NAME: into the run directory
-  # Valid from 1970 on, so that a clock that goes wrong on one of the hosts does not matter: the pinned key is the proof,
-  # and it lives only as long as this session.
+make_key() { # NAME: makes key.pem and certificate.pem in the run directory, for that common name
+  # Valid from 1970 on, so that a wrong clock on one of the hosts does not matter. Each peer accepts this certificate only, and
+  # the key exists only as long as this session.
   cd "$run_directory" && : >index && printf '%s\n' '[ca]' 'default_ca=own' '[own]' 'database=index' 'rand_serial=yes' \
     'default_md=sha256' 'policy=any' 'new_certs_dir=.' '[any]' 'commonName=supplied' '[req]' 'distinguished_name=dn' \
     '[dn]' >ca.cnf &&
@@ -25,6 +27,6 @@ write_key() { # NAME: into the run directory
       -startdate 19700101000000Z -enddate 99991231235959Z -out certificate.pem
 }
 
-accept_peer() { # CERTIFICATE: the only one that this session's stream accepts from now on
-  base64 -d <<<"$1" >"$run_directory/peer.pem" || fail host "cannot write in $run_directory: is it full?"
+accept_peer() { # FILE CERTIFICATE: makes a certificate in base64 the only one that a stream accepts, by its file
+  [ "$encrypt" = no ] || base64 -d <<<"$2" >"$run_directory/$1" || fail_cannot_write
 }

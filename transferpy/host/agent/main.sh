@@ -1,63 +1,91 @@
-# The session: the one process that changes a host, and undoes what it did however it ends.
+# The session: the one process that changes a host, and that undoes its changes however it ends.
 #
-# Orders are lines on its standard input. With the end of that, or of whoever reads its events, the session ends.
-#
-# Set before this text, besides run_id: role, encrypt, checksum (yes or no), cores, priority (low or normal), watched_by (the
-# stage whose reading is the progress of the stream, by codec), with checksums digest_tool, and by role the
-# variables and functions named at source_session and target_session.
-# requires: lib/events lib/processes lib/undo lib/directories agent/replication
+# A session has abilities. Each ability is a file of agent/ with a function prepare_ABILITY, which changes the host as the
+# ability requires, and registers the session commands that the session can then run. A session command is a line on standard
+# input, "command WORD ...". The session ends when it gets the command "stop", when its standard input ends and when nothing
+# reads its events.
+# requires: agent/tasks agent/keys agent/replication
 
-begin() {
+declare -A command_handler=() # by session command, the function that runs it
+
+run_session() {
+  local ability
+  begin_session
+  start_key
+  for ability in "${abilities[@]}"; do
+    "prepare_$ability"
+  done
+  finish_key
+  emit ready certificate="$certificate"
+  run_commands
+}
+
+run_commands() { # runs session commands until the session ends
+  local command
+  while :; do
+    await_command
+    [ -n "${command_handler[${command[0]}]-}" ] || fail host "unexpected session command: ${command[0]}"
+    "${command_handler[${command[0]}]}" "${command[@]:1}"
+  done
+}
+
+await_command() { # waits for the next session command; sets the array command to its words
+  while [ ${#pending_commands[@]} -eq 0 ]; do wait_for_message 1; done
+  read -ra command <<<"${pending_commands[0]}"
+  pending_commands=("${pending_commands[@]:1}")
+}
+
+begin_session() { # makes the run directory, and sets the traps that undo all changes
   local tries=0
-  [ "$priority" = normal ] || step_back
-  process_start $$ || fail host "cannot read /proc"
-  run_directory=$run_root/run.$role.$run_id.$$.$REPLY
-  trap finish EXIT
+  [ "$priority" = normal ] || lower_priority
+  read_start_time $$ || fail host "cannot read /proc"
+  run_directory=$run_root/run.$run_id.$$.$REPLY
+  trap end_session EXIT
   trap 'exit 129' HUP
   trap 'exit 130' INT
   trap 'exit 141' PIPE
   trap 'exit 143' TERM
-  # Another run that ends at this moment may remove the empty root directory under our hands.
+  # Another run that ends at this moment may remove the root directory while it is empty.
   until mkdir -p -- "$run_root" && mkdir -- "$run_directory"; do
     ((++tries < 5)) || fail host "cannot make a directory below $run_root: is /run full or read-only?"
   done 2>/dev/null
-  [ -O "$run_root" ] && [ ! -L "$run_root" ] || fail host "$run_root does not belong to root"
-  printf %s "$job" >"$run_directory/job" && mkfifo -- "$run_directory/control" &&
-    exec {orders}<&0 {control}<>"$run_directory/control" 2>>"$run_directory/session.err" >/dev/null </dev/null ||
-    fail host "cannot write in $run_directory: is it full?"
-  # What the orchestration host says joins what the jobs say. Its silence is an order too.
+  { [ -O "$run_root" ] && [ ! -L "$run_root" ]; } || fail host "$run_root does not belong to root"
   {
-    exec {events}>&-
-    cat
-    (($? > 128)) && echo 'orders lost' || echo 'order stop'
-  } <&"$orders" 1>&"$control" &
-  exec {orders}<&-
+    printf %s "$identifier" >"$run_directory/job" && mkfifo -- "$run_directory/control" &&
+      exec {input}<&0 {control}<>"$run_directory/control" 2>>"$run_directory/session.err" >/dev/null </dev/null
+  } || fail_cannot_write
+  pass_input_on &
+  exec {input}<&-
   emit hello directory="$(encode "$run_directory")"
 }
 
-exit() { # STATUS: in place of the shell's own
-  # A signal that comes when the EXIT trap has just begun would end the shell by an exit of its own, in the midst of that.
+pass_input_on() { # turns the lines and the end of standard input into messages
+  exec {events}>&- <&"$input" 1>&"$control"
+  cat
+  if (($? > 128)); then echo 'input lost'; else echo 'command stop'; fi
+}
+
+exit() { # STATUS: takes the place of the builtin
+  # A signal at the very beginning of the EXIT trap would run exit again, and end the shell within that trap.
   trap '' HUP INT PIPE TERM
   builtin exit "$1"
 }
 
-finish() {
+end_session() { # the EXIT trap: undoes all changes of the session
   local status=$? undone=yes
-  IFS=$' \t\n' # a signal may come while hear has another one
-  # Nothing cuts the clean-up short, however it began; the children inherit that.
+  IFS=$' \t\n' # a signal may arrive while a read has another IFS
+  # No signal ends the clean-up. Its children inherit that.
   trap '' HUP INT PIPE TERM
   trap - EXIT
-  # The orchestration host may be gone; then nobody reads the events, and the clean-up goes on all the same.
+  # The clean-up goes on when nothing reads the events.
   emit() { printf '@transferpy %s %s\n' "$run_id" "$*" 1>&"$events" || return 0; }
-  [ "$priority" = normal ] || renice -n 0 -p $$ >/dev/null 2>&1 # nobody shall wait for the clean-up
+  [ "$priority" = normal ] || renice -n 0 -p $$ >/dev/null 2>&1 # the orchestration host waits for the clean-up
   emit ending
-  stop_processes "$job" || undone=no
+  stop_processes "$identifier" || undone=no
   cd /
-  [ -z "${port_lock-}" ] || exec {port_lock}>&-
-  [ -z "${replication_lock-}" ] || exec {replication_lock}>&-
+  release_locks
   rm -f -- "$run_directory/key.pem"
-  # A source has nothing else to undo.
-  resume_replication && undo "$run_directory" || undone=no
+  { resume_replication && undo "$run_directory"; } || undone=no
   [ "$undone" = no ] || remove_run_directory "$run_directory"
   emit end status="$status" undone="$undone"
   exit "$status"

@@ -1,8 +1,8 @@
-# Lists of files, and their report to the orchestration host.
+# Lists of files, and their digests in events.
 # requires: lib/events
 
-list_tree() { # NAME MANIFEST [STAMPS]: lists what is below ./NAME, a record each, sorted
-  # The manifest is what both ends must agree on. The stamps tell a later call on the same host whether anything changed.
+list_tree() { # NAME MANIFEST STAMPS: lists all entries below ./NAME, one record each, sorted
+  # Both ends must have the same manifest. Two stamps of one host differ if the tree has changed in between.
   local parts=("$2.raw" "$3.raw" "$2.sockets")
   find "./$1" \
     \( -type f -fprintf "${parts[0]}" 'f %m %U %G %s %p\0' -fprintf "${parts[1]}" '%i %s %T@ %C@ %p\0' \) -o \
@@ -17,11 +17,11 @@ list_tree() { # NAME MANIFEST [STAMPS]: lists what is below ./NAME, a record eac
 }
 
 count_records() { # FILE
-  # Where there is none, grep says 0 and fails.
+  # For an empty file, grep prints 0 and fails.
   grep -azc '' <"$1" || [ ! -s "$1" ]
 }
 
-report_list() { # EVENT FILE: the digest of a list of records, and how many there are
+report_list() { # EVENT FILE: sends the digest of a list and the number of its records
   local digest
   read -r digest _ < <(sha256sum <"$2") || fail host "cannot read the list ${2##*/}"
   emit "$1" digest="$digest" entries="$(count_records "$2")"

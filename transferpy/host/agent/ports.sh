@@ -1,54 +1,64 @@
 # The port on which a session listens.
-# requires: lib/sockets lib/undo lib/directories agent/tasks
+# requires: lib/sockets agent/tasks
 
-take_port() { # PORT: locks it among the runs of this host; fails if another has it
+port=''      # the port
+port_lock='' # the descriptor of its lock
+
+lock_port() { # PORT: keeps other runs of this host from using the port; fails if another run has it
   local file=$run_root/port.$1
   on_undo port remove_lock_file "$file"
-  exec {port_lock}>>"$file" || return
-  # A file that was removed between open and lock is nobody's lock.
-  if flock -n "$port_lock" && [ "$file" -ef "/proc/self/fd/$port_lock" ]; then
-    port=$1
+  if take_lock "$file" -n; then
+    port=$1 port_lock=$lock lock=''
     return 0
   fi
-  exec {port_lock}>&-
-  port_lock=
-  rm -f -- "$run_directory"/undo.*.port # the file is the other run's
+  rm -f -- "$run_directory"/undo.*.port # the file belongs to the other run
   return 1
 }
 
-release_port() {
+unlock_port() {
   exec {port_lock}>&-
-  port_lock=
+  port_lock=''
   undo "$run_directory" port
 }
 
-reserve_port() { # WANTED: a port, or 0 for a free one; sets port
-  local candidate ports offset=$((RANDOM % 100))
+reserve_port() { # WANTED: locks a port, or any free one for 0; sets port
+  local candidate ports=() offset=$((RANDOM % 100))
   if [ "$1" -ne 0 ]; then
-    # One that just ends holds it for a moment more.
-    for ((candidate = 0; candidate < 20; candidate++)); do
-      ! take_port "$1" || break
-      watch 0.1
-    done
-    [ -n "${port_lock-}" ] || fail port "port $1 is reserved by another transfer"
-    ! is_listening || fail port "port $1 is in use"
+    reserve_wanted_port "$1"
     return
   fi
-  listening
+  list_listening_ports
   for ((candidate = 0; candidate < 100; candidate++)); do
     port=$((4400 + (candidate + offset) % 100))
     [[ " ${ports[*]} " != *" $port "* ]] || continue
-    take_port "$port" || continue
-    ! is_listening || { release_port; continue; }
-    return
+    lock_port "$port" || continue
+    port_is_in_use || return 0
+    unlock_port
   done
   fail port "no free port between 4400 and 4499"
 }
 
-await_listening() { # JOB: waits until its listener can be seen
-  # A listener takes some hundredths of a second to start, and the look as long: the first one should not be in vain.
-  until { watch 0.01; is_listening_itself; }; do
-    [ -z "${ended[$1]-}" ] || return 1
+reserve_wanted_port() { # PORT
+  local tries
+  # A run that is about to end holds the port for a moment.
+  for ((tries = 0; tries < 20; tries++)); do
+    ! lock_port "$1" || break
+    wait_for_message 0.1
   done
-  return 0 # not what the loop's last command had to say
+  [ -n "$port_lock" ] || fail port "port $1 is reserved by another transfer"
+  ! port_is_in_use || fail port "port $1 is in use"
+}
+
+port_is_in_use() {
+  local ports
+  list_listening_ports
+  [[ " ${ports[*]} " == *" $port "* ]]
+}
+
+wait_for_listener() { # TASK: waits until its listener is seen on the port; fails if the task ends first
+  # A listener takes some hundredths of a second to start, and the search takes as long. So the wait comes first.
+  until { wait_for_message 0.01; has_own_listener "$port"; }; do
+    [ -z "${task_statuses[$1]-}" ] || return 1
+  done
+  return 0 # not the status of the last command in the loop
 }

@@ -1,58 +1,68 @@
 # The stop of replication by a session, for the time of a backup.
 # requires: replication agent/tasks
 
-stop_replication() { # CLIENT ...: stops every connection that runs, for this session's time
-  local index server flavour connections threads unsettled ends troubles told=no
-  identify_server "$@" 2>"$run_directory/ask.err" || fail_to_ask
+replication_lock='' # the descriptor of the lock of a server
+
+stop_replication() { # CLIENT ...: stops every connection that runs, until the session ends or gets the command "resume"
+  local index server flavour connections running connecting ending errors is_reported=no
+  identify_server "$@" 2>"$run_directory/ask.err" || fail_replication_query
   until lock_server "$server" -n; do
     [ $? -ne 2 ] || fail host "cannot write in $run_root: is it full?"
-    watch 0.2
+    wait_for_message 0.2
   done
-  look_at_replication "$flavour" "$@" 2>"$run_directory/ask.err" || fail_to_ask
-  join_in "$@"
+  replication_lock=$lock lock=''
+  read_replication_status "$flavour" "$@" 2>"$run_directory/ask.err" || fail_replication_query
+  share_stopped_connections "$@"
   for index in "${!connections[@]}"; do
-    [ -n "${threads[index]}" ] || continue
-    [ -z "${ends[index]}" ] ||
+    [ -n "${running[index]}" ] || continue
+    [ -z "${ending[index]}" ] ||
       fail replication "connection '${connections[index]}' is to stop by itself (START SLAVE UNTIL): wait until it has"
-    [ "$told" = yes ] || emit replication-stopping
-    told=yes
-    on_undo replication start_replication "$server" "$flavour" "${connections[index]}" "${threads[index]}" "$@"
+    [ "$is_reported" = yes ] || emit replication-stopping
+    is_reported=yes
+    undo_by_start "$server" "$flavour" "${connections[index]}" "${running[index]}" "$@"
     replication_statement "$flavour" STOP "${connections[index]}"
-    # In a job, because the server may have to end a large transaction first.
-    run_job stop "$@" --execute "$REPLY" ||
-      fail replication "cannot stop replication: $(grep -v "^-*$" -- "$run_directory/stop.err")"
+    # The server may have to complete a large transaction first.
+    run_task stop "$@" --execute "$REPLY" ||
+      fail replication "cannot stop replication: $(without_separators "$run_directory/stop.err")"
   done
   exec {replication_lock}>&-
-  replication_lock=
-  # Of a connection that others had stopped, and that somebody has started since, there are two entries.
-  emit replication-stopped connections="$(distinct_connections)"
+  replication_lock=''
+  emit replication-stopped connections="$(count_stopped_connections)"
 }
 
-fail_to_ask() { # in the words that the client left in ask.err
-  fail replication "cannot ask whether replication runs: $(grep -v "^-*$" -- "$run_directory/ask.err")"
+undo_by_start() { # SERVER FLAVOUR CONNECTION THREADS CLIENT ...: adds the undo entry that starts a connection
+  on_undo replication start_replication "server=$1" "flavour=$2" "connection=$3" "threads=$4" -- "${@:5}"
 }
 
-distinct_connections() { # how many connections this session is going to start
-  local file words
+without_separators() { # FILE: prints an error of the database client, without the lines around it
+  grep -v "^-*$" -- "$1"
+}
+
+fail_replication_query() {
+  fail replication "cannot ask whether replication runs: $(without_separators "$run_directory/ask.err")"
+}
+
+count_stopped_connections() { # prints how many connections the undo list starts
+  # If a connection was stopped by another run and then started by an administrator, it has two entries.
+  local file server flavour connection threads client
   for file in "$run_directory"/undo.*.replication; do
-    [ -e "$file" ] || continue
-    eval "words=($(cat -- "$file"))"
-    printf '%s\0' "${words[3]}"
+    ! read_entry "$file" || printf '%s\0' "$connection"
   done | sort -zu | grep -zc ''
 }
 
-join_in() { # CLIENT ...: shares in what others have stopped: whoever ends last, dead runs included, shall start it
-  local file words entries known=''
-  others_entries "$server" "$run_directory"
+share_stopped_connections() { # CLIENT ...: adds an undo entry for each connection of the server that other runs have stopped
+  # The last of these runs to end starts the connection, and so does the recovery of a stale one.
+  local file entries known=''
+  find_entries_of_others "$server" "$run_directory"
+  local server flavour connection threads client
   for file in "${entries[@]}"; do
-    eval "words=($(cat -- "$file" 2>/dev/null))"
-    [ ${#words[@]} -gt 5 ] && [[ $known != *"<${words[*]:1:4}>"* ]] || continue
-    known+="<${words[*]:1:4}>"
-    on_undo replication "${words[@]:0:5}" "$@"
+    { read_key "$file" && [[ $known != *"<$REPLY>"* ]] && read_entry "$file"; } || continue
+    known+="<$REPLY>"
+    undo_by_start "$server" "$flavour" "$connection" "$threads" "$@"
   done
 }
 
-resume_replication() { # starts again what stop_replication stopped
+resume_replication() { # starts the connections that stop_replication stopped
   compgen -G "$run_directory/undo.*.replication" >/dev/null || return 0
   rm -f -- "$run_directory/left-to-others"
   undo "$run_directory" replication || return 1

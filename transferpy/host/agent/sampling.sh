@@ -1,13 +1,13 @@
-# A sample of the data, and the size that each codec makes of it.
+# A sample of the data, on which codecs are measured.
 # requires: agent/tasks perl/sample
 
-begin_sample() { # where the manifest failed, whoever waits for it says so
-  launch sample take_sample
+start_sample() { # if the manifest failed, the first stream reports that
+  start_task sample take_sample
 }
 
-report_sample() { # tells how small each codec made a sample of the data, and how fast
+report_sample() { # reports how small each codec made the sample, and how fast
   local label size microseconds trials=''
-  if [ "${ended[sample]}" = 0 ]; then
+  if task_succeeded sample; then
     while read -r label size microseconds; do
       trials+=${trials:+,}$label:$size:$microseconds
     done <"$run_directory/trials"
@@ -16,7 +16,7 @@ report_sample() { # tells how small each codec made a sample of the data, and ho
   rm -f -- "$run_directory/sample"
 }
 
-take_sample() { # in the job "sample": into the file "trials"
+take_sample() { # compresses a sample with each codec; writes the label, the size and the microseconds to the file "trials"
   local list=$run_directory/manifest label size began
   if [ -n "$sample_directory" ]; then
     list=$run_directory/sampled
@@ -24,7 +24,7 @@ take_sample() { # in the job "sample": into the file "trials"
       -printf '%s %p\0' >"$list" || return
   fi
   perl -e "$perl_sample" -- "$list" "$sampled_bytes" >"$run_directory/sample" || return
-  for label in "${tried[@]}"; do
+  for label in "${benchmarked[@]}"; do
     began=${EPOCHREALTIME//[!0-9]/}
     size=$("try_$label" <"$run_directory/sample" | wc -c) || return
     printf '%s %s %s\n' "$label" "$size" $((${EPOCHREALTIME//[!0-9]/} - began))

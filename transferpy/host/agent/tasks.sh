@@ -1,161 +1,165 @@
-# The tasks of a session, which run in the background, and the messages of tasks and of the orchestration host.
-# requires: lib/events lib/sockets
+# Tasks and messages. A task is work of a session in the background. A message is a line of a task or of the orchestration host.
+#
+# All messages arrive in the fifo "control" of the run directory, so that a session waits in one place and its traps run at
+# once: "ended TASK STATUS ..." from a task, "command WORD ..." from the orchestration host.
+# requires: lib/undo agent/inputs
 
-declare -A ended=() job_pid=()
-declare -A followed_by=() # what to do when a job has ended, by its name
-pending=()
-heard=''
-last_beat=0
-connected=unknown
-on_disk=0
+declare -A task_pid=()      # by task, its first process, which leads a process group
+declare -A task_statuses=() # by task that has ended, the exit statuses of its stages
+declare -A on_task_end=()   # by task, the function to call when it ends
+declare -A stream_stage=()  # by task that carries a stream, the program whose input is its progress
+declare -A on_progress=()   # by such a task, the function to call once a second with the number of bytes
+pending_commands=()         # session commands that no function has handled yet
+partial_message=''
+last_heartbeat=0
 
-launch() { # NAME FUNCTION [ARGUMENT ...]: runs it in the background, in a process group of its own
-  local name=$1
+start_task() { # TASK FUNCTION [ARGUMENT ...]
+  local task=$1
   shift
-  unset "ended[$name]"
+  unset "task_statuses[$task]"
   set -m
   (
     trap - EXIT HUP INT PIPE TERM
-    exec {events}>&- # or the ssh connection would stay open as long as any of the job's processes
-    [ -z "${port_lock-}" ] || exec {port_lock}>&-
-    [ -z "${replication_lock-}" ] || exec {replication_lock}>&-
+    exec {events}>&- # an open descriptor would keep the ssh connection open after the session
+    release_locks
     statuses=()
     "$@"
-    # A pipeline leaves the status of each stage, anything else its own.
-    printf 'ended %s %s\n' "$name" "${statuses[*]:-$?}" 1>&"$control"
-  ) 2>"$run_directory/$name.err" &
+    # A pipeline sets the status of each stage.
+    printf 'ended %s %s\n' "$task" "${statuses[*]:-$?}" 1>&"$control"
+  ) 2>"$run_directory/$task.err" &
   set +m
-  job_pid[$name]=$!
+  task_pid[$task]=$!
 }
 
-take_in() { # LINE: what a job or the orchestration host says
+release_locks() { # closes the descriptors of all locks that the session holds
+  [ -z "$lock" ] || exec {lock}>&-
+  [ -z "${port_lock-}" ] || exec {port_lock}>&-
+  [ -z "${replication_lock-}" ] || exec {replication_lock}>&-
+}
+
+dispatch() { # MESSAGE
+  local task
   case $1 in
     'ended '*)
       set -- "${1#ended }"
-      ended[${1%% *}]=${1#* }
-      [ -z "${followed_by[${1%% *}]-}" ] || "${followed_by[${1%% *}]}"
+      task=${1%% *}
+      task_statuses[$task]=${1#* }
+      [ -z "${on_task_end[$task]-}" ] || "${on_task_end[$task]}"
       ;;
-    'order stop') exit 0 ;;
-    'orders lost') fail host "the process that takes the session's orders was killed" ;;
-    'order '*) pending+=("${1#order }") ;;
+    'command stop') exit 0 ;;
+    'input lost') fail host "the process that reads the session commands was killed" ;;
+    'command '*) pending_commands+=("${1#command }") ;;
   esac
 }
 
-hear() { # SECONDS: waits that long at most for a line of somebody's, and takes it in
+read_message() { # SECONDS: dispatches the next message; fails if none is complete within that time
   local line
   if IFS= read -r -t "$1" -u "$control" line; then
-    line=$heard$line heard=''
-    take_in "$line"
+    line=$partial_message$line partial_message=''
+    dispatch "$line"
   else
-    # The time may be over in the middle of a line; what has been read of it is not in the fifo any more.
-    heard+=$line
+    # The time can end within a line. The part that was read is no longer in the fifo.
+    partial_message+=$line
     return 1
   fi
 }
 
-watch() { # SECONDS: waits that long at most for somebody's word, and says once a second that the session lives
-  local name
-  ! hear "$1" || return 0
-  ((EPOCHSECONDS != last_beat)) || return 0
-  last_beat=$EPOCHSECONDS
-  for name in "${!job_pid[@]}"; do
-    [ -z "${ended[$name]-}" ] && ! kill -0 "${job_pid[$name]}" 2>/dev/null || continue
-    # A job that was killed says nothing; but its last word may have come just now.
-    while hear 0.1; do :; done
-    [ -n "${ended[$name]-}" ] || take_in "ended $name 137"
+wait_for_message() { # SECONDS: dispatches the next message, or sends a heartbeat once that time is over
+  local task
+  ! read_message "$1" || return 0
+  ((EPOCHSECONDS != last_heartbeat)) || return 0
+  last_heartbeat=$EPOCHSECONDS
+  for task in "${!task_pid[@]}"; do
+    task_is_lost "$task" || continue
+    # Its last message may have arrived in the meantime.
+    while read_message 0.1; do :; done
+    [ -n "${task_statuses[$task]-}" ] || dispatch "ended $task 137"
   done
-  beat
+  heartbeat
 }
 
-beat() { # says how far the stream is; with nobody to hear it, the session ends here
-  local child children=() inner=() name='' bytes='' line pid=${job_pid[${stream:-none}]-none}
+task_is_lost() { # TASK: succeeds if the task was killed, so that it sent no message
+  [ -z "${task_statuses[$1]-}" ] && ! kill -0 "${task_pid[$1]}" 2>/dev/null
+}
+
+heartbeat() { # reports the progress of each stream; ends the session if the orchestration host reads no more events
+  local task bytes
+  [ ${#stream_stage[@]} -gt 0 ] || emit progress
+  for task in "${!stream_stage[@]}"; do
+    measure_progress "$task"
+    [ -z "${on_progress[$task]-}" ] || "${on_progress[$task]}" "${bytes:-0}"
+    emit progress ${bytes:+bytes="$bytes"}
+  done
+}
+
+measure_progress() { # TASK: sets bytes to the number of bytes that its observed stage has read
+  local child children=() grandchildren=() name='' line pid=${task_pid[$1]}
+  bytes=''
   { read -ra children <"/proc/$pid/task/$pid/children"; } 2>/dev/null
   for child in "${children[@]}"; do
-    # The first stage is run by a shell of its own.
-    { read -ra inner <"/proc/$child/task/$child/children"; } 2>/dev/null
-    children+=("${inner[@]}")
+    # The first stage is the child of a subshell.
+    { read -ra grandchildren <"/proc/$child/task/$child/children"; } 2>/dev/null
+    children+=("${grandchildren[@]}")
   done
   for child in "${children[@]}"; do
     { read -r name <"/proc/$child/comm"; } 2>/dev/null
-    [ "$name" = "$watched" ] || continue
+    [ "$name" = "${stream_stage[$1]}" ] || continue
     while IFS= read -r line; do
       [ "${line%%:*}" != rchar ] || bytes=${line#*: }
     done <"/proc/$child/io"
   done 2>/dev/null
-  # Each listener closes its port when it has accepted; the connection itself may be over again by now.
-  if [ "$connected" = no ] && ! is_listening_itself; then
-    connected=yes
-    emit connected
-  fi
-  [ "${stream-}" != receive ] || write_behind "${bytes:-0}"
-  emit progress ${bytes:+bytes="$bytes"}
 }
 
-write_behind() { # BYTES: what has arrived; the more of it goes to disk now, the less the end of the stream waits for
-  [ "$checksum" = no ] || return 0 # what is digested has to be on disk before that
-  (($1 - on_disk >= 64 << 20)) || return 0
-  # One that failed stays as it ended: the kernel tells each fault but once.
-  [ -z "${job_pid[sync]-}" ] || [ "${ended[sync]-}" = 0 ] || return 0
-  on_disk=$1
-  launch sync sync -f .
+wait_for_task() { # TASK: waits for its end; its exit statuses are then in task_statuses
+  while [ -z "${task_statuses[$1]-}" ]; do wait_for_message 1; done
 }
 
-await_end() { # NAME: waits until that job has ended; its exit statuses are then in ended[NAME]
-  while [ -z "${ended[$1]-}" ]; do watch 1; done
+task_succeeded() { # TASK: succeeds if every stage of a task that has ended had the exit status 0
+  [[ ${task_statuses[$1]} != *[!0\ ]* ]]
 }
 
-await_order() { # WORD ...: waits for an order that begins with one of the words; sets the array order
-  while [ ${#pending[@]} -eq 0 ]; do watch 1; done
-  read -ra order <<<"${pending[0]}"
-  pending=("${pending[@]:1}")
-  case " $* " in
-    *" ${order[0]} "*) ;;
-    *) fail host "got the order ${order[0]}, but expected $*" ;;
-  esac
-}
-
-report_end() { # NAME: tells how a job ended; fails unless every stage of it ended with 0
-  local name=$1 file stage
-  for file in "$run_directory/$name".err "$run_directory/$name".*.err; do
+report_task() { # TASK: reports the exit statuses and the standard error of a task; fails unless it succeeded
+  local task=$1 file stage
+  for file in "$run_directory/$task".err "$run_directory/$task".*.err; do
     [ -s "$file" ] || continue
-    stage=${file#"$run_directory/$name."} stage=${stage%err} stage=${stage%.}
-    emit stderr job="$name" stage="${stage:--}" text="$(tail -c 2000 -- "$file" | base64 -w0)"
+    stage=${file#"$run_directory/$task."} stage=${stage%err} stage=${stage%.}
+    emit stderr job="$task" stage="${stage:--}" text="$(tail -c 2000 -- "$file" | base64 -w0)"
   done
-  emit stages job="$name" statuses="${ended[$name]// /,}"
-  [[ ${ended[$name]} != *[!0\ ]* ]]
+  emit stages job="$task" statuses="${task_statuses[$task]// /,}"
+  task_succeeded "$task"
 }
 
-reason() { # FILE: prints the end of what a command wrote into that file of the run directory
+last_error() { # FILE: prints the end of a file of the run directory that has the standard error of a command
   local text
   text=$(tail -c 500 -- "$run_directory/$1")
-  # On a full disk it could not.
+  # The command could not write to a full disk.
   printf %s "${text:-is $run_directory full?}"
 }
 
-run_job() { # NAME FUNCTION [ARGUMENT ...]: launches a job, waits for it and reports a failure; fails as the job does
-  launch "$@"
-  await_end "$1"
-  [[ ${ended[$1]} != *[!0\ ]* ]] || report_end "$1"
+run_task() { # TASK FUNCTION [ARGUMENT ...]: starts a task and waits for its end; reports it if it failed, and fails
+  start_task "$@"
+  wait_for_task "$1"
+  task_succeeded "$1" || report_task "$1"
 }
 
-stop_job() { # NAME: ends all its processes, if any are left, and forgets it; fails if one cannot be ended
-  local group=${job_pid[$1]-} signal tries status=1
+stop_task() { # TASK: ends all processes of a task and forgets the task; fails if a process survives
+  local group=${task_pid[$1]-} signal tries status=1
   [ -n "$group" ] || return 0
   for signal in TERM KILL; do
-    group_lives "$group" || break
+    group_is_alive "$group" || break
     kill -s "$signal" -- "-$group" 2>/dev/null
     for ((tries = 0; tries < 100; tries++)); do
-      watch 0.01
-      group_lives "$group" || break 2
+      wait_for_message 0.01
+      group_is_alive "$group" || break 2
     done
   done
-  group_lives "$group" || status=0
-  # It may have ended by itself just before: nobody shall take its last word for the end of the next job of this name.
-  while hear 0.01; do :; done
-  unset "job_pid[$1]" "ended[$1]"
+  group_is_alive "$group" || status=0
+  # The task may have ended by itself. Its message must not count as the end of the next task of this name.
+  while read_message 0.01; do :; done
+  unset "task_pid[$1]" "task_statuses[$1]"
   return "$status"
 }
 
-group_lives() { # GROUP: whether a process of that group lives; those that are dead and that init is slow to take do not
+group_is_alive() { # GROUP: succeeds while the process group has a process that is not a zombie
   kill -0 -- "-$1" 2>/dev/null && grep -Eqs "^[0-9]+ \(.*\) [^ZX] [0-9]+ $1 " /proc/[0-9]*/stat
 }

@@ -1,7 +1,7 @@
-# The command of an undo entry that closes an iptables firewall again.
+# The command of an undo entry that removes a rule from iptables.
 
-delete_while_present() { # TOOL SPECIFICATION ...: takes an iptables rule out of INPUT, as often as it stands there
-  # A clean-up has 15 seconds; where somebody holds the lock of iptables for longer, the entry is for the next run.
+delete_while_present() { # TOOL SPECIFICATION ...: deletes a rule from the chain INPUT, as often as it is there
+  # A clean-up has 15 seconds. If another process holds the lock of iptables for longer, the entry stays for the next run.
   local iptables=$1 message
   shift
   while :; do
@@ -9,7 +9,7 @@ delete_while_present() { # TOOL SPECIFICATION ...: takes an iptables rule out of
     case $? in
       0) "$iptables" -w 5 -D INPUT "$@" || return 1 ;;
       1) return 0 ;; # the rule is not there
-      *) # a lock that is held, for instance: that says nothing of the rule
+      *) # another error, such as a lock that is held: the rule may be there
         printf '%s\n' "$message"
         return 1
         ;;

@@ -1,7 +1,7 @@
-# The command of an undo entry that closes an nftables firewall again.
+# The command of an undo entry that removes a rule from nftables.
 
-nft_delete_commented() { # FAMILY TABLE CHAIN COMMENT: takes out the rules that carry the comment
-  # By comment and not by a handle kept from before: after a reload of the rules a handle can be another rule's.
+nft_delete_commented() { # FAMILY TABLE CHAIN COMMENT: deletes the rules with that comment
+  # A handle from the time when the rule was added can belong to another rule after a reload.
   local rule rules
   rules=$(nft -a list chain "$1" "$2" "$3" 2>&1) || {
     [[ $rules != 'Error: No such file or directory'* ]] || return 0 # the chain is gone, and the rule with it

@@ -1,15 +1,18 @@
 # Events: the lines that a script sends to the orchestration host.
 # requires: lib/environment
 
-emit() { # NAME [KEY=VALUE ...]: one line to the orchestration host; values hold no blanks
+declare run_id # the identifier of the run, which the orchestration host sets
+exec {events}>&1
+
+emit() { # NAME [KEY=VALUE ...]: sends one event; a value holds no blanks
   printf '@transferpy %s %s\n' "$run_id" "$*" 1>&"$events" || exit 141
 }
 
-encode() { # TEXT: as a value
+encode() { # TEXT: prints a text as the value of an event
   [ -z "$1" ] || printf %s "$1" | base64 -w0
 }
 
-fail() { # KIND MESSAGE: says why, and ends the script; the undo list runs in its EXIT trap
+fail() { # KIND MESSAGE: reports an error and ends the script; its EXIT trap runs the undo list
   emit error kind="$1" text="$(encode "$2")"
   exit 1
 }

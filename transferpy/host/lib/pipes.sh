@@ -1,16 +1,16 @@
-# The functions that rendered pipelines call.
-# requires: lib/environment perl/widen_pipe perl/tee perl/limit perl/count
+# The functions and programs that rendered pipelines call.
+# requires: lib/runs perl/widen_pipe perl/tee perl/limit perl/count
 
-widen_pipe() { # has the pipe on standard input hold 1 MiB, the most that any kernel allows, instead of 64 KiB
-  # Stages that wait less for each other copy in half the time. Without perl the pipe stays as it is.
+widen_pipe() { # sets the capacity of the pipe on standard input to 1 MiB; the default is 64 KiB
+  # The stages wait less for each other, and copy in half the time. Without perl, the pipe keeps its capacity.
   ! command -v perl >/dev/null || perl -e "$perl_widen_pipe" 2>/dev/null
 }
 
-metered() { # NAME COMMAND [ARGUMENT ...]: runs the first stage of that job, and leaves in NAME.read how much it has read
+measure_input() { # TASK COMMAND [ARGUMENT ...]: runs a command, and writes the number of bytes it has read to TASK.read
   local line status
   "${@:2}"
   status=$?
-  # What a process has read is added to what its parent has when it ends.
+  # The kernel adds the bytes that a process has read to those of its parent when the process ends.
   while IFS= read -r line; do
     [ "${line%%:*}" != rchar ] || printf %s "${line#*: }" >"$run_directory/$1.read"
   done <"/proc/$BASHPID/io" 2>/dev/null

@@ -1,33 +1,37 @@
-# The recovery of stale runs: those whose session was killed before it could undo its changes.
-# requires: lib/events lib/processes lib/undo lib/directories firewall/iptables firewall/nftables replication
+# The recovery of stale runs: those whose session was killed before it had undone its changes.
+# requires: lib/undo lib/directories firewall/iptables firewall/nftables replication
 
-finish_dead_runs() { # undoes what sessions left that were killed before they could
-  local directory name mine stopped
-  process_start $$ || return 0
-  mine=$$.$REPLY
+recover_stale_runs() { # runs the undo lists of all stale runs of this host
+  local directory own
+  read_start_time $$ || return 0
+  own=$$.$REPLY
   for directory in "$run_root"/run.*; do
-    [ -d "$directory" ] && [ ! -L "$directory" ] || continue
-    ! run_lives "$directory" || continue
-    name=${directory##*/run.}
-    name=${name%.*.*}
-    # By its name it is going to be the claimer's, who lives; nobody may count on what the run itself would have done.
-    { : >"$directory/dead"; } 2>/dev/null
-    # Renaming claims the work: of two runs that find it at once, one goes on. A claimer that dies is a dead run again.
-    mv -nT -- "$directory" "$run_root/run.$name.$mine" 2>/dev/null || continue
-    directory=$run_root/run.$name.$mine
-    [ -d "$directory" ] || continue
-    [ ! -e "$directory/job" ] || stop_processes "$(<"$directory/job")"
-    # All of the copy had its place when the session was killed, and by now it may be a running server's.
-    [ ! -e "$directory/complete" ] || rm -f -- "$directory"/undo.*.publish "$directory"/undo.*.target
-    rm -f -- "$directory/key.pem"
-    stopped=''
-    ! compgen -G "$directory/undo.*.replication" >/dev/null || stopped=' replication=started'
-    if undo "$directory"; then
-      remove_run_directory "$directory"
-      emit finished-dead-run run="$name$stopped"
-    else
-      # This process may go on for hours, as a session; the next that looks shall try again. None began at 0.
-      mv -nT -- "$directory" "$run_root/run.$name.$$.0"
-    fi
+    { [ -d "$directory" ] && [ ! -L "$directory" ]; } || continue
+    run_is_alive "$directory" || recover_run "$directory" "$own"
   done
+}
+
+recover_run() { # DIRECTORY PID.START: runs the undo list of one stale run; the process with that start time claims it
+  # The name is run.RUN.PID.START. In version 1.0 it was run.ROLE.RUN.PID.START.
+  local name=${1##*/run.} pid=${1%.*} directory replication=''
+  name=${name%.*.*} pid=${pid##*.}
+  directory=$run_root/run.$name.$2
+  # After the rename this run looks alive. The mark keeps other runs from relying on it to start replication.
+  { : >"$1/dead"; } 2>/dev/null
+  # The rename claims the run: if two processes find it at once, one of them fails. If the claimer is killed, the run is stale
+  # again.
+  mv -nT -- "$1" "$directory" 2>/dev/null
+  [ -d "$directory" ] && [ ! -d "$1" ] || return 0
+  [ ! -e "$directory/job" ] || stop_processes "$(<"$directory/job")"
+  # The copy was complete when the session was killed. By now it may be in use, such as by a database server.
+  [ ! -e "$directory/complete" ] || rm -f -- "$directory"/undo.*.publish "$directory"/undo.*.target
+  rm -f -- "$directory/key.pem"
+  ! compgen -G "$directory/undo.*.replication" >/dev/null || replication=started
+  if undo "$directory"; then
+    remove_run_directory "$directory"
+    emit finished-dead-run run="$name" pid="$pid" ${replication:+replication="$replication"}
+  else
+    # This process may be a session later and live for hours. The next recovery has to find the run: no process started at 0.
+    mv -nT -- "$directory" "$run_root/run.$name.$pid.0"
+  fi
 }

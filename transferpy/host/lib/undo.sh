@@ -1,31 +1,33 @@
 # The undo list of a session.
 #
-# Each entry is a file that names one command, written before the change it undoes: a host that is killed in between has
-# an entry with nothing to undo, never a change without an entry. So each command is content when there is nothing to do.
+# Each entry is a file with one command. The session writes it before the change that the command reverses: a host that loses
+# power in between has an entry without a change, never a change without an entry. So each command succeeds if there is nothing
+# to reverse.
 #
-# They run in a trap, where "return" without a number gives the status from before the trap, mostly 0: each failure here
-# has its number.
-# requires: lib/events
+# The commands run in a trap. There, "return" without a number returns the status from before the trap, mostly 0: each failure
+# in such a command has its number.
+# requires: lib/events lib/runs
 
-undo_number=10000 # names sort as numbers only while they are of one length
+undo_number=10000 # the names of entries sort as numbers only while they have one length
 
-on_undo() { # GROUP COMMAND [ARGUMENT ...]
+on_undo() { # GROUP COMMAND [ARGUMENT ...]: adds an entry
   local entry=$run_directory/undo.$undo_number.$1
-  shift
   undo_number=$((undo_number + 1))
-  # By way of another name: an entry that a full disk cut short must never be run.
-  printf '%q ' "$@" >"$run_directory/entry" && mv -- "$run_directory/entry" "$entry" ||
-    fail host "cannot write in $run_directory: is it full?"
+  # Under another name first: an entry that a full disk cut short must never run.
+  { printf '%q ' "${@:2}" >"$run_directory/entry" && mv -- "$run_directory/entry" "$entry"; } || fail_cannot_write
 }
 
-undo() { # DIRECTORY [GROUP]: runs its entries, newest first; an entry that fails stays, and is reported
-  local entry message index status=0 group=${2-*}
-  # shellcheck disable=SC2206 # the group may be a pattern
-  local entries=("$1"/undo.*.$group)
+fail_cannot_write() { # for a file in the run directory
+  fail host "cannot write in $run_directory: is it full?"
+}
+
+undo() { # DIRECTORY [GROUP]: runs the entries, the newest first; an entry that fails stays, and is reported
+  local entry message index status=0
+  local entries=("$1"/undo.*)
   for ((index = ${#entries[@]} - 1; index >= 0; index--)); do
     entry=${entries[index]}
-    [ -e "$entry" ] || continue
-    # shellcheck disable=SC1090 # written by on_undo
+    [[ $entry == *.${2-*} && -e $entry ]] || continue
+    # shellcheck disable=SC1090 # on_undo wrote the file
     if message=$(. "$entry" 2>&1); then
       rm -f -- "$entry"
     else

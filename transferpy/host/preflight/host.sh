@@ -1,33 +1,30 @@
-# Facts on the host and its tools.
-# requires: lib/events lib/sockets preflight/words
+# Facts about the host and its tools.
+# requires: lib/events lib/sockets preflight/values
 
-free_memory() { # without awk, which the host may not have
+host_facts() { # TOOL ...: facts about the host, and the tools that it has
+  local tool found=() ports tools
+  for tool in "$@"; do
+    ! has_tool "$tool" || found+=("$tool")
+  done
+  list_listening_ports
+  join_words "${found[@]}"
+  tools=$REPLY
+  join_words "${ports[@]}"
+  emit host uid="$EUID" cores="$(nproc)" boot="$(</proc/sys/kernel/random/boot_id)" tools="$tools" listening="$REPLY" \
+    memory="$(free_memory)" run="$(free_bytes /run)"
+}
+
+free_memory() { # prints the available memory in bytes, without awk, which the host may not have
   local name kilobytes
   while read -r name kilobytes _; do
     [ "$name" != MemAvailable: ] || echo $((kilobytes * 1024))
   done </proc/meminfo
 }
 
-host_facts() { # TOOL ...: who and what this host is, and which of the tools it has
-  local tool found=() ports=() line words listing=(netstat -tan)
-  for tool in "$@"; do
-    ! has "$tool" || found+=("$tool")
-  done
-  [[ " ${found[*]} " != *" ss "* ]] || listing=(ss -Htan)
-  while read -ra line; do
-    [[ ${line[*]} != *LISTEN* ]] || ports+=("${line[3]##*:}")
-  done < <(exec "${listing[@]}" 2>/dev/null)
-  join_words "${found[@]}"
-  words=$REPLY
-  join_words "${ports[@]}"
-  emit host uid="$EUID" cores="$(nproc)" boot="$(</proc/sys/kernel/random/boot_id)" tools="$words" listening="$REPLY" \
-    memory="$(free_memory)" run="$(free_bytes /run)"
-}
-
-netcat_facts() { # NAME ...: what each calls itself, as all flavours go by the name nc
+netcat_facts() { # NAME ...: the help text of each netcat, as every flavour can have the name nc
   local name
   for name in "$@"; do
-    has "$name" || continue
+    has_tool "$name" || continue
     emit netcat name="$name" help="$("$name" -h 2>&1 </dev/null | head -c 500 | base64 -w0)"
   done
 }

@@ -1,51 +1,56 @@
-# The preflight: asks one host everything that the plan needs, as events. It changes nothing but what dead runs left.
-# requires: lib/events lib/processes lib/recovery preflight/host preflight/source preflight/database preflight/routes preflight/firewall preflight/target
+# The preflight: sends the facts that the plan needs of one host, as events. It changes nothing but the recovery of stale runs.
+# requires: lib/recovery preflight/host preflight/source preflight/database preflight/routes preflight/firewall
+# requires: preflight/target
 
-about() { # PATH: what the next question is about; should no answer come, that is what is named
+announce_path() { # PATH: the path of the next facts; an error names it if they do not arrive
   emit asking about="$(encode "$1")"
 }
 
-begin_watch() { # from here on the host says every five seconds that its tools get on, as long as they do
-  # To measure a large tree takes long, and nothing comes of it before its end. What waits for a file system that hangs
-  # uses no processor.
-  exec {watch}<> <(:)
-  watch_over "$$" &
+start_activity_reports() { # reports every five seconds that a process of the preflight uses the processor
+  # A large tree takes long to measure, without output. A process that waits for a file system that hangs uses no processor.
+  exec {activity}<> <(:)
+  report_activity "$$" &
 }
 
-end_watch() {
-  echo >&"$watch"
-  exec {watch}>&-
+stop_activity_reports() {
+  echo >&"$activity"
+  exec {activity}>&-
   wait
 }
 
-watch_over() { # PID: until end_watch, or as long as that process lives
-  local pids pid stat before='' now
-  while ! read -r -t 5 -u "$watch" && kill -0 "$1" 2>/dev/null; do
-    job_processes "$job"
-    now=''
-    for pid in "${pids[@]}"; do
-      [ "$pid" != "$BASHPID" ] || continue
-      stat=''
-      { IFS= read -r -d '' stat <"/proc/$pid/stat"; } 2>/dev/null
-      read -ra stat <<<"${stat##*) }"
-      now+=" $pid:${stat[11]-}:${stat[12]-}" # in the program, and for it in the kernel
-    done
-    [ "$now" = "$before" ] || emit progress
-    before=$now
+report_activity() { # PID: until stop_activity_reports, or until that process ends
+  local before=''
+  while ! read -r -t 5 -u "$activity" && kill -0 "$1" 2>/dev/null; do
+    read_processor_times
+    [ "$REPLY" = "$before" ] || emit progress
+    before=$REPLY
   done
 }
 
-keep_input() { # for await_script: no tool of the questions may read it
+read_processor_times() { # sets REPLY to the times in user mode and in the kernel of each other process of this script
+  local pids pid stat
+  REPLY=''
+  find_processes "$identifier"
+  for pid in "${pids[@]}"; do
+    [ "$pid" != "$BASHPID" ] || continue
+    stat=''
+    { IFS= read -r -d '' stat <"/proc/$pid/stat"; } 2>/dev/null
+    read -ra stat <<<"${stat##*) }"
+    REPLY+=" $pid:${stat[11]-}:${stat[12]-}"
+  done
+}
+
+keep_input() { # for run_next_script: no tool of the preflight reads the standard input
   exec {input}<&0 </dev/null
 }
 
-await_script() { # goes on, in this process, with the script that comes on the standard input; ends if none comes
+run_next_script() { # runs the script that arrives on the standard input, in this process; ends if none arrives
   local length script
-  # Whoever was to send it may have vanished without a word.
-  read -r -t 300 -u "$input" length && [[ -n $length && $length != *[!0-9]* ]] || exit 0
+  # The connection of the orchestration host may be lost without an end of the input.
+  { read -r -t 300 -u "$input" length && [[ -n $length && $length != *[!0-9]* ]]; } || exit 0
   script=$(timeout 60 head -c "$length" <&"$input")
   [ ${#script} -eq "$length" ] || exit 1
-  # Whatever it starts would keep the connection open by what it inherits.
+  # The children of the script would inherit the descriptors, and keep the connection open.
   exec <&"$input" {input}<&- {events}>&-
   eval "$script"
 }

@@ -38,7 +38,8 @@ prune() { # KEEP [DIRECTORY INODE BORN NAME] ...: remove all but the first KEEP 
     fi
     # A run that was killed may have left a renamed directory behind.
     if made "$removing" "$2" "$3"; then
-      rm -rf --one-file-system -- "$removing" && result=removed || result=failed
+      result=failed
+      ! rm -rf --one-file-system -- "$removing" || result=removed
     fi
     emit pruned result="$result"
     shift 4

@@ -1,34 +1,42 @@
-# The checks of an unpacked tarball.
-# requires: agent/source
+# The transfer type "decompress": a tarball that is unpacked on the target. Its content has no manifest.
+# requires: agent/read
 
-source_checks_decompress() { # NAME
-  source_stood_still "$1"
+list_source_decompress() {
+  list_tree_of_source
 }
 
-target_checks_decompress() { # that there is one directory at the top, and nothing that wanted to be elsewhere
-  local tops marks behind_mark
-  # Two are the end mark; most tarballs have more, to fill their last record.
-  look_at_marks <"$run_directory/tarball.marks" && [ "$marks" -ge 2 ] ||
+await_source_decompress() {
+  await_manifest
+}
+
+check_source_decompress() { # TASK
+  source_is_unchanged "$1"
+}
+
+check_copy_decompress() { # the tarball must be complete and have one directory at its top; makes that the working directory
+  local tops zero_blocks data_follows
+  # The end mark has two blocks of zeros. Most tarballs have more, to fill their last record.
+  { read_zero_blocks <"$run_directory/tarball.marks" && [ "$zero_blocks" -ge 2 ]; } ||
     fail content "the tarball has no mark at its end: it is not whole"
-  [ "$behind_mark" = no ] || fail content "the tarball goes on behind its end mark: it is damaged, or several in one"
+  [ "$data_follows" = no ] || fail content "the tarball goes on behind its end mark: it is damaged, or several in one"
   ! grep -q '^tar: Removing leading' "$run_directory"/receive.*.err ||
     fail content "the tarball has absolute names or names with .."
   mapfile -d '' -t tops < <(find . -mindepth 1 -maxdepth 1 -print0)
-  [ ${#tops[@]} -eq 1 ] && [ -d "${tops[0]}" ] && [ ! -L "${tops[0]}" ] ||
+  { [ ${#tops[@]} -eq 1 ] && [ -d "${tops[0]}" ] && [ ! -L "${tops[0]}" ]; } ||
     fail content "the tarball has ${#tops[@]} entries at its top, where one directory is needed"
-  enter "${tops[0]}"
+  enter_directory "${tops[0]}"
 }
 
-look_at_marks() { # reads where tar found blocks of zeros; sets marks to their number, behind_mark to whether data follows
-  local number what last='' ended=no
-  marks=0 behind_mark=no
-  while read -r _ number what; do
+read_zero_blocks() { # sets zero_blocks to the number of blocks of zeros that tar reports, and data_follows (yes or no)
+  local number text last='' is_complete=no
+  zero_blocks=0 data_follows=no
+  while read -r _ number text; do
     number=${number%:}
-    [ -z "$last" ] || ((number == last + 1)) || behind_mark=yes
-    case $what in
-      *NULs*) last=$number marks=$((marks + 1)) ;;
-      *) ended=yes ;;
+    [ -z "$last" ] || ((number == last + 1)) || data_follows=yes
+    case $text in
+      *NULs*) last=$number zero_blocks=$((zero_blocks + 1)) ;;
+      *) is_complete=yes ;;
     esac
   done
-  [ "$ended" = yes ]
+  [ "$is_complete" = yes ]
 }

@@ -4,40 +4,39 @@
 # What the hosts are told for: decompress-lz4: 'db1:/srv/backups/sqldata.tar' 'db2:/srv/y'
 
 # === preflight on db1
-# files: lib/environment lib/events lib/processes lib/undo lib/directories firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/words preflight/host preflight/source preflight/database preflight/routes preflight/firewall preflight/target preflight/main
+# files: lib/environment lib/events lib/processes lib/locks lib/runs lib/undo lib/directories firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/values preflight/host preflight/source preflight/database preflight/routes preflight/firewall preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
-begin_watch
-finish_dead_runs
+start_activity_reports
+recover_stale_runs
 host_facts tar flock awk cmp md5sum getent perl ss netstat ip socat openssl mariadb mysql mariadb-backup mariabackup xtrabackup mbstream xbstream zstd pigz gzip lz4 xz xxh128sum b3sum sha256sum
-about /srv/backups/sqldata.tar/
+announce_path /srv/backups/sqldata.tar/
 source_facts /srv/backups/sqldata.tar/
 magic_facts /srv/backups/sqldata.tar
-about ''
+announce_path ''
 route_facts 0 db2 203.0.113.9
 emit asked
-end_watch
-await_script
+stop_activity_reports
+run_next_script
 
 # === preflight on db2
-# files: lib/environment lib/events lib/processes lib/undo lib/directories firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/words preflight/host preflight/source preflight/database preflight/routes preflight/firewall preflight/target preflight/main
+# files: lib/environment lib/events lib/processes lib/locks lib/runs lib/undo lib/directories firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/values preflight/host preflight/source preflight/database preflight/routes preflight/firewall preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
-begin_watch
-finish_dead_runs
+start_activity_reports
+recover_stale_runs
 host_facts tar flock awk cmp md5sum getent perl ss netstat ip socat openssl mariadb mysql mariadb-backup mariabackup xtrabackup mbstream xbstream zstd pigz gzip lz4 xz xxh128sum b3sum sha256sum
-about ''
+announce_path ''
 firewall_facts
-about /srv/y
+announce_path /srv/y
 target_facts 0 /srv/y sqldata.tar
 emit asked
-end_watch
-await_script
+stop_activity_reports
+run_next_script
 
 # === session on db1
-# files: lib/environment lib/events lib/sockets agent/tasks agent/manifest agent/source perl/digest agent/digests agent/keys perl/sample agent/sampling lib/processes lib/undo replication agent/replication types/file types/xtrabackup types/decompress perl/widen_pipe perl/tee perl/limit perl/count lib/pipes lib/directories agent/main agent/send
+# files: lib/environment lib/events lib/processes lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/sample agent/sampling agent/read agent/connect types/decompress
 run_id=0123456789abcdef
-role=source
 source_directory=/srv/backups
 source_name=sqldata.tar
 stop_slave=no
@@ -47,25 +46,25 @@ transfer_type=decompress
 encrypt=yes
 checksum=no
 priority=normal
-declare -A watched_by=([none]=cat)
+abilities=(read connect)
+declare -A progress_program=([send_0_none]=cat)
 client=()
-tried=()
+benchmarked=()
 send_0_none() {
-  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.1.err)
+  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.1.err)
   local process_1=$!
-  metered send_0 cat -- ./sqldata.tar 2>"$run_directory"/send_0.0.err |
+  measure_input send_0 cat -- ./sqldata.tar 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   wait "$process_1" || statuses[1]=$?
 }
-source_session
+run_session
 
 # === session for db2
-# files: lib/environment lib/events lib/undo lib/directories lib/sockets agent/tasks agent/target agent/ports firewall/iptables firewall/nftables agent/keys agent/manifest agent/source perl/digest agent/digests agent/publish types/file types/xtrabackup types/decompress perl/widen_pipe perl/tee perl/limit perl/count lib/pipes lib/processes replication agent/replication agent/main agent/receive
+# files: lib/environment lib/events lib/processes lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories lib/directories agent/unpack lib/sockets agent/ports firewall/iptables firewall/nftables agent/listen agent/verify agent/publish perl/sample agent/sampling agent/read types/decompress
 run_id=0123456789abcdef
-role=target
 wanted_port=0
 probe=no
 target_directory=/srv/y
@@ -81,17 +80,18 @@ transfer_type=decompress
 encrypt=yes
 checksum=no
 priority=normal
-declare -A watched_by=([none]=socat)
-note_firewall_rules() {
+abilities=(unpack listen verify publish)
+declare -A progress_program=([receive_none]=socat)
+register_firewall_undo() {
   return 0
 }
 open_firewall() {
   return 0
 }
 receive_none() {
-  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err)
+  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
-  metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec lz4 --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --ignore-zeros --block-number --index-file="${run_directory}"/tarball.marks -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.3.err
@@ -102,4 +102,4 @@ receive_none() {
 prepare_copy() {
   return 0
 }
-target_session
+run_session

@@ -4,40 +4,39 @@
 # What the hosts are told for: xtrabackup: 'db1:/run/mysqld/mysqld.sock' 'db2:/srv/y'
 
 # === preflight on db1
-# files: lib/environment lib/events lib/processes lib/undo lib/directories firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/words preflight/host preflight/source preflight/database preflight/routes preflight/firewall preflight/target preflight/main
+# files: lib/environment lib/events lib/processes lib/locks lib/runs lib/undo lib/directories firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/values preflight/host preflight/source preflight/database preflight/routes preflight/firewall preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
-begin_watch
-finish_dead_runs
+start_activity_reports
+recover_stale_runs
 host_facts tar flock awk cmp md5sum getent perl ss netstat ip socat openssl mariadb mysql mariadb-backup mariabackup xtrabackup mbstream xbstream zstd pigz gzip lz4 xz xxh128sum b3sum sha256sum
 database_facts /run/mysqld/mysqld.sock --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock
 backup_facts mariadb-backup mariabackup xtrabackup
-about ''
+announce_path ''
 route_facts 0 db2 203.0.113.9
 emit asked
-end_watch
-await_script
+stop_activity_reports
+run_next_script
 
 # === preflight on db2
-# files: lib/environment lib/events lib/processes lib/undo lib/directories firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/words preflight/host preflight/source preflight/database preflight/routes preflight/firewall preflight/target preflight/main
+# files: lib/environment lib/events lib/processes lib/locks lib/runs lib/undo lib/directories firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/values preflight/host preflight/source preflight/database preflight/routes preflight/firewall preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
-begin_watch
-finish_dead_runs
+start_activity_reports
+recover_stale_runs
 host_facts tar flock awk cmp md5sum getent perl ss netstat ip socat openssl mariadb mysql mariadb-backup mariabackup xtrabackup mbstream xbstream zstd pigz gzip lz4 xz xxh128sum b3sum sha256sum
 backup_facts mariadb-backup mariabackup xtrabackup
-about ''
+announce_path ''
 firewall_facts
-about /srv/y
+announce_path /srv/y
 target_facts 0 /srv/y mysqld.sock
 emit asked
-end_watch
-await_script
+stop_activity_reports
+run_next_script
 
 # === session on db1
-# files: lib/environment lib/events lib/sockets agent/tasks agent/manifest agent/source perl/digest agent/digests agent/keys perl/sample agent/sampling lib/processes lib/undo replication agent/replication types/file types/xtrabackup types/decompress perl/widen_pipe perl/tee perl/limit perl/count lib/pipes lib/directories agent/main agent/send
+# files: lib/environment lib/events lib/processes lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/sample agent/sampling agent/read agent/connect types/xtrabackup
 run_id=0123456789abcdef
-role=source
 source_directory=/srv/sqldata
 source_name=''
 stop_slave=no
@@ -49,9 +48,10 @@ transfer_type=xtrabackup
 encrypt=yes
 checksum=no
 priority=normal
-declare -A watched_by=([none]=wc [zstd1]=zstd [zstd3]=zstd [lz41]=lz4)
+abilities=(read connect)
+declare -A progress_program=([send_0_none]=wc [send_0_zstd1]=zstd [send_0_zstd3]=zstd [send_0_lz41]=lz4)
 client=(mariadb --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --connect-timeout=30 --batch --skip-column-names)
-tried=(zstd1 zstd3 lz41)
+benchmarked=(zstd1 zstd3 lz41)
 try_zstd1() {
   zstd --stdout --quiet -T1 -1 || return
   return 0
@@ -65,54 +65,53 @@ try_lz41() {
   return 0
 }
 send_0_none() {
-  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.1.err)
+  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.1.err)
   local process_1=$!
-  metered send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
+  measure_input send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   wait "$process_1" || statuses[1]=$?
 }
 send_0_zstd1() {
-  exec {branch_2}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.2.err)
+  exec {branch_2}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.2.err)
   local process_2=$!
-  metered send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
+  measure_input send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -1; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_2}>&-
   wait "$process_2" || statuses[2]=$?
 }
 send_0_zstd3() {
-  exec {branch_2}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.2.err)
+  exec {branch_2}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.2.err)
   local process_2=$!
-  metered send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
+  measure_input send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -3; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_2}>&-
   wait "$process_2" || statuses[2]=$?
 }
 send_0_lz41() {
-  exec {branch_2}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/stream.digest 2>"$run_directory"/send_0.2.err)
+  exec {branch_2}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.2.err)
   local process_2=$!
-  metered send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
+  measure_input send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec lz4 --stdout --quiet -1; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_2}>&-
   wait "$process_2" || statuses[2]=$?
 }
-source_session
+run_session
 
 # === session for db2
-# files: lib/environment lib/events lib/undo lib/directories lib/sockets agent/tasks agent/target agent/ports firewall/iptables firewall/nftables agent/keys agent/manifest agent/source perl/digest agent/digests agent/publish types/file types/xtrabackup types/decompress perl/widen_pipe perl/tee perl/limit perl/count lib/pipes lib/processes replication agent/replication agent/main agent/receive
+# files: lib/environment lib/events lib/processes lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories lib/directories agent/unpack lib/sockets agent/ports firewall/iptables firewall/nftables agent/listen agent/verify agent/publish perl/sample agent/sampling agent/read types/xtrabackup
 run_id=0123456789abcdef
-role=target
 wanted_port=0
 probe=no
 target_directory=/srv/y
@@ -128,17 +127,18 @@ transfer_type=xtrabackup
 encrypt=yes
 checksum=no
 priority=normal
-declare -A watched_by=([none]=socat [zstd1]=socat [zstd3]=socat [lz41]=socat)
-note_firewall_rules() {
+abilities=(unpack listen verify publish)
+declare -A progress_program=([receive_none]=socat [receive_zstd1]=socat [receive_zstd3]=socat [receive_lz41]=socat)
+register_firewall_undo() {
   return 0
 }
 open_firewall() {
   return 0
 }
 receive_none() {
-  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err)
+  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
-  metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.2.err
   statuses=("${PIPESTATUS[@]}")
@@ -146,9 +146,9 @@ receive_none() {
   wait "$process_1" || statuses[1]=$?
 }
 receive_zstd1() {
-  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err)
+  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
-  metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.3.err
@@ -157,9 +157,9 @@ receive_zstd1() {
   wait "$process_1" || statuses[1]=$?
 }
 receive_zstd3() {
-  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err)
+  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
-  metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.3.err
@@ -168,9 +168,9 @@ receive_zstd3() {
   wait "$process_1" || statuses[1]=$?
 }
 receive_lz41() {
-  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/stream.digest 2>"$run_directory"/receive.1.err)
+  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
-  metered receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/peer.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec lz4 --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.3.err
@@ -181,4 +181,4 @@ receive_lz41() {
 prepare_copy() {
   return 0
 }
-target_session
+run_session

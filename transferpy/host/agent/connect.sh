@@ -1,0 +1,33 @@
+# The ability "connect": the session sends streams to the sessions of targets.
+# requires: agent/main agent/streams agent/keys
+
+prepare_connect() {
+  command_handler[probe]=send_probe
+  command_handler[send]=send_stream
+}
+
+send_probe() { # EDGE ADDRESS PORT [CERTIFICATE]: sends zeros, by which the target measures the link
+  # shellcheck disable=SC2034 # the pipeline reads both variables
+  local peer_address=$2 peer_port=$3
+  accept_peer receiver.pem "${4-}"
+  start_task send_probe "send_probe_$1"
+  wait_for_task send_probe # it never succeeds: the target does not read all zeros
+  emit probed
+}
+
+send_stream() { # EDGE CODEC ADDRESS PORT [CERTIFICATE]
+  local task=send_$1 step
+  # shellcheck disable=SC2034 # the pipeline reads both variables
+  local peer_address=$3 peer_port=$4
+  accept_peer receiver.pem "${5-}"
+  for step in "${before_send[@]}"; do "$step" || return; done
+  discard_digests
+  emit sending
+  start_stream "$task" "${task}_$2"
+  for step in "${during_send[@]}"; do "$step" "$task"; done
+  wait_for_stream "$task"
+  report_stream_digest "$task" sent.digest
+  report_task "$task" || return
+  for step in "${after_send[@]}"; do "$step" "$task" || return; done
+  emit checked
+}

@@ -1,0 +1,51 @@
+# The ability "read": the session reads the source. Each transfer type defines its functions list_source_TYPE, which is called
+# at the beginning, await_source_TYPE, which is called before each stream, and check_source_TYPE, which is called after it.
+# requires: agent/main agent/streams agent/directories agent/manifest agent/sampling agent/replication
+
+prepare_read() {
+  command_handler[resume]=resume_replication
+  before_send+=("await_source_$transfer_type")
+  during_send+=(digest_source)
+  after_send+=("check_source_$transfer_type")
+  # A sample is taken of the files in the manifest, while the key is made.
+  [ ${#benchmarked[@]} -eq 0 ] || on_task_end+=([manifest]=start_sample [sample]=report_sample)
+  "list_source_$transfer_type"
+}
+
+list_tree_of_source() {
+  enter_directory "$source_directory"
+  start_task manifest list_tree "$source_name" "$run_directory/manifest" "$run_directory/stamps"
+}
+
+await_manifest() { # a change of the source can be detected only if the list is complete before the first byte is read
+  wait_for_task manifest
+  task_succeeded manifest || report_task manifest
+}
+
+digest_source() { # TASK
+  start_digests source "${task_pid[$1]}"
+}
+
+source_is_unchanged() { # TASK: compares the source with the lists from before the stream; reports the paths that changed
+  local before=$run_directory/manifest stamps=$run_directory/stamps after=$run_directory/again
+  run_task stamps list_tree "$source_name" "$after" "$stamps.again" || return
+  if ! cmp -s "$stamps" "$stamps.again" || ! cmp -s "$before" "$after"; then
+    emit changed job="$1" paths="$({
+      comm -z -3 -- "$before" "$after"
+      comm -z -3 -- "$stamps" "$stamps.again"
+    } | sed -z 's,^[^/]*\./,,' | sort -zu | head -zn 5 | base64 -w0)"
+    return 1
+  fi
+}
+
+wait_for_digests() { # TASK: waits for the digests of the source, while the source does not change
+  # The reader of a file that grows all the time never comes to its end. To compare many files takes long, so each interval is
+  # twice as long as the one before.
+  local began=$EPOCHSECONDS interval=60
+  while [ -z "${task_statuses[digest]-}" ]; do
+    wait_for_message 1
+    ((EPOCHSECONDS - began >= interval)) || continue
+    source_is_unchanged "$1" || return
+    interval=$((interval * 2))
+  done
+}

@@ -1,0 +1,86 @@
+# The ability "unpack": the session unpacks a copy in a staging directory inside the target directory.
+# requires: agent/main agent/streams agent/directories lib/directories
+
+target=''      # a descriptor of the target directory
+made_target='' # yes if this session made it
+
+prepare_unpack() {
+  [ "$create_target" = no ] || make_target "$target_directory"
+  enter_directory "$target_directory"
+  # The descriptor is used for all further work: a user who can rename directories on the path cannot redirect the session.
+  exec {target}<.
+  [ "$transfer_type" = file ] || lock_target
+  on_undo staging remove_directory "$PWD/$staging_name"
+  make_staging || fail host "cannot make a directory in $target_directory"
+  during_receive+=(digest_copy)
+  while_receiving+=(write_behind)
+  after_receive+=(fail_for_lost_attributes finish_writing)
+}
+
+make_target() { # DIRECTORY: makes it with all missing directories above it; all of them are removed if the session fails
+  local path=$1 missing=()
+  [[ $path == /* ]] || path=$PWD/$path
+  # A name with a slash at its end would be a second name of a directory that this function has just made.
+  while [[ $path == ?*/ ]]; do path=${path%/}; done
+  while [ ! -e "$path" ] && [ ! -L "$path" ]; do
+    missing=("$path" "${missing[@]}")
+    path=${path%/*}
+    path=${path:-/}
+  done
+  for path in "${missing[@]}"; do
+    on_undo target remove_empty_directory "$path"
+    made_target=yes
+    mkdir -- "$path" 2>"$run_directory/mkdir.err" && continue
+    # Another run may have made it in the meantime.
+    [ -d "$path" ] || fail host "cannot make the directory $path: $(last_error mkdir.err)"
+    made_target=''
+  done
+}
+
+lock_target() { # keeps other runs out of the target directory, which has to be empty
+  flock -n "$target" || fail host "another transfer is at work on $target_directory"
+  target_is_empty || fail host "$target_directory is not empty"
+}
+
+target_is_empty() {
+  [ -z "$(find "/proc/self/fd/$target/" -mindepth 1 -maxdepth 1 ! -name lost+found ! -name "$staging_name" -printf x -quit)" ]
+}
+
+make_staging() { # makes the staging directory and enters it; fails if another user has replaced it
+  # With an explicit mode: a default ACL of the target directory takes the place of the umask.
+  mkdir -m 700 -- "$staging_name" && cd -P -- "$staging_name" || return
+  # A user who can write in the target directory may have replaced it by a link to another directory.
+  [ .. -ef "/proc/self/fd/$target/." ] && [ -O . ] && [[ $(stat -c %a .) == *700 ]] &&
+    [ -z "$(find . -mindepth 1 -printf x -quit)" ] &&
+    # The copy may set the owner and the mode of the directory in which it is unpacked. Other users cannot reach the inner one.
+    mkdir -m 700 content && cd content || return
+}
+
+digest_copy() {
+  start_digests target
+}
+
+on_disk=0 # the number of bytes of the stream after which the last sync began
+
+write_behind() { # BYTES: writes what has arrived to disk while the stream flows, so that its end waits for less
+  [ "$checksum" = no ] || return 0 # the digester writes each file to disk before it reads the file
+  (($1 - on_disk >= 64 << 20)) || return 0
+  # After a failed sync there is no other one: the kernel reports each error only once.
+  [ -z "${task_pid[sync]-}" ] || [ "${task_statuses[sync]-}" = 0 ] || return 0
+  on_disk=$1
+  start_task sync sync -f .
+}
+
+finish_writing() { # waits for the last sync of write_behind; fails if one of them failed
+  [ -n "${task_pid[sync]-}" ] || return 0
+  wait_for_task sync
+  report_task sync
+}
+
+fail_for_lost_attributes() {
+  # tar only warns if the file system cannot hold an attribute of a file. On a file system without ACLs, it prints another warning
+  # for every file; an ACL that is really lost is one of these attributes.
+  local lost
+  lost=$(grep -ahm 3 "Cannot set '.*' extended attribute" "$run_directory"/receive.*.err) || return 0
+  fail attributes "the file system cannot hold all attributes: $lost"
+}
