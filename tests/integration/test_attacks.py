@@ -105,7 +105,7 @@ def test_no_argument_environment_or_log_has_a_key(ready: Lab) -> None:
     keys: dict[str, set[str]] = {"db1": set(), "db2": set()}
     ready["db1"].shape(SLOW)
     with Run(ready, "--verbose", TREE, INTO) as run:
-        while " received " not in run.log and run.process.poll() is None:
+        while "INFO  db2: received " not in run.log and run.process.poll() is None:
             seen.update(processes(ready).splitlines())
             for host in ("db1", "db2"):
                 keys[host] |= set(ready[host].sh("cat /run/transferpy/run.*/key.pem 2>/dev/null; true").splitlines())
@@ -136,7 +136,11 @@ def test_no_argument_environment_or_log_has_the_password_of_the_database(ready: 
         db1.shape(SLOW)
         options = ("--type", "xtrabackup", "--verbose", "--defaults-file", "/srv/login.cnf")
         with Run(ready, *options, f"db1:{server.socket}", INTO) as run:
-            while " received " not in run.log and run.process.poll() is None and "--backup" not in seen:
+            while (
+                not re.search(r"INFO +\S+: received ", run.log)
+                and run.process.poll() is None
+                and "--backup" not in seen
+            ):
                 seen.update(processes(ready).splitlines())
             db1.shape(None)
             result = run.end()

@@ -182,7 +182,8 @@ def test_a_clock_that_is_ten_minutes_off_does_not_matter(
 # --- disks and files
 
 IMPATIENT = (
-    "from transferpy import interview, transfer; interview._ANSWER_TIME = 12.0; raise SystemExit(transfer.main())"
+    "from transferpy import transfer; from transferpy.agent import preflight_connection;"
+    " preflight_connection._ANSWER_TIME = 12.0; raise SystemExit(transfer.main())"
 )
 
 
