@@ -117,10 +117,10 @@ class TestJobs:
     def test_a_job_without_a_name_has_no_processes(self, tmp_path: Path) -> None:
         """A session that is killed while it writes down the name of its job leaves an empty file."""
         with running(PARENT, ""):
-            assert on_host(tmp_path, 'find_processes ""; echo "${#pids[@]}"') == b"0\n"
+            assert on_host(tmp_path, 'processes=(); find_command ""; echo "${#processes[@]}"') == b"0\n"
 
     def test_the_process_that_asks_is_not_counted(self, tmp_path: Path) -> None:
-        script = host_script(tmp_path, f'find_processes {JOB}; echo "${{#pids[@]}}"')
+        script = host_script(tmp_path, f'processes=(); find_command {JOB}; echo "${{#processes[@]}}"')
         assert run_bash(script, JOB, cwd=tmp_path).stdout == b"0\n"
 
 

@@ -2,7 +2,7 @@
 #
 # All messages arrive in the fifo "control" of the run directory, so that a session waits in one place and its traps run at
 # once: "ended TASK STATUS ..." from a task, "command WORD ..." from the orchestration host.
-# requires: lib/undo agent/inputs
+# requires: lib/termination lib/undo agent/inputs
 
 declare -A task_pid=()      # by task, its first process, which leads a process group
 declare -A task_statuses=() # by task that has ended, the exit statuses of its stages
@@ -143,23 +143,11 @@ run_task() { # TASK FUNCTION [ARGUMENT ...]: starts a task and waits for its end
 }
 
 stop_task() { # TASK: ends all processes of a task and forgets the task; fails if a process survives
-  local group=${task_pid[$1]-} signal tries status=1
+  local group=${task_pid[$1]-} status=0
   [ -n "$group" ] || return 0
-  for signal in TERM KILL; do
-    group_is_alive "$group" || break
-    kill -s "$signal" -- "-$group" 2>/dev/null
-    for ((tries = 0; tries < 100; tries++)); do
-      wait_for_message 0.01
-      group_is_alive "$group" || break 2
-    done
-  done
-  group_is_alive "$group" || status=0
+  end_processes 100 100 wait_for_message find_group "$group" || status=1
   # The task may have ended by itself. Its message must not count as the end of the next task of this name.
   while read_message 0.01; do :; done
   unset "task_pid[$1]" "task_statuses[$1]"
   return "$status"
-}
-
-group_is_alive() { # GROUP: succeeds while the process group has a process that is not a zombie
-  kill -0 -- "-$1" 2>/dev/null && grep -Eqs "^[0-9]+ \(.*\) [^ZX] [0-9]+ $1 " /proc/[0-9]*/stat
 }

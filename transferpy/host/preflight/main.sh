@@ -1,5 +1,5 @@
 # The preflight: sends the facts that the plan needs of one host, as events. It changes nothing but the recovery of stale runs.
-# requires: lib/recovery preflight/host preflight/source preflight/database preflight/routes preflight/firewall
+# requires: lib/termination lib/recovery preflight/host preflight/source preflight/database preflight/routes preflight/firewall
 # requires: preflight/target
 
 announce_path() { # PATH: the path of the next facts; an error names it if they do not arrive
@@ -28,15 +28,12 @@ report_activity() { # PID: until stop_activity_reports, or until that process en
 }
 
 read_processor_times() { # sets REPLY to the times in user mode and in the kernel of each other process of this script
-  local pids pid stat
+  local processes=()
+  local pid stat
   REPLY=''
-  find_processes "$identifier"
-  for pid in "${pids[@]}"; do
-    [ "$pid" != "$BASHPID" ] || continue
-    stat=''
-    { IFS= read -r -d '' stat <"/proc/$pid/stat"; } 2>/dev/null
-    read -ra stat <<<"${stat##*) }"
-    REPLY+=" $pid:${stat[11]-}:${stat[12]-}"
+  find_command "$identifier"
+  for pid in "${!processes[@]}"; do
+    ! read_stat "$pid" || REPLY+=" $pid:${stat[11]}:${stat[12]}"
   done
 }
 

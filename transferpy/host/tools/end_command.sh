@@ -3,14 +3,32 @@
 
 end_command() { # IDENTIFIER PID GRACE TIME: TERM to the first process, and KILL to all after GRACE hundredths of a second
   # A PID of 0 stands for an unknown one. Prints the processes that still run TIME hundredths of a second after KILL, and fails.
-  local -A found=()
+  local processes=()
   local first=$2
-  find_command "$1"
+  find_command_tree "$1"
   [ "$first" -gt 0 ] || find_first_process "$1"
-  [ -z "${found[$first]-}" ] || terminate "$first" "${found[$first]}" "$3"
-  kill_until_ended "$4" find_command "$1" && return
-  echo "processes that SIGKILL did not end: ${!found[*]}"
+  [ -z "${processes[$first]-}" ] || terminate "$first" "${processes[$first]}" "$3"
+  kill_until_ended "$4" sleep find_command_tree "$1" && return
+  echo "processes that SIGKILL did not end: ${!processes[*]}"
   return 1
+}
+
+find_command_tree() { # IDENTIFIER: a search for the processes of a remote command and their descendants
+  find_command "$1"
+  add_descendants
+}
+
+add_descendants() { # adds the descendants of all processes that were found
+  local index file child children queue=("${!processes[@]}")
+  for ((index = 0; index < ${#queue[@]}; index++)); do
+    for file in "/proc/${queue[index]}"/task/*/children; do
+      children=()
+      read -ra children <"$file"
+      for child in "${children[@]}"; do
+        [ -n "${processes[$child]-}" ] || ! add_process "$child" || queue+=("$child")
+      done
+    done
+  done 2>/dev/null
 }
 
 find_first_process() { # IDENTIFIER: sets first to the PID of the first process
@@ -18,12 +36,12 @@ find_first_process() { # IDENTIFIER: sets first to the PID of the first process
   local pids pid
   search_proc "$1" -lzxF cmdline
   for pid in "${pids[@]}"; do
-    [ -n "${found[$pid]-}" ] || continue
-    ((first)) && ((found[$pid] > found[$first] || found[$pid] == found[$first] && pid > first)) || first=$pid
+    [ -n "${processes[$pid]-}" ] || continue
+    ((first)) && ((processes[pid] > processes[first] || processes[pid] == processes[first] && pid > first)) || first=$pid
   done
 }
 
 terminate() { # PID START GRACE: TERM to the process with this start time
-  local -A found=([$1]=$2)
-  signal_until_ended TERM "$3" true
+  local processes=([$1]=$2)
+  signal_until_ended TERM "$3" sleep true
 }
