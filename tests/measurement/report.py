@@ -79,9 +79,12 @@ def python_coverage(directory: Path) -> list[FileCoverage]:
 
 
 def host_coverage(checkout: Path, directory: Path) -> list[FileCoverage]:
-    """Return the coverage of each shell file of a checkout from the traces in a directory."""
+    """Return the coverage of each shell file of a checkout from the traces in a directory, which are removed."""
     files = shell_files(checkout / "transferpy/host")
-    executed = files.executed(path.read_bytes() for path in directory.glob("trace.*"))
+    traces = list(directory.glob("trace.*"))
+    executed = files.executed(path.read_bytes() for path in traces)
+    for path in traces:
+        path.unlink()
     return [
         FileCoverage(
             name=f"host/{name}",
