@@ -17,9 +17,8 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from measurement.variables import measured, sitecustomize
-
 from . import firewalls
+from .measured import measured, sitecustomize
 from .spec import (
     CHECKOUT,
     DOMAIN,
@@ -187,8 +186,10 @@ class Keeper:
         customized = self.directory / self.hosts[0].name / f"seed/etc/python3.{sys.version_info.minor}/sitecustomize.py"
         customized.parent.mkdir()
         customized.write_text(sitecustomize(variables))
-        for host in self.hosts:  # bash reads this file, and not the one in BASH_ENV, where ssh started it
-            (self.directory / host.name / "seed/root/.bashrc").write_text(f". {variables['BASH_ENV']}\n")
+        # Where ssh started it, bash reads this file, and not the one in BASH_ENV.
+        usual = Path("/etc/bash.bashrc").read_text()
+        for host in self.hosts:
+            (self.directory / host.name / "seed/etc/bash.bashrc").write_text(f". {variables['BASH_ENV']}\n{usual}")
 
     def _connect(self, switch: int) -> None:
         """Create a bridge in the switch, a link from the bridge to each host, and the addresses of the hosts."""

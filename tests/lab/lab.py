@@ -16,9 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from measurement.variables import measured
-
 from .host import Host, in_network
+from .measured import measured
 from .spec import (
     DEFAULT_HOSTS,
     ENVIRONMENT,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import coverage
 import pytest
+from lab.measured import variables
 
 from measurement.report import broken_bounds, host_coverage, python_coverage, table
-from measurement.variables import variables
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from lab.measured import sitecustomize, variables
 from measurement import shell
 from measurement.report import FileCoverage, broken_bounds, table
 from measurement.shell import ShellFiles, commands, shell_files
-from measurement.variables import sitecustomize, variables
 
 from transferpy.RemoteExecution.running_job import pack_script
 

@@ -1,4 +1,4 @@
-"""The environment variables that start the measurement, outside and inside of a lab."""
+"""The environment variables that start a measurement of the coverage, outside and inside of a lab."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ if TYPE_CHECKING:
 _NAMES = ("COVERAGE_PROCESS_START", "COVERAGE_FILE", "BASH_ENV")
 
 # The Python of Debian and that of the virtual environment import this module when they start; only the latter has
-# coverage.py in its path.
+# coverage.py in its path. A process that cannot write into the directory is not measured.
 _SITECUSTOMIZE = """\
 import os
 import sys
 
-sys.path.append({site_packages!r})
-os.environ.update({variables!r})
-try:
+if os.access({directory!r}, os.W_OK):
+    sys.path.append({site_packages!r})
+    os.environ.update({variables!r})
     import coverage
 
     coverage.process_startup()
-finally:
     sys.path.remove({site_packages!r})
     for name in {variables!r}:
         del os.environ[name]
@@ -38,7 +37,8 @@ def variables(checkout: Path, directory: Path) -> dict[str, str]:
 
 def measured() -> dict[str, str]:
     """Return the variables if they are set in this process, or else an empty mapping."""
-    return {name: os.environ[name] for name in _NAMES} if "COVERAGE_PROCESS_START" in os.environ else {}
+    found = {name: os.environ[name] for name in _NAMES if name in os.environ}
+    return found if len(found) == len(_NAMES) else {}
 
 
 def sitecustomize(measured: Mapping[str, str]) -> str:
@@ -46,4 +46,8 @@ def sitecustomize(measured: Mapping[str, str]) -> str:
     import coverage
 
     python = {name: value for name, value in measured.items() if name != "BASH_ENV"}
-    return _SITECUSTOMIZE.format(site_packages=str(Path(coverage.__file__).parents[1]), variables=python)
+    return _SITECUSTOMIZE.format(
+        directory=str(Path(python["COVERAGE_FILE"]).parent),
+        site_packages=str(Path(coverage.__file__).parents[1]),
+        variables=python,
+    )
