@@ -9,11 +9,12 @@ import sys
 from collections.abc import Iterator
 
 from transferpy.host import HOST, parts, perl_program
+from transferpy.model.transfer_types import TRANSFER_TYPES
 
 SCRIPTS = {
     "session": (
         *("agent/read", "agent/unpack", "agent/listen", "agent/connect", "agent/verify", "agent/publish"),
-        *("types/file", "types/xtrabackup", "types/decompress"),
+        *(f"types/{name}" for name in TRANSFER_TYPES),
     ),
     "preflight": ("preflight/main",),
     "recovery": ("lib/recovery",),

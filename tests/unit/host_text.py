@@ -10,6 +10,7 @@ from bash import output_of
 from raw_events import Event, parse_event
 
 from transferpy.host import assemble
+from transferpy.model.transfer_types import TRANSFER_TYPES
 from transferpy.stream.renderer import render_assignment
 
 RUN = "r1"
@@ -17,7 +18,8 @@ TIMEOUT = 60
 ABILITIES = ("read", "unpack", "listen", "connect", "verify", "publish")
 SESSION = (
     *(f"agent/{ability}" for ability in ABILITIES),
-    *("types/file", "types/xtrabackup", "types/decompress", "lib/recovery"),
+    *(f"types/{name}" for name in TRANSFER_TYPES),
+    "lib/recovery",
 )
 """The files of a session with all abilities, and those of the recovery."""
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from transferpy.host import assemble
 from transferpy.MariaDB import BACKUP_TOOLS
+from transferpy.model.options import FIREWALL_BACKENDS
 from transferpy.model.tools import NETCATS, packages
 from transferpy.stream.commands import Command
 from transferpy.stream.renderer import render_command
@@ -56,7 +57,7 @@ def preflight_script(run_id: str, query: PreflightQuery, *, dry_run: bool = Fals
     calls.append(("announce_path", ""))
     calls += [("route_facts", str(route.index), route.host, *route.addresses) for route in query.routes]
     if query.targets:
-        calls.append(("firewall_facts",))
+        calls += [(f"{backend}_facts",) for backend in FIREWALL_BACKENDS]
     for index, directory, name in query.targets:
         calls += [("announce_path", directory), ("target_facts", str(index), directory, name)]
     calls += [("owner_facts", query.owner)] if query.owner else []

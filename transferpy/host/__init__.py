@@ -1,8 +1,8 @@
 """The scripts that run on hosts, and their assembly from the files of this directory.
 
-A file declares the files that it needs, in a comment: ``# requires: lib/events perl/digest``. A script contains the
-shell files unchanged. A Perl program, after the Perl files that it requires, becomes the value of a shell variable:
-``perl/digest`` becomes ``perl_digest``.
+A file declares the files that it needs, in a comment: ``# requires: lib/events perl/digest firewall/*``. A script
+contains the shell files unchanged. A Perl program, after the Perl files that it requires, becomes the value of a shell
+variable: ``perl/digest`` becomes ``perl_digest``.
 """
 
 import re
@@ -69,7 +69,13 @@ def _in_order(names: tuple[str, ...], *, is_perl: bool) -> tuple[str, ...]:
 
 
 def _required(name: str) -> list[str]:
-    return [required for line in _REQUIRES.findall(_file(name)) for required in line.split()]
+    return [file for line in _REQUIRES.findall(_file(name)) for pattern in line.split() for file in _matching(pattern)]
+
+
+def _matching(pattern: str) -> list[str]:
+    """Return the name of a file, or those of all files of a directory for ``DIRECTORY/*``."""
+    directory, _, name = pattern.rpartition("/")
+    return sorted(f"{directory}/{path.stem}" for path in (HOST / directory).iterdir()) if name == "*" else [pattern]
 
 
 def _assignment(name: str, value: str) -> str:

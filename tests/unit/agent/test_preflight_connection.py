@@ -27,7 +27,11 @@ def harmless(run_id: str, questions: PreflightQuery, *, dry_run: bool = False) -
     """As preflight_script; it leaves dead runs and firewalls of this host alone."""
     script = preflight_script(run_id, questions, dry_run=dry_run)
     calls = script.rindex("\nstart_activity_reports\n")
-    return script[:calls] + "\nfinish_dead_runs() { :; }; firewall_facts() { :; }" + script[calls:]
+    return (
+        script[:calls]
+        + "\nrecover_stale_runs() { :; }; iptables_facts() { :; }; nftables_facts() { :; }"
+        + script[calls:]
+    )
 
 
 @pytest.fixture

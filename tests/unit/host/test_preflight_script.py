@@ -28,7 +28,11 @@ def ask(directory: Path, questions: PreflightQuery) -> HostFacts:
     """Return what this machine answers to a preflight; its own dead runs and firewalls are left alone."""
     script = preflight_script(RUN, questions)
     calls = script.rindex("\nstart_activity_reports\n")
-    script = script[:calls] + "\nfinish_dead_runs() { :; }; firewall_facts() { :; }" + script[calls:]
+    script = (
+        script[:calls]
+        + "\nrecover_stale_runs() { :; }; iptables_facts() { :; }; nftables_facts() { :; }"
+        + script[calls:]
+    )
     return parse_facts("db1", RUN, questions, output_of(script, cwd=directory).decode().splitlines())
 
 
@@ -96,19 +100,21 @@ class TestFirewalls:
     LISTING = """case "$*" in -V) echo 'iptables v1.8.9 (nf_tables)' ;; *) echo "$0 $*"; echo two; echo three ;; esac"""
 
     def test_each_tool_that_is_there_is_asked_for_little(self, tmp_path: Path) -> None:
-        found = said(tmp_path, "firewall_facts", iptables=self.LISTING, nft='echo "{ $* }"')
+        found = said(tmp_path, "iptables_facts; nftables_facts", iptables=self.LISTING, nft='echo "{ $* }"')
         assert [(event.fields["tool"], event.text("rules")) for event in found] == [
             ("iptables", f"{tmp_path}/tools/iptables -w 30 -S INPUT\ntwo\n"),
             ("nft", "{ -j list chains }\n"),
         ]
 
     def test_a_tool_that_fails_has_no_rules(self, tmp_path: Path) -> None:
-        found = said(tmp_path, "firewall_facts", ip6tables="echo no such table >&2; exit 1", nft="exit 1")
+        found = said(
+            tmp_path, "iptables_facts; nftables_facts", ip6tables="echo no such table >&2; exit 1", nft="exit 1"
+        )
         assert [(event.fields["tool"], event.text("rules")) for event in found] == [("ip6tables", ""), ("nft", "")]
 
     def test_the_older_tables_are_left_alone_where_they_are_not_in_use(self, tmp_path: Path) -> None:
         legacy = "echo 'iptables v1.8.9 (legacy)'; [ \"$1\" = -V ] || touch asked"
-        script = 'has_line() { [ "$*" = "filter /proc/net/ip6_tables_names" ]; }; firewall_facts'
+        script = 'has_line() { [ "$*" = "filter /proc/net/ip6_tables_names" ]; }; iptables_facts'
         found = said(tmp_path, script, iptables=legacy, iptables_legacy=legacy, ip6tables_legacy=self.LISTING)
         assert [event.fields["tool"] for event in found] == ["ip6tables-legacy"]
         assert not (tmp_path / "asked").exists()

@@ -1,5 +1,5 @@
 # The ability "listen": the session receives a stream.
-# requires: agent/main agent/streams agent/ports agent/keys firewall/iptables firewall/nftables
+# requires: agent/main agent/streams agent/ports agent/keys firewall/*
 
 connection='' # of the stream: empty before the listener is ready, awaited, accepted
 

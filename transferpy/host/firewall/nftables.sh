@@ -1,4 +1,9 @@
-# The command of an undo entry that removes a rule from nftables.
+# The backend nftables: its rules in the preflight, and the command of an undo entry that removes a rule.
+# requires: lib/events preflight/values
+
+nftables_facts() { # the chains of nftables
+  ! has_tool nft || emit firewall tool=nft rules="$(nft -j list chains 2>/dev/null | base64 -w0)"
+}
 
 nft_delete_commented() { # FAMILY TABLE CHAIN COMMENT: deletes the rules with that comment
   # A handle from the time when the rule was added can belong to another rule after a reload.

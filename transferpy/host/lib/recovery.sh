@@ -1,5 +1,5 @@
 # The recovery of stale runs: those whose session was killed before it had undone its changes.
-# requires: lib/termination lib/undo lib/directories firewall/iptables firewall/nftables replication
+# requires: lib/termination lib/undo lib/directories firewall/* replication
 
 recover_stale_runs() { # runs the undo lists of all stale runs of this host
   local directory own

@@ -4,7 +4,7 @@
 # What the hosts are told for: ipv6-plain: 'db1:/srv/x' 'db2:/srv/y'
 
 # === preflight on db1
-# files: lib/environment lib/processes lib/termination lib/events lib/locks lib/runs lib/undo lib/directories firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/values preflight/host preflight/source preflight/database preflight/routes preflight/firewall preflight/target preflight/main
+# files: lib/environment lib/processes lib/termination lib/events lib/locks lib/runs lib/undo lib/directories preflight/values firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/source preflight/database preflight/routes preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
 start_activity_reports
@@ -20,7 +20,7 @@ stop_activity_reports
 run_next_script
 
 # === preflight on db2
-# files: lib/environment lib/processes lib/termination lib/events lib/locks lib/runs lib/undo lib/directories firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/values preflight/host preflight/source preflight/database preflight/routes preflight/firewall preflight/target preflight/main
+# files: lib/environment lib/processes lib/termination lib/events lib/locks lib/runs lib/undo lib/directories preflight/values firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/source preflight/database preflight/routes preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
 start_activity_reports
@@ -28,7 +28,8 @@ recover_stale_runs
 host_facts tar flock awk cmp md5sum getent perl ss netstat ip socat openssl mariadb mysql mariadb-backup mariabackup xtrabackup mbstream xbstream zstd pigz gzip lz4 xz xxh128sum b3sum sha256sum
 netcat_facts nc nc.openbsd ncat nc.traditional netcat
 announce_path ''
-firewall_facts
+iptables_facts
+nftables_facts
 announce_path /srv/y
 target_facts 0 /srv/y x
 emit asked
@@ -111,7 +112,7 @@ send_0_lz41() {
 run_session
 
 # === session for db2
-# files: lib/environment lib/processes lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories lib/directories agent/unpack lib/sockets agent/ports firewall/iptables firewall/nftables agent/listen agent/verify agent/publish perl/sample agent/sampling agent/read types/file
+# files: lib/environment lib/processes lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories lib/directories agent/unpack lib/sockets agent/ports preflight/values firewall/iptables firewall/nftables agent/listen agent/verify agent/publish perl/sample agent/sampling agent/read types/file
 run_id=0123456789abcdef
 wanted_port=0
 probe=no
