@@ -1,4 +1,4 @@
-"""Hosts that say what a test has them say, and that fail on everything else."""
+"""Hosts that react as a test defines, and that fail on every other command."""
 
 import base64
 import gzip
@@ -18,11 +18,11 @@ from transferpy.RemoteExecution.interface import (
     RemoteExecution,
 )
 
-Said = str | CommandResult | BaseException
-"""What a session does when it is told something: say an event, end, or raise where it was told."""
+Reaction = str | CommandResult | BaseException
+"""A reaction of a session to a command: print an event, end with a result, or raise an exception in the caller."""
 
-HANGS = "(hangs)"
-"""The last line of a preflight that never ends."""
+HANGING = "(hangs)"
+"""The last line of a preflight that does not end."""
 END = ("ending", "end status=0 undone=yes", CommandResult(host="", returncode=0, output=""))
 
 
@@ -31,17 +31,23 @@ def encoded(text: str) -> str:
 
 
 def packed(*records: str) -> str:
-    """Return a list as it arrives."""
+    """Return a list of records in the format in which a host sends it."""
     return base64.b64encode(gzip.compress(b"".join(os.fsencode(record) + b"\0" for record in records))).decode()
 
 
 @dataclass
 class ScriptedSession:
-    """One session: what it says at its start, and to each order; ``kill`` is an order here too."""
+    """A session.
 
-    start: Sequence[Said]
-    orders: Mapping[str, Sequence[Said]] = field(default_factory=dict)
-    told: list[str] = field(default_factory=list)
+    Attributes:
+        start: reactions to its start.
+        reactions: reactions to each session command, and to ``kill``, which stands for ``kill_job``.
+        received: the commands that it has received.
+    """
+
+    start: Sequence[Reaction]
+    reactions: Mapping[str, Sequence[Reaction]] = field(default_factory=dict)
+    received: list[str] = field(default_factory=list)
 
 
 class ScriptedJob(Job):
@@ -50,29 +56,30 @@ class ScriptedJob(Job):
         self.run, self.session, self.on_line, self.on_end = run, session, on_line, on_end
         self.outcome: Outcome | None = None
 
-    def says(self, words: Sequence[Said]) -> None:
-        for word in words:
-            if isinstance(word, str):
-                self.on_line(f"@transferpy {self.run} {word}" if not word.startswith("!") else word[1:])
-            elif isinstance(word, CommandResult):
-                self.outcome = word
-                self.on_end(word)
+    def react(self, reactions: Sequence[Reaction]) -> None:
+        """Print events (a line after ``!`` as it is), end, or raise."""
+        for reaction in reactions:
+            if isinstance(reaction, str):
+                self.on_line(reaction[1:] if reaction.startswith("!") else f"@transferpy {self.run} {reaction}")
+            elif isinstance(reaction, CommandResult):
+                self.outcome = reaction
+                self.on_end(reaction)
             else:
-                raise word
+                raise reaction
 
 
 @dataclass
 class ScriptedRemote(RemoteExecution):
-    """A fleet that knows its script.
+    """Remote execution on hosts that do not exist.
 
     Attributes:
-        preflights: what each host prints when it is asked, or why it cannot be asked.
-        sessions: those that each host will have, in that order; an exception for one that cannot be started.
-        runs: what each host prints to a script that is neither, by a word that the script holds.
-        names: what words resolve to, where it is not the word itself.
-        scripts: what each host was told, in order.
-        logins: the hosts, in the order in which jobs were started there.
-        jobs: those jobs.
+        preflights: the output of the preflight of each host, or the error that it causes.
+        sessions: the sessions of each host, in the order of their starts; an exception for a session that cannot start.
+        runs: the output of each other script, by host and a word that the script contains.
+        names: the hosts that words select, if they are not the words themselves.
+        scripts: the hosts and their scripts, in the order in which they were started.
+        logins: the hosts, in the order of the logins.
+        jobs: the commands, in the same order.
     """
 
     preflights: Mapping[str, Sequence[str] | BaseException] = field(default_factory=dict)
@@ -106,55 +113,54 @@ class ScriptedRemote(RemoteExecution):
         session = self._preflight(host, waits=takes_input) if "\nhost_facts " in command else self._next_session(host)
         job = ScriptedJob(host, run_of(command), session, on_line, on_end)
         self.jobs.append(job)
-        job.says(session.start)
+        job.react(session.start)
         return job
 
     def _preflight(self, host: str, *, waits: bool) -> ScriptedSession:
-        said = self.preflights[host]
-        lines: Sequence[Said] = [] if isinstance(said, BaseException) else said
+        output = self.preflights[host]
+        lines: Sequence[Reaction] = [] if isinstance(output, BaseException) else output
         end = CommandResult(host=host, returncode=0, output="")
-        # One that hangs says so, and then nothing more.
-        ends = HANGS not in lines and not (waits and "asked" in lines)
+        ends = HANGING not in lines and not (waits and "asked" in lines)
         return ScriptedSession(
-            [*(line for line in lines if line != HANGS), *[end] * ends], {"kill": [end], "end": [end]}
+            [*(line for line in lines if line != HANGING), *[end] * ends], {"kill": [end], "end": [end]}
         )
 
     def _next_session(self, host: str) -> ScriptedSession:
-        waiting = self.sessions[host].pop(0)
-        if isinstance(waiting, BaseException):
-            raise waiting
-        return waiting
+        session = self.sessions[host].pop(0)
+        if isinstance(session, BaseException):
+            raise session
+        return session
 
     def hand_script(self, host: str, job: Job, script: str) -> None:
         assert isinstance(job, ScriptedJob)
         assert job.host == host
         self.scripts.append((host, script))
         job.session = self._next_session(host)
-        job.says(job.session.start)
+        job.react(job.session.start)
 
     def write_job(self, host: str, job: Job, text: str) -> None:
         assert isinstance(job, ScriptedJob)
         assert job.host == host
-        # Which codec it is, tests/unit/test_compression.py looks at.
-        order = re.sub(r"^(receive|send \d+) \w+", r"\1 CODEC", text.removeprefix("command ").removesuffix("\n"))
-        job.session.told.append(order)
-        job.says(job.session.orders[order])
+        # The tests of codec_choice check the codec.
+        command = re.sub(r"^(receive|send \d+) \w+", r"\1 CODEC", text.removeprefix("command ").removesuffix("\n"))
+        job.session.received.append(command)
+        job.react(job.session.reactions[command])
 
     def wait_job(self, host: str, job: Job, timeout: float | None = None) -> CommandResult:
         assert isinstance(job, ScriptedJob)
         assert job.host == host
         assert timeout
-        said = self.preflights[host]
-        if isinstance(said, BaseException):
-            raise said
-        return CommandResult(host=host, returncode=0, output="\n".join(said))
+        output = self.preflights[host]
+        if isinstance(output, BaseException):
+            raise output
+        return CommandResult(host=host, returncode=0, output="\n".join(output))
 
     def kill_job(self, host: str, job: Job, *, grace: float = 10.0) -> CommandResult:
         assert isinstance(job, ScriptedJob)
         assert job.host == host
         assert grace > 0
-        job.session.told.append("kill")
-        job.says(job.session.orders["kill"])
+        job.session.received.append("kill")
+        job.react(job.session.reactions["kill"])
         assert isinstance(job.outcome, CommandResult)
         return job.outcome
 
@@ -164,12 +170,14 @@ class ScriptedRemote(RemoteExecution):
         assert isinstance(command, str)
         assert on_line
         assert timeout is None or timeout > 0
-        ((_, said),) = [(word, said) for (place, word), said in self.runs.items() if place == host and word in command]
-        if isinstance(said, BaseException):
-            raise said
-        if isinstance(said, CommandResult):
-            return said
-        for line in said:
+        ((_, output),) = [
+            (word, output) for (place, word), output in self.runs.items() if place == host and word in command
+        ]
+        if isinstance(output, BaseException):
+            raise output
+        if isinstance(output, CommandResult):
+            return output
+        for line in output:
             on_line(line.replace("RUN", run_of(command)) if line.startswith("@") else line)
         return CommandResult(host=host, returncode=0, output="")
 
@@ -178,13 +186,13 @@ class ScriptedRemote(RemoteExecution):
 
 
 def run_of(script: str) -> str:
-    """Return the name of the run that a script belongs to."""
+    """Return the run of a script."""
     found = re.search(r"^run_id=(\w+)$", script, re.MULTILINE)
     return found[1] if found else ""
 
 
 def answer(facts: HostFacts, *, owner: bool = False) -> list[str]:
-    """Return the events that a preflight prints for ``facts``; ``owner`` if it was asked whether it knows one."""
+    """Return the output of a preflight with ``facts``; ``owner`` for a preflight that looks for the owner of a copy."""
     lines = [
         f"finished-dead-run run={run}{' replication=started' * replication}" for run, replication in facts.finished
     ]

@@ -14,22 +14,22 @@ RECEIVED = "stages job=receive statuses=0,0,0"
 KILLED = {"kill": END}
 
 
-def source_session(targets: int = 1, **orders: Any) -> ScriptedSession:
-    """Return a session that sends well, but for ``orders``: send_0 and such."""
+def source_session(targets: int = 1, **reactions: Any) -> ScriptedSession:
+    """Return a session that sends well, but for ``reactions``: send_0 and such."""
     sends = {
-        f"send {n} CODEC 198.18.0.2 4400 cer2": orders.get(f"send_{n}", (SENT.format(n), *LISTS))
+        f"send {n} CODEC 198.18.0.2 4400 cer2": reactions.get(f"send_{n}", (SENT.format(n), *LISTS))
         for n in range(targets)
     }
     return ScriptedSession([HELLO, "ready certificate=cer1", "sample size=0 trials="], {**sends, "stop": END, **KILLED})
 
 
-def target_session(**orders: Any) -> ScriptedSession:
-    """Return a session that receives well, but for ``orders``: start, peer_c1, peer, publish, kill."""
+def target_session(**reactions: Any) -> ScriptedSession:
+    """Return a session that receives well, but for ``reactions``: start, peer_c1, peer, publish, kill."""
     usual: dict[str, Any] = {
         "peer": ("listening port=4400", "connected", "progress bytes=100", RECEIVED, *LISTS),
         "publish": ("published", *END),
         **KILLED,
-        **orders,
+        **reactions,
     }
     start = usual.pop("start", (HELLO, "ready port=4400 certificate=cer2"))
     return ScriptedSession(start, {"peer cer1": usual.pop("peer_c1", ()), "receive CODEC": usual.pop("peer"), **usual})

@@ -9,7 +9,7 @@ import pytest
 from bash import HOSTILE_NAMES, any_text
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted import END, Said, ScriptedRemote, ScriptedSession, encoded, packed
+from scripted import END, Reaction, ScriptedRemote, ScriptedSession, encoded, packed
 
 from transferpy.agent import list_transfer, session_manager
 from transferpy.agent import session as session_module
@@ -35,7 +35,7 @@ def talk(*sessions: ScriptedSession, **more: object) -> tuple[SessionManager, li
     return made, [made.start(host, SCRIPT) for host in hosts]
 
 
-def said(*words: Said) -> Session:
+def said(*words: Reaction) -> Session:
     """Return a session of which all that it said has been taken in."""
     made, (session,) = talk(ScriptedSession([*words, "connected"]))
     made.wait(until=lambda: session.has(Connected))
@@ -152,7 +152,7 @@ class TestWaiting:
             ),
         ],
     )
-    def test_a_session_that_ends_ends_it(self, words: tuple[Said, ...], message: str) -> None:
+    def test_a_session_that_ends_ends_it(self, words: tuple[Reaction, ...], message: str) -> None:
         made, (session,) = talk(ScriptedSession(words))
         with pytest.raises(TransferpyError) as raised:
             made.wait(session, until=lambda: False)
@@ -193,7 +193,7 @@ class TestEnding:
         made, (session,) = talk(scripted)
         made.wait(until=lambda: not session.alive or session.ending)
         made.end(session)
-        assert (scripted.told, session.undone) == ([], True)
+        assert (scripted.received, session.undone) == ([], True)
 
     def test_a_signal_loses_nothing_of_what_was_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
         # A session of which the end got lost would be waited for, for ten minutes.
@@ -225,7 +225,7 @@ class TestEnding:
         made, (session,) = talk(scripted)
         made.send(session, Stop())
         made.end(session)
-        assert scripted.told == ["stop"]
+        assert scripted.received == ["stop"]
 
     def test_any_other_is_killed_once(self) -> None:
         scripted = ScriptedSession([HELLO], {"kill": END})
@@ -233,7 +233,7 @@ class TestEnding:
         made.end(session)
         made.end(session)
         made.end_all()
-        assert scripted.told == ["kill"]
+        assert scripted.received == ["kill"]
 
     def test_a_session_that_never_was_leaves_nothing_to_finish(self) -> None:
         made, (session,) = talk(ScriptedSession([CommandResult(host="db1", returncode=255, output="ssh: no")]))
@@ -266,7 +266,7 @@ class TestEnding:
         mute = ScriptedSession([], {"kill": [CommandResult(host="db1", returncode=143, output="")]})
         made = SessionManager(Asked(sessions={"db1": [mute]}, runs={("db1", "recover_stale_runs"): clean_up}), RUN)
         made.end(made.start("db1", SCRIPT))
-        assert (mute.told, asked) == (["kill"], [session_manager._DOUBTFUL_TIME])
+        assert (mute.received, asked) == (["kill"], [session_manager._DOUBTFUL_TIME])
         # That it could not be done is not told: most likely there was nothing to do.
         assert caplog.messages == told
 
@@ -298,23 +298,23 @@ class TestEnding:
         made, (session, _) = talk(lost, other)
         made.wait(until=lambda: session.has(Hello))
         made.end_all()
-        assert other.told == ["kill"]
+        assert other.received == ["kill"]
         assert "\n".join(caplog.messages) == (
             "db1: could not be cleaned up; the next run on this host will do it: db1: cannot be reached"
             " (/run/transferpy/run.x)"
         )
 
     def test_a_signal_in_the_midst_of_it_comes_after_it(self) -> None:
-        class Once(dict[str, tuple[Said, ...]]):
-            def __missing__(self, order: str) -> tuple[Said, ...]:
-                self[order] = END
+        class Once(dict[str, tuple[Reaction, ...]]):
+            def __missing__(self, command: str) -> tuple[Reaction, ...]:
+                self[command] = END
                 return (Interrupted(15),)
 
         interrupted, other = ScriptedSession([HELLO], Once()), ScriptedSession([HELLO], {"kill": END})
         made, (session, _) = talk(interrupted, other)
         with pytest.raises(Interrupted):
             made.end_all()
-        assert (interrupted.told, other.told, session.undone) == (["kill", "kill"], ["kill"], True)
+        assert (interrupted.received, other.received, session.undone) == (["kill", "kill"], ["kill"], True)
 
 
 STOPPED = "replication-stopped connections=1"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fleet import database_host, source_facts, source_host, target_facts, target_host
-from scripted import END, HANGS, Said, ScriptedJob, ScriptedRemote, answer, encoded, packed
+from scripted import END, HANGING, Reaction, ScriptedJob, ScriptedRemote, answer, encoded, packed
 from scripted_runs import (
     HELLO,
     LISTS,
@@ -55,8 +55,8 @@ class TestContract:
         targets = [target_session() for _ in range(3)]
         source = source_session(3)
         assert transferer(fleet(source, *targets), 3).run() == [0, 0, 0]
-        assert source.told == [f"send {n} CODEC 198.18.0.2 4400 cer2" for n in range(3)] + ["stop"]
-        assert [target.told for target in targets] == [["peer cer1", "receive CODEC", "publish"]] * 3
+        assert source.received == [f"send {n} CODEC 198.18.0.2 4400 cer2" for n in range(3)] + ["stop"]
+        assert [target.received for target in targets] == [["peer cer1", "receive CODEC", "publish"]] * 3
 
     @pytest.mark.parametrize(
         "options", [{}, {"type": "file"}, {"transfer_type": "file"}, {"verbose": True, "port": "0"}]
@@ -188,7 +188,7 @@ class TestBeforeTheFirstTarget:
 
         killed: list[str] = []
         monkeypatch.setattr("transferpy.agent.preflight_connection._ANSWER_TIME", 0.1)
-        remote = Ending({"db1": answer(source_host()), "db2": [*said, HANGS]})
+        remote = Ending({"db1": answer(source_host()), "db2": [*said, HANGING]})
         assert transferer(remote).run() == [3]
         assert caplog.messages == [f"db2: no answer for 0 seconds{where}"]
         assert killed == ["db2"]
@@ -223,7 +223,7 @@ class TestBeforeTheFirstTarget:
 
         told: list[tuple[str, str]] = []
         monkeypatch.setattr("transferpy.agent.preflight_connection.parse_facts", interrupted)
-        remote = Ended({"db1": answer(source_host()), "db2": [HANGS]})
+        remote = Ended({"db1": answer(source_host()), "db2": [HANGING]})
         with pytest.raises(Interrupted):
             transferer(remote).run()
         assert told == [("db1", "end\n"), ("db2", "kill")]
@@ -252,7 +252,7 @@ class TestShells:
                 job = super().start_job(host, *arguments, **options)
                 if host == "db2" and len(self.logins) == 2:
                     assert isinstance(job, ScriptedJob)
-                    job.says([CommandResult(host=host, returncode=255, output="")])
+                    job.react([CommandResult(host=host, returncode=255, output="")])
                 return job
 
         scripted = fleet(source_session(), target_session())
@@ -267,7 +267,7 @@ class TestShells:
                     super().hand_script(host, job, script)
                     return
                 assert isinstance(job, ScriptedJob)
-                job.says([CommandResult(host=host, returncode=255, output="")])
+                job.react([CommandResult(host=host, returncode=255, output="")])
                 raise RemoteExecutionError(f"{host}: the command takes no input: Broken pipe")
 
         scripted = fleet(source_session(), target_session())
@@ -361,7 +361,7 @@ class TestTargets:
         assert transferer(fleet(source_session(2), failing, next_one), 2).run() == [status, 0]
         errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
         assert errors == [f"db2:/srv/y: failed: {message}"]
-        assert next_one.told == ["peer cer1", "receive CODEC", "publish"]
+        assert next_one.received == ["peer cer1", "receive CODEC", "publish"]
         assert "1 of 2 target(s) succeeded in " in caplog.messages[-1]
 
 
@@ -403,8 +403,8 @@ class TestSource:
     @pytest.mark.usefixtures("_impatient")
     def test_a_source_that_cannot_serve_the_next_target_is_replaced(
         self,
-        send: tuple[Said, ...],
-        peer: tuple[Said, ...],
+        send: tuple[Reaction, ...],
+        peer: tuple[Reaction, ...],
         status: int,
         message: str,
         caplog: pytest.LogCaptureFixture,
@@ -414,8 +414,8 @@ class TestSource:
         remote.sessions["db1"].append(next_source)
         assert transferer(remote, 2, connect_timeout=1, idle_timeout=1).run() == [status, 0]
         assert f"db2:/srv/y: failed: {message}" in caplog.text
-        assert source.told[0] == "send 0 CODEC 198.18.0.2 4400 cer2"
-        assert next_source.told == ["send 1 CODEC 198.18.0.2 4400 cer2", "stop"]
+        assert source.received[0] == "send 0 CODEC 198.18.0.2 4400 cer2"
+        assert next_source.received == ["send 1 CODEC 198.18.0.2 4400 cer2", "stop"]
 
     @pytest.mark.parametrize(
         "send",
@@ -427,22 +427,25 @@ class TestSource:
             (SENT.format(0), "stages job=stamps statuses=1"),
         ],
     )
-    def test_a_source_that_waits_for_orders_serves_the_next_target_too(self, send: tuple[Said, ...]) -> None:
+    def test_a_source_that_waits_for_orders_serves_the_next_target_too(self, send: tuple[Reaction, ...]) -> None:
         source = source_session(2, send_0=send)
         peer = ("listening port=4400", "connected", RECEIVED, "manifest digest=other entries=3", *LISTS[1:])
         remote = fleet(source, target_session(peer=peer), target_session(), runs=NO_LISTS)
         assert transferer(remote, 2).run()[1] == 0
-        assert source.told == ["send 0 CODEC 198.18.0.2 4400 cer2", "send 1 CODEC 198.18.0.2 4400 cer2", "stop"]
+        assert source.received == ["send 0 CODEC 198.18.0.2 4400 cer2", "send 1 CODEC 198.18.0.2 4400 cer2", "stop"]
 
     def test_a_source_that_is_gone_after_its_last_word_does_not_matter(self) -> None:
         source = source_session()
-        source.orders = {**source.orders, "stop": [RemoteExecutionError("db1: lost")]}
+        source.reactions = {**source.reactions, "stop": [RemoteExecutionError("db1: lost")]}
         assert transferer(fleet(source, target_session())).run() == [0]
-        assert source.told == ["send 0 CODEC 198.18.0.2 4400 cer2", "stop", "stop", "kill"]
+        assert source.received == ["send 0 CODEC 198.18.0.2 4400 cer2", "stop", "stop", "kill"]
 
     def test_nothing_that_a_source_says_makes_a_copy_complete(self, caplog: pytest.LogCaptureFixture) -> None:
         source = source_session()
-        source.orders = {**source.orders, "stop": (f"changed job=send_0 paths={encoded('x/a')}", "published", *END)}
+        source.reactions = {
+            **source.reactions,
+            "stop": (f"changed job=send_0 paths={encoded('x/a')}", "published", *END),
+        }
         target = target_session(publish=(f"error kind=publish text={encoded('exists by now')}", *END))
         assert transferer(fleet(source, target)).run() == [8]
         assert "db2:/srv/y: failed: db2: exists by now" in caplog.text
@@ -546,7 +549,7 @@ class TestChecks:
         target = target_session(peer=peer)
         assert transferer(fleet(source_session(), target, runs=runs)).run() == [7]
         assert f"db2:/srv/y: failed: db2:/srv/y: {message}" in caplog.messages
-        assert target.told == ["peer cer1", "receive CODEC", "kill"]
+        assert target.received == ["peer cer1", "receive CODEC", "kill"]
 
     @pytest.mark.parametrize("digests", [("a", "b"), ("a", None), (None, "a"), (None, None), ("", "")])
     def test_a_stream_whose_digests_do_not_agree_is_damaged(
@@ -615,12 +618,12 @@ class TestMessages:
         source, target = source_session(), target_session(peer_c1=("link", "probing port=4400"))
         assert transferer(fleet_with_much(source, target)).run() == [0]
         assert "db2:/srv/y: compression: zstd -1; a sample shrinks to 10%, at 100 MB/s on one core" in caplog.messages
-        assert source.told == ["send 0 CODEC 198.18.0.2 4400 cer2", "stop"]
+        assert source.received == ["send 0 CODEC 198.18.0.2 4400 cer2", "stop"]
 
     @pytest.mark.usefixtures("_impatient")
     def test_a_link_that_carries_nothing_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
         source, target = source_session(), target_session(peer_c1=("probing port=4401",))
-        source.orders = {**source.orders, "probe 0 198.18.0.2 4401 cer2": ()}
+        source.reactions = {**source.reactions, "probe 0 198.18.0.2 4401 cer2": ()}
         assert transferer(fleet_with_much(source, target), connect_timeout=1).run() == [6]
         said = "db2:/srv/y: failed: db1 to db2: no connection to 198.18.0.2 port 4401 within 1 seconds;"
         assert said in caplog.text
@@ -631,14 +634,14 @@ class TestMessages:
     ) -> None:
         monkeypatch.setattr("transferpy.engine.root_cause._OTHER_END_TIME", 0.5)
         source, target = source_session(), target_session(peer_c1=("probing port=4401",))
-        source.orders = {**source.orders, "probe 0 198.18.0.2 4401 cer2": ("probed",)}
+        source.reactions = {**source.reactions, "probe 0 198.18.0.2 4401 cer2": ("probed",)}
         assert transferer(fleet_with_much(source, target)).run() == [0]
         assert "db2:/srv/y: compression: zstd -1; a sample shrinks to 10%, at 100 MB/s on one core" in caplog.messages
 
     def test_the_measured_rate_of_the_link_decides_on_the_codec(self, caplog: pytest.LogCaptureFixture) -> None:
         link = "link bytes=10000000 microseconds=1000000"
         source, target = source_session(), target_session(peer_c1=("probing port=4401", link))
-        source.orders = {**source.orders, "probe 0 198.18.0.2 4401 cer2": ("probed",)}
+        source.reactions = {**source.reactions, "probe 0 198.18.0.2 4401 cer2": ("probed",)}
         assert transferer(fleet_with_much(source, target)).run() == [0]
         assert "; the link carries 10 MB/s" in caplog.text
 
@@ -646,7 +649,7 @@ class TestMessages:
         source, target = source_session(), target_session(peer=("stages job=receive statuses=1,0,0",))
         assert transferer(fleet(source, target)).run() == [6]
         assert "db2:/srv/y: failed: db2: socat failed with status 1" in caplog.messages
-        assert source.told == ["stop"]
+        assert source.received == ["stop"]
 
     def test_the_failure_of_the_source_is_the_cause_of_what_is_missing_on_the_target(
         self, caplog: pytest.LogCaptureFixture
@@ -715,8 +718,8 @@ class TestEnd:
         source, target = source_session(), target_session(publish=(ending,))
         with pytest.raises(type(ending)):
             transferer(fleet(source, target)).run()
-        assert source.told[-1] in {"stop", "kill"}
-        assert target.told == ["peer cer1", "receive CODEC", "publish", "kill"]
+        assert source.received[-1] in {"stop", "kill"}
+        assert target.received == ["peer cer1", "receive CODEC", "publish", "kill"]
 
     def test_a_session_that_cannot_be_ended_is_a_warning_and_does_not_hide_the_failure(
         self, caplog: pytest.LogCaptureFixture

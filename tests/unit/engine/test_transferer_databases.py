@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from fleet import V4_ROUTE, database_facts, database_host, tarball_host, target_facts, target_host
-from scripted import END, Said, ScriptedRemote, ScriptedSession, answer, encoded, packed
+from scripted import END, Reaction, ScriptedRemote, ScriptedSession, answer, encoded, packed
 
 from transferpy.agent import session
 from transferpy.engine.root_cause import _PROGRESS_LINE
@@ -51,21 +51,23 @@ def size(digest: str | None) -> tuple[str, ...]:
     return () if digest is None else (f"stream-digest job=x digest={digest}",)
 
 
-def source_session(targets: int = 1, *, sent: str | None = "4711", **orders: Any) -> ScriptedSession:
-    """Return a source that stops and starts replication and sends well, but for ``orders``: send_0, resume, stop."""
+def source_session(targets: int = 1, *, sent: str | None = "4711", **reactions: Any) -> ScriptedSession:
+    """Return a source that stops and starts replication and sends well, but for ``reactions``: send_0, resume, stop."""
     sends = {}
     for n in range(targets):
         usual = (*size(sent), f"stages job=send_{n} statuses=0,0,0,0", TABLES, "checked")
-        sends[f"send {n} CODEC 198.18.0.2 4400 cer2"] = orders.pop(f"send_{n}", (STOPPED, *usual) if n == 0 else usual)
+        sends[f"send {n} CODEC 198.18.0.2 4400 cer2"] = reactions.pop(
+            f"send_{n}", (STOPPED, *usual) if n == 0 else usual
+        )
     hello = f"hello directory={encoded(RUN_DIRECTORY.format(100))}"
-    others = {"resume": (RUNS,), "stop": END, "kill": ("ending", RUNS, *END[1:]), **orders}
+    others = {"resume": (RUNS,), "stop": END, "kill": ("ending", RUNS, *END[1:]), **reactions}
     return ScriptedSession([hello, "ready certificate=cer1", "sample size=0 trials="], {**sends, **others})
 
 
-def target_session(*, received: str | None = "4711", position: str = POSITION, **orders: Any) -> ScriptedSession:
-    """Return a target that receives well, but for ``orders``: peer, publish."""
+def target_session(*, received: str | None = "4711", position: str = POSITION, **reactions: Any) -> ScriptedSession:
+    """Return a target that receives well, but for ``reactions``: peer, publish."""
     stream = ("listening port=4400", "connected", *size(received), "stages job=receive statuses=0,0,0,0")
-    usual = {"peer": (*stream, position, TABLES, "checked"), "publish": ("published", *END), "kill": END, **orders}
+    usual = {"peer": (*stream, position, TABLES, "checked"), "publish": ("published", *END), "kill": END, **reactions}
     hello = f"hello directory={encoded(RUN_DIRECTORY.format(101))}"
     return ScriptedSession(
         [hello, "ready port=4400 certificate=cer2"], {"peer cer1": (), "receive CODEC": usual.pop("peer"), **usual}
@@ -103,7 +105,7 @@ class TestReplication:
     def test_a_run_that_succeeds_says_what_it_does(self, caplog: pytest.LogCaptureFixture) -> None:
         source, target = source_session(), target_session()
         assert back_up(source, target, compress=False) == [0]
-        assert (source.told, target.told) == (
+        assert (source.received, target.received) == (
             [SEND.format(0), "resume", "stop"],
             ["peer cer1", "receive CODEC", "publish"],
         )
@@ -122,7 +124,7 @@ class TestReplication:
         ]
 
     def test_the_preparing_of_the_copy_is_told_before_it_begins(self, caplog: pytest.LogCaptureFixture) -> None:
-        published = target_session().orders["publish"]
+        published = target_session().reactions["publish"]
         target = target_session(publish=(f"error kind=host text={encoded('the end')}", *published[1:]))
         assert back_up(source_session(), target, prepare=True) == [3]
         told = caplog.messages
@@ -151,20 +153,20 @@ class TestReplication:
         sent = (*size("4711"), "stages job=send_0 statuses=0,0,0,0", TABLES, "checked")
         source = source_session(send_0=sent)
         assert back_up(source, target_session(), stop_slave=False) == [0]
-        assert source.told == [SEND.format(0), "stop"]
+        assert source.received == [SEND.format(0), "stop"]
 
     def test_it_is_stopped_once_for_all_targets_and_resumed_when_the_last_stream_has_ended(self) -> None:
         source = source_session(3)
         assert back_up(source, *(target_session() for _ in range(3))) == [0, 0, 0]
-        assert source.told == [SEND.format(0), SEND.format(1), SEND.format(2), "resume", "stop"]
+        assert source.received == [SEND.format(0), SEND.format(1), SEND.format(2), "resume", "stop"]
 
     def test_a_last_target_that_fails_leaves_it_to_the_end_of_the_session(self) -> None:
         source = source_session(2, stop=END_THAT_STARTS)
         failing = target_session(peer=("listening port=4400", "stages job=receive statuses=0,0,0,1"))
-        failing.told = source.told
+        failing.received = source.received
         assert back_up(source, target_session(), failing) == [0, 6]
         # Before the target is seen to its end, which may have a lot to remove.
-        assert source.told == [SEND.format(0), "peer cer1", "receive CODEC", SEND.format(1), "stop", "kill"]
+        assert source.received == [SEND.format(0), "peer cer1", "receive CODEC", SEND.format(1), "stop", "kill"]
 
     @pytest.mark.parametrize("targets", [1, 2])
     def test_one_that_does_not_start_again_is_status_9_though_every_target_succeeded(
@@ -260,7 +262,7 @@ class TestCopy:
         target = target_session(received=received)
         assert back_up(source_session(sent=sent), target) == [7]
         assert errors(caplog) == ["db2:/srv/y: failed: db2:/srv/y: the stream was damaged on its way"]
-        assert target.told == ["peer cer1", "receive CODEC", "kill"]
+        assert target.received == ["peer cer1", "receive CODEC", "kill"]
 
     @pytest.mark.parametrize(
         ("events", "status", "message"),
@@ -346,17 +348,17 @@ class TestTarball:
         options = {"type": "decompress"}
         return Transferer("db1", "/srv/backups/sqldata.tar", ["db2"], ["/srv/y"], options, remote=fleet).run()
 
-    def sent(self, *said: Said) -> ScriptedSession:
+    def sent(self, *said: Reaction) -> ScriptedSession:
         return source_session(send_0=(*size("4711"), "stages job=send_0 statuses=0,0,0", *said))
 
-    def received(self, *said: Said) -> ScriptedSession:
+    def received(self, *said: Reaction) -> ScriptedSession:
         stream = ("listening port=4400", "connected", *size("4711"), "stages job=receive statuses=0,0,0,0")
         return target_session(peer=(*stream, *said))
 
     def test_a_run_that_succeeds_says_what_it_does(self, caplog: pytest.LogCaptureFixture) -> None:
         source = self.sent("checked")
         assert self.unpack(source, self.received("checked")) == [0]
-        assert source.told == [SEND.format(0), "stop"]
+        assert source.received == [SEND.format(0), "stop"]
         assert [message.partition(" in ")[0] for message in caplog.messages] == [
             f"db1:/srv/backups/sqldata.tar: 1 file(s), 4 MB, to db2:/srv/y ({STREAM})",
             "db2: port 4400 listens for db1",
