@@ -108,7 +108,7 @@ def test_the_manifest_is_compared_always_and_names_what_differs(ready: Lab, dama
     with replaced(ready["db2"], "tar", script):
         result = transfer(ready, "--no-checksum", TREE, INTO)
     ready["db2"].run(["test", "-e", STRUCK])
-    failed(ready, result, 7, r"db2:/srv/in: not complete, or of another kind, owner or size: (.*)")
+    failed(ready, result, 7, r"db2:/srv/in: missing, or different in kind, owner or size: (.*)")
     listed = result.stderr.partition("owner or size: ")[2].splitlines()[0]
     assert set(named) == set(re.sub(r" and \d+ more$", "", listed).split(", "))
     assert_as_before(ready, before)
@@ -195,7 +195,7 @@ def test_a_stream_that_is_damaged_on_its_way_is_found_by_the_checksum_of_the_str
     with replaced(ready["db1"], "socat", filtered(FLIP, "*' TCP:'*")):
         result = transfer(ready, "--no-encrypt", "--no-compress", "--parallel-checksum", TREE, INTO)
     ready["db1"].run(["test", "-e", STRUCK])
-    failed(ready, result, 7, r"db2:/srv/in: the stream was damaged on its way\n")
+    failed(ready, result, 7, r"db2:/srv/in: the stream was damaged on the network\n")
     assert_as_before(ready, before)
 
 
@@ -274,7 +274,7 @@ def test_a_stream_that_ends_too_soon_where_tar_sees_no_harm_is_found(ready: Lab,
     with replaced(ready["db1"], "socat", filtered(CUT, "*' TCP:'*")):
         result = transfer(ready, "--no-encrypt", "--no-compress", *options, TREE, INTO)
     ready["db1"].run(["test", "-e", STRUCK])
-    failed(ready, result, 7, r"db2:/srv/in: not complete, or of another kind, owner or size: tree/.*tree/sub/b")
+    failed(ready, result, 7, r"db2:/srv/in: missing, or different in kind, owner or size: tree/.*tree/sub/b")
     assert_as_before(ready, before)
 
 

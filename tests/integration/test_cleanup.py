@@ -238,7 +238,7 @@ def test_of_two_transfers_to_one_name_one_wins_and_the_other_says_so(ready: Lab)
         result = loser.end()
     assert "db2:/srv/in/data: complete" in winner.stderr
     assert result.status == 8
-    assert f"ERROR {INTO}: failed: db2: /srv/in/data exists by now\n" in result.stderr
+    assert f"ERROR {INTO}: failed: db2: /srv/in/data was created by another program during the run\n" in result.stderr
     assert ready["db2"].sh("ls /srv/in/data") == "other"
     ready["db2"].run("rm -r /srv/in/data")
     assert_as_before(ready, before)

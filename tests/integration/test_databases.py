@@ -167,7 +167,9 @@ def test_position_and_gtid_are_those_of_the_servers(fleet: Fleet) -> None:
     fleet.replica.wait_for_replication(("Yes", "Yes"))
     own = f"INFO  {TARGET}: binary log file, position and GTID: {file} {position} {gtid}"
     assert own.rstrip() in result.stderr
-    replicates = f"{TARGET}: as its source replicates: SET GLOBAL gtid_slave_pos = '{executed}'; CHANGE MASTER"
+    replicates = (
+        f"{TARGET}: replication position of its source: SET GLOBAL gtid_slave_pos = '{executed}'; CHANGE MASTER"
+    )
     assert replicates in result.stderr
 
 
@@ -436,7 +438,7 @@ def test_one_target_takes_one_copy_at_a_time(fleet: Fleet) -> None:
         first.wait_for_stream(fleet["db3"])
         result = transfer(fleet.lab, *BACKUP, SOURCE, TARGET)
         assert result.status in {3, 4}
-        assert f"{TARGET}: is not empty" in result.stderr or "another transfer is at work on /srv/copy" in result.stderr
+        assert f"{TARGET}: is not empty" in result.stderr or "another transfer uses /srv/copy" in result.stderr
         first.assert_streaming()
         fleet["db3"].shape(None)
         assert first.end().status == 0, first.log
@@ -470,7 +472,7 @@ FAILURES = {
         'real "$@" >/srv/w; cut=$(grep -abo XBSTCK01 /srv/w | tail -n 9 | head -n 1); head -c "${cut%%:*}" /srv/w',
         "--no-encrypt --no-compress",
         7,
-        "db3: the backup that arrived has no info file: it is not whole",
+        "db3: the received backup has no info file: it is incomplete",
     ),
     "says that it completed, but leaves out a table": (
         "real \"$@\" '--tables-exclude=^shop[.]orders$'",
@@ -482,7 +484,7 @@ FAILURES = {
         'echo "completed OK!" >&2',
         "--no-encrypt --no-compress",
         7,
-        "db3: the backup that arrived has no info file: it is not whole",
+        "db3: the received backup has no info file: it is incomplete",
     ),
 }
 
@@ -538,7 +540,7 @@ def test_a_connection_that_is_cut_is_a_failure(fleet: Fleet) -> None:
         fleet["db1"].cut(fleet["db3"])
         result = run.end()
     assert result.status == 6
-    assert "db1 to db3: the stream stood still for 5 seconds, after " in result.stderr
+    assert "db1 to db3: the stream made no progress for 5 seconds, after " in result.stderr
     fleet.lab.restore()
     assert_unchanged(fleet, before)
 
@@ -562,7 +564,7 @@ def test_a_stream_that_stands_still_is_a_failure(fleet: Fleet, options: str) -> 
         fleet["db3"].shape(None)
         result = run.end()
     assert result.status == 6
-    assert "db1 to db3: the stream stood still for 3 seconds, after " in result.stderr
+    assert "db1 to db3: the stream made no progress for 3 seconds, after " in result.stderr
     assert_unchanged(fleet, before)
 
 
@@ -572,7 +574,7 @@ def test_a_stream_that_stands_still_after_its_first_second_is_a_failure(fleet: F
     with wrapped(fleet["db1"], "mariadb-backup", backing_up(script)):
         result = transfer(fleet.lab, *BACKUP, "--no-compress", "--idle-timeout", "3", SOURCE, TARGET)
     assert result.status == 6
-    assert "db1 to db3: the stream stood still for 3 seconds, after " in result.stderr
+    assert "db1 to db3: the stream made no progress for 3 seconds, after " in result.stderr
     assert fleet["db1"].sh("ls /srv/stands")
     assert is_empty(fleet)
 

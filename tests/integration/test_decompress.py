@@ -92,7 +92,7 @@ def test_the_owner_that_is_asked_for_has_all_of_it(ready: Lab) -> None:
 def test_one_that_is_cut_is_refused(ready: Lab, format_of_it: str, share: str) -> None:
     make(ready, FORMATS[format_of_it])
     ready["db1"].run(f"cd /srv/made && truncate -s $(($(stat -c %s tarball) * {share})) tarball")
-    refused(ready, 6, "db2: .* (failed with status|was ended by)|db2: the tarball has no mark at its end")
+    refused(ready, 6, "db2: .* (failed with status|was ended by)|db2: the tarball has no end mark")
 
 
 @pytest.mark.parametrize("format_of_it", ["gzip", "zstd", "lz4", "xz"])
@@ -108,8 +108,8 @@ def test_one_with_a_bit_that_flipped_is_refused(ready: Lab, format_of_it: str) -
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        ("sqldata more", 7, "db2: the tarball has 2 entries at its top, where one directory is needed"),
-        ("sqldata/table.ibd --transform=s,.*/,,", 7, "db2: the tarball has 1 entries at its top"),
+        ("sqldata more", 7, "db2: the tarball has 2 top-level entries; exactly one directory is required"),
+        ("sqldata/table.ibd --transform=s,.*/,,", 7, "db2: the tarball has 1 top-level entries"),
         ("--absolute-names /srv/made/sqldata", 7, "db2: the tarball has absolute names or names with"),
         ("--absolute-names sqldata --transform=s,table,../../owned,", 6, "db2: tar failed .*Member name contains '..'"),
         ("--absolute-names sqldata more --transform=s,^more,/srv/owned,", 7, "db2: the tarball has absolute names"),

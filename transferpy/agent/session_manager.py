@@ -148,7 +148,7 @@ class SessionManager:
             raise failure
         # The inbox may hold events that arrived while this thread was busy.
         if not self._inbox and time.monotonic() - session.heard > _SILENCE:
-            raise RemoteExecutionError(f"{session.host}: no sign of life for {_SILENCE:.0f} seconds")
+            raise RemoteExecutionError(f"{session.host}: no heartbeat for {_SILENCE:.0f} seconds")
 
     def replication_errors(self) -> str:
         """Return the hosts on which replication may not run again, with the reasons; empty if there are none."""

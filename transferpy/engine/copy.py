@@ -75,7 +75,7 @@ def _report_position(run: StreamRun) -> None:
         run.update_report(position=binlog)
         logger.info("%s: binary log file, position and GTID: %s", run.edge.final, binlog)
     if replica:
-        logger.info("%s: as its source replicates: %s", run.edge.final, replica)
+        logger.info("%s: replication position of its source: %s", run.edge.final, replica)
 
 
 def await_sender(run: StreamRun) -> None:

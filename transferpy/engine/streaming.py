@@ -49,7 +49,7 @@ def _check_limits(run: StreamRun, since_start: float, since_moved: float) -> Non
     flows = not options.type.may_start_late or moved > _HANDSHAKE_BYTES
     if flows and since_moved > options.idle_timeout:
         raise StreamError(
-            f"{run.names}: the stream stood still for {options.idle_timeout} seconds,"
+            f"{run.names}: the stream made no progress for {options.idle_timeout} seconds,"
             f" after {size(run.receiver.bytes)} (--idle-timeout)"
         )
 

@@ -27,7 +27,7 @@ def verify(run: StreamRun) -> None:
     is_file = options.type.compares_files
     compares_stream = options.parallel_checksum or not is_file
     if compares_stream and not _agree(run, protocol.StreamDigest):
-        raise VerificationError(f"{run.edge.target}: the stream was damaged on its way")
+        raise VerificationError(f"{run.edge.target}: the stream was damaged on the network")
     if is_file:
         _compare_lists(run)
     if options.type.compares_tables and not _agree(run, protocol.Tables):
@@ -99,7 +99,7 @@ def _records(run: StreamRun, name: str) -> list[Iterator[str]]:
 def _difference(run: StreamRun, kind: type[protocol.ListDigest]) -> str:
     """Return the difference of two lists, with the first few paths."""
     is_content = kind is protocol.FileDigests
-    difference = "the content differs" if is_content else "not complete, or of another kind, owner or size"
+    difference = "the content differs" if is_content else "missing, or different in kind, owner or size"
     # Small files share a digest. The list of marks has an entry for each of them.
     lists = ("digests.marks", kind.event_name) if is_content else (kind.event_name,)
     try:

@@ -161,7 +161,7 @@ class TestWaiting:
     def test_a_session_that_is_silent_ends_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(session_manager, "_SILENCE", -1.0)
         made, (session,) = talk(ScriptedSession([]))
-        with pytest.raises(RemoteExecutionError, match=r"^db1: no sign of life for -1 seconds$"):
+        with pytest.raises(RemoteExecutionError, match=r"^db1: no heartbeat for -1 seconds$"):
             made.wait(session, until=lambda: False)
 
     def test_a_session_is_not_silent_while_this_process_is_suspended(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -332,8 +332,13 @@ class TestTargets:
                 *(7, "db2: digest failed with status 1"),
             ),
             (
-                {"publish": (f"error kind=publish text={encoded('exists by now')}", *END)},
-                *(8, "db2: exists by now"),
+                {
+                    "publish": (
+                        f"error kind=publish text={encoded('was created by another program during the run')}",
+                        *END,
+                    )
+                },
+                *(8, "db2: was created by another program during the run"),
             ),
             (
                 {"start": (HELLO, "ready port=4400")},
@@ -382,7 +387,7 @@ class TestSource:
                 ("sending",),
                 ("listening port=4400", "connected"),
                 6,
-                "db1 to db2: the stream stood still for 1 seconds, after 0 B",
+                "db1 to db2: the stream made no progress for 1 seconds, after 0 B",
             ),
             ((), ("listening port=4400", "stages job=receive statuses=0,0,2"), 6, "db2: tar failed with status 2"),
             # it still digests, and then falls silent
@@ -446,9 +451,11 @@ class TestSource:
             **source.reactions,
             "stop": (f"changed job=send_0 paths={encoded('x/a')}", "published", *END),
         }
-        target = target_session(publish=(f"error kind=publish text={encoded('exists by now')}", *END))
+        target = target_session(
+            publish=(f"error kind=publish text={encoded('was created by another program during the run')}", *END)
+        )
         assert transferer(fleet(source, target)).run() == [8]
-        assert "db2:/srv/y: failed: db2: exists by now" in caplog.text
+        assert "db2:/srv/y: failed: db2: was created by another program during the run" in caplog.text
         assert "complete" not in caplog.text
 
 
@@ -457,8 +464,8 @@ class TestHotCopy:
         ("sent", "received", "message"),
         [
             # what was sent may be in the buffers on the way, however little has come out of them
-            (10_000_000, (300, 300), "the stream stood still for 1 seconds, after 300 B (--idle-timeout)"),
-            (0, (300, 100_000), "the stream stood still for 1 seconds, after 100 kB (--idle-timeout)"),
+            (10_000_000, (300, 300), "the stream made no progress for 1 seconds, after 300 B (--idle-timeout)"),
+            (0, (300, 100_000), "the stream made no progress for 1 seconds, after 100 kB (--idle-timeout)"),
             # its first byte may take a backup longer than that
             (9_000, (300, 9_000), "no connection to 198.18.0.2 port 4400 within 4 seconds;"),
         ],
@@ -499,7 +506,7 @@ class TestChecks:
                     ("db1", " manifest\n"): [packed("d 755 0 0 - ./x", "f 644 0 0 5 ./x/a", "f 644 0 0 5 ./x/b")],
                     ("db2", " manifest\n"): [packed("d 755 0 0 - ./x", "f 644 0 0 5 ./x/b")],
                 },
-                "not complete, or of another kind, owner or size: x/a",
+                "missing, or different in kind, owner or size: x/a",
             ),
             (
                 "digests digest=d2 entries=2",
@@ -560,7 +567,7 @@ class TestChecks:
         target = target_session(peer=("listening port=4400", *words[1], RECEIVED, LISTS[0], "checked"))
         options = {"checksum": False, "parallel_checksum": True}
         assert transferer(fleet(source, target), **options).run() == [7]
-        assert "db2:/srv/y: failed: db2:/srv/y: the stream was damaged on its way" in caplog.messages
+        assert "db2:/srv/y: failed: db2:/srv/y: the stream was damaged on the network" in caplog.messages
 
     def test_a_stream_whose_digests_agree_is_good(self) -> None:
         digest = "stream-digest job=x digest=a"

@@ -117,7 +117,7 @@ class TestReplication:
             "db2: the size of the stream agrees with the source",
             "db1: replication runs as before",
             "db2:/srv/y: binary log file, position and GTID: db2-bin.000007 342 0-1-105",
-            "db2:/srv/y: as its source replicates: CHANGE MASTER TO MASTER_LOG_POS=4471;",
+            "db2:/srv/y: replication position of its source: CHANGE MASTER TO MASTER_LOG_POS=4471;",
             "db2:/srv/y: complete",
             "db2:/srv/y: ok",
             "1 of 1 target(s) succeeded",
@@ -261,7 +261,7 @@ class TestCopy:
     ) -> None:
         target = target_session(received=received)
         assert back_up(source_session(sent=sent), target) == [7]
-        assert errors(caplog) == ["db2:/srv/y: failed: db2:/srv/y: the stream was damaged on its way"]
+        assert errors(caplog) == ["db2:/srv/y: failed: db2:/srv/y: the stream was damaged on the network"]
         assert target.received == ["peer cer1", "receive CODEC", "kill"]
 
     @pytest.mark.parametrize(
@@ -292,14 +292,14 @@ class TestCopy:
     ) -> None:
         log = f"stderr job=backup stage=- text={encoded('Error 24' + chr(10) + 'the log does not end')}"
         sent = (STOPPED, *size("4711"), "stages job=send_0 statuses=0,0,0,0", log, "stages job=backup statuses=1")
-        no_info = f"error kind=content text={encoded('the backup that arrived has no info file')}"
+        no_info = f"error kind=content text={encoded('the received backup has no info file')}"
         received = ("listening port=4400", *size("4711"), "stages job=receive statuses=0,0,0,0", no_info, *END)
         if failing == "source":
             assert back_up(source_session(send_0=sent), target_session()) == [7]
             expected = "db1: backup failed with status 1: Error 24; the log does not end"
         else:
             assert back_up(source_session(stop=END_THAT_STARTS), target_session(peer=received)) == [7]
-            expected = "db2: the backup that arrived has no info file"
+            expected = "db2: the received backup has no info file"
         assert errors(caplog) == [f"db2:/srv/y: failed: {expected}"]
 
     @pytest.mark.parametrize(
@@ -382,9 +382,9 @@ class TestTarball:
         assert "db1:/srv/backups/sqldata.tar: changed during the copy: sqldata.tar" in caplog.text
 
     def test_one_that_is_not_as_it_should_be_is_refused(self, caplog: pytest.LogCaptureFixture) -> None:
-        wrong = f"error kind=content text={encoded('the tarball has 2 entries at its top')}"
+        wrong = f"error kind=content text={encoded('the tarball has 2 top-level entries')}"
         assert self.unpack(self.sent("checked"), self.received(wrong, *END)) == [7]
-        assert errors(caplog) == ["db2:/srv/y: failed: db2: the tarball has 2 entries at its top"]
+        assert errors(caplog) == ["db2:/srv/y: failed: db2: the tarball has 2 top-level entries"]
 
 
 def test_a_server_that_does_not_answer_is_refused_before_anything_begins(caplog: pytest.LogCaptureFixture) -> None:

@@ -196,7 +196,7 @@ class TestStopping:
         server = DatabaseServer(tmp_path, *connections, version=version)
         with backup(tmp_path, server) as session:
             session.until("error")
-        assert "connection 'two' is to stop by itself (START SLAVE UNTIL)" in session.last("error").text("text")
+        assert "connection 'two' has a stop position (START SLAVE UNTIL)" in session.last("error").text("text")
         assert server.connections == [*connections]
 
     def test_one_that_would_stop_by_itself_but_does_not_run_is_no_matter(self, tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ class TestStopping:
             session.until("error")
         assert session.last("error").fields["kind"] == "replication"
         assert session.last("error").text("text") == (
-            "cannot ask whether replication runs: ERROR 1045 (28000): Access denied for user 'x'@'localhost'"
+            "cannot query the state of replication: ERROR 1045 (28000): Access denied for user 'x'@'localhost'"
         )
         assert server.changes == []
 

@@ -88,7 +88,7 @@ class TestEmptiness:
 
     def test_a_directory_that_another_session_has_claimed_is_refused(self, target: Path) -> None:
         script = 'lock_target; exec {other}<"$target_directory"; target=$other; lock_target'
-        assert failure(target, script) == ("host", f"another transfer is at work on {target}")
+        assert failure(target, script) == ("host", f"another transfer uses {target}")
 
     def test_a_claim_ends_with_its_session(self, target: Path) -> None:
         for _ in range(2):
@@ -402,7 +402,7 @@ class TestHotCopy:
     def test_what_could_not_be_unpacked_is_told(self, target: Path, words: str) -> None:
         (target / STAGING / "xtrabackup_info").write_text("x")
         script = f'printf "%s\\n" {render_argument(words)} >"$run_directory/receive.3.err"; check_copy_xtrabackup'
-        assert failure(target, script) == ("content", f"not all of the backup could be unpacked: {words}")
+        assert failure(target, script) == ("content", f"the backup could not be unpacked completely: {words}")
 
     def test_its_tables_are_told(self, target: Path) -> None:
         staging = target / STAGING
@@ -425,5 +425,5 @@ class TestHotCopy:
             (target / STAGING / name).touch()
         assert failure(target, "check_copy_xtrabackup") == (
             *("content",),
-            "the backup that arrived has no info file: it is not whole",
+            "the received backup has no info file: it is incomplete",
         )

@@ -294,7 +294,7 @@ class TestPublishing:
         target.order("publish")
         told = target.end()
         assert told["error"].fields["kind"] == "publish"
-        assert told["error"].text("text") == f"{host.directory}/target/x exists by now"
+        assert told["error"].text("text") == f"{host.directory}/target/x was created by another program during the run"
         assert told["end"].fields == {"status": "1", "undone": "yes"}
         assert identity(host.directory / "target" / "x") == before
 

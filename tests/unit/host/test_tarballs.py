@@ -131,7 +131,7 @@ def assert_good(directory: Path) -> None:
             assert path.read_bytes() == content
 
 
-BEHIND = "the tarball goes on behind its end mark: it is damaged, or several in one"
+BEHIND = "the tarball has data after its end mark: it is damaged, or contains several tarballs"
 
 
 class TestUnpacking:
@@ -183,7 +183,7 @@ class TestUnpacking:
     @pytest.mark.parametrize(("name", "reader"), READERS)
     def test_a_compressed_one_of_a_tar_that_was_cut_is_refused(self, tmp_path: Path, name: str, reader: str) -> None:
         stream = compressed(name, cut_between_members(tarball(GOOD)))
-        assert unpack(tmp_path, stream, reader) == "the tarball has no mark at its end: it is not whole"
+        assert unpack(tmp_path, stream, reader) == "the tarball has no end mark: it is incomplete"
 
     @pytest.mark.parametrize(("name", "reader"), READERS)
     def test_a_compressed_one_that_was_damaged_is_refused(self, tmp_path: Path, name: str, reader: str) -> None:
@@ -197,7 +197,7 @@ class TestUnpacking:
 
     def test_a_plain_one_that_was_cut_between_two_members_is_refused(self, tmp_path: Path) -> None:
         stream = cut_between_members(tarball(GOOD))
-        assert unpack(tmp_path, stream) == "the tarball has no mark at its end: it is not whole"
+        assert unpack(tmp_path, stream) == "the tarball has no end mark: it is incomplete"
 
     @pytest.mark.parametrize("large", [100, 1_000_000], ids=["small", "large"])
     @pytest.mark.parametrize("zeros", [1, 2, 3])
@@ -216,7 +216,7 @@ class TestUnpacking:
     @pytest.mark.parametrize("blocks", [0, 1])
     def test_one_that_was_cut_in_its_end_mark_is_refused(self, tmp_path: Path, blocks: int) -> None:
         stream = tarball({"sqldata/": None}, tarfile.USTAR_FORMAT)[: 512 + 512 * blocks]
-        assert unpack(tmp_path, stream) == "the tarball has no mark at its end: it is not whole"
+        assert unpack(tmp_path, stream) == "the tarball has no end mark: it is incomplete"
 
     @pytest.mark.parametrize("blocks", [2, 3, 20, 5000])
     def test_as_many_zeros_as_are_wanted_may_fill_the_last_record(self, tmp_path: Path, blocks: int) -> None:
@@ -226,19 +226,22 @@ class TestUnpacking:
     def test_a_file_of_an_archive_that_calls_itself_a_mark_is_none(self, tmp_path: Path) -> None:
         members: dict[str, bytes | str | None] = {"sqldata/": None, "sqldata/** Block of NULs **": b"Block of NULs"}
         stream = cut_between_members(tarball({**members, "sqldata/z": b""}))
-        assert unpack(tmp_path, stream) == "the tarball has no mark at its end: it is not whole"
+        assert unpack(tmp_path, stream) == "the tarball has no end mark: it is incomplete"
 
     @pytest.mark.parametrize(
         ("members", "reason"),
         [
-            ({}, "the tarball has 0 entries at its top, where one directory is needed"),
-            ({"a": b"x"}, "the tarball has 1 entries at its top, where one directory is needed"),
-            ({"a": "/etc"}, "the tarball has 1 entries at its top, where one directory is needed"),
-            ({"a/": None, "b/": None}, "the tarball has 2 entries at its top, where one directory is needed"),
-            ({"a/": None, "a/x": b"", "b": b""}, "the tarball has 2 entries at its top, where one directory is needed"),
+            ({}, "the tarball has 0 top-level entries; exactly one directory is required"),
+            ({"a": b"x"}, "the tarball has 1 top-level entries; exactly one directory is required"),
+            ({"a": "/etc"}, "the tarball has 1 top-level entries; exactly one directory is required"),
+            ({"a/": None, "b/": None}, "the tarball has 2 top-level entries; exactly one directory is required"),
+            (
+                {"a/": None, "a/x": b"", "b": b""},
+                "the tarball has 2 top-level entries; exactly one directory is required",
+            ),
             (
                 {"./": None, "./a": b"", "./b": b""},
-                "the tarball has 2 entries at its top, where one directory is needed",
+                "the tarball has 2 top-level entries; exactly one directory is required",
             ),
             ({"/sqldata/": None, "/sqldata/a": b""}, "the tarball has absolute names or names with .."),
             ({"sqldata/": None, "/tmp/gone": b""}, "the tarball has absolute names or names with .."),

@@ -28,8 +28,8 @@ chown_and_sync() { # PATH: sets the owner of the copy, if one was given, and wri
 
 publish_entry() { # renames the copy to its final name; never replaces another file
   local final=/proc/self/fd/$target/$final_name identity
-  identity=$(stat -c %d:%i -- "./$source_name") || fail publish "the staged copy has vanished"
-  { [ ! -e "$final" ] && [ ! -L "$final" ]; } || fail publish "$target_directory/$final_name exists by now"
+  identity=$(stat -c %d:%i -- "./$source_name") || fail publish "the staged copy was removed during the run"
+  { [ ! -e "$final" ] && [ ! -L "$final" ]; } || fail publish "$target_directory/$final_name was created by another program during the run"
   printf '%s %s\0' "$identity" "$final_name" >"$run_directory/published" || fail_cannot_write
   unpublish_on_failure
   move_staged "$source_name" "$final_name" "$identity" ||

@@ -16,7 +16,7 @@ stop_replication() { # CLIENT ...: stops every connection that runs, until the s
   for index in "${!connections[@]}"; do
     [ -n "${running[index]}" ] || continue
     [ -z "${ending[index]}" ] ||
-      fail replication "connection '${connections[index]}' is to stop by itself (START SLAVE UNTIL): wait until it has"
+      fail replication "connection '${connections[index]}' has a stop position (START SLAVE UNTIL): wait until it has stopped"
     [ "$is_reported" = yes ] || emit replication-stopping
     is_reported=yes
     undo_by_start "$server" "$flavour" "${connections[index]}" "${running[index]}" "$@"
@@ -39,7 +39,7 @@ without_separators() { # FILE: prints an error of the database client, without t
 }
 
 fail_replication_query() {
-  fail replication "cannot ask whether replication runs: $(without_separators "$run_directory/ask.err")"
+  fail replication "cannot query the state of replication: $(without_separators "$run_directory/ask.err")"
 }
 
 count_stopped_connections() { # prints how many connections the undo list starts

@@ -38,7 +38,7 @@ make_target() { # DIRECTORY: makes it with all missing directories above it; all
 }
 
 lock_target() { # keeps other runs out of the target directory, which has to be empty
-  flock -n "$target" || fail host "another transfer is at work on $target_directory"
+  flock -n "$target" || fail host "another transfer uses $target_directory"
   target_is_empty || fail host "$target_directory is not empty"
 }
 

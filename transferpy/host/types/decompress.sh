@@ -17,13 +17,13 @@ check_copy_decompress() { # the tarball must be complete and have one directory 
   local tops zero_blocks data_follows
   # The end mark has two blocks of zeros. Most tarballs have more, to fill their last record.
   { read_zero_blocks <"$run_directory/tarball.marks" && [ "$zero_blocks" -ge 2 ]; } ||
-    fail content "the tarball has no mark at its end: it is not whole"
-  [ "$data_follows" = no ] || fail content "the tarball goes on behind its end mark: it is damaged, or several in one"
+    fail content "the tarball has no end mark: it is incomplete"
+  [ "$data_follows" = no ] || fail content "the tarball has data after its end mark: it is damaged, or contains several tarballs"
   ! grep -q '^tar: Removing leading' "$run_directory"/receive.*.err ||
     fail content "the tarball has absolute names or names with .."
   mapfile -d '' -t tops < <(find . -mindepth 1 -maxdepth 1 -print0)
   { [ ${#tops[@]} -eq 1 ] && [ -d "${tops[0]}" ] && [ ! -L "${tops[0]}" ]; } ||
-    fail content "the tarball has ${#tops[@]} entries at its top, where one directory is needed"
+    fail content "the tarball has ${#tops[@]} top-level entries; exactly one directory is required"
   enter_directory "${tops[0]}"
 }
 

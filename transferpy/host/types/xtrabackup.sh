@@ -47,13 +47,13 @@ check_copy_xtrabackup() { # reports its position in the binary logs
   local file info='' position='' replica='' lost logs=("$run_directory"/receive.*.err)
   # mbstream, the last stage, exits with 0 also if it could not make a file.
   ! lost=$(grep -aiE -m 3 "can't|cannot|failed|error" -- "${logs[-1]}" 2>/dev/null) ||
-    fail content "not all of the backup could be unpacked: $lost"
+    fail content "the backup could not be unpacked completely: $lost"
   for file in xtrabackup mariadb_backup; do
     [ ! -s "${file}_info" ] || info=${file}_info
     [ ! -s "${file}_binlog_info" ] || position=$(<"${file}_binlog_info")
     [ ! -s "${file}_slave_info" ] || replica=$(<"${file}_slave_info")
   done
-  [ -n "$info" ] || fail content "the backup that arrived has no info file: it is not whole"
+  [ -n "$info" ] || fail content "the received backup has no info file: it is incomplete"
   emit position binlog="$(encode "$position")" replica="$(encode "$replica")"
   # A table that was created during the backup has another suffix until the copy is prepared.
   run_task tables list_tables . "$run_directory/tables" new || exit 1
