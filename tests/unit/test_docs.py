@@ -110,7 +110,8 @@ def python_messages(path: Path) -> tuple[str, ...]:
 def refusals() -> tuple[str, ...]:
     """Return the reasons with which the checks can refuse a transfer."""
     planning = ROOT / "transferpy/planning"
-    trees = [ast.parse(path.read_text()) for path in (planning / "checks.py", *sorted((planning / "types").iterdir()))]
+    modules = (planning / "checks.py", *sorted((planning / "types").glob("*.py")))
+    trees = [ast.parse(path.read_text()) for path in modules]
     yields = [node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Yield) and node.value]
     texts = map(texts_in, yields)
     return tuple(text for text in texts if text != UNNAMED)  # a missing program: the message is that of a function

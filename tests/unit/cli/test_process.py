@@ -116,6 +116,13 @@ class TestSignals:
         assert not [line for line in lines if signum.name in line]
         assert process.returncode == 143
 
+    @pytest.mark.parametrize(("trap", "handler"), [("", "Handlers.SIG_DFL"), ("trap '' INT;", "Handlers.SIG_IGN")])
+    def test_ctrl_c_before_the_start_of_main_has_no_handler_of_python(self, trap: str, handler: str) -> None:
+        program = "import signal; import transferpy.__main__; print(repr(signal.getsignal(signal.SIGINT)))"
+        command = ["bash", "-c", f'{trap} exec "$@"', "--", sys.executable, "-c", program]
+        printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert handler in printed
+
     def test_the_signal_handlers_are_restored(
         self, command_line: CommandLine, transferer: type[ScriptedTransferer]
     ) -> None:
