@@ -14,7 +14,7 @@ class TransferpyError(Exception):
     """Exit status of ``transfer.py`` if this error ends the run."""
 
     def __init__(self, *problems: str) -> None:
-        super().__init__("; ".join(problems))
+        super().__init__("; ".join(map(str, problems)))
         self.problems = problems
 
 
@@ -76,6 +76,10 @@ class PostRunError(TransferpyError):
     """All copies succeeded, but a later step (report, metrics, log, hook, pruning) failed."""
 
     exit_status = 11
+
+
+AftermathError = PostRunError
+"""The name in version 1.0, for programs that import it."""
 
 
 class JobRunningError(TransferpyError):

@@ -18,7 +18,7 @@ _START_TIMEOUT = 1.0  # seconds for a command to start before ``kill_job`` gives
 _END_TIMEOUT = 30.0  # seconds for the end of a command after its grace
 _SEARCH_TIMEOUT = 5.0  # seconds for the search for a command that has probably not started: its host may be down
 _LONGEST_GRACE_UNSTARTED = 2.0  # seconds for such a command to end by itself: if it runs, it has just started
-_KILL_HUNDREDTHS = 300  # hundredths of a second for processes to end after KILL
+_KILL_HUNDREDTHS = 2000  # hundredths of a second for processes to end after KILL
 _RUN_GRACE = 2.0  # seconds for a command to end by itself when ``run`` gives up
 _CLOSE_TIMEOUT = 5.0  # seconds from the end of the last process of a command to the end of its thread
 
@@ -135,10 +135,16 @@ class ThreadedExecution(RemoteExecution):
             return self.wait_job(host, job, timeout)
         finally:
             if not job.ended.is_set():
-                try:
-                    self.kill_job(host, job, grace=_RUN_GRACE)
-                except RemoteExecutionError as error:
-                    logger.warning("%s", error)  # it must not hide the first error
+                # A signal handler may raise in this thread. The other thread kills the command all the same.
+                killer = threading.Thread(target=self._kill_abandoned, args=(job,), daemon=True)
+                killer.start()
+                killer.join()
+
+    def _kill_abandoned(self, job: RunningJob) -> None:
+        try:
+            self.kill_job(job.host, job, grace=_RUN_GRACE)
+        except RemoteExecutionError as error:
+            logger.warning("%s", error)  # it must not hide the first error
 
 
 def _log_script(job: RunningJob, action: str, script: str) -> None:

@@ -75,7 +75,8 @@ def prune(remote: RemoteExecution, keep: Mapping[str, int], records: list[CopyRe
     for record in reversed(records):
         if record.transfer in keep:
             newest_first.setdefault((record.transfer, record.host, record.template), []).append(record)
-    for (transfer, host, _), found in sorted(newest_first.items()):
+    order = {transfer: number for number, transfer in enumerate(keep)}
+    for (transfer, host, _), found in sorted(newest_first.items(), key=lambda item: (order[item[0][0]], item[0])):
         try:
             results = _prune_host(remote, host, keep[transfer], found)
         except RemoteExecutionError as error:

@@ -5,6 +5,7 @@ import re
 import socket
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from transferpy.agent.preflight_connection import run_preflight
 from transferpy.agent.session import log_not_undone, log_recovered
@@ -18,6 +19,9 @@ from transferpy.planning.plan import TransferPlan
 from transferpy.planning.planner import make_plan
 from transferpy.planning.query import preflight_queries
 from transferpy.RemoteExecution.interface import RemoteExecution
+
+if TYPE_CHECKING:
+    from transferpy.model.locations import Location
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +40,10 @@ def resolve(remote: RemoteExecution, request: TransferRequest) -> TransferReques
     targets = [replace(target, host=host) for target in request.targets for host in remote.resolve_all(target.host)]
     if len(targets) > len(request.targets) or any(_SET_OF_HOSTS.search(target.host) for target in request.targets):
         # Sets of hosts may overlap on purpose. Two single words for one target are a mistake.
-        targets = list({(target.host, target.path.rstrip("/")): target for target in reversed(targets)}.values())[::-1]
+        once: dict[tuple[str, str], Location] = {}
+        for target in targets:
+            once.setdefault((target.host, target.path.rstrip("/")), target)
+        targets = list(once.values())
     return replace(request, source=source, targets=tuple(targets))
 
 

@@ -44,7 +44,8 @@ def codecs(
         return found
     last_resort = CODECS[FALLBACK].programs[-1]
     compressor, decompressor = (_program(FALLBACK, tools) or last_resort for tools in (source_tools, target_tools))
-    return (_codec(FALLBACK, 0, threads, compressor, decompressor),)
+    level = options.compress_level if options.compressor == FALLBACK else 0
+    return (_codec(FALLBACK, level, threads, compressor, decompressor),)
 
 
 def _codec(name: str, level: int, threads: int, compressor: Program, decompressor: Program) -> Codec:

@@ -139,6 +139,16 @@ class TestBeforeTheFirstTarget:
         run.run()
         assert [str(target.target) for target in run.report.targets] == ["db2:/srv/y"]
 
+    def test_a_host_of_two_sets_keeps_its_first_place(self) -> None:
+        class Sets(ScriptedRemote):
+            def resolve_all(self, word: str) -> tuple[str, ...]:
+                return ("db2", "db3", "db4") if word == "db[2-4]" else (word,)
+
+        silent = {f"db{number}": RemoteExecutionError("cannot be reached") for number in range(1, 5)}
+        run = Transferer("db1", "/srv/x", ["db[2-4]", "db2"], ["/srv", "/srv"], remote=Sets(preflights=silent))
+        assert run.run() == [3]
+        assert [target.target.host for target in run.report.targets] == ["db2", "db3", "db4"]
+
     def test_hosts_that_cannot_be_reached_are_all_named(self, caplog: pytest.LogCaptureFixture) -> None:
         errors = {host: RemoteExecutionError(f"{host}: cannot be reached") for host in ("db1", "db2")}
         assert transferer(ScriptedRemote(preflights=errors)).run() == [3]

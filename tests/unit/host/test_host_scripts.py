@@ -111,6 +111,14 @@ class TestJobs:
             assert on_host(tmp_path, f"stop_processes {JOB}; echo $?") == b"0\n"
             assert (tmp_path / "told").exists()
 
+    def test_a_slow_search_is_no_process_that_survives(self, tmp_path: Path) -> None:
+        # On a host with many processes one search can take longer than the processes may take to end.
+        slow = 'slow_search() { "$@"; sleep 0.3; }\n'
+        with running("echo ready; exec sleep 60", JOB, job=JOB) as process:
+            script = f'{slow} processes=(); kill_until_ended 10 sleep slow_search find_command {JOB}; echo "$?"'
+            assert on_host(tmp_path, script) == b"0\n"
+            assert process.wait(TIMEOUT) == -signal.SIGKILL
+
     def test_a_job_without_processes_is_ended_already(self, tmp_path: Path) -> None:
         assert on_host(tmp_path, f"stop_processes {JOB}; echo $?") == b"0\n"
 
@@ -333,6 +341,17 @@ class TestDeadRuns:
             on_host(tmp_path, f"{MARK} recover_stale_runs")
             assert orphan.wait(TIMEOUT) == -signal.SIGTERM
         assert done(tmp_path) == ["gone"]
+
+    def test_a_recovery_that_was_itself_killed_is_reported_with_the_process_of_the_session(
+        self, tmp_path: Path
+    ) -> None:
+        claimed = dead_run(tmp_path, "r7", "mark 1 ", owner="999999999.1")
+        # The first recovery is killed in the middle of the undo list, the second one finds its claim.
+        script = f"{MARK} undo() {{ kill -KILL $BASHPID; }}; recover_stale_runs"
+        assert run_bash(host_script(tmp_path, script), cwd=tmp_path).returncode == -signal.SIGKILL
+        assert not claimed.exists()
+        (finished,) = events(on_host(tmp_path, f"{MARK} recover_stale_runs"))
+        assert (finished.fields["run"], finished.fields["pid"]) == ("r7", "999999999")
 
     def test_an_empty_job_file_ends_nobody(self, tmp_path: Path) -> None:
         (dead_run(tmp_path, "source.r7") / "job").touch()

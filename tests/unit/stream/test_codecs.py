@@ -91,6 +91,11 @@ class TestCodecs:
         for pair in [(tools, ALL), (ALL, tools)]:
             assert [codec.label for codec in codecs(TransferOptions(), *pair, 2)] == labels
 
+    def test_the_codec_of_last_resort_keeps_the_level_of_the_options(self) -> None:
+        options = TransferOptions(compressor="pigz", compress_level=7)
+        (codec,) = codecs(options, frozenset(), frozenset(), 2)
+        assert (codec.label, codec.compress.argv[0]) == ("pigz7", "gzip")
+
     @pytest.mark.parametrize("compressor", CODECS)
     def test_a_codec_has_the_level_and_the_threads_of_the_options(self, compressor: str) -> None:
         (codec,) = offered(compressor=compressor, compress_level=7, compress_threads=3)

@@ -57,7 +57,7 @@ receive_stream() { # CODEC
 follow_stream() { # BYTES
   local step
   # The listener closes its port when it has accepted a connection.
-  has_own_listener "$port" || report_connection
+  [ "$connection" != awaited ] || has_own_listener "$port" || report_connection
   for step in "${while_receiving[@]}"; do "$step" "$1"; done
 }
 

@@ -17,7 +17,7 @@ report_sample() { # reports how small each codec made the sample, and how fast
 }
 
 take_sample() { # compresses a sample with each codec; writes the label, the size and the microseconds to the file "trials"
-  local list=$run_directory/manifest label size began
+  local list=$run_directory/manifest label size began microseconds
   if [ -n "$sample_directory" ]; then
     list=$run_directory/sampled
     find "$sample_directory" -type f \( -name '*.ibd' -o -name 'ibdata*' -o -name '*.MYD' -o -name '*.MAD' \) \
@@ -27,6 +27,8 @@ take_sample() { # compresses a sample with each codec; writes the label, the siz
   for label in "${benchmarked[@]}"; do
     began=${EPOCHREALTIME//[!0-9]/}
     size=$("try_$label" <"$run_directory/sample" | wc -c) || return
-    printf '%s %s %s\n' "$label" "$size" $((${EPOCHREALTIME//[!0-9]/} - began))
+    microseconds=$((${EPOCHREALTIME//[!0-9]/} - began))
+    ((microseconds >= 0)) || return # the clock was set back meanwhile: there is no sample
+    printf '%s %s %s\n' "$label" "$size" "$microseconds"
   done >"$run_directory/trials"
 }

@@ -22,6 +22,9 @@ recover_run() { # DIRECTORY PID.START: runs the undo list of one stale run; the 
   # again.
   mv -nT -- "$1" "$directory" 2>/dev/null
   [ -d "$directory" ] && [ ! -d "$1" ] || return 0
+  # The name has the process ID of the last claimer. The file has that of the session, whose end another host waits for.
+  { [ -s "$directory/pid" ] || printf %s "$pid" >"$directory/pid"; } 2>/dev/null
+  [ ! -s "$directory/pid" ] || pid=$(<"$directory/pid")
   [ ! -e "$directory/job" ] || stop_processes "$(<"$directory/job")"
   # The copy was complete when the session was killed. By now it may be in use, such as by a database server.
   [ ! -e "$directory/complete" ] || rm -f -- "$directory"/undo.*.publish "$directory"/undo.*.target

@@ -44,7 +44,7 @@ find_command() { # IDENTIFIER: a search for the processes of a remote command
 find_group() { # GROUP: a search for the processes of a process group
   local pids pid
   kill -0 -- "-$1" 2>/dev/null || return 0
-  search_proc "^NSpgid:[[:blank:]]+$1([[:blank:]]|\$)" -lE status
+  search_proc "^[0-9]+ \(.*\) [^ZX] [0-9]+ $1 " -lE stat
   for pid in "${pids[@]}"; do add_process "$pid"; done
 }
 
@@ -56,14 +56,15 @@ read_uptime() { # sets REPLY to the time since the boot in hundredths of a secon
 
 signal_until_ended() { # SIGNALS TIME WAIT SEARCH [ARGUMENT]: signals the found processes and those of SEARCH, each once
   # Runs the command WAIT with a number of seconds between two searches. Fails if a process still runs after TIME hundredths of
-  # a second.
-  local pid signal targets deadline signalled=() seconds=0.01
+  # a second: the last search begins after that time, because a search itself can take long.
+  local pid signal targets deadline expired=no signalled=() seconds=0.01
   read_uptime
   deadline=$((REPLY + $2))
   while :; do
     remove_ended
     "${@:4}"
     [ ${#processes[@]} -gt 0 ] || return 0
+    [ "$expired" = no ] || return 1
     targets=() # in the order of their PIDs: mostly a parent before its children, so that it handles the signal itself
     for pid in "${!processes[@]}"; do
       [ "${signalled[$pid]-}" = "${processes[$pid]}" ] || targets+=("$pid")
@@ -71,7 +72,7 @@ signal_until_ended() { # SIGNALS TIME WAIT SEARCH [ARGUMENT]: signals the found 
     done
     for signal in $1; do kill -s "$signal" -- "${targets[@]}" 2>/dev/null; done
     read_uptime
-    ((REPLY < deadline)) || return 1
+    ((REPLY < deadline)) || expired=yes
     "$3" "$seconds"
     seconds=0.05 # most processes end at once
   done
