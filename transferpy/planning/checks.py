@@ -12,7 +12,7 @@ from transferpy.model.locations import Location
 from transferpy.model.options import FIREWALL_BACKENDS
 from transferpy.model.tools import HOST_TOOLS, HostRole
 from transferpy.planning.context import PlanContext
-from transferpy.planning.programs import best_netcat, first_available, has_socat, is_ipv6, missing_program
+from transferpy.planning.programs import best_netcat, first_available, is_ipv6, missing_program
 from transferpy.planning.topology import Edge
 from transferpy.planning.types import transfer_type_strategy
 from transferpy.stream.transports import netcat_supports_ipv6
@@ -58,7 +58,7 @@ def _tool_problems(context: PlanContext, host: HostFacts) -> Iterator[str]:
     for tool in HOST_TOOLS:
         if tool.is_needed(role) and not first_available(tool.packages, host):
             yield missing_program(host, *tool.packages)
-    if not context.options.encrypt and not has_socat(host) and not best_netcat(host):
+    if not context.options.encrypt and "socat" not in host.tools and not best_netcat(host):
         yield (f"{host.host}: socat is missing (Debian package socat); alternative: nc (Debian package netcat-openbsd)")
 
 
@@ -104,7 +104,7 @@ def _edge_problems(context: PlanContext, edge: Edge) -> Iterator[str]:
     elif not context.options.encrypt and is_ipv6(route.address):
         for host in {sender.host: sender, receiver.host: receiver}.values():
             netcat = best_netcat(host)
-            if netcat and not netcat_supports_ipv6(netcat[1]) and not has_socat(host):
+            if netcat and not netcat_supports_ipv6(netcat[1]) and "socat" not in host.tools:
                 yield f"{host.host}: {netcat[0]} does not support IPv6; install socat (Debian package socat)"
 
 

@@ -15,7 +15,7 @@ from transferpy.planning.context import PlanContext
 from transferpy.planning.digests import file_digest, is_content_compared, planned_algorithm, stream_digest
 from transferpy.planning.notes import notes
 from transferpy.planning.plan import EdgePlan, TransferPlan
-from transferpy.planning.programs import best_netcat, has_socat, is_ipv6
+from transferpy.planning.programs import best_netcat, is_ipv6
 from transferpy.planning.topology import SOURCE, Edge, Node
 from transferpy.planning.types import transfer_type_strategy
 from transferpy.stream.pipelines import probe_receiver, probe_sender, receiver, sender
@@ -105,7 +105,7 @@ def _delivery_plan(context: PlanContext, node: Node) -> DeliveryPlan:
 
 def _edge_plan(context: PlanContext, edge: Edge) -> EdgePlan:
     address = context.route(edge).address
-    needs_brackets = is_ipv6(address) and has_socat(context.host(edge.sender))
+    needs_brackets = is_ipv6(address) and "socat" in context.host(edge.sender).tools
     return EdgePlan(
         label=edge.label,
         sender=edge.sender.name,
@@ -152,7 +152,7 @@ def _transport(context: PlanContext, edge: Edge, node: Node, peer: Node) -> Tran
     host, route = context.host(node), context.route(edge)
     if context.options.encrypt:
         return tls(_certificate_name(context, peer), route.source)
-    if has_socat(host):
+    if "socat" in host.tools:
         return plain(route.source)
     program, flavour = best_netcat(host) or (NETCATS[0], "openbsd")
     return netcat(program, flavour, ipv6=is_ipv6(route.address))

@@ -13,11 +13,6 @@ def best_netcat(facts: HostFacts) -> tuple[str, str] | None:
     return min(known, key=lambda found: not netcat_supports_ipv6(found[1]), default=None)
 
 
-def has_socat(facts: HostFacts) -> bool:
-    """Return whether a host has socat, which takes precedence over every netcat."""
-    return "socat" in facts.tools
-
-
 def first_available(programs: Iterable[str], facts: HostFacts) -> str | None:
     """Return the first of ``programs`` that a host has."""
     return next((program for program in programs if program in facts.tools), None)

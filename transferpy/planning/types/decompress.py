@@ -9,7 +9,6 @@ from transferpy.model.facts import HostFacts
 from transferpy.model.request import TransferRequest
 from transferpy.planning.context import PlanContext
 from transferpy.planning.programs import missing_program
-from transferpy.planning.types.file import path_problems
 from transferpy.planning.types.strategy import TransferTypeStrategy
 from transferpy.stream.commands import Command, Stage
 from transferpy.stream.tar import decompressors, extract_tarball, read
@@ -26,7 +25,7 @@ class _DecompressStrategy(TransferTypeStrategy):
 
     def problems(self, context: PlanContext) -> Iterator[str]:
         location, source = context.request.source, context.source
-        yield from path_problems(location, source)
+        yield from super().problems(context)
         if source.kind not in {"", "f", "l"}:
             yield f"{location}: is not a file; --type decompress needs a tarball"
         elif source.kind and not source.error:

@@ -23,9 +23,17 @@ class TransferTypeStrategy(ABC):
         """Return the facts of the data on the source host; None if the host was not asked for them."""
         return host.source
 
-    @abstractmethod
     def problems(self, context: PlanContext) -> Iterator[str]:
         """Yield every reason of the source and of the type that prevents the transfer; the source host has answered."""
+        location, source = context.request.source, context.source
+        if not source.kind:
+            yield f"{location}: no such file or directory"
+        elif source.kind == "s":
+            yield f"{location}: is a socket and cannot be copied; to copy a running MariaDB server: --type xtrabackup"
+        elif not source.name:
+            yield f"{location}: is the root directory, which cannot be copied as a whole"
+        elif source.error:
+            yield f"{location}: cannot be read: {source.error}"
 
     def reading(self, context: PlanContext, benchmarks: Mapping[str, Command]) -> ReadingPlan:
         """Return how a session reads the source.
