@@ -13,12 +13,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from bash import HOSTILE_NAMES
+from bash import HOSTILE_NAMES, output_of
 from database_server import MYSQL, Connection, DatabaseServer
 from host_text import RUN, SESSION, TIMEOUT, events, heard, host_script, on_host, running, tell
 from raw_events import Event, parse_event
 
-from transferpy.stream.renderer import render_array
+from transferpy.stream.commands import Command
+from transferpy.stream.renderer import render_array, render_command
 
 BOTH = Connection()
 STOPPED = Connection("stopped", "No", "No")
@@ -294,6 +295,23 @@ class TestStarting:
             {"run": RUN, "pid": str(session.process.pid), "replication": "started"},
         )
         assert server.connections == [*SEVERAL]
+        assert not (tmp_path / "run").exists()
+
+    @pytest.mark.parametrize("name", ["", "two words", "back\\slash", "$(touch gone)", "single'quote"])
+    def test_a_connection_that_version_1_0_stopped_is_started_and_counted(self, tmp_path: Path, name: str) -> None:
+        server = DatabaseServer(tmp_path, Connection(name, "No", "No"))
+        words = ("start_replication", server.state["datadir"], "mariadb", name, "IO_THREAD, SQL_THREAD", *server.words)
+        stale = tmp_path / "run" / "run.source.r9.999999999.1"
+        stale.mkdir(parents=True)
+        entry = output_of(f"printf '%q ' {render_command(Command(words))}")
+        (stale / "undo.10000.replication").write_bytes(entry)
+        with backup(tmp_path, server) as session:
+            session.until("replication-stopped")
+            assert session.last("replication-stopped").fields == {"connections": "1"}
+            on_host(tmp_path, "recover_stale_runs")
+            assert server.connections == [Connection(name, "No", "No")]
+        assert session.names[-2:] == ["replication-runs", "end"]
+        assert server.connections == [Connection(name)]
         assert not (tmp_path / "run").exists()
 
     def test_what_does_not_start_is_told_in_the_words_of_the_server_and_tried_again_by_the_next_script(

@@ -291,8 +291,8 @@ class TestUndoCommands:
         assert not (tmp_path / "run").exists()
 
 
-def dead_run(directory: Path, name: str, *commands: str, owner: str = "999999999.1") -> Path:
-    """Make what a killed session leaves: its run directory with undo entries."""
+def stale_run(directory: Path, name: str, *commands: str, owner: str = "999999999.1") -> Path:
+    """Make the run directory of a session that was killed, with undo entries."""
     path = directory / "run" / f"run.{name}.{owner}"
     path.mkdir(parents=True)
     for number, command in enumerate(commands, start=100):
@@ -300,26 +300,49 @@ def dead_run(directory: Path, name: str, *commands: str, owner: str = "999999999
     return path
 
 
-class TestDeadRuns:
-    def test_what_a_dead_run_left_is_undone_and_told(self, tmp_path: Path) -> None:
-        dead_run(tmp_path, "source.r7", "mark 1 ", "mark 2 ")
-        dead_run(tmp_path, "target.r8", "mark 3 ")
-        (tmp_path / "run" / "run.target.r8.999999999.1" / "entry").write_text("mark half")
+class TestRecovery:
+    def test_the_undo_list_of_each_stale_run_is_run_and_reported(self, tmp_path: Path) -> None:
+        stale_run(tmp_path, "r7", "mark 1 ", "mark 2 ")
+        stale_run(tmp_path, "r8", "mark 3 ")
+        (tmp_path / "run" / "run.r8.999999999.1" / "entry").write_text("mark half")
         found = events(on_host(tmp_path, f"{MARK} recover_stale_runs"))
-        assert [(event.name, event.fields["run"]) for event in found] == [
-            ("finished-dead-run", "source.r7"),
-            ("finished-dead-run", "target.r8"),
+        assert [(event.name, event.fields) for event in found] == [
+            ("finished-dead-run", {"run": "r7", "pid": "999999999"}),
+            ("finished-dead-run", {"run": "r8", "pid": "999999999"}),
         ]
         assert done(tmp_path) == ["2", "1", "3"]
         assert not (tmp_path / "run").exists()
 
-    def test_without_dead_runs_nothing_happens(self, tmp_path: Path) -> None:
+    def test_stale_runs_of_version_1_0_are_recovered_too(self, tmp_path: Path) -> None:
+        target = tmp_path / "target"
+        (target / "content").mkdir(parents=True)
+        status = (target / "content").stat()
+        stale_run(tmp_path, "source.r7", "mark 1 ")
+        run = stale_run(tmp_path, "target.r7", "remove_directory none ", f"take_back {target} ")
+        (run / "published").write_text(f"{status.st_dev}:{status.st_ino} content\0")
+        found = events(on_host(tmp_path, f"{MARK} recover_stale_runs"))
+        assert [event.fields["run"] for event in found] == ["source.r7", "target.r7"]
+        assert done(tmp_path) == ["1"]
+        assert list(target.iterdir()) == []
+        assert not (tmp_path / "run").exists()
+
+    def test_two_sessions_of_one_run_are_recovered_each_by_itself(self, tmp_path: Path) -> None:
+        stale_run(tmp_path, "r7", "mark 1 ", "false ", owner="999999998.1")
+        stale_run(tmp_path, "r7", "mark 2 ", "false ", owner="999999999.1")
+        script = "recover_stale_runs; false() { mark mended; }; recover_stale_runs"
+        found = events(on_host(tmp_path, f"{MARK} {script}"))
+        assert [event.fields.get("pid", event.name) for event in found] == [
+            *["undo-failed"] * 2,
+            *("999999998", "999999999"),
+        ]
+        assert done(tmp_path) == ["1", "2", "mended", "mended"]
+        assert not (tmp_path / "run").exists()
+
+    def test_without_stale_runs_nothing_happens(self, tmp_path: Path) -> None:
         assert on_host(tmp_path, "recover_stale_runs; echo $?; ls") == b"0\n"
 
-    def test_a_run_whose_session_lives_is_left_alone(self, tmp_path: Path) -> None:
-        script = (
-            'read_start_time $$; d=$run_root/run.source.r7.$$.$REPLY; mkdir -p "$d"; echo "mark 1 " >"$d/undo.100.x"'
-        )
+    def test_a_run_with_a_live_session_is_not_recovered(self, tmp_path: Path) -> None:
+        script = 'read_stat $$; d=$run_root/run.r7.$$.${stat[19]}; mkdir -p "$d"; echo "mark 1 " >"$d/undo.100.x"'
         with running(host_script(tmp_path, f"{script}; echo ready; read -r")) as session:
             assert on_host(tmp_path, f"{MARK} recover_stale_runs") == b""
             assert len(entries(tmp_path)) == 1
@@ -328,15 +351,15 @@ class TestDeadRuns:
             assert len(events(on_host(tmp_path, f"{MARK} recover_stale_runs"))) == 1
         assert done(tmp_path) == ["1"]
 
-    def test_a_process_that_got_the_number_of_a_dead_session_does_not_stand_for_it(self, tmp_path: Path) -> None:
-        dead_run(tmp_path, "source.r7", "mark 1 ", owner=f"{os.getpid()}.1")
+    def test_a_run_is_stale_if_another_process_has_the_pid_of_its_session(self, tmp_path: Path) -> None:
+        stale_run(tmp_path, "r7", "mark 1 ", owner=f"{os.getpid()}.1")
         on_host(tmp_path, f"{MARK} recover_stale_runs")
         assert done(tmp_path) == ["1"]
 
-    def test_the_processes_of_a_dead_run_are_ended_before_anything_is_undone(self, tmp_path: Path) -> None:
+    def test_the_processes_of_a_stale_run_are_ended_before_any_undo_entry_runs(self, tmp_path: Path) -> None:
         with running(PARENT, JOB, job=JOB) as orphan:
             # until the test collects it, it has a number, but no program any more
-            path = dead_run(tmp_path, "source.r7", f"[ -e /proc/{orphan.pid}/exe ] && mark alive || mark gone")
+            path = stale_run(tmp_path, "r7", f"[ -e /proc/{orphan.pid}/exe ] && mark alive || mark gone")
             (path / "job").write_text(JOB)
             on_host(tmp_path, f"{MARK} recover_stale_runs")
             assert orphan.wait(TIMEOUT) == -signal.SIGTERM
@@ -345,7 +368,7 @@ class TestDeadRuns:
     def test_a_recovery_that_was_itself_killed_is_reported_with_the_process_of_the_session(
         self, tmp_path: Path
     ) -> None:
-        claimed = dead_run(tmp_path, "r7", "mark 1 ", owner="999999999.1")
+        claimed = stale_run(tmp_path, "r7", "mark 1 ", owner="999999999.1")
         # The first recovery is killed in the middle of the undo list, the second one finds its claim.
         script = f"{MARK} undo() {{ kill -KILL $BASHPID; }}; recover_stale_runs"
         assert run_bash(host_script(tmp_path, script), cwd=tmp_path).returncode == -signal.SIGKILL
@@ -353,27 +376,27 @@ class TestDeadRuns:
         (finished,) = events(on_host(tmp_path, f"{MARK} recover_stale_runs"))
         assert (finished.fields["run"], finished.fields["pid"]) == ("r7", "999999999")
 
-    def test_an_empty_job_file_ends_nobody(self, tmp_path: Path) -> None:
-        (dead_run(tmp_path, "source.r7") / "job").touch()
+    def test_an_empty_job_file_ends_no_process(self, tmp_path: Path) -> None:
+        (stale_run(tmp_path, "r7") / "job").touch()
         with running(PARENT, "") as bystander:
             fake = 'kill() { echo "kill $*"; }\n'
             assert b"kill" not in on_host(tmp_path, f"{fake} recover_stale_runs")
             assert bystander.poll() is None
 
-    def test_what_cannot_be_undone_stays_for_the_next_run(self, tmp_path: Path) -> None:
-        dead_run(tmp_path, "source.r7", "mark 1 ", "false ")
+    def test_an_undo_entry_that_fails_stays_for_the_next_run(self, tmp_path: Path) -> None:
+        stale_run(tmp_path, "r7", "mark 1 ", "false ")
         (failed,) = events(on_host(tmp_path, f"{MARK} recover_stale_runs"))
         assert (failed.name, failed.text("entry"), done(tmp_path)) == ("undo-failed", "false ", ["1"])
         (finished,) = events(on_host(tmp_path, f"{MARK} false() {{ mark mended; }}; recover_stale_runs"))
-        assert (finished.fields["run"], done(tmp_path)) == ("source.r7", ["mended"])
+        assert (finished.fields["run"], done(tmp_path)) == ("r7", ["mended"])
         assert not (tmp_path / "run").exists()
 
-    def test_what_cannot_be_undone_is_tried_again_while_who_tried_lives_on(self, tmp_path: Path) -> None:
-        dead_run(tmp_path, "source.r7", "false ")
+    def test_an_undo_entry_that_fails_is_tried_again_while_the_first_recovery_still_runs(self, tmp_path: Path) -> None:
+        stale_run(tmp_path, "r7", "false ")
         twice = "recover_stale_runs; false() { mark mended; }; recover_stale_runs"
         failed, finished = events(on_host(tmp_path, f"{MARK} {twice}"))
         assert (failed.name, finished.name) == ("undo-failed", "finished-dead-run")
-        assert (finished.fields["run"], done(tmp_path)) == ("source.r7", ["mended"])
+        assert (finished.fields["run"], done(tmp_path)) == ("r7", ["mended"])
 
     @pytest.mark.parametrize("name", RUN_IN_A_TRAP)
     def test_no_failure_is_without_a_number_where_a_trap_would_make_a_success_of_it(self, name: str) -> None:
@@ -382,7 +405,7 @@ class TestDeadRuns:
         assert re.findall(r".*\breturn(?! [0-9\"]).*", code) == []
 
     def test_only_directories_of_runs_are_touched(self, tmp_path: Path) -> None:
-        elsewhere = dead_run(tmp_path / "elsewhere", "source.r7", "mark 1 ")
+        elsewhere = stale_run(tmp_path / "elsewhere", "r7", "mark 1 ")
         root = tmp_path / "run"
         root.mkdir()
         (root / "run.link.1.1").symlink_to(elsewhere)
@@ -395,21 +418,21 @@ class TestDeadRuns:
     @pytest.mark.parametrize(
         "name", ["run.", "run.x", "run..", "run. .1", "run.-x.y.z", "run.a\nb.1.2", "run.$(x).'.1"]
     )
-    def test_a_directory_with_a_strange_name_is_a_dead_run(self, tmp_path: Path, name: str) -> None:
+    def test_a_run_directory_with_a_strange_name_is_recovered(self, tmp_path: Path, name: str) -> None:
         (tmp_path / "run" / name).mkdir(parents=True)
         (tmp_path / "run" / name / "undo.100.x").write_text("mark 1 ")
         on_host(tmp_path, f"{MARK} recover_stale_runs")
         assert done(tmp_path) == ["1"]
         assert not (tmp_path / "run").exists()
 
-    def test_of_several_that_find_dead_runs_at_once_one_finishes_each(self, tmp_path: Path) -> None:
+    def test_each_stale_run_is_recovered_once_by_concurrent_processes(self, tmp_path: Path) -> None:
         for number in range(5):
-            dead_run(tmp_path, f"source.{number}", f"mark {number} ")
+            stale_run(tmp_path, f"r{number}", f"mark {number} ")
         script = host_script(tmp_path, f"{MARK} echo ready; read -r; recover_stale_runs")
         with ExitStack() as stack:
             finders = [stack.enter_context(running(script, cwd=tmp_path)) for _ in range(8)]
             tell(*finders)
             output = b"".join(finder.communicate(timeout=TIMEOUT)[0] for finder in finders)
-        assert sorted(event.fields["run"] for event in events(output)) == [f"source.{n}" for n in range(5)]
+        assert sorted(event.fields["run"] for event in events(output)) == [f"r{n}" for n in range(5)]
         assert sorted(done(tmp_path)) == [str(number) for number in range(5)]
         assert not (tmp_path / "run").exists()

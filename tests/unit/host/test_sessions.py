@@ -1,6 +1,7 @@
 """Whole sessions in a real bash: a copy by way of a file in place of a network, and every way to end a session."""
 
 import base64
+import gzip
 import os
 import signal
 import socket
@@ -281,6 +282,40 @@ def identity(path: Path) -> tuple[int, ...]:
     return status.st_ino, status.st_mode, status.st_size, status.st_nlink, status.st_mtime_ns, status.st_ctime_ns
 
 
+class TestAbilities:
+    def test_a_session_can_send_on_what_it_has_received(self, host: Host) -> None:
+        host.make_source()
+        sent(host).says("checked")
+        original = (host.directory / "stream").read_bytes()
+        target = host.target(sending=sends(SEND))
+        target.says("checked")
+        (host.directory / "stream").unlink()
+        target.order("send", "0", "gzip", "nowhere", "4400")
+        told = target.says("sending", "stages", "checked")
+        assert told["stages"].fields == {"job": "send_0", "statuses": "0,0,0"}
+        assert gzip.decompress((host.directory / "stream").read_bytes()) == gzip.decompress(original)
+        target.order("publish")
+        assert target.end()["end"].fields == {"status": "0", "undone": "yes"}
+        assert (host.directory / "target" / "x" / "a" / "file").read_text() == "content"
+
+    @pytest.mark.parametrize("command", ["receive gzip", "peer x", "publish"])
+    def test_a_session_that_cannot_listen_takes_no_command_to_receive(self, host: Host, command: str) -> None:
+        host.make_source()
+        source = host.source()
+        source.order(*command.split())
+        assert source.end()["error"].text("text") == f"unexpected session command: {command.split(maxsplit=1)[0]}"
+
+    @pytest.mark.parametrize("command", ["send 0 gzip nowhere 4400", "probe 0 nowhere 4400", "resume", "publish"])
+    def test_a_session_takes_no_command_before_its_turn_or_without_the_ability(self, host: Host, command: str) -> None:
+        target = host.start_target()
+        target.says("ready")
+        target.order(*command.split())
+        told = target.end()
+        assert told["error"].text("text") == f"unexpected session command: {command.split(maxsplit=1)[0]}"
+        assert told["end"].fields == {"status": "1", "undone": "yes"}
+        assert list((host.directory / "target").iterdir()) == []
+
+
 class TestPublishing:
     @pytest.mark.parametrize("taking", ["echo mine >x", "mkdir x", "ln -s nowhere x", "mkfifo x"])
     def test_a_name_that_is_taken_by_now_is_never_taken_from_anything(self, host: Host, taking: str) -> None:
@@ -526,13 +561,3 @@ def test_what_a_killed_session_left_is_cleaned_up_by_the_next_script(host: Host,
     told = on_host(host.directory, "recover_stale_runs").decode()
     assert told == f"@transferpy r1 finished-dead-run run=r1 pid={session.process.pid}\n"
     assert psutil.wait_procs(left_over, TIMEOUT)[1] == []
-
-
-def test_an_order_that_is_not_expected_ends_the_session(host: Host) -> None:
-    host.make_source()
-    source = host.source()
-    source.says("ready")
-    source.order("publish", "now")
-    told = source.end()
-    assert told["error"].text("text").startswith("unexpected session command: publish")
-    assert told["end"].fields == {"status": "1", "undone": "yes"}
