@@ -65,6 +65,6 @@ def test_a_fault_of_the_disk_that_shows_before_the_checksums_fails_the_copy(read
         result = transfer(ready, "--no-compress", "db1:/srv/smaller", "db2:/srv/in")
         calls = ready["db2"].sh(f"cat {_NOTED}").split()
     assert result.status == 7
-    assert "error writing; what arrived could not be written to disk\n" in result.stderr
+    assert "error writing; the received data could not be written to disk\n" in result.stderr
     assert len(calls) == 1
     assert ready["db2"].sh("ls -A /srv/in") == ""

@@ -45,14 +45,14 @@ def listed(directory: Path, top: str = TOP) -> list[str]:
     return Path(lists[0]).read_bytes().decode(errors="surrogateescape").split("\0")[:-1]
 
 
-def digested(directory: Path, top: str = TOP, *, tool: str = "md5sum", role: str = "source") -> list[str]:
+def digested(directory: Path, top: str = TOP, *, tool: str = "md5sum", mode: str = "read") -> list[str]:
     """Return the records that a session digests, when tar has read ``directory/top``."""
     (directory / "run").mkdir(exist_ok=True)
     script = f"""
         digest_tool=({tool})
         {render_command(archive(top, indexed=True))} >/dev/null
         : >"$run_directory/members.end"
-        digest_files {role} 2>/dev/null && cp -- "$run_directory"/digests.{{marks,count}} run/ &&
+        digest_files {mode} 2>/dev/null && cp -- "$run_directory"/digests.{{marks,count}} run/ &&
             cat -- "$run_directory/digests"
     """
     return in_session(directory, script).decode(errors="surrogateescape").split("\0")[:-1]
@@ -105,8 +105,8 @@ def test_the_manifest_has_a_record_of_everything(tmp_path: Path) -> None:
     assert listed(tmp_path) == in_byte_order([expected_record(*entry) for entry in everything(tmp_path)])
 
 
-@pytest.mark.parametrize("role", ["source", "target"])
-def test_the_digests_are_those_of_every_file(tmp_path: Path, role: str) -> None:
+@pytest.mark.parametrize("mode", ["read", "written"])
+def test_the_digests_are_those_of_every_file(tmp_path: Path, mode: str) -> None:
     make_tree(tmp_path / TOP)
     (tmp_path / TOP / "mode 0").unlink()  # who is not root cannot read it
     for name in ("large", "nl\n"):
@@ -124,23 +124,23 @@ def test_the_digests_are_those_of_every_file(tmp_path: Path, role: str) -> None:
             else:
                 large.append(f"{hashlib.md5(content).hexdigest()} {name}")
     bundle = f"{bundle_digest(*small)} {small[0][0]} to {small[-1][0][2:]}"
-    assert digested(tmp_path, role=role) == in_byte_order([*large, bundle])
+    assert digested(tmp_path, mode=mode) == in_byte_order([*large, bundle])
     assert {*large} < {*marked(tmp_path)}
     assert sorted(record.partition(" ")[2] for record in {*marked(tmp_path)} - {*large}) == sorted(n for n, _ in small)
 
 
 @pytest.mark.parametrize("tool", ["md5sum", "sha256sum", "xxh128sum", "b3sum --num-threads 1"])
-@pytest.mark.parametrize("role", ["source", "target"])
-def test_every_tool_tells_what_differs(tmp_path: Path, tool: str, role: str) -> None:
+@pytest.mark.parametrize("mode", ["read", "written"])
+def test_every_tool_tells_what_differs(tmp_path: Path, tool: str, mode: str) -> None:
     make_tree(tmp_path / TOP)
     (tmp_path / TOP / "large").write_bytes(b"x" * (SMALL + 1))
-    before, marks = digested(tmp_path, tool=tool, role=role), marked(tmp_path)
+    before, marks = digested(tmp_path, tool=tool, mode=mode), marked(tmp_path)
     assert len(before) == 2
     assert len({record.partition(" ")[0] for record in marks}) >= len(HOSTILE_NAMES)
     for name in ("-rf/-rf", "large"):
         path = tmp_path / TOP / name
         path.write_bytes(b"?" * path.stat().st_size)
-    assert not {*before} & {*digested(tmp_path, tool=tool, role=role)}
+    assert not {*before} & {*digested(tmp_path, tool=tool, mode=mode)}
     assert {*differing_paths(marks, marked(tmp_path))} == {f"{TOP}/-rf/-rf", f"{TOP}/large"}
 
 
@@ -185,7 +185,7 @@ def test_a_small_file_that_has_grown_is_another_one(tmp_path: Path) -> None:
         {render_command(archive("x", indexed=True))} >/dev/null
         : >"$run_directory/members.end"
         printf more >>x/file
-        digest_files source && cat -- "$run_directory/digests"
+        digest_files read && cat -- "$run_directory/digests"
     """
     assert in_session(tmp_path, script).decode() != f"{bundle_digest(('./x/file', b'content'))} ./x/file to x/file\0"
 
@@ -206,7 +206,7 @@ def test_which_small_files_share_a_digest_is_no_matter_of_time(tmp_path: Path) -
             tail -n +6 -- "$run_directory/whole" >>"$run_directory/members"
             : >"$run_directory/members.end"
         }} &
-        digest_files source && cat -- "$run_directory/digests"
+        digest_files read && cat -- "$run_directory/digests"
     """
     assert in_session(tmp_path, script).decode() == f"{bundle_digest(*files)} ./x/0 to x/8\0"
 
@@ -251,7 +251,7 @@ def test_every_byte_of_a_large_file_counts(tmp_path: Path, numbers: str) -> None
         digest_tool=(md5sum) perl_digest=${{perl_digest/x86_64 => /{numbers}}}
         {render_command(archive(TOP, indexed=True))} >/dev/null
         : >"$run_directory/members.end"
-        digest_files source && cat -- "$run_directory/digests"
+        digest_files read && cat -- "$run_directory/digests"
     """
     parts = (content[start : start + SEGMENT] for start in range(0, len(content), SEGMENT))
     digests = [hashlib.md5(part).hexdigest() if any(part) else "zeros" for part in parts]
@@ -275,9 +275,9 @@ def test_what_is_no_file_any_more_is_told(tmp_path: Path, size: int) -> None:
         {render_command(archive("x", indexed=True))} >/dev/null
         : >"$run_directory/members.end"
         rm x/file && mkfifo x/file
-        digest_files source 2>&1; echo $?
+        digest_files read 2>&1; echo $?
     """
-    assert in_session(tmp_path, script) == b"./x/file is not a regular file any more\n1\n"
+    assert in_session(tmp_path, script) == b"./x/file is no longer a regular file\n1\n"
 
 
 def test_names_that_tar_does_not_tell_whole_are_an_error(tmp_path: Path) -> None:
@@ -285,9 +285,9 @@ def test_names_that_tar_does_not_tell_whole_are_an_error(tmp_path: Path) -> None
         digest_tool=(md5sum)
         printf %s '-rw-r--r-- 0/0 1 2026-01-01 00:00 ./cut sho' >"$run_directory/members"
         : >"$run_directory/members.end"
-        digest_files source 2>&1 | sed 's,/.*/,,'; echo "${PIPESTATUS[0]}"
+        digest_files read 2>&1 | sed 's,/.*/,,'; echo "${PIPESTATUS[0]}"
     """
-    assert in_session(tmp_path, script) == b"the last line of members is not whole\n1\n"
+    assert in_session(tmp_path, script) == b"the last line of members is incomplete\n1\n"
 
 
 @pytest.mark.parametrize(("files", "says"), [(1, ["digests"]), (2, ["error"]), (0, ["error"])])
@@ -319,7 +319,7 @@ def test_small_files_of_more_than_one_bundle_are_all_there(tmp_path: Path) -> No
         (tmp_path / name).write_bytes(content)
     bundles = [files[:BUNDLE], files[BUNDLE:-1], files[-1:]]
     expected = [f"{bundle_digest(*bundle)} {bundle[0][0]} to {bundle[-1][0][2:]}" for bundle in bundles]
-    assert digested(tmp_path) == digested(tmp_path, role="target") == in_byte_order(expected)
+    assert digested(tmp_path) == digested(tmp_path, mode="written") == in_byte_order(expected)
     assert (tmp_path / "run" / "digests.count").read_text() == f"{len(files)}\n"
 
 
@@ -364,7 +364,7 @@ def test_a_tool_that_fails_fails_all_of_it(tmp_path: Path, size: int) -> None:
         PATH={tools}:$PATH digest_tool=(md5sum)
         {render_command(archive(TOP, indexed=True))} >/dev/null
         : >"$run_directory/members.end"
-        digest_files source 2>&1; echo $?; [ -e "$run_directory/digests" ] || echo no list
+        digest_files read 2>&1; echo $?; [ -e "$run_directory/digests" ] || echo no list
     """
     assert in_session(tmp_path, script) == b"md5sum failed with status 3, see above\n1\nno list\n"
 

@@ -1,7 +1,7 @@
 # The digests of files, which are made while tar reads or writes them, and the digests of streams.
 # requires: agent/tasks agent/manifest perl/digest
 
-start_digests() { # ROLE [PROCESS]: starts to digest the files that tar reads (source) or writes (target)
+start_digests() { # MODE [PROCESS]: starts to digest the files that tar has read or written; MODE is one of these words
   # Digests of a stream that failed end where that stream ended. Complete ones serve all further streams.
   [ "$checksum" = yes ] && [ "${task_statuses[digest]-}" != 0 ] || return 0
   start_task digest digest_files "$@"
@@ -16,7 +16,7 @@ end_index() { # after a stream: tar adds no further members to its index
   : >"$run_directory/members.end"
 }
 
-digest_files() { # ROLE [PROCESS]: tar is a descendant of the process
+digest_files() { # MODE [PROCESS]: tar is a descendant of the process
   local list=$run_directory/digests
   perl -e "$perl_digest" -- "$run_directory/members" "$list" "$cores" "$1" "/proc/${2-self}/task/${2-self}/children" \
     "${digest_tool[@]}" && sort -z -- "$list.raw" >"$list" && rm -f -- "$list.raw"
@@ -29,7 +29,7 @@ report_digests() { # waits for the digests of all files, and reports their list;
   # Nothing compares files that no list names. For a further name of a symbolic link, tar prints the same as for a file.
   more_names=$(($(wc -l <"$run_directory/manifest.links") - $(sort -u "$run_directory/manifest.links" | wc -l)))
   [ $(($(grep -azc '^f ' <"$run_directory/manifest") + more_names)) = "$(<"$run_directory/digests.count")" ] ||
-    fail content 'not all files have been digested: tar named others than there are'
+    fail content 'not all files were digested: tar named other files than the manifest'
   report_list digests "$run_directory/digests"
 }
 

@@ -23,7 +23,7 @@ await_manifest() { # a change of the source can be detected only if the list is 
 }
 
 digest_source() { # TASK
-  start_digests source "${task_pid[$1]}"
+  start_digests read "${task_pid[$1]}"
 }
 
 source_is_unchanged() { # TASK: compares the source with the lists from before the stream; reports the paths that changed

@@ -57,7 +57,7 @@ make_staging() { # makes the staging directory and enters it; fails if another u
 }
 
 digest_copy() {
-  start_digests target
+  start_digests written
 }
 
 on_disk=0 # the number of bytes of the stream after which the last sync began

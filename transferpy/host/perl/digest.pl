@@ -1,19 +1,23 @@
-# The digester: the digest of every regular file that tar reads or writes, right behind it.
+# The digester: digests every regular file that tar reads or writes, while tar is at work.
 #
-# Called as: perl -e PROGRAM INDEX OUTPUT WORKERS ROLE CHILDREN TOOL [ARGUMENT ...], in the directory that tar works in.
+# Called as: perl -e PROGRAM INDEX OUTPUT WORKERS MODE CHILDREN TOOL [ARGUMENT ...], in the working directory of tar.
 #
-# INDEX is what "tar -vv" says of its members, in its order; INDEX.end stands there when no more is coming. A file is
-# done when the next one is named. What tar has just read is still in memory, so that no disk is asked twice for it. What
-# it wrote (ROLE is "target") is given to the disk first and forgotten in memory, so that the disk is what is read.
+# INDEX is the output of "tar -vv", one line for each member, in the order of tar. The file INDEX.end exists once tar adds no
+# further lines. A file is complete when tar names the next one. In the MODE "read", the data is still in memory, so the disk
+# is read once. In the MODE "written", each file is written to disk and dropped from memory first, so that the digest is that of
+# the data on the disk. CHILDREN is a file of /proc with the processes below which tar runs.
 #
-# OUTPUT.raw gets records, each ended by a NUL: of a file "DIGEST ./PATH"; of a file that is larger than a segment one for
-# each segment, "DIGEST NUMBER ./PATH": they are digested while tar is still at work on the file, on all processors, and
-# the word for one that holds nothing but zeros spares both ends the reading of holes. Small files cost a tool far more to
-# open than to digest, so a bundle of them, read here, has one record, "DIGEST ./PATH to PATH": of the names, sizes and
-# contents. A bundle ends where the index says, not the clock: both ends make the same ones. OUTPUT.marks gets the records
-# of the large files too, and "MARK ./PATH" of each small one. A mark is a sum that only says which files of a bundle
-# differ when its digests do. OUTPUT.count gets the number of files. TOOL prints a line for each file it is given, which
-# begins with the digest, and digests its standard input where it is given none.
+# OUTPUT.raw gets records, each ended by NUL. A file has "DIGEST ./PATH". A file that is larger than a segment has one record for
+# each segment, "DIGEST NUMBER ./PATH": segments are digested while tar is still at work on the file, on all processors, and the
+# word "zeros" in place of a digest avoids reading holes. A tool takes far longer to open a small file than to digest it. So the
+# digester reads small files itself, and a bundle of them has one record, "DIGEST ./PATH to PATH", of their names, sizes and
+# contents. The index alone decides where a bundle ends, so both ends of the stream make the same bundles.
+#
+# OUTPUT.marks gets the same records of large files, and "MARK ./PATH" for each small one. A mark is a sum that only shows which
+# files of a bundle differ if the digests of the bundle do. OUTPUT.count gets the number of files.
+#
+# TOOL prints one line for each file among its arguments, which begins with the digest; without arguments it digests its standard
+# input.
 # requires: perl/system_calls
 use strict;
 use warnings;
@@ -21,100 +25,100 @@ use Fcntl qw(F_SETFD O_NOFOLLOW O_NONBLOCK O_RDONLY);
 use IO::Handle;
 use POSIX ();
 
-my ($index, $output, $workers, $role, $children, @tool) = @ARGV;
-my $on_target = $role eq 'target';
+my ($index, $output, $workers, $mode, $children, @tool) = @ARGV;
+my $is_written = $mode eq 'written';
 
-my $segment = 64 << 20; # what is left to do when the stream ends, at most, with a group of files
+my $segment = 64 << 20; # at the end of the stream, at most one segment and one group of files are left
 my $block = 1 << 20;
-# At once: a process costs more than many small files, and each of them is open in it.
+# The files of one process of the tool: to start a process costs more than many small files, and all of them are open in it.
 my ($batch_files, $batch_bytes) = (400, 64 << 20);
 my ($small, $bundle_files, $bundle_bytes) = (64 << 10, 2_000, 64 << 20);
-# So that the sum of a file's words is another one when they change places.
+# Before the words of a file are summed, each is combined with the word at its place in this pad, so that their order counts.
 my $pad = pack 'V*', map { $_ * 0x9e3779b1 & 0xffffffff } 1 .. $small / 4;
-# A file system writes a thousand files at once in the time of a few alone.
-my ($group_files, $group_bytes) = $on_target ? (5_000, 64 << 20) : ($batch_files, $batch_bytes);
-my $group_seconds = $on_target ? 5 : 1;
-my $seconds_between_looks = 0.01;
+# A group of files is written to disk together: a file system writes a thousand files at once in the time of a few single ones.
+my ($group_files, $group_bytes) = $is_written ? (5_000, 64 << 20) : ($batch_files, $batch_bytes);
+my $group_seconds = $is_written ? 5 : 1;
+my $poll_seconds = 0.01;
 my $set_pipe_size = 1031; # F_SETPIPE_SZ
 my ($seek_data, $seek_set) = (3, 0);
-# Without the one, what is read may come from memory; without the other, it is copied twice more.
+# Without posix_fadvise, data may be read from memory. Without splice, data is copied twice more.
 my ($advise, $splice) = @system_call{qw(posix_fadvise splice)};
 my ($will_need, $dont_need) = (3, 4);
 
-my $lines;            # INDEX, once it is there
-my $rest = '';        # of its last line
-my $ended = 0;        # whether all of it has been read
-my $current;          # the file that tar is at work on: [name, size]
-my $next_segment;     # of that file, the next one to digest
-my @bundle;           # small files that are done: [name, size] each
-my $bundle_size = 0;  # of all files since its first
-my @group;            # what can be given to the disk: [how to digest it, its size, the files] each
+my $lines;            # the handle of INDEX, once the file exists
+my $rest = '';        # the incomplete last line of INDEX
+my $ended = 0;        # 1 once all of INDEX has been read
+my $current;          # the file that tar reads or writes: [name, size]
+my $next_segment;     # the number of its next segment to digest
+my @bundle;           # small files that are complete: [name, size] each
+my $bundle_size = 0;  # the size of all files since the first one of the bundle
+my @group;            # the files to write to disk next: [function that digests them, size, files] each
 my ($group_count, $group_size, $group_since) = (0, 0, 0);
-my ($writer, @written);   # who gives a group to the disk, and that group
-my @ready;            # batches and segments that can be digested
-my %running;          # by process: what it digests, and where its answer comes from
+my ($writer, @written);   # the process that writes a group to disk, and that group
+my @ready;            # batches, bundles and segments to digest: [function, arguments] each
+my %running;          # by the PID of a process: the names that it digests, and the handle of its output
 my $files = 0;
-my ($failed, $has_said_why) = (1, 99); # statuses
+my ($failed, $has_reported) = (1, 99); # exit statuses
 
 sub fail {
     print STDERR "@_\n";
     exit $failed;
 }
 
-sub check { # STATUS: of the tool, or of a process of ours
+sub check { # STATUS: that of the tool, or of a process of this program
     my ($status) = @_;
-    exit $failed if $status == $has_said_why << 8;
+    exit $failed if $status == $has_reported << 8;
     fail "$tool[0] was ended by signal " . ($status & 127) if $status & 127;
     fail "$tool[0] failed with status " . ($status >> 8) . ', see above' if $status;
 }
 
-sub has_written { # FILE [OFFSET LENGTH]: has the disk forgotten in memory what it holds of it
+sub drop_from_memory { # FILE [OFFSET LENGTH]: the next read comes from the disk
     my ($file, $offset, $length) = @_;
-    syscall $advise, fileno $file, $offset || 0, $length || 0, $dont_need if $on_target && defined $advise;
+    syscall $advise, fileno $file, $offset || 0, $length || 0, $dont_need if $is_written && defined $advise;
 }
 
-sub will_read { # FILE: has the disk begin to read it, if it is small; a large one is read in good time as it is
+sub read_ahead { # FILE: the disk starts to read a small file; the kernel itself reads large ones ahead
     my ($file) = @_;
-    syscall $advise, fileno $file, 0, 0, $will_need if $on_target && defined $advise && -s $file <= $block;
+    syscall $advise, fileno $file, 0, 0, $will_need if $is_written && defined $advise && -s $file <= $block;
 }
 
-sub open_file { # NAME: only ever a regular file, whatever has that name by now
+sub open_file { # NAME: returns a handle; fails if the name is no longer that of a regular file
     my ($name) = @_;
     sysopen my $file, $name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK or fail "cannot open $name: $!";
-    -f $file or fail "$name is not a regular file any more";
+    -f $file or fail "$name is no longer a regular file";
     return $file;
 }
 
-sub open_small { # NAME: just its number, of whatever kind it is, which takes a third of the time; begins to read it
+sub open_small { # NAME: returns a descriptor, of a file of any kind, in a third of the time of open_file; starts to read it
     my ($name) = @_;
     my $file = POSIX::open($name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK) // fail "cannot open $name: $!";
-    if ($on_target && defined $advise) {
+    if ($is_written && defined $advise) {
         syscall $advise, $file + 0, 0, 0, $_ for $dont_need, $will_need;
     }
     return $file;
 }
 
-sub start { # NAMES CODE [BUNDLE]: has CODE print a digest of each of NAMES, in a process of its own, or of all, and marks
+sub start { # NAMES CODE [BUNDLE]: runs CODE in a new process; it prints a digest for each name, or one for a bundle and marks
     my ($names, $code, $bundle) = @_;
-    pipe my $answer, my $say or fail "cannot make a pipe: $!";
+    pipe my $output_of_process, my $input or fail "cannot make a pipe: $!";
     my $process = fork // fail "cannot fork: $!";
     if (!$process) {
-        $failed = $has_said_why;
-        open STDOUT, '>&', $say and open STDIN, '<', '/dev/null' or fail "cannot redirect: $!";
+        $failed = $has_reported;
+        open STDOUT, '>&', $input and open STDIN, '<', '/dev/null' or fail "cannot redirect: $!";
         $code->();
         POSIX::_exit(1);
     }
-    $running{$process} = { names => $names, answer => $answer, bundle => $bundle };
+    $running{$process} = { names => $names, output => $output_of_process, bundle => $bundle };
 }
 
 sub digest_batch { # NAME ...
     my @names = @_;
     my @open = map { open_file $_ } @names;
-    has_written $_ for @open;
-    # All are asked for before the first is waited for: a disk serves many at once in the time of a few.
-    will_read $_ for @open;
+    drop_from_memory $_ for @open;
+    # All reads start before the first file is waited for: a disk serves many requests in the time of a few.
+    read_ahead $_ for @open;
     start \@names, sub {
-        # By number: a name can hold what a tool prints in another way, or takes for an option.
+        # By descriptor: a tool prints some characters of a name in another way, and takes some names for options.
         fcntl $_, F_SETFD, 0 for @open;
         exec { $tool[0] } @tool, map { '/dev/fd/' . fileno $_ } @open;
     };
@@ -124,25 +128,25 @@ sub digest_bundle { # FILE ...
     my @files = @_;
     my @names = map { $_->[0] } @files;
     start \@names, sub {
-        # Before any file is open, so that it has none of them.
+        # The tool starts before the files are open, so that it does not inherit them.
         my $tool = open_tool();
         my ($text, $marks) = ('', '');
         while (my @some = splice @files, 0, $batch_files) {
-            # As in digest_batch, all are asked for before the first is waited for.
+            # As in digest_batch, all reads start before the first file is waited for.
             my @open = map { open_small $_->[0] } @some;
             for (@some) {
                 my ($name, $size) = @$_;
                 my $file = shift @open;
                 my $content = '';
                 for (my $count = 1; $count > 0;) {
-                    # If there is more by now than was named, one byte of it makes all the difference.
+                    # If the file has grown, one more byte changes the digest.
                     $count = POSIX::read($file, my $more, $size + 1 - length $content) // fail "cannot read $name: $!";
                     $content .= $more if $count > 0;
                     last if length $content >= $size;
                 }
-                # To ask that of each costs as much as to read it. What is read in full is as good as the file that was
-                # named; that it is of another kind by now, the list of files tells.
-                $size && length $content == $size || -f "/proc/self/fd/$file" or fail "$name is not a regular file any more";
+                # A check of each file takes as long as the read. Data of the full size is that of the named file; if its kind
+                # has changed, the manifests differ.
+                $size && length $content == $size || -f "/proc/self/fd/$file" or fail "$name is no longer a regular file";
                 POSIX::close($file);
                 $text .= pack 'w/a* w/a*', $name, $content;
                 $marks .= sprintf "%08x\n", unpack '%32V*', ($content ^ substr $pad, 0, length $content) . "\0\0\0";
@@ -162,19 +166,19 @@ sub digest_segment { # NAME SIZE NUMBER
     $end = $size if $end > $size;
     my $file = open_file $name;
     if ((stat $file)[12] * 512 < $size) {
-        # Not every file system knows what is data before that is on disk.
-        !$on_target || $file->sync or fail "cannot write $name to disk: $!";
+        # Some file systems know the holes of a file only after its data is on disk.
+        !$is_written || $file->sync or fail "cannot write $name to disk: $!";
         my $data = sysseek $file, $offset, $seek_data;
-        # A hole needs neither the disk nor a process: there may be thousands.
-        return note("zeros $number $name\0") if !defined $data && $!{ENXIO} || defined $data && $data >= $end;
+        # A hole needs neither the disk nor a process; a file can have thousands of segments.
+        return record("zeros $number $name\0") if !defined $data && $!{ENXIO} || defined $data && $data >= $end;
     }
     start ["$number $name"], sub {
-        if ($on_target) {
+        if ($is_written) {
             $file->sync or fail "cannot write $name to disk: $!";
-            has_written $file, $offset, $end - $offset;
+            drop_from_memory $file, $offset, $end - $offset;
         }
         sysseek $file, $offset, $seek_set or fail "cannot read $name: $!";
-        pass_on($file, $name, $end - $offset);
+        pass_to_tool($file, $name, $end - $offset);
     };
 }
 
@@ -184,13 +188,13 @@ sub print_and_end {
     POSIX::_exit(0);
 }
 
-sub pass_on { # FILE NAME LENGTH: to the tool, from the first block on that is not all zeros
+sub pass_to_tool { # FILE NAME LENGTH: if there are only zeros, the tool does not run, and the digest is the word "zeros"
     my ($file, $name, $length) = @_;
     my ($zeros, $none, $tool) = (0, "\0" x $block);
     while ($length > 0) {
         my $count = sysread $file, my $buffer, $length < $block ? $length : $block;
         defined $count or fail "cannot read $name: $!";
-        $count or fail "$name is shorter than it was";
+        $count or fail "$name has become shorter";
         $length -= $count;
         if (!$tool) {
             if ($buffer eq ($count == $block ? $none : "\0" x $count)) {
@@ -211,18 +215,18 @@ sub pass_on { # FILE NAME LENGTH: to the tool, from the first block on that is n
     POSIX::_exit(0);
 }
 
-sub splice_to { # HANDLE FILE LENGTH: has the kernel pass on so many bytes, without copies; returns how many that were
+sub splice_to { # HANDLE FILE LENGTH: the kernel passes on bytes without a copy; returns their number
     my ($to, $file, $length) = @_;
     my $done = 0;
     while (defined $splice && $done < $length) {
         my $count = syscall $splice, fileno $file, 0, fileno $to, 0, $length - $done, 0;
-        last if $count <= 0; # what is wrong, reading and writing tells
+        last if $count <= 0; # the following read or write reports the error
         $done += $count;
     }
     return $done;
 }
 
-sub open_tool { # begins to digest what is written to the handle that it returns
+sub open_tool { # starts the tool, and returns a handle for its standard input
     open my $tool, '|-', @tool or fail "cannot run $tool[0]: $!";
     fcntl $tool, $set_pipe_size, $block;
     return $tool;
@@ -231,35 +235,35 @@ sub open_tool { # begins to digest what is written to the handle that it returns
 sub write_all { # HANDLE TEXT
     my ($to, $text) = @_;
     for (my $done = 0; $done < length $text;) {
-        $done += syswrite($to, $text, length($text) - $done, $done) // fail "$tool[0] does not read on: $!";
+        $done += syswrite($to, $text, length($text) - $done, $done) // fail "$tool[0] has stopped reading: $!";
     }
     return 1;
 }
 
-sub collect { # STATUS JOB: takes in what a process said that has ended
-    my ($status, $job) = @_;
+sub collect { # STATUS PROCESS: records the output of a process that has ended
+    my ($status, $process) = @_;
     local $/;
-    my @digests = map { /^\\?([0-9a-z]+)/ ? $1 : () } split /\n/, readline($job->{answer}) // '';
-    my @names = @{ $job->{names} };
+    my @digests = map { /^\\?([0-9a-z]+)/ ? $1 : () } split /\n/, readline($process->{output}) // '';
+    my @names = @{ $process->{names} };
     check($status);
-    @digests == @names + defined $job->{bundle} or fail "$tool[0] said something else than digests";
-    my $all = defined $job->{bundle} ? shift(@digests) . " $job->{bundle}\0" : '';
-    note(join('', map { shift(@digests) . " $_\0" } @names), $all);
+    @digests == @names + defined $process->{bundle} or fail "$tool[0] printed something else than digests";
+    my $all = defined $process->{bundle} ? shift(@digests) . " $process->{bundle}\0" : '';
+    record(join('', map { shift(@digests) . " $_\0" } @names), $all);
 }
 
-sub note { # RECORDS [RECORD]: of each file, and the one of all of them, where they share a digest
+sub record { # RECORDS [RECORD]: those of the single files, and that of their bundle
     my ($each, $all) = @_;
     print OUTPUT $all || $each and print MARKS $each or fail "cannot write the list of digests: $!";
 }
 
-sub reap { # takes in whatever has ended
+sub reap { # handles all processes that have ended; returns 1 if there are any
     my $some = 0;
     while ((my $process = waitpid -1, POSIX::WNOHANG()) > 0) {
         $some = 1;
-        if (my $job = delete $running{$process}) {
-            collect($?, $job);
+        if (my $ended_process = delete $running{$process}) {
+            collect($?, $ended_process);
         } elsif (defined $writer && $process == $writer) {
-            $? == 0 or fail 'what arrived could not be written to disk';
+            $? == 0 or fail 'the received data could not be written to disk';
             make_batches(splice @written);
             undef $writer;
         }
@@ -292,22 +296,22 @@ sub add_to_group { # CODE SIZE FILE ...
     $group_size += $size;
 }
 
-sub close_group { # when there is enough of it, or nothing more to wait for
+sub close_group { # if it is large enough, or if it cannot grow
     return if !@group || defined $writer;
     return if !$ended && $group_count < $group_files && $group_size < $group_bytes && time - $group_since < $group_seconds;
     ($group_count, $group_size) = (0, 0);
-    return make_batches(splice @group) if !$on_target;
+    return make_batches(splice @group) if !$is_written;
     @written = splice @group;
     $writer = fork // fail "cannot fork: $!";
     exec 'sync', '--file-system', '.' or POSIX::_exit(1) if !$writer;
 }
 
-sub processes_in { # FILE: the processes that it names, and those below them: a shell of its own runs the first stage
+sub processes_in { # FILE: returns the processes that it lists, and their descendants: tar is the child of a subshell
     open my $list, '<', shift or return ();
     return map { ($_, processes_in("/proc/$_/task/$_/children")) } split ' ', readline($list) // '';
 }
 
-sub reading_position { # how far tar is with the current file
+sub reading_position { # returns the position of tar in the current file
     my @identity = stat $current->[0] or return 0;
     for my $process (processes_in($children)) {
         for my $link (glob "/proc/$process/fd/*") {
@@ -320,9 +324,9 @@ sub reading_position { # how far tar is with the current file
     return 0;
 }
 
-sub follow_current { # digests what is behind tar of a file that it is still at work on
+sub follow_current { # digests the complete segments of the file that tar still reads or writes
     return if !$current || $current->[1] <= $segment || @ready;
-    my $position = $on_target ? (-s $current->[0]) // 0 : reading_position();
+    my $position = $is_written ? (-s $current->[0]) // 0 : reading_position();
     push @ready, [\&digest_segment, @$current, $next_segment++] while ($next_segment + 1) * $segment < $position;
 }
 
@@ -343,11 +347,11 @@ sub finish_current {
 
 my %escape = (a => "\a", b => "\b", f => "\f", n => "\n", r => "\r", t => "\t", v => "\x0b");
 
-sub take_lines { # of the index, as "ls -l" has them, with what cannot be printed escaped
+sub handle_lines { # of the index, in the format of "ls -l"; characters that cannot be printed are escaped
     for (@_) {
         finish_current() if $current;
         my ($kind, $size, $name) = /^(.)\S+ +\S+ +(\d+) \S+ \S+ (.*)$/s or next;
-        # A further name of a file that has been digested counts, and no more.
+        # A further name of a file is counted, but the file is not digested again.
         $files++ if $kind eq '-' || $kind eq 'h';
         next if $kind ne '-';
         $name =~ s{\\([0-7]{3}|.)}{ length $1 == 3 ? chr oct $1 : $escape{$1} // $1 }ges if index($name, '\\') >= 0;
@@ -356,7 +360,7 @@ sub take_lines { # of the index, as "ls -l" has them, with what cannot be printe
 }
 
 sub read_index {
-    my $last = -e "$index.end"; # before the look: what is written until then has been written
+    my $last = -e "$index.end"; # before the read: then the read returns the last line
     if (!$lines && !open $lines, '<', $index) {
         undef $lines;
         $ended = $last;
@@ -366,9 +370,9 @@ sub read_index {
     defined $count or fail "cannot read $index: $!";
     my @lines = split /\n/, $rest, -1;
     $rest = pop(@lines) // '';
-    take_lines(@lines);
+    handle_lines(@lines);
     if ($count == 0 && $last) {
-        $rest eq '' or fail "the last line of $index is not whole";
+        $rest eq '' or fail "the last line of $index is incomplete";
         finish_current() if $current;
         close_bundle();
         $ended = 1;
@@ -376,12 +380,12 @@ sub read_index {
     return $count;
 }
 
-$SIG{CHLD} = sub { }; # ends the sleep
+$SIG{CHLD} = sub { }; # a signal ends the sleep of select
 open OUTPUT, '>', "$output.raw" and open MARKS, '>', "$output.marks" or fail "cannot write $output: $!";
 for (;;) {
     my $moved = reap();
-    # What waits for a processor is enough, as each fork copies all that is known here. tar need not wait, its index is a
-    # file.
+    # Each fork copies the memory of this program, so it reads no more of the index than the processors need. tar does not wait
+    # for it: the index is a file.
     $moved += read_index() if !$ended && @ready < 2 * $workers;
     follow_current();
     close_group();
@@ -390,7 +394,7 @@ for (;;) {
         $digest->(@words);
     }
     last if $ended && !@group && !defined $writer && !@ready && !%running;
-    select undef, undef, undef, $seconds_between_looks if !$moved;
+    select undef, undef, undef, $poll_seconds if !$moved;
 }
 close OUTPUT and close MARKS or fail "cannot write $output: $!";
 open OUTPUT, '>', "$output.count" and print OUTPUT "$files\n" and close OUTPUT or fail "cannot write $output: $!";

@@ -1,9 +1,8 @@
-# Writes a sample of the data to standard output: pieces from all over it, as a copy of the files would meet them.
+# Writes a sample of the data to standard output: pieces from all files, in the order of a copy.
 #
-# Called as: perl -e PROGRAM LIST TOTAL. LIST holds records that end with a NUL: a size in bytes and a path, or those of
-# a manifest. TOTAL is the sum of the sizes, about, by which the pieces are spread; 0 where it has to be added up first,
-# which of many files takes a while. It ends when half a second is over: a disk that is slow, or a very long list, makes
-# it a smaller sample.
+# Called as: perl -e PROGRAM LIST TOTAL. LIST has records that end with NUL: a size in bytes and a path, or records of a manifest.
+# TOTAL is the approximate sum of the sizes, over which the pieces are spread; 0 if the program has to add them up, which takes a
+# while for many files. The program ends after half a second, so a slow disk or a very long list makes a smaller sample.
 use strict;
 use warnings;
 use Fcntl qw(O_NOFOLLOW O_NONBLOCK O_RDONLY);
@@ -15,7 +14,7 @@ my ($list, $total) = @ARGV;
 $/ = "\0";
 open my $records, '<', $list or die "cannot read $list: $!\n";
 
-sub next_file { # returns the size and the path of the next that is not empty
+sub next_file { # returns the size and the path of the next file that is not empty
     while (defined(my $record = <$records>)) {
         chomp $record;
         return ($1, $2) if $record =~ /^(?:f \S+ \S+ \S+ )?([0-9]+) (.*)$/s && $1;
@@ -33,7 +32,7 @@ my $end = (POSIX::times())[0] + POSIX::sysconf(POSIX::_SC_CLK_TCK()) / 2;
 my $distance = $total / $pieces;
 my ($next, $passed, $wanted) = ($distance / 2, 0, 0);
 while (my ($size, $name) = next_file()) {
-    # The piece before this one may want more than its file had.
+    # The last piece may be longer than its file was.
     while ($wanted > 0 || $next < $passed + $size) {
         exit 0 if (POSIX::times())[0] > $end;
         my $offset = 0;
