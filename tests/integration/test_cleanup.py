@@ -219,7 +219,7 @@ def test_a_checksum_that_is_killed_is_no_checksum(ready: Lab, host: str) -> None
     before = ready.snapshot()
     with Hold(ready[host], DIGEST_TOOL) as digest, Run(ready, DATA, INTO) as run:
         digest.wait_for_call()
-        ready[host].run(["kill", "-KILL", ready[host].sh(f"pgrep -x {DIGEST_TOOL}")])
+        ready[host].run(["kill", "-KILL", *ready[host].sh(f"pgrep -x {DIGEST_TOOL}").split()])
         result = run.end()
     assert result.status == 7, result.stderr
     assert re.search(rf"ERROR {INTO}: failed: {host}: digest failed with status 1: .*signal 9", result.stderr)
