@@ -115,3 +115,13 @@ def test_option_parse_reads_the_command_line(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_main_is_callable_for_the_console_script() -> None:
     assert callable(transfer.main)
+
+
+def test_option_parse_has_no_arguments_for_a_job_and_ends_with_status_2(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["transfer.py", "--job", "nightly.yaml"])
+    with pytest.raises(SystemExit) as ended:
+        transfer.option_parse()
+    assert ended.value.code == 2
+    assert "--job: the source and the targets are in the job file" in caplog.text
