@@ -88,6 +88,23 @@ JOB = f"job-of-this-test-{os.getpid()}"
 PARENT = 'sleep 60 & echo ready; read -r; kill "$!"'
 
 
+class TestProcesses:
+    @pytest.mark.parametrize("function", ["is_own_process", "read_bytes_read", "read_stat"])
+    def test_a_process_that_ends_while_its_file_is_read_leaves_nothing_for_the_next_read(
+        self, tmp_path: Path, function: str
+    ) -> None:
+        script = f"""
+            for ((number = 0; number < 500; number++)); do
+              /bin/true &
+              for attempt in {{1..8}}; do
+                {function} $!
+                IFS= read -r line </proc/uptime
+                [[ $line == [0-9]* ]] || {{ printf '%s\\n' "$line"; break; }}
+              done
+            done"""
+        assert on_host(tmp_path, script) == b""
+
+
 class TestJobs:
     @pytest.mark.parametrize(("reaction", "ending"), [("", signal.SIGTERM), ("trap '' TERM;", signal.SIGKILL)])
     def test_all_processes_of_a_job_are_ended_and_no_others(

@@ -93,7 +93,7 @@ heartbeat() { # reports the progress of each stream; ends the session if the orc
 }
 
 measure_progress() { # TASK: sets bytes to the number of bytes that its observed stage has read
-  local child children=() grandchildren=() name='' line pid=${task_pid[$1]}
+  local child children=() grandchildren=() name='' pid=${task_pid[$1]}
   bytes=''
   { read -ra children <"/proc/$pid/task/$pid/children"; } 2>/dev/null
   for child in "${children[@]}"; do
@@ -103,11 +103,8 @@ measure_progress() { # TASK: sets bytes to the number of bytes that its observed
   done
   for child in "${children[@]}"; do
     { read -r name <"/proc/$child/comm"; } 2>/dev/null
-    [ "$name" = "${stream_stage[$1]}" ] || continue
-    while IFS= read -r line; do
-      [ "${line%%:*}" != rchar ] || bytes=${line#*: }
-    done <"/proc/$child/io"
-  done 2>/dev/null
+    [ "$name" != "${stream_stage[$1]}" ] || ! read_bytes_read "$child" || bytes=$REPLY
+  done
 }
 
 wait_for_task() { # TASK: waits for its end; its exit statuses are then in task_statuses

@@ -1,5 +1,5 @@
 # The functions and programs that rendered pipelines call.
-# requires: lib/runs perl/widen_pipe perl/tee perl/limit perl/count
+# requires: lib/processes lib/runs perl/widen_pipe perl/tee perl/limit perl/count
 
 widen_pipe() { # sets the capacity of the pipe on standard input to 1 MiB; the default is 64 KiB
   # The stages wait less for each other, and copy in half the time. Without perl, the pipe keeps its capacity.
@@ -7,12 +7,9 @@ widen_pipe() { # sets the capacity of the pipe on standard input to 1 MiB; the d
 }
 
 measure_input() { # TASK COMMAND [ARGUMENT ...]: runs a command, and writes the number of bytes it has read to TASK.read
-  local line status
+  local status
   "${@:2}"
   status=$?
-  # The kernel adds the bytes that a process has read to those of its parent when the process ends.
-  while IFS= read -r line; do
-    [ "${line%%:*}" != rchar ] || printf %s "${line#*: }" >"$run_directory/$1.read"
-  done <"/proc/$BASHPID/io" 2>/dev/null
+  ! read_bytes_read "$BASHPID" || printf %s "$REPLY" >"$run_directory/$1.read"
   return "$status"
 }

@@ -1,4 +1,7 @@
-# Processes: their identity and their priority.
+# Processes: their identity, their progress and their priority.
+#
+# Every file of /proc is read once, to its end. If a process ends while a part is unread, that part stays in the buffer of
+# bash, and the next read of any file returns it.
 # requires: lib/environment
 
 read_stat() { # PID: sets the array stat to the fields of /proc/PID/stat after the name; fails if the process does not exist
@@ -15,11 +18,15 @@ read_start_time() { # PID: sets REPLY to the start time of the process; with the
 }
 
 is_own_process() { # PID: succeeds if this user started the process; root also runs set-uid programs of other users
-  local line
-  while read -ra line; do
-    [ "${line[*]:0:2}" != "Uid: $UID" ] || return 0
-  done 2>/dev/null <"/proc/$1/status"
-  return 1
+  local status=''
+  { IFS= read -r -d '' status <"/proc/$1/status"; } 2>/dev/null
+  [[ $status == *$'\nUid:\t'"$UID"$'\t'* ]]
+}
+
+read_bytes_read() { # PID: sets REPLY to the number of bytes that the process and its children that ended have read
+  local io=''
+  { IFS= read -r -d '' io <"/proc/$1/io"; } 2>/dev/null
+  [[ $io =~ ^rchar:\ ([0-9]+) ]] && REPLY=${BASH_REMATCH[1]}
 }
 
 lower_priority() { # runs this process and its children with low CPU and I/O priority
