@@ -181,11 +181,18 @@ def end_by_signal(run: Run, sent: signal.Signals, hold: Hold | None = None) -> f
     return deadline
 
 
+SESSION_STATE = """
+cd /run/transferpy 2>/dev/null || exit 0
+hostname; tail -n 20 -v */*.err */undo.*; ps -e -o pid,ppid,pgid,stat,wchan:20,args | cut -c1-150
+"""
+"""A command that prints the errors and the undo list of each session of a host, and the processes of the host."""
+
+
 def wait_for_sessions(lab: Lab, deadline: float) -> None:
     """Wait for the end of all processes of transfers on the hosts, at most until the deadline (monotonic seconds)."""
     seconds = deadline - time.monotonic()
     ended = eventually(lambda: not any(host.sh("ls -d /run/transferpy; true") for host in lab), seconds=seconds)
-    assert ended, "a session goes on"
+    assert ended, f"a session goes on:\n{''.join(host.sh(SESSION_STATE) for host in lab)}"
 
 
 def case_name(value: object) -> str:

@@ -67,11 +67,14 @@ def python_coverage(directory: Path) -> list[FileCoverage]:
     return [
         FileCoverage(
             name=name,
-            covered=figures["summary"]["covered_lines"] + figures["summary"]["covered_branches"],
-            total=figures["summary"]["num_statements"] + figures["summary"]["num_branches"],
+            # There are no branches if no process has written data.
+            covered=figures["summary"]["covered_lines"] + figures["summary"].get("covered_branches", 0),
+            total=figures["summary"]["num_statements"] + figures["summary"].get("num_branches", 0),
             missing=tuple(figures["missing_lines"]),
             missing_branches=tuple(
-                (start, end) for start, end in figures["missing_branches"] if start not in figures["missing_lines"]
+                (start, end)
+                for start, end in figures.get("missing_branches", ())
+                if start not in figures["missing_lines"]
             ),
         )
         for name, figures in json.loads(report.read_text())["files"].items()
