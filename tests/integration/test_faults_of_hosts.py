@@ -156,15 +156,20 @@ def test_a_squatter_that_is_faster_on_the_chosen_port_is_named(ready: Lab, optio
 
 @contextmanager
 def wrong_clock(host: Host, offset: str) -> Iterator[None]:
-    """Set another time for all scripts that run on the host from now on, and for their child processes."""
+    """Set another time for the programs that scripts on the host start from now on; the file /run/clock has the offset.
+
+    bash itself keeps the time of the machine.
+    """
     library = host.sh("dpkg -L libfaketime | grep '/libfaketime[.]so[.]1$'")
-    words = f"LD_PRELOAD={library} FAKETIME={offset} DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1"
+    words = f"LD_PRELOAD={library} FAKETIME_TIMESTAMP_FILE=/run/clock FAKETIME_NO_CACHE=1"
+    words += " DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1"
+    host.run("cat >/run/clock", input=offset.encode())
     script = f'#!/bin/sh\nexec env {words} /bin/bash "$@"\n'
     host.run("cat >/usr/local/bin/bash && chmod 755 /usr/local/bin/bash", input=script.encode())
     try:
         yield
     finally:
-        host.run("rm /usr/local/bin/bash; rm -f /dev/shm/faketime_* /dev/shm/sem.faketime_*")
+        host.run("rm /usr/local/bin/bash /run/clock; rm -f /dev/shm/faketime_* /dev/shm/sem.faketime_*")
 
 
 @BOTH
@@ -177,6 +182,22 @@ def test_a_clock_that_is_ten_minutes_off_does_not_matter(
         now, wrong = (int(ready["orch"].sh(f"ssh {name} 'bash -c \"date +%s\"'")) for name in ("db3", host))
         assert abs(wrong - now - int(offset[:-1]) * 60) < 60
         transfer(ready, *words, check=True)
+
+
+@pytest.mark.parametrize("host", ["db1", "db2"])
+@pytest.mark.parametrize("offset", ["-1h", "+1h"])
+def test_a_clock_that_is_set_during_the_copy_does_not_matter(ready: Lab, host: str, offset: str) -> None:
+    before = ready.snapshot()
+    with wrong_clock(ready[host], "+0"), Hold(ready[host], "tar") as copying, Run(ready, *TREE) as run:
+        copying.wait_for_call()
+        ready[host].run("cat >/run/clock", input=offset.encode())
+        wrong, now = (int(ready["orch"].sh(f"ssh {name} 'bash -c \"date +%s\"'")) for name in (host, "db3"))
+        copying.let_go()
+        result = run.end()
+    assert abs(wrong - now - int(offset[:-1]) * 3600) < 60
+    assert result.status == 0, result.stderr
+    remove_copies(ready)
+    assert_as_before(ready, before)
 
 
 # --- disks and files

@@ -117,7 +117,7 @@ def _reading_functions(plan: ReadingPlan) -> Iterable[str]:
     yield render_array("client", plan.client)
     yield render_array("benchmarked", tuple(benchmarks))
     for label, command in benchmarks.items():
-        yield render_function(f"try_{label}", (command,))
+        yield render_array(f"benchmark_{label}", tuple(map(str, command.argv)))
 
 
 def _sending_functions(plans: Mapping[str, SendingPlan]) -> Iterable[str]:

@@ -166,7 +166,7 @@ class TestPublishing:
         for number in range(4):
             (target / STAGING / str(number)).touch()
         script = """
-            wait_for_message() { printf x >>../../alive; last_heartbeat=$EPOCHSECONDS; }
+            wait_for_message() { printf x >>../../alive; read_uptime; last_heartbeat=$((REPLY / 100)); }
             mv() { [ "$1" != -nT ] || sleep 1.1; command mv "$@"; }
             publish_content
         """

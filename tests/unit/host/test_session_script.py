@@ -294,16 +294,11 @@ def test_a_job_that_was_left_by_its_leader_or_takes_no_hint_is_ended_all_the_sam
     assert run_in_session(tmp_path, script) == "2\nstopped 0\n0\n"
 
 
-@pytest.mark.parametrize(("clock", "status"), [("2000000 3000000", 0), ("3000000 2000000", 1)])
-def test_a_clock_that_is_set_back_leaves_no_sample_with_a_negative_time(
-    tmp_path: Path, clock: str, status: int
-) -> None:
-    script = (
-        f"cd {tmp_path}; touch file; printf '1 file\\0' >$run_directory/manifest; echo x >file\n"
-        "sample_directory= sampled_bytes=2 benchmarked=(zstd1); try_zstd1() { cat; }\n"
-        f"times=({clock}); unset EPOCHREALTIME; count=$run_directory/count; echo 0 >$count\n"
-        "EPOCHREALTIME=${times[0]}; try_zstd1() { cat; }; wc() { cat >/dev/null; echo 1; }\n"
-        "eval \"$(declare -f take_sample | sed 's/microseconds=.*/EPOCHREALTIME=${times[1]}; &/')\"\n"
-        'take_sample; echo "status $?"'
-    )
-    assert run_in_session(tmp_path, script).endswith(f"status {status}\n")
+@pytest.mark.parametrize(("codec", "trials", "status"), [("tr -d x", "one 3 N\ntwo 4 N\n", 0), ("false", "one ", 1)])
+def test_each_codec_is_measured_on_the_sample(tmp_path: Path, codec: str, trials: str, status: int) -> None:
+    script = f"""
+        cd {tmp_path}; printf 'f - - - 4 file\\0' >$run_directory/manifest; printf 'xaaa' >file
+        sample_directory= sampled_bytes=4 benchmarked=(one two) benchmark_one=({codec}) benchmark_two=(cat)
+        take_sample; echo "status $?"; sed 's/[0-9]*$/N/' trials
+    """
+    assert run_in_session(tmp_path, script) == f"status {status}\n{trials if status == 0 else 'one N'}"

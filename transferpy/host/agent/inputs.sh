@@ -20,7 +20,7 @@ declare source_name         # the name of the source, and of the copy in the sta
 declare source_directory # the directory that holds the source; of a server, its data directory
 declare stop_slave       # yes or no: replication is stopped during a backup
 declare -a client        # for a backup, the words of the database client
-declare -a benchmarked   # the labels of the codecs that are measured on a sample; each has a function try_CODEC
+declare -a benchmarked   # the labels of the codecs that are measured on a sample; each has an array benchmark_CODEC, a command
 declare sample_directory # the directory from which the sample is taken; empty for the source itself
 declare sampled_bytes    # the sum of the sizes of the files over which the sample is spread; 0 if unknown
 

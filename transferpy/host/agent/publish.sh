@@ -51,7 +51,7 @@ publish_content() { # moves all entries of the working directory to the target d
   } >"$run_directory/published" || fail_cannot_write
   unpublish_on_failure
   while IFS= read -r -d '' record; do
-    ((EPOCHSECONDS == last_heartbeat)) || wait_for_message 0.01
+    ! heartbeat_is_due || wait_for_message 0.01
     name=${record#* }
     move_staged "$name" "$name" "${record%% *}" ||
       fail publish "cannot move $name to $target_directory: $(<"$run_directory/mv.err")"

@@ -41,10 +41,13 @@ source_is_unchanged() { # TASK: compares the source with the lists from before t
 wait_for_digests() { # TASK: waits for the digests of the source, while the source does not change
   # The reader of a file that grows all the time never comes to its end. To compare many files takes long, so each interval is
   # twice as long as the one before.
-  local began=$EPOCHSECONDS interval=60
+  local began interval=60
+  read_uptime
+  began=$REPLY
   while [ -z "${task_statuses[digest]-}" ]; do
     wait_for_message 1
-    ((EPOCHSECONDS - began >= interval)) || continue
+    read_uptime
+    ((REPLY - began >= interval * 100)) || continue
     source_is_unchanged "$1" || return
     interval=$((interval * 2))
   done

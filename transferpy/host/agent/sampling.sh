@@ -1,5 +1,5 @@
 # A sample of the data, on which codecs are measured.
-# requires: agent/tasks perl/sample
+# requires: agent/tasks perl/sample perl/benchmark
 
 start_sample() { # if the manifest failed, the first stream reports that
   start_task sample take_sample
@@ -17,7 +17,7 @@ report_sample() { # reports how small each codec made the sample, and how fast
 }
 
 take_sample() { # compresses a sample with each codec; writes the label, the size and the microseconds to the file "trials"
-  local list=$run_directory/manifest label size began microseconds
+  local list=$run_directory/manifest label
   if [ -n "$sample_directory" ]; then
     list=$run_directory/sampled
     find "$sample_directory" -type f \( -name '*.ibd' -o -name 'ibdata*' -o -name '*.MYD' -o -name '*.MAD' \) \
@@ -25,10 +25,8 @@ take_sample() { # compresses a sample with each codec; writes the label, the siz
   fi
   perl -e "$perl_sample" -- "$list" "$sampled_bytes" >"$run_directory/sample" || return
   for label in "${benchmarked[@]}"; do
-    began=${EPOCHREALTIME//[!0-9]/}
-    size=$("try_$label" <"$run_directory/sample" | wc -c) || return
-    microseconds=$((${EPOCHREALTIME//[!0-9]/} - began))
-    ((microseconds >= 0)) || return # the clock was set back meanwhile: there is no sample
-    printf '%s %s %s\n' "$label" "$size" "$microseconds"
+    local -n benchmark=benchmark_$label
+    printf '%s ' "$label"
+    perl -e "$perl_benchmark" -- "${benchmark[@]}" <"$run_directory/sample" || return
   done >"$run_directory/trials"
 }

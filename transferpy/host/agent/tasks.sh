@@ -2,7 +2,7 @@
 #
 # All messages arrive in the fifo "control" of the run directory, so that a session waits in one place and its traps run at
 # once: "ended TASK STATUS ..." from a task, "command WORD ..." from the orchestration host.
-# requires: lib/termination lib/undo agent/inputs
+# requires: lib/termination lib/clock lib/undo agent/inputs
 
 declare -A task_pid=()      # by task, its first process, which leads a process group
 declare -A task_statuses=() # by task that has ended, the exit statuses of its stages
@@ -67,8 +67,8 @@ read_message() { # SECONDS: dispatches the next message; fails if none is comple
 wait_for_message() { # SECONDS: dispatches the next message, or sends a heartbeat once that time is over
   local task
   ! read_message "$1" || return 0
-  ((EPOCHSECONDS != last_heartbeat)) || return 0
-  last_heartbeat=$EPOCHSECONDS
+  heartbeat_is_due || return 0
+  last_heartbeat=$((REPLY / 100))
   for task in "${!task_pid[@]}"; do
     task_is_lost "$task" || continue
     # Its last message may have arrived in the meantime.
@@ -76,6 +76,11 @@ wait_for_message() { # SECONDS: dispatches the next message, or sends a heartbea
     [ -n "${task_statuses[$task]-}" ] || dispatch "ended $task 137"
   done
   heartbeat
+}
+
+heartbeat_is_due() { # succeeds once in each second since the boot; sets REPLY as read_uptime does
+  read_uptime
+  ((REPLY / 100 != last_heartbeat))
 }
 
 task_is_lost() { # TASK: succeeds if the task was killed, so that it sent no message

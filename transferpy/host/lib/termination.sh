@@ -2,7 +2,7 @@
 #
 # The functions keep processes in the array "processes" of their caller: the start time of each process, by its PID. The kernel
 # reuses a PID, so the PID alone does not identify a process. A search is a function that adds processes to that array.
-# requires: lib/processes
+# requires: lib/processes lib/clock
 
 add_process() { # PID: adds a process; fails if it is a zombie or this process
   local stat
@@ -46,12 +46,6 @@ find_group() { # GROUP: a search for the processes of a process group
   kill -0 -- "-$1" 2>/dev/null || return 0
   search_proc "^[0-9]+ \(.*\) [^ZX] [0-9]+ $1 " -lE stat
   for pid in "${pids[@]}"; do add_process "$pid"; done
-}
-
-read_uptime() { # sets REPLY to the time since the boot in hundredths of a second, on a clock that cannot be set
-  local seconds hundredths
-  IFS='. ' read -r seconds hundredths _ </proc/uptime
-  REPLY=$((10#$seconds$hundredths))
 }
 
 signal_until_ended() { # SIGNALS TIME WAIT SEARCH [ARGUMENT]: signals the found processes and those of SEARCH, each once

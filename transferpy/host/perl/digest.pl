@@ -18,7 +18,7 @@
 #
 # TOOL prints one line for each file among its arguments, which begins with the digest; without arguments it digests its standard
 # input.
-# requires: perl/system_calls
+# requires: perl/system_calls perl/clock
 use strict;
 use warnings;
 use Fcntl qw(F_SETFD O_NOFOLLOW O_NONBLOCK O_RDONLY);
@@ -290,7 +290,7 @@ sub close_bundle {
 
 sub add_to_group { # CODE SIZE FILE ...
     my ($digest, $size, @files) = @_;
-    $group_since = time if !@group;
+    $group_since = now() if !@group;
     push @group, [@_];
     $group_count += @files;
     $group_size += $size;
@@ -298,7 +298,7 @@ sub add_to_group { # CODE SIZE FILE ...
 
 sub close_group { # if it is large enough, or if it cannot grow
     return if !@group || defined $writer;
-    return if !$ended && $group_count < $group_files && $group_size < $group_bytes && time - $group_since < $group_seconds;
+    return if !$ended && $group_count < $group_files && $group_size < $group_bytes && now() - $group_since < $group_seconds;
     ($group_count, $group_size) = (0, 0);
     return make_batches(splice @group) if !$is_written;
     @written = splice @group;

@@ -4,7 +4,7 @@
 # What the hosts are told for: defaults: 'db1:/srv/x' 'db2:/srv/y'
 
 # === preflight on db1
-# files: lib/environment lib/processes lib/termination lib/events lib/locks lib/runs lib/undo lib/directories preflight/values firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/source preflight/database preflight/routes preflight/target preflight/main
+# files: lib/environment lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo lib/directories preflight/values firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/source preflight/database preflight/routes preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
 start_activity_reports
@@ -19,7 +19,7 @@ stop_activity_reports
 run_next_script
 
 # === preflight on db2
-# files: lib/environment lib/processes lib/termination lib/events lib/locks lib/runs lib/undo lib/directories preflight/values firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/source preflight/database preflight/routes preflight/target preflight/main
+# files: lib/environment lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo lib/directories preflight/values firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/source preflight/database preflight/routes preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
 start_activity_reports
@@ -35,7 +35,7 @@ stop_activity_reports
 run_next_script
 
 # === session on db1
-# files: lib/environment lib/processes lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/sample agent/sampling agent/read agent/connect types/file
+# files: lib/environment lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read agent/connect types/file
 run_id=0123456789abcdef
 source_directory=/srv
 source_name=x
@@ -53,18 +53,9 @@ digest_tool=(xxh128sum)
 declare -A progress_program=([send_0_none]=tar [send_0_zstd1]=tar [send_0_zstd3]=tar [send_0_lz41]=tar)
 client=()
 benchmarked=(zstd1 zstd3 lz41)
-try_zstd1() {
-  zstd --stdout --quiet -T1 -1 || return
-  return 0
-}
-try_zstd3() {
-  zstd --stdout --quiet -T1 -3 || return
-  return 0
-}
-try_lz41() {
-  lz4 --stdout --quiet -1 || return
-  return 0
-}
+benchmark_zstd1=(zstd --stdout --quiet -T1 -1)
+benchmark_zstd3=(zstd --stdout --quiet -T1 -3)
+benchmark_lz41=(lz4 --stdout --quiet -1)
 send_0_none() {
   measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.1.err
@@ -91,7 +82,7 @@ send_0_lz41() {
 run_session
 
 # === session for db2
-# files: lib/environment lib/processes lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories lib/directories agent/unpack lib/sockets agent/ports preflight/values firewall/iptables firewall/nftables agent/listen agent/verify agent/publish perl/sample agent/sampling agent/read types/file
+# files: lib/environment lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories lib/directories agent/unpack lib/sockets agent/ports preflight/values firewall/iptables firewall/nftables agent/listen agent/verify agent/publish perl/sample perl/benchmark agent/sampling agent/read types/file
 run_id=0123456789abcdef
 wanted_port=0
 probe=no

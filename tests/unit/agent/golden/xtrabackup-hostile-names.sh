@@ -4,7 +4,7 @@
 # What the hosts are told for: xtrabackup-hostile-names: "db1:/it's $(touch gone)\n-x *\udcff.sock" "db2:/srv/it's $(touch gone)\n-x *\udcff"
 
 # === preflight on db1
-# files: lib/environment lib/processes lib/termination lib/events lib/locks lib/runs lib/undo lib/directories preflight/values firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/source preflight/database preflight/routes preflight/target preflight/main
+# files: lib/environment lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo lib/directories preflight/values firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/source preflight/database preflight/routes preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
 start_activity_reports
@@ -21,7 +21,7 @@ stop_activity_reports
 run_next_script
 
 # === preflight on db2
-# files: lib/environment lib/processes lib/termination lib/events lib/locks lib/runs lib/undo lib/directories preflight/values firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/source preflight/database preflight/routes preflight/target preflight/main
+# files: lib/environment lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo lib/directories preflight/values firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/source preflight/database preflight/routes preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
 start_activity_reports
@@ -41,7 +41,7 @@ stop_activity_reports
 run_next_script
 
 # === session on db1
-# files: lib/environment lib/processes lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/sample agent/sampling agent/read agent/connect types/xtrabackup
+# files: lib/environment lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read agent/connect types/xtrabackup
 run_id=0123456789abcdef
 source_directory='/it'"'"'s $(touch gone)
 -x *ÿ'
@@ -61,18 +61,9 @@ declare -A progress_program=([send_0_none]=wc [send_0_zstd1]=zstd [send_0_zstd3]
 client=(mysql '--defaults-file=/root/it'"'"'s $(touch gone) -x *' --host=localhost --protocol=socket '--socket=/it'"'"'s $(touch gone)
 -x *ÿ.sock' --connect-timeout=30 --batch --skip-column-names)
 benchmarked=(zstd1 zstd3 lz41)
-try_zstd1() {
-  zstd --stdout --quiet -T1 -1 || return
-  return 0
-}
-try_zstd3() {
-  zstd --stdout --quiet -T1 -3 || return
-  return 0
-}
-try_lz41() {
-  lz4 --stdout --quiet -1 || return
-  return 0
-}
+benchmark_zstd1=(zstd --stdout --quiet -T1 -1)
+benchmark_zstd3=(zstd --stdout --quiet -T1 -3)
+benchmark_lz41=(lz4 --stdout --quiet -1)
 send_0_none() {
   exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.1.err)
   local process_1=$!
@@ -123,7 +114,7 @@ send_0_lz41() {
 run_session
 
 # === session for db2
-# files: lib/environment lib/processes lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories lib/directories agent/unpack lib/sockets agent/ports preflight/values firewall/iptables firewall/nftables agent/listen agent/verify agent/publish perl/sample agent/sampling agent/read types/xtrabackup
+# files: lib/environment lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories lib/directories agent/unpack lib/sockets agent/ports preflight/values firewall/iptables firewall/nftables agent/listen agent/verify agent/publish perl/sample perl/benchmark agent/sampling agent/read types/xtrabackup
 run_id=0123456789abcdef
 wanted_port=0
 probe=no
