@@ -8,17 +8,19 @@
 # the data on the disk. CHILDREN is a file of /proc with the processes below which tar runs.
 #
 # OUTPUT.raw gets records, each ended by NUL. A file has "DIGEST ./PATH". A file that is larger than a segment has one record for
-# each segment, "DIGEST NUMBER ./PATH": segments are digested while tar is still at work on the file, on all processors, and the
-# word "zeros" in place of a digest avoids reading holes. A tool takes far longer to open a small file than to digest it. So the
-# digester reads small files itself, and a bundle of them has one record, "DIGEST ./PATH to PATH", of their names, sizes and
-# contents. The index alone decides where a bundle ends, so both ends of the stream make the same bundles.
+# each segment with data, "DIGEST NUMBER ./PATH", and one for all segments of zeros together, "zeros COUNT ./PATH". Segments are
+# digested while tar is still at work on the file, on all processors. A hole is passed over at once, where the file system is
+# known to report holes correctly; elsewhere it is read. So neither the memory nor the number of records depends on the size
+# that a file claims to have. A tool takes far longer to open a small file than to digest it. So the digester reads small files
+# itself, and a bundle of them has one record, "DIGEST ./PATH to PATH", of their names, sizes and contents. The index alone
+# decides where a bundle ends, so both ends of the stream make the same bundles.
 #
 # OUTPUT.marks gets the same records of large files, and "MARK ./PATH" for each small one. A mark is a sum that only shows which
 # files of a bundle differ if the digests of the bundle do. OUTPUT.count gets the number of files.
 #
 # TOOL prints one line for each file among its arguments, which begins with the digest; without arguments it digests its standard
 # input.
-# requires: perl/system_calls perl/clock
+# requires: perl/system_calls perl/clock perl/holes
 use strict;
 use warnings;
 use Fcntl qw(F_SETFD O_NOFOLLOW O_NONBLOCK O_RDONLY);
@@ -28,7 +30,9 @@ use POSIX ();
 my ($index, $output, $workers, $mode, $children, @tool) = @ARGV;
 my $is_written = $mode eq 'written';
 
-my $segment = 64 << 20; # at the end of the stream, at most one segment and one group of files are left
+# At the end of the stream, at most one segment and one group of files are left. A shift by these bits is exact for each size.
+my $segment_bits = 26;
+my $segment = 1 << $segment_bits;
 my $block = 1 << 20;
 # The files of one process of the tool: to start a process costs more than many small files, and all of them are open in it.
 my ($batch_files, $batch_bytes) = (400, 64 << 20);
@@ -39,8 +43,9 @@ my $pad = pack 'V*', map { $_ * 0x9e3779b1 & 0xffffffff } 1 .. $small / 4;
 my ($group_files, $group_bytes) = $is_written ? (5_000, 64 << 20) : ($batch_files, $batch_bytes);
 my $group_seconds = $is_written ? 5 : 1;
 my $poll_seconds = 0.01;
+my $longest_line = 64 << 10; # of the index: the longest path has 4 KiB, and four characters stand for one of its bytes at most
 my $set_pipe_size = 1031; # F_SETPIPE_SZ
-my ($seek_data, $seek_set) = (3, 0);
+my $seek_set = 0;
 # Without posix_fadvise, data may be read from memory. Without splice, data is copied twice more.
 my ($advise, $splice) = @system_call{qw(posix_fadvise splice)};
 my ($will_need, $dont_need) = (3, 4);
@@ -48,15 +53,17 @@ my ($will_need, $dont_need) = (3, 4);
 my $lines;            # the handle of INDEX, once the file exists
 my $rest = '';        # the incomplete last line of INDEX
 my $ended = 0;        # 1 once all of INDEX has been read
-my $current;          # the file that tar reads or writes: [name, size]
-my $next_segment;     # the number of its next segment to digest
-my @bundle;           # small files that are complete: [name, size] each
+# A file is a hash: name; size; for a large file also next, the number of its next segment to digest; limit, the number of
+# segments of which tar has read or written the data; zeros, the number of those that have only zeros; running, the number of
+# those that are being digested.
+my $current;          # the file that tar reads or writes
+my @bundle;           # small files that are complete
 my $bundle_size = 0;  # the size of all files since the first one of the bundle
 my @group;            # the files to write to disk next: [function that digests them, size, files] each
 my ($group_count, $group_size, $group_since) = (0, 0, 0);
 my ($writer, @written);   # the process that writes a group to disk, and that group
-my @ready;            # batches, bundles and segments to digest: [function, arguments] each
-my %running;          # by the PID of a process: the names that it digests, and the handle of its output
+my @ready;            # batches, bundles and large files to digest: [function, arguments] each; it returns 1 to be called again
+my %running;          # by the PID of a process: the names that it digests, the handle of its output, its bundle or large file
 my $files = 0;
 my ($failed, $has_reported) = (1, 99); # exit statuses
 
@@ -98,8 +105,8 @@ sub open_small { # NAME: returns a descriptor, of a file of any kind, in a third
     return $file;
 }
 
-sub start { # NAMES CODE [BUNDLE]: runs CODE in a new process; it prints a digest for each name, or one for a bundle and marks
-    my ($names, $code, $bundle) = @_;
+sub start { # NAMES CODE [KEY VALUE]: runs CODE in a new process; it prints a digest for each name, or one for a bundle and marks
+    my ($names, $code, @more) = @_;
     pipe my $output_of_process, my $input or fail "cannot make a pipe: $!";
     my $process = fork // fail "cannot fork: $!";
     if (!$process) {
@@ -108,7 +115,8 @@ sub start { # NAMES CODE [BUNDLE]: runs CODE in a new process; it prints a diges
         $code->();
         POSIX::_exit(1);
     }
-    $running{$process} = { names => $names, output => $output_of_process, bundle => $bundle };
+    $running{$process} = { names => $names, output => $output_of_process, @more };
+    return 0;
 }
 
 sub digest_batch { # NAME ...
@@ -126,16 +134,16 @@ sub digest_batch { # NAME ...
 
 sub digest_bundle { # FILE ...
     my @files = @_;
-    my @names = map { $_->[0] } @files;
+    my @names = map { $_->{name} } @files;
     start \@names, sub {
         # The tool starts before the files are open, so that it does not inherit them.
         my $tool = open_tool();
         my ($text, $marks) = ('', '');
         while (my @some = splice @files, 0, $batch_files) {
             # As in digest_batch, all reads start before the first file is waited for.
-            my @open = map { open_small $_->[0] } @some;
+            my @open = map { open_small $_->{name} } @some;
             for (@some) {
-                my ($name, $size) = @$_;
+                my ($name, $size) = @$_{qw(name size)};
                 my $file = shift @open;
                 my $content = '';
                 for (my $count = 1; $count > 0;) {
@@ -157,29 +165,56 @@ sub digest_bundle { # FILE ...
         close $tool;
         check($?);
         print_and_end($marks);
-    }, "$names[0] to " . substr $names[-1], 2;
+    }, bundle => "$names[0] to " . substr $names[-1], 2;
 }
 
-sub digest_segment { # NAME SIZE NUMBER
-    my ($name, $size, $number) = @_;
-    my ($offset, $end) = ($number * $segment, ($number + 1) * $segment);
-    $end = $size if $end > $size;
-    my $file = open_file $name;
-    if ((stat $file)[12] * 512 < $size) {
-        # Some file systems know the holes of a file only after its data is on disk.
-        !$is_written || $file->sync or fail "cannot write $name to disk: $!";
-        my $data = sysseek $file, $offset, $seek_data;
-        # A hole needs neither the disk nor a process; a file can have thousands of segments.
-        return record("zeros $number $name\0") if !defined $data && $!{ENXIO} || defined $data && $data >= $end;
+sub digest_segments { # FILE: starts to digest its next segment with data; returns 1 if there are more
+    my ($file) = @_;
+    my $name = $file->{name};
+    my $handle = open_file $name;
+    my $data = next_data($file, $handle);
+    if ($data >= $file->{limit} * $segment) {
+        pass_over($file, $file->{limit});
+        return 0;
     }
+    pass_over($file, $data >> $segment_bits);
+    my $number = $file->{next}++;
+    my ($offset, $end) = ($number * $segment, ($number + 1) * $segment);
+    $end = $file->{size} if $end > $file->{size};
+    $file->{running}++;
     start ["$number $name"], sub {
         if ($is_written) {
-            $file->sync or fail "cannot write $name to disk: $!";
-            drop_from_memory $file, $offset, $end - $offset;
+            $handle->sync or fail "cannot write $name to disk: $!";
+            drop_from_memory $handle, $offset, $end - $offset;
         }
-        sysseek $file, $offset, $seek_set or fail "cannot read $name: $!";
-        pass_to_tool($file, $name, $end - $offset);
-    };
+        sysseek $handle, $offset, $seek_set or fail "cannot read $name: $!";
+        pass_to_tool($handle, $name, $end - $offset);
+    }, file => $file;
+    return $file->{next} < $file->{limit};
+}
+
+sub next_data { # FILE HANDLE: returns the offset of the next data behind the segments that were digested
+    my ($file, $handle) = @_;
+    my $offset = $file->{next} * $segment;
+    my @status = stat $handle;
+    fail "$file->{name} has become shorter" if $status[7] < $file->{limit} * $segment && $status[7] < $file->{size};
+    return $offset if $status[12] * 512 >= $file->{size} || !reports_holes($handle);
+    # Some file systems know the holes of a file only after its data is on disk.
+    !$is_written || $handle->sync or fail "cannot write $file->{name} to disk: $!";
+    return find_data($handle, $offset) // $file->{size};
+}
+
+sub pass_over { # FILE NUMBER: all segments before that one are holes
+    my ($file, $number) = @_;
+    $file->{zeros} += $number - $file->{next};
+    $file->{next} = $number;
+    end_large_file($file);
+}
+
+sub end_large_file { # FILE: records its segments of zeros, once all of its segments have been digested
+    my ($file) = @_;
+    return if $file->{running} || $file->{next} * $segment < $file->{size} || !$file->{zeros};
+    record("zeros $file->{zeros} $file->{name}\0");
 }
 
 sub print_and_end {
@@ -244,11 +279,19 @@ sub collect { # STATUS PROCESS: records the output of a process that has ended
     my ($status, $process) = @_;
     local $/;
     my @digests = map { /^\\?([0-9a-z]+)/ ? $1 : () } split /\n/, readline($process->{output}) // '';
-    my @names = @{ $process->{names} };
+    my ($bundle, $file, @names) = (@$process{qw(bundle file)}, @{ $process->{names} });
     check($status);
-    @digests == @names + defined $process->{bundle} or fail "$tool[0] printed something else than digests";
-    my $all = defined $process->{bundle} ? shift(@digests) . " $process->{bundle}\0" : '';
-    record(join('', map { shift(@digests) . " $_\0" } @names), $all);
+    @digests == @names + defined $bundle or fail "$tool[0] printed something else than digests";
+    my $all = defined $bundle ? shift(@digests) . " $bundle\0" : '';
+    if ($file && $digests[0] eq 'zeros') {
+        $file->{zeros}++;
+    } else {
+        record(join('', map { shift(@digests) . " $_\0" } @names), $all);
+    }
+    if ($file) {
+        $file->{running}--;
+        end_large_file($file);
+    }
 }
 
 sub record { # RECORDS [RECORD]: those of the single files, and that of their bundle
@@ -312,7 +355,7 @@ sub processes_in { # FILE: returns the processes that it lists, and their descen
 }
 
 sub reading_position { # returns the position of tar in the current file
-    my @identity = stat $current->[0] or return 0;
+    my @identity = stat $current->{name} or return 0;
     for my $process (processes_in($children)) {
         for my $link (glob "/proc/$process/fd/*") {
             my @other = stat $link;
@@ -325,21 +368,27 @@ sub reading_position { # returns the position of tar in the current file
 }
 
 sub follow_current { # digests the complete segments of the file that tar still reads or writes
-    return if !$current || $current->[1] <= $segment || @ready;
-    my $position = $is_written ? (-s $current->[0]) // 0 : reading_position();
-    push @ready, [\&digest_segment, @$current, $next_segment++] while ($next_segment + 1) * $segment < $position;
+    return if !$current || $current->{size} <= $segment || @ready;
+    my $position = $is_written ? (-s $current->{name}) // 0 : reading_position();
+    $position = $current->{size} if $position > $current->{size};
+    my $limit = $position && $position - 1 >> $segment_bits; # the last segment may still grow
+    return if $limit <= $current->{limit};
+    $current->{limit} = $limit;
+    push @ready, [\&digest_segments, $current];
 }
 
 sub finish_current {
     my $file = $current;
     undef $current;
-    my ($name, $size) = @$file;
+    my ($name, $size) = @$file{qw(name size)};
     if ($size <= $small) {
         push @bundle, $file;
     } elsif ($size <= $segment) {
         add_to_group(\&digest_batch, $size, $name);
     } else {
-        push @ready, [\&digest_segment, $name, $size, $next_segment++] while $next_segment * $segment < $size;
+        $file->{limit} = ($size - 1 >> $segment_bits) + 1;
+        # follow_current may have added it.
+        push @ready, [\&digest_segments, $file] if !grep { $_->[1] eq $file } @ready;
     }
     $bundle_size += $size if @bundle;
     close_bundle() if @bundle == $bundle_files || $bundle_size >= $bundle_bytes;
@@ -355,7 +404,7 @@ sub handle_lines { # of the index, in the format of "ls -l"; characters that can
         $files++ if $kind eq '-' || $kind eq 'h';
         next if $kind ne '-';
         $name =~ s{\\([0-7]{3}|.)}{ length $1 == 3 ? chr oct $1 : $escape{$1} // $1 }ges if index($name, '\\') >= 0;
-        ($current, $next_segment) = ([$name, $size], 0);
+        $current = { name => $name, size => $size, next => 0, limit => 0, zeros => 0, running => 0 };
     }
 }
 
@@ -370,6 +419,7 @@ sub read_index {
     defined $count or fail "cannot read $index: $!";
     my @lines = split /\n/, $rest, -1;
     $rest = pop(@lines) // '';
+    length $rest <= $longest_line or fail "a line of $index is too long";
     handle_lines(@lines);
     if ($count == 0 && $last) {
         $rest eq '' or fail "the last line of $index is incomplete";
@@ -384,14 +434,14 @@ $SIG{CHLD} = sub { }; # a signal ends the sleep of select
 open OUTPUT, '>', "$output.raw" and open MARKS, '>', "$output.marks" or fail "cannot write $output: $!";
 for (;;) {
     my $moved = reap();
-    # Each fork copies the memory of this program, so it reads no more of the index than the processors need. tar does not wait
-    # for it: the index is a file.
-    $moved += read_index() if !$ended && @ready < 2 * $workers;
+    # Each fork copies the memory of this program, so it reads no more of the index than the processors and the disk need. tar
+    # does not wait for it: the index is a file.
+    $moved += read_index() if !$ended && @ready < 2 * $workers && $group_count < 2 * $group_files;
     follow_current();
     close_group();
     while (@ready && keys %running < $workers) {
-        my ($digest, @words) = @{ shift @ready };
-        $digest->(@words);
+        my ($digest, @words) = @{ $ready[0] };
+        $digest->(@words) or shift @ready;
     }
     last if $ended && !@group && !defined $writer && !@ready && !%running;
     select undef, undef, undef, $poll_seconds if !$moved;

@@ -2,7 +2,8 @@
 #
 # Called as: perl -e PROGRAM LIST TOTAL. LIST has records that end with NUL: a size in bytes and a path, or records of a manifest.
 # TOTAL is the approximate sum of the sizes, over which the pieces are spread; 0 if the program has to add them up, which takes a
-# while for many files. The program ends after half a second, so a slow disk or a very long list makes a smaller sample.
+# while for many files. The program ends after half a second, so a slow disk or a very long list makes a smaller sample. It also
+# ends when the pieces are complete, so that a file that has grown to any size does not make a larger sample.
 use strict;
 use warnings;
 use Fcntl qw(O_NOFOLLOW O_NONBLOCK O_RDONLY);
@@ -30,7 +31,7 @@ if (!$total) {
 }
 my $end = (POSIX::times())[0] + POSIX::sysconf(POSIX::_SC_CLK_TCK()) / 2;
 my $distance = $total / $pieces;
-my ($next, $passed, $wanted) = ($distance / 2, 0, 0);
+my ($next, $passed, $wanted, $left) = ($distance / 2, 0, 0, $pieces * $piece);
 while (my ($size, $name) = next_file()) {
     # The last piece may be longer than its file was.
     while ($wanted > 0 || $next < $passed + $size) {
@@ -48,6 +49,8 @@ while (my ($size, $name) = next_file()) {
         last if !$count;
         print $buffer;
         $wanted -= $count;
+        $left -= $count;
+        exit 0 if $left <= 0;
         last if $offset + $count >= $size;
     }
     $passed += $size;
