@@ -251,7 +251,8 @@ def test_the_parser_accepts_every_transfer_of_the_manual(command: str, monkeypat
     assert parse_command_line("/nowhere/at.all")
 
 
-OF_OTHER_PROGRAMS = {"--no-", "--no-index", "--no-build-isolation", "--keep-old-files", "--update-golden"}
+OF_TAR = {"--hole-detection", "--keep-old-files", "--sparse"}
+OF_OTHER_PROGRAMS = OF_TAR | {"--no-", "--no-index", "--no-build-isolation", "--update-golden"}
 
 
 @pytest.mark.parametrize("page", [*page_names(), "README"])

@@ -404,6 +404,7 @@ class SourceAnswer(Event, name="source"):
     files: Count
     bytes: Count
     sockets: Count
+    unproven: Text = ""
 
 
 class MagicAnswer(Event, name="magic"):

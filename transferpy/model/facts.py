@@ -20,6 +20,13 @@ class SourceFacts:
     bytes: int = 0  # the sum of the sizes of the regular files
     sockets: int = 0  # the number of sockets, which are not copied
     server: bool = False  # whether a running MariaDB server uses it as its data directory
+    # the types of its file systems that are not known to report holes correctly; the holes on them are read and sent
+    unproven: str = ""
+
+    @property
+    def copied(self) -> int:
+        """The bytes that a copy needs on disk."""
+        return max(self.disk, self.bytes) if self.unproven else self.disk
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -129,7 +129,7 @@ def _space_problems(context: PlanContext) -> Iterator[str]:
             sharing[location.host, target.ancestors[0].partition(":")[0]].append((location, target))
     for together in sharing.values():
         location, target = together[0]
-        needed = (context.source.disk + _SLACK_BYTES) * len(together)
+        needed = (context.source.copied + _SLACK_BYTES) * len(together)
         inodes = (context.source.inodes + 2) * len(together)
         if needed > target.free:
             yield f"{location}: {needed:,} bytes are needed, but only {target.free:,} are free"

@@ -64,12 +64,12 @@ def _target_lines(
     """Yield the lines of one target; ``taken`` is the space of each file system that earlier targets use."""
     disk = (host.boot, found.ancestors[0].partition(":")[0])
     before = found.free - taken.get(disk, 0)
-    taken[disk] = taken.get(disk, 0) + plan.facts.disk
+    taken[disk] = taken.get(disk, 0) + plan.facts.copied
     least = "at most " if plan.options.type.is_compressed else ""
     yield f"{edge.final}:"
     if found.state is TargetState.MISSING:
         yield f"  directory: {edge.target.path} is missing and would be made"
-    yield f"  free space: {size(before)} before, {least}{size(before - plan.facts.disk)} after it"
+    yield f"  free space: {size(before)} before, {least}{size(before - plan.facts.copied)} after it"
     port = str(plan.options.port or "a free port in 4400-4499")
     yield f"  port: {port}, for {plan.sessions[edge.sender].host} at {edge.address}"
     if edge.listening.firewall_rules:

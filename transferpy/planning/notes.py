@@ -25,6 +25,11 @@ def _source_notes(context: PlanContext) -> Iterator[str]:
             f"{location}: a running server uses these files: the copy fails if the server writes meanwhile, else it"
             " needs crash recovery; to copy a running server: --type xtrabackup"
         )
+    if source.copied > source.disk:
+        yield (
+            f"{location}: files with holes are on a file system that may report holes incorrectly ({source.unproven});"
+            " all holes are read, sent as zeros, and need space on the target"
+        )
     if source.sockets:
         yield f"{location}: sockets are not copied: {source.sockets}"
     for _, target_location, target in context.targets:

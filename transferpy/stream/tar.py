@@ -10,7 +10,7 @@ _TAR_BLOCKS = "256"  # of 512 bytes: 128 KiB
 
 _ARCHIVE = (
     *("--format=posix", "--pax-option=delete=atime,delete=ctime"),
-    *("--sparse", "--acls", "--xattrs", "--xattrs-include=*", "--numeric-owner", "--sort=name"),
+    *("--acls", "--xattrs", "--xattrs-include=*", "--numeric-owner", "--sort=name"),
     "--no-unquote",  # else a backslash in the name of the source would begin an escape sequence
 )
 _INDEX: tuple[Argument, ...] = ("-vv", join("--index-file=", RUN_DIRECTORY, "/members"))
@@ -37,15 +37,18 @@ def decompressors(first: bytes, tar_mark: bytes) -> tuple[Program, ...] | None:
     return () if tar_mark == _TAR_MARK else None
 
 
-def archive(name: str, *, indexed: bool = False) -> Command:
+def archive(name: str, *, indexed: bool = False, passes_over_holes: bool = True) -> Command:
     """Return the command that writes an archive.
 
     Args:
         name: a file or directory in the working directory.
         indexed: whether tar lists each member in the run directory, for the digests of files.
+        passes_over_holes: whether tar relies on the file systems for the holes of files; otherwise it reads them.
     """
     index = _INDEX if indexed else ()
-    return Command(("tar", "--create", *_ARCHIVE, *index, "-b", _TAR_BLOCKS, "--file=-", "--", f"./{name}"))
+    # With any value of --hole-detection, tar still does not read a file without blocks.
+    sparse = ("--sparse",) if passes_over_holes else ()
+    return Command(("tar", "--create", *_ARCHIVE, *sparse, *index, "-b", _TAR_BLOCKS, "--file=-", "--", f"./{name}"))
 
 
 def extract(*, indexed: bool = False) -> Drain:

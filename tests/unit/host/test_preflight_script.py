@@ -248,6 +248,29 @@ class TestSource:
         found = source(tmp_path, path.format(tmp_path))
         assert (found.directory, found.name, found.kind) == (directory.format(tmp_path), name, kind)
 
+    @pytest.mark.parametrize("name", NASTIEST_NAMES)
+    def test_file_systems_that_may_be_wrong_about_holes_are_named(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / name / name).mkdir(parents=True)
+        (tmp_path / "link").symlink_to(name)
+        path = os.fsencode(tmp_path / name / name)
+        mount = b"".join(b"\\%03o" % byte if byte in b" \t\n\\" else bytes([byte]) for byte in path)
+        (tmp_path / "mounts").write_bytes(b"1 2 0:9 / %s rw - x x x\n1 2 0:8 / /proc rw - x x x\n" % mount)
+        script = f"""
+            {render_assignment("hostile", name)}
+            eval "$(declare -f list_unproven | sed 's,/proc/self/mountinfo,mounts,')"
+            stat() {{
+                for place in "${{@:5}}"; do
+                    case $place in */"$hostile/$hostile") echo 65735546 fuseblk ;; *) echo ef53 ext2/ext3 ;; esac
+                done
+            }}
+            for path in "$PWD/$hostile" link/; do list_unproven "$path"; echo "$REPLY"; done
+        """
+        assert output_of(host_script(tmp_path, script, "preflight/main"), cwd=tmp_path) == b"fuseblk\nfuseblk\n"
+
+    def test_the_file_systems_of_linux_itself_are_not_known_for_their_holes(self, tmp_path: Path) -> None:
+        assert source(tmp_path, "/proc/self/status").unproven == "proc"
+        assert source(tmp_path, "/dev/shm").unproven == ""
+
     def test_what_cannot_be_read_is_told(self, tmp_path: Path) -> None:
         find = "echo 'd 7:8'; [ \"$2\" = -maxdepth ] || echo \"find: '/x y/a': Permission denied\" >&2"
         awk = f'exec {shutil.which("awk")} "$@"'

@@ -24,6 +24,14 @@ from fleet import (
         ),
         ({"source": source_facts(sockets=3)}, {}, "db1:/srv/x: sockets are not copied: 3"),
         (
+            {"source": source_facts(disk=1, bytes=2, unproven="fuseblk nfs")},
+            {},
+            (
+                "db1:/srv/x: files with holes are on a file system that may report holes incorrectly (fuseblk nfs); all"
+                " holes are read, sent as zeros, and need space on the target"
+            ),
+        ),
+        (
             {"source": source_facts(server=True)},
             {},
             (

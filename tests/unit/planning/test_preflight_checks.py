@@ -46,6 +46,10 @@ SAME = "boot-of-db1"  # containers on one machine are that too: they share its k
             "db1:/srv/x: cannot be read: find: '/srv/x/a': Input/output error",
         ),
         ({"disk": 8_951_425}, "db2:/srv/y: 10,000,001 bytes are needed, but only 10,000,000 are free"),
+        (
+            {"disk": 0, "bytes": 8_951_425, "unproven": "nfs"},
+            "db2:/srv/y: 10,000,001 bytes are needed, but only 10,000,000 are free",
+        ),
         ({"inodes": 1000}, "db2:/srv/y: 1,002 inodes are needed, but only 1,000 are free"),
     ],
 )

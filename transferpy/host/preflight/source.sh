@@ -2,7 +2,7 @@
 # requires: lib/events
 
 source_facts() { # PATH: its kind, and the number and size of its files
-  local path=$1 directory kind='' identity='' counted='' error='' server=no
+  local path=$1 directory kind='' identity='' counted='' error='' server=no unproven=''
   local totals=(disk=0 inodes=0 files=0 bytes=0 sockets=0)
   [[ $path == /* ]] || path=./$path
   while [[ $path == *?/ ]]; do path=${path%/}; done
@@ -16,9 +16,25 @@ source_facts() { # PATH: its kind, and the number and size of its files
     read -ra counted && totals=("${counted[@]}") # without awk there is no line; the plan reports that awk is missing
     IFS= read -r error
   } < <(count_tree "$path")
+  # After the count, which mounts the file systems that are mounted on access.
+  [[ $kind != [df] ]] || { list_unproven "$path" && unproven=$REPLY; }
   ! holds_running_server "$path" || server=yes
   emit source directory="$(encode "${directory:-/}")" name="$(encode "${path##*/}")" kind="$kind" identity="$identity" \
-    error="$(encode "$error")" server="$server" "${totals[@]}"
+    error="$(encode "$error")" server="$server" unproven="$(encode "$unproven")" "${totals[@]}"
+}
+
+list_unproven() { # PATH: sets REPLY to the types of the file systems in it that are not known to report holes correctly
+  local real='' point places=("$1") type name
+  REPLY=''
+  IFS= read -r -d '' real < <(realpath -ez -- "$1" 2>/dev/null)
+  while read -r _ _ _ _ point _; do
+    printf -v point %b "$point" # blanks and backslashes are octal numbers in this list
+    [[ $point != "${real%/}"/* ]] || places+=("$point")
+  done </proc/self/mountinfo
+  while read -r type name; do
+    # ext2 to ext4, XFS, btrfs, tmpfs, as in perl/holes.
+    [[ $type == @(ef53|58465342|9123683e|1021994) || " $REPLY " == *" $name "* ]] || REPLY+=${REPLY:+ }$name
+  done < <(stat -f -c '%t %T' -- "${places[@]}" 2>/dev/null || echo '0 unknown')
 }
 
 count_tree() { # PATH: prints totals, and on the next line the last error

@@ -11,7 +11,8 @@ class _FileStrategy(TransferTypeStrategy):
     """tar on both sides."""
 
     def read(self, context: PlanContext) -> Command:
-        return archive(context.source.name, indexed=context.options.checksum)
+        source = context.source
+        return archive(source.name, indexed=context.options.checksum, passes_over_holes=not source.unproven)
 
     def unpack(self, context: PlanContext, receiver: HostFacts) -> tuple[Stage, ...]:  # noqa: ARG002 - for other types
         return (extract(indexed=context.options.checksum),)

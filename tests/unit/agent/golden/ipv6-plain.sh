@@ -60,7 +60,7 @@ benchmark_lz41=(lz4 --stdout --quiet -1)
 send_0_none() {
   exec {branch_1}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.1.err)
   local process_1=$!
-  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote --sparse -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
     { widen_pipe; exec nc -6 --send-only "${peer_address}" "${peer_port}"; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
@@ -70,7 +70,7 @@ send_0_none() {
 send_0_zstd1() {
   exec {branch_2}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.2.err)
   local process_2=$!
-  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote --sparse -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -1; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
     { widen_pipe; exec nc -6 --send-only "${peer_address}" "${peer_port}"; } 2>"$run_directory"/send_0.3.err
@@ -81,7 +81,7 @@ send_0_zstd1() {
 send_0_zstd3() {
   exec {branch_2}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.2.err)
   local process_2=$!
-  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote --sparse -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -3; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
     { widen_pipe; exec nc -6 --send-only "${peer_address}" "${peer_port}"; } 2>"$run_directory"/send_0.3.err
@@ -92,7 +92,7 @@ send_0_zstd3() {
 send_0_lz41() {
   exec {branch_2}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.2.err)
   local process_2=$!
-  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote --sparse -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec lz4 --stdout --quiet -1; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
     { widen_pipe; exec nc -6 --send-only "${peer_address}" "${peer_port}"; } 2>"$run_directory"/send_0.3.err

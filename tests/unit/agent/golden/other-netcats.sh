@@ -59,24 +59,24 @@ benchmark_zstd1=(zstd --stdout --quiet -T1 -1)
 benchmark_zstd3=(zstd --stdout --quiet -T1 -3)
 benchmark_lz41=(lz4 --stdout --quiet -1)
 send_0_none() {
-  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote --sparse -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec nc -q 0 "${peer_address}" "${peer_port}"; } 2>"$run_directory"/send_0.1.err
   statuses=("${PIPESTATUS[@]}")
 }
 send_0_zstd1() {
-  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote --sparse -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -1; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec nc -q 0 "${peer_address}" "${peer_port}"; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
 }
 send_0_zstd3() {
-  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote --sparse -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -3; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec nc -q 0 "${peer_address}" "${peer_port}"; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
 }
 send_0_lz41() {
-  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote --sparse -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec lz4 --stdout --quiet -1; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec nc -q 0 "${peer_address}" "${peer_port}"; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")

@@ -53,7 +53,7 @@ declare -A progress_program=([send_0_none]=tar)
 client=()
 benchmarked=()
 send_0_none() {
-  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote --sparse -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec socat -u -b 262144 STDIN TCP:"${peer_address}":"${peer_port}",nodelay; } 2>"$run_directory"/send_0.1.err
   statuses=("${PIPESTATUS[@]}")
 }

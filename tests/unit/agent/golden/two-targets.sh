@@ -74,47 +74,47 @@ benchmark_zstd1=(zstd --stdout --quiet -T1 -1)
 benchmark_zstd3=(zstd --stdout --quiet -T1 -3)
 benchmark_lz41=(lz4 --stdout --quiet -1)
 send_0_none() {
-  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./behind-the-link 2>"$run_directory"/send_0.0.err |
+  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote --sparse -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./behind-the-link 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.1.err
   statuses=("${PIPESTATUS[@]}")
 }
 send_0_zstd1() {
-  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./behind-the-link 2>"$run_directory"/send_0.0.err |
+  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote --sparse -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./behind-the-link 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -1; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
 }
 send_0_zstd3() {
-  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./behind-the-link 2>"$run_directory"/send_0.0.err |
+  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote --sparse -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./behind-the-link 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -3; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
 }
 send_0_lz41() {
-  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./behind-the-link 2>"$run_directory"/send_0.0.err |
+  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote --sparse -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./behind-the-link 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec lz4 --stdout --quiet -1; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
 }
 send_1_none() {
-  measure_input send_1 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./behind-the-link 2>"$run_directory"/send_1.0.err |
+  measure_input send_1 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote --sparse -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./behind-the-link 2>"$run_directory"/send_1.0.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.1.err
   statuses=("${PIPESTATUS[@]}")
 }
 send_1_zstd1() {
-  measure_input send_1 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./behind-the-link 2>"$run_directory"/send_1.0.err |
+  measure_input send_1 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote --sparse -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./behind-the-link 2>"$run_directory"/send_1.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -1; } 2>"$run_directory"/send_1.1.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.2.err
   statuses=("${PIPESTATUS[@]}")
 }
 send_1_zstd3() {
-  measure_input send_1 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./behind-the-link 2>"$run_directory"/send_1.0.err |
+  measure_input send_1 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote --sparse -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./behind-the-link 2>"$run_directory"/send_1.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -3; } 2>"$run_directory"/send_1.1.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.2.err
   statuses=("${PIPESTATUS[@]}")
 }
 send_1_lz41() {
-  measure_input send_1 tar --create --format=posix --pax-option=delete=atime,delete=ctime --sparse --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./behind-the-link 2>"$run_directory"/send_1.0.err |
+  measure_input send_1 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --no-unquote --sparse -vv --index-file="${run_directory}"/members -b 256 --file=- -- ./behind-the-link 2>"$run_directory"/send_1.0.err |
     { widen_pipe; exec lz4 --stdout --quiet -1; } 2>"$run_directory"/send_1.1.err |
     { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.2.err
   statuses=("${PIPESTATUS[@]}")
