@@ -2,15 +2,17 @@
 
 Run it with fusepy of Debian.
 
-Usage: lying_file_system.py DIRECTORY holes|faults SIZE
+Usage: lying_file_system.py DIRECTORY holes|faults|hangs SIZE
 
 holes: the file has data, but 0 blocks, as some real file systems report.
+hangs: a read of the file never ends. No signal ends a process that reads it.
 faults: the file is a disk of SIZE bytes. A write of data that contains FAULT fails; everything else is stored.
 """
 
 import errno
 import stat
 import sys
+import time
 
 import fusepy  # type: ignore[import-not-found]  # the python of Debian has it
 
@@ -22,6 +24,7 @@ class LyingFileSystem(fusepy.Operations):  # type: ignore[misc]
 
     def __init__(self, manner: str, size: int) -> None:
         self._has_faults = manner == "faults"
+        self._hangs = manner == "hangs"
         self._data = bytearray(size if self._has_faults else b"data" * (size // 4))
 
     def getattr(self, path: str, _handle: int | None = None) -> dict[str, int]:
@@ -35,6 +38,8 @@ class LyingFileSystem(fusepy.Operations):  # type: ignore[misc]
         return [".", "..", "file"]
 
     def read(self, _path: str, size: int, offset: int, _handle: int) -> bytes:
+        while self._hangs:
+            time.sleep(60)
         return bytes(self._data[offset : offset + size])
 
     def write(self, _path: str, data: bytes, offset: int, _handle: int) -> int:

@@ -116,7 +116,7 @@ class TestJobs:
             while [child.name() for child in children] != ["sleep"]:  # until then it is the shell that forked
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
-            assert on_host(tmp_path, f"stop_processes {JOB}; echo $?") == b"0\n"
+            assert on_host(tmp_path, f"end_processes 250 6000 sleep find_command {JOB}; echo $?") == b"0\n"
             assert parent.wait(TIMEOUT) == -ending
             assert psutil.wait_procs(children, TIMEOUT)[1] == []
             assert bystander.poll() is None
@@ -125,7 +125,7 @@ class TestJobs:
         (tmp_path / "child.sh").write_text("trap 'touch told; exit' TERM; while :; do sleep 0.05; done")
         parent = "trap 'bash child.sh >/dev/null & exit' TERM; sleep 60 & echo ready; wait"
         with running(parent, JOB, job=JOB, cwd=tmp_path):
-            assert on_host(tmp_path, f"stop_processes {JOB}; echo $?") == b"0\n"
+            assert on_host(tmp_path, f"end_processes 250 6000 sleep find_command {JOB}; echo $?") == b"0\n"
             assert (tmp_path / "told").exists()
 
     def test_a_slow_search_is_no_process_that_survives(self, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ class TestJobs:
             assert process.wait(TIMEOUT) == -signal.SIGKILL
 
     def test_a_job_without_processes_is_ended_already(self, tmp_path: Path) -> None:
-        assert on_host(tmp_path, f"stop_processes {JOB}; echo $?") == b"0\n"
+        assert on_host(tmp_path, f"end_processes 250 6000 sleep find_command {JOB}; echo $?") == b"0\n"
 
     def test_a_job_without_a_name_has_no_processes(self, tmp_path: Path) -> None:
         """A session that is killed while it writes down the name of its job leaves an empty file."""

@@ -73,7 +73,8 @@ class Running:
         root = "readonly run_root=/run/transferpy\n"
         assert script.count(root) == 1
         script = script.replace(root, f"readonly {render_assignment('run_root', str(directory / 'run'))}\n")
-        command = [b"bash", b"-c", os.fsencode(script), b"transferpy", f"job-{directory}-{id(self)}".encode()]
+        self.identifier = f"job-{directory.name}-{os.getpid()}-{id(self)}"
+        command = [b"bash", b"-c", os.fsencode(script), b"transferpy", self.identifier.encode()]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=directory)
         self.events: list[Event] = []
 

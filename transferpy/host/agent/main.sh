@@ -4,7 +4,7 @@
 # ability requires, and registers the session commands that the session can then run. A session command is a line on standard
 # input, "command WORD ...". The session ends when it gets the command "stop", when its standard input ends and when nothing
 # reads its events.
-# requires: agent/tasks agent/keys agent/replication
+# requires: agent/tasks agent/keys agent/replication lib/cgroup
 
 declare -A command_handler=() # by session command, the function that runs it
 
@@ -54,6 +54,7 @@ begin_session() { # makes the run directory, and sets the traps that undo all ch
     printf %s "$identifier" >"$run_directory/job" && mkfifo -- "$run_directory/control" &&
       exec {input}<&0 {control}<>"$run_directory/control" 2>>"$run_directory/session.err" >/dev/null </dev/null
   } || fail_cannot_write
+  enter_cgroup "transferpy.$identifier" "$run_directory/cgroup" || fail_cannot_write
   pass_input_on &
   exec {input}<&-
   emit hello directory="$(encode "$run_directory")"
@@ -71,6 +72,10 @@ exit() { # STATUS: takes the place of the builtin
   builtin exit "$1"
 }
 
+find_own_processes() { # a search for the processes of this session, without those of start_urgent_undo
+  if [ -n "$cgroup" ]; then find_in_cgroup "$cgroup"; else find_tasks "$run_directory" "$$"; fi
+}
+
 end_session() { # the EXIT trap: undoes all changes of the session
   local status=$? undone=yes
   IFS=$' \t\n' # a signal may arrive while a read has another IFS
@@ -81,11 +86,14 @@ end_session() { # the EXIT trap: undoes all changes of the session
   emit() { printf '@transferpy %s %s\n' "$run_id" "$*" 1>&"$events" || return 0; }
   [ "$priority" = normal ] || renice -n 0 -p $$ >/dev/null 2>&1 # the orchestration host waits for the clean-up
   emit ending
-  stop_processes "$identifier" || undone=no
   cd /
   release_locks
+  leave_cgroup
   rm -f -- "$run_directory/key.pem"
-  { resume_replication && undo "$run_directory"; } || undone=no
+  start_urgent_undo "$run_directory" resume_replication
+  end_processes 250 6000 sleep find_own_processes || undone=no
+  undo_the_rest "$run_directory" || undone=no
+  remove_cgroup "$cgroup" || undone=no
   [ "$undone" = no ] || remove_run_directory "$run_directory"
   emit end status="$status" undone="$undone"
   exit "$status"

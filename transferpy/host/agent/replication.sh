@@ -65,6 +65,8 @@ share_stopped_connections() { # CLIENT ...: adds an undo entry for each connecti
 resume_replication() { # starts the connections that stop_replication stopped
   compgen -G "$run_directory/undo.*.replication" >/dev/null || return 0
   rm -f -- "$run_directory/left-to-others"
+  # A client that is about to stop a connection must not do so after the start.
+  [ -z "${task_pid[stop]-}" ] || [ -n "${task_statuses[stop]-}" ] || end_processes 0 1000 sleep find_groups "${task_pid[stop]}"
   undo "$run_directory" replication || return 1
   if [ -e "$run_directory/left-to-others" ]; then
     emit replication-left

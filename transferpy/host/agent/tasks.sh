@@ -29,6 +29,7 @@ start_task() { # TASK FUNCTION [ARGUMENT ...]
   ) 2>"$run_directory/$task.err" &
   set +m
   task_pid[$task]=$!
+  echo "$!" >>"$run_directory/groups" || fail_cannot_write # where there is no control group, the processes are found by it
 }
 
 release_locks() { # closes the descriptors of all locks that the session holds
@@ -147,7 +148,7 @@ run_task() { # TASK FUNCTION [ARGUMENT ...]: starts a task and waits for its end
 stop_task() { # TASK: ends all processes of a task and forgets the task; fails if a process survives
   local group=${task_pid[$1]-} status=0
   [ -n "$group" ] || return 0
-  end_processes 100 100 wait_for_message find_group "$group" || status=1
+  end_processes 100 100 wait_for_message find_groups "$group" || status=1
   # The task may have ended by itself. Its message must not count as the end of the next task of this name.
   while read_message 0.01; do :; done
   unset "task_pid[$1]" "task_statuses[$1]"

@@ -1,5 +1,5 @@
 # The recovery of stale runs: those whose session was killed before it had undone its changes.
-# requires: lib/termination lib/undo lib/directories firewall/* replication
+# requires: lib/termination lib/cgroup lib/undo lib/directories firewall/* replication
 
 recover_stale_runs() { # runs the undo lists of all stale runs of this host
   local directory own
@@ -11,9 +11,23 @@ recover_stale_runs() { # runs the undo lists of all stale runs of this host
   done
 }
 
+find_stale_processes() { # DIRECTORY: a search for the processes of a stale run
+  local cgroup=''
+  if [ ! -e "$1/cgroup" ]; then # a run of version 1.0, or one that was killed at its very beginning
+    [ ! -e "$1/job" ] || find_command "$(<"$1/job")"
+    return
+  fi
+  cgroup=$(<"$1/cgroup")
+  if [ -n "$cgroup" ] && [ -d "$cgroup" ]; then
+    find_in_cgroup "$cgroup"
+  else
+    find_tasks "$1"
+  fi
+}
+
 recover_run() { # DIRECTORY PID.START: runs the undo list of one stale run; the process with that start time claims it
   # The name is run.RUN.PID.START. In version 1.0 it was run.ROLE.RUN.PID.START.
-  local name=${1##*/run.} pid=${1%.*} directory replication=''
+  local name=${1##*/run.} pid=${1%.*} directory replication='' status=0
   name=${name%.*.*} pid=${pid##*.}
   directory=$run_root/run.$name.$2
   # After the rename this run looks alive. The mark keeps other runs from relying on it to start replication.
@@ -25,12 +39,15 @@ recover_run() { # DIRECTORY PID.START: runs the undo list of one stale run; the 
   # The name has the process ID of the last claimer. The file has that of the session, whose end another host waits for.
   { [ -s "$directory/pid" ] || printf %s "$pid" >"$directory/pid"; } 2>/dev/null
   [ ! -s "$directory/pid" ] || pid=$(<"$directory/pid")
-  [ ! -e "$directory/job" ] || stop_processes "$(<"$directory/job")"
   # The copy was complete when the session was killed. By now it may be in use, such as by a database server.
   [ ! -e "$directory/complete" ] || rm -f -- "$directory"/undo.*.publish "$directory"/undo.*.target
   rm -f -- "$directory/key.pem"
   ! compgen -G "$directory/undo.*.replication" >/dev/null || replication=started
-  if undo "$directory"; then
+  start_urgent_undo "$directory" undo "$directory" replication
+  end_processes 250 6000 sleep find_stale_processes "$directory" || status=1
+  undo_the_rest "$directory" || status=1
+  [ ! -s "$directory/cgroup" ] || remove_cgroup "$(<"$directory/cgroup")" || status=1
+  if [ "$status" = 0 ]; then
     remove_run_directory "$directory"
     emit finished-dead-run run="$name" pid="$pid" ${replication:+replication="$replication"}
   else

@@ -4,9 +4,18 @@
 # reuses a PID, so the PID alone does not identify a process. A search is a function that adds processes to that array.
 # requires: lib/processes lib/clock
 
-add_process() { # PID: adds a process; fails if it is a zombie or this process
+spared_group='' # the process group that no search finds
+
+add_process() { # PID: adds a process; fails if it is a zombie, this process or a process of spared_group
   local stat
-  [ "$1" != "$$" ] && [ "$1" != "$BASHPID" ] && read_stat "$1" && [[ ${stat[0]} != [ZX] ]] && processes[$1]=${stat[19]}
+  [ "$1" != "$$" ] && [ "$1" != "$BASHPID" ] && read_stat "$1" && [[ ${stat[0]} != [ZX] && ${stat[2]} != "$spared_group" ]] &&
+    processes[$1]=${stat[19]}
+}
+
+add_processes() { # PID ...
+  local pid
+  for pid in "$@"; do add_process "$pid"; done
+  return 0
 }
 
 remove_ended() { # removes the processes that have ended
@@ -18,46 +27,100 @@ remove_ended() { # removes the processes that have ended
   done
 }
 
-search_proc() { # PATTERNS OPTION FILE ...: sets the array pids to the processes with a match in one of these files of /proc/PID
-  local paths=() name pid first
-  for name in "${@:3}"; do paths+=(/proc/[0-9]*/"$name"); done
+search_stat() { # PATTERN: sets the array pids to the processes with a match in /proc/PID/stat; fails if the search fails
+  # Nothing here reads the memory of a process, such as its arguments: a user can block that for ever.
+  local paths=(/proc/[0-9]*/stat) pid first
   pids=()
-  # The length of an argument list is limited. grep itself must not match.
-  for ((first = 0; first < ${#paths[@]}; first += 10000)); do
+  # The length of an argument list is limited.
+  for ((first = 0; first < ${#paths[@]}; first += 4096)); do
     while IFS=/ read -r _ _ pid _; do
       pids+=("$pid")
-    done < <(TRANSFERPY_JOB='' exec grep -s "$2" -f - -- "${paths[@]:first:10000}" <<<"$1")
+    done < <(exec grep -slE -e "$1" -- "${paths[@]:first:4096}")
+    wait "$!"
+    # The status is 2 if a process has ended in the meantime, and larger if grep did not run.
+    (($? <= 2)) || return
   done
 }
 
-find_command() { # IDENTIFIER: a search for the processes of a remote command
-  # A script and its subshells have the identifier in their argument list, the programs that they start in their environment.
-  local pids pid
+find_groups() { # GROUP ...: a search for the processes of process groups
+  # The kernel reuses the number of a group only after its last process has ended.
+  local pids alternatives
+  kill -0 -- "${@/#/-}" 2>/dev/null || return 0
+  printf -v alternatives '|%s' "$@"
+  search_stat "^[0-9]+ \(.*\) [^ZX] [0-9]+ (${alternatives#|}) " || return
+  add_processes "${pids[@]}"
+}
+
+find_session() { # SESSION: a search for the processes of a process session
+  local pids
+  search_stat "^[0-9]+ \(.*\) [^ZX] [0-9]+ [0-9]+ $1 " || return
+  add_processes "${pids[@]}"
+}
+
+add_descendants() { # [PID]: adds the descendants of all processes that were found, and of that one, which survives
+  local index file child children queue=("$@" "${!processes[@]}")
+  for ((index = 0; index < ${#queue[@]}; index++)); do
+    for file in "/proc/${queue[index]}"/task/*/children; do
+      children=()
+      read -ra children <"$file"
+      for child in "${children[@]}"; do
+        [ -n "${processes[$child]-}" ] || ! add_process "$child" || queue+=("$child")
+      done
+    done
+  done 2>/dev/null
+  return 0
+}
+
+find_tasks() { # DIRECTORY [PID]: a search for the processes of the tasks of a run, and for the descendants of its session
+  local groups=()
+  [ ! -e "$1/groups" ] || mapfile -t groups <"$1/groups" || return
+  find_groups "${groups[@]}" || return
+  add_descendants "${@:2}"
+}
+
+find_in_cgroup() { # DIRECTORY: a search for the processes of a control group
+  local pids=()
+  [ -d "$1" ] || return 0
+  mapfile -t pids <"$1/cgroup.procs" || return
+  add_processes "${pids[@]}"
+}
+
+find_command() { # IDENTIFIER: a search for the processes of a remote command, if nothing else identifies them
+  # The memory of other users' processes is not read, and a process on a file system that hangs makes the search fail.
+  local directory pids paths=() first
   [ -n "$1" ] || return 0 # it would find every process with an empty argument
-  search_proc "$1"$'\n'"TRANSFERPY_JOB=$1" -lzxF cmdline environ
-  for pid in "${pids[@]}"; do
-    # Every user can read the identifier in the list of processes, and give it to a process.
-    ! is_own_process "$pid" || add_process "$pid"
+  for directory in /proc/[0-9]*; do
+    ! is_own_process "${directory##*/}" || paths+=("$directory")
+  done
+  for ((first = 0; first < ${#paths[@]}; first += 2048)); do
+    search_memory "$1" "${paths[@]:first:2048}"
+    (($? <= 2)) || return
+    add_processes "${pids[@]}"
   done
 }
 
-find_group() { # GROUP: a search for the processes of a process group
-  local pids pid
-  kill -0 -- "-$1" 2>/dev/null || return 0
-  search_proc "^[0-9]+ \(.*\) [^ZX] [0-9]+ $1 " -lE stat
-  for pid in "${pids[@]}"; do add_process "$pid"; done
+search_memory() { # IDENTIFIER DIRECTORY ...: sets the array pids to those of a remote command; its status is that of grep
+  # A script and its subshells have the identifier in their argument list, the programs that they start in their environment.
+  local pid directories=("${@:2}")
+  pids=()
+  while IFS=/ read -r _ _ pid _; do
+    pids+=("$pid")
+  done < <(
+    TRANSFERPY_JOB='' exec timeout -s KILL 5 \
+      grep -slzxF -e "$1" -e "TRANSFERPY_JOB=$1" -- "${directories[@]/%//cmdline}" "${directories[@]/%//environ}"
+  )
+  wait "$!"
 }
 
 signal_until_ended() { # SIGNALS TIME WAIT SEARCH [ARGUMENT]: signals the found processes and those of SEARCH, each once
   # Runs the command WAIT with a number of seconds between two searches. Fails if a process still runs after TIME hundredths of
-  # a second: the last search begins after that time, because a search itself can take long.
+  # a second, or the last search failed: it begins after that time, because a search itself can take long.
   local pid signal targets deadline expired=no signalled=() seconds=0.01
   read_uptime
   deadline=$((REPLY + $2))
   while :; do
     remove_ended
-    "${@:4}"
-    [ ${#processes[@]} -gt 0 ] || return 0
+    ! "${@:4}" || [ ${#processes[@]} -gt 0 ] || return 0
     [ "$expired" = no ] || return 1
     targets=() # in the order of their PIDs: mostly a parent before its children, so that it handles the signal itself
     for pid in "${!processes[@]}"; do
@@ -81,9 +144,4 @@ end_processes() { # GRACE TIME WAIT SEARCH [ARGUMENT]: TERM, and KILL after GRAC
   # Fails if a process still runs TIME hundredths of a second after KILL.
   local processes=()
   signal_until_ended TERM "$1" "${@:3}" || kill_until_ended "$2" "${@:3}"
-}
-
-stop_processes() { # IDENTIFIER: ends all processes of a remote command but this one
-  # A process that waits for its disk, such as sync, ends only after the disk has written its data.
-  end_processes 250 6000 sleep find_command "$1"
 }

@@ -6,7 +6,7 @@
 #
 # The commands run in a trap. There, "return" without a number returns the status from before the trap, mostly 0: each failure
 # in such a command has its number.
-# requires: lib/events lib/runs
+# requires: lib/events lib/runs lib/termination
 
 undo_number=10000 # the names of entries sort as numbers only while they have one length
 
@@ -21,12 +21,13 @@ fail_cannot_write() { # for a file in the run directory
   fail host "cannot write in $run_directory: is it full?"
 }
 
-undo() { # DIRECTORY [GROUP]: runs the entries, the newest first; an entry that fails stays, and is reported
+undo() { # DIRECTORY [PATTERN]: runs the entries of the groups that match, the newest first; one that fails stays, and is reported
   local entry message index status=0
   local entries=("$1"/undo.*)
   for ((index = ${#entries[@]} - 1; index >= 0; index--)); do
     entry=${entries[index]}
-    [[ $entry == *.${2-*} && -e $entry ]] || continue
+    # shellcheck disable=SC2053 # it is a pattern
+    [[ ${entry##*.} == ${2-*} && -e $entry ]] || continue
     # shellcheck disable=SC1090 # on_undo wrote the file
     if message=$(. "$entry" 2>&1); then
       rm -f -- "$entry"
@@ -36,4 +37,38 @@ undo() { # DIRECTORY [GROUP]: runs the entries, the newest first; an entry that 
     fi
   done
   return "$status"
+}
+
+# Neither the firewall nor replication waits for the end of processes, which can hang with their disk or their file system.
+readonly urgent='@(firewall|replication)' urgent_seconds=300
+
+start_urgent_undo() { # DIRECTORY COMMAND [ARGUMENT ...]: starts to undo the firewall entries, and COMMAND, which starts replication
+  # Sets spared_group. An entry that fails stays, so that the next undo tries it again and reports it.
+  set -m
+  (
+    trap - EXIT
+    trap '' PIPE
+    emit() { [ "$1" = undo-failed ] || printf '@transferpy %s %s\n' "$run_id" "$*" 1>&"$events"; }
+    undo "$1" firewall &
+    "${@:2}"
+    wait
+  ) &
+  set +m
+  spared_group=$!
+}
+
+undo_the_rest() { # DIRECTORY: waits for start_urgent_undo, and runs all entries that are left
+  local deadline
+  read_uptime
+  deadline=$((REPLY + urgent_seconds * 100))
+  while [ -d "/proc/$spared_group" ]; do
+    read_uptime
+    if ((REPLY > deadline)); then
+      kill -s KILL -- "-$spared_group"
+      undo "$1" "!$urgent"
+      return 1
+    fi
+    sleep 0.02
+  done
+  undo "$1"
 }

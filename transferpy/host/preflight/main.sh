@@ -30,7 +30,7 @@ read_processor_times() { # sets REPLY to the times in user mode and in the kerne
   local processes=()
   local pid stat
   REPLY=''
-  find_command "$identifier"
+  add_descendants "$$"
   for pid in "${!processes[@]}"; do
     ! read_stat "$pid" || REPLY+=" $pid:${stat[11]}:${stat[12]}"
   done
