@@ -101,13 +101,14 @@ find_command() { # IDENTIFIER: a search for the processes of a remote command, i
 
 search_memory() { # IDENTIFIER DIRECTORY ...: sets the array pids to those of a remote command; its status is that of grep
   # A script and its subshells have the identifier in their argument list, the programs that they start in their environment.
-  local pid directories=("${@:2}")
+  local pid directories=("${@:2}") patterns=$1$'\n'TRANSFERPY_JOB=$1
   pids=()
+  # grep itself must not match: neither its arguments nor its environment have the identifier.
   while IFS=/ read -r _ _ pid _; do
     pids+=("$pid")
   done < <(
     TRANSFERPY_JOB='' exec timeout -s KILL 5 \
-      grep -slzxF -e "$1" -e "TRANSFERPY_JOB=$1" -- "${directories[@]/%//cmdline}" "${directories[@]/%//environ}"
+      grep -slzxF -f - -- "${directories[@]/%//cmdline}" "${directories[@]/%//environ}" <<<"$patterns"
   )
   wait "$!"
 }
