@@ -21,7 +21,16 @@ from transferpy.stream.commands import Command
 from transferpy.stream.renderer import render_assignment, render_command
 
 RUN_IN_A_TRAP = (
-    *("lib/directories", "lib/events", "lib/locks", "lib/processes", "lib/runs", "lib/undo"),
+    *(
+        "lib/cgroup",
+        "lib/directories",
+        "lib/events",
+        "lib/locks",
+        "lib/processes",
+        "lib/runs",
+        "lib/termination",
+        "lib/undo",
+    ),
     *("firewall/iptables", "firewall/nftables", "replication"),
 )
 any_directory = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # one for all examples will do

@@ -6,11 +6,11 @@ cgroup='' # the directory of the control group of this session; empty if the hos
 find_own_cgroup() { # sets REPLY to the directory of the control group in which this process is; fails without cgroup v2
   local mounts='' memberships='' fields=()
   IFS= read -r -d '' mounts </proc/self/mountinfo
-  [[ $mounts == *' - cgroup2 '* ]] || return
+  [[ $mounts == *' - cgroup2 '* ]] || return 1
   mounts=${mounts%% - cgroup2 *}
   read -ra fields <<<"${mounts##*$'\n'}"
   IFS= read -r -d '' memberships </proc/self/cgroup
-  [[ $'\n'$memberships == *$'\n0::/'* ]] || return
+  [[ $'\n'$memberships == *$'\n0::/'* ]] || return 1
   memberships=${memberships##*0::}
   REPLY=${fields[4]}${memberships%%$'\n'*}
   REPLY=${REPLY%/}
@@ -19,10 +19,11 @@ find_own_cgroup() { # sets REPLY to the directory of the control group in which 
 enter_cgroup() { # NAME FILE: makes a control group for this process and its children; FILE gets its directory before that
   REPLY=''
   find_own_cgroup
-  printf %s "${REPLY:+$REPLY/$1}" >"$2" || return
+  printf %s "${REPLY:+$REPLY/$1}" >"$2" || return 1
   [ -n "$REPLY" ] || return 0
   mkdir -- "$REPLY/$1" 2>/dev/null || return 0
-  if { echo $$ >"$REPLY/$1/cgroup.procs"; } 2>/dev/null; then
+  # Only the kernel makes this file: the mounted directory may be another one than that of the control group.
+  if [ -e "$REPLY/$1/cgroup.procs" ] && { echo $$ >"$REPLY/$1/cgroup.procs"; } 2>/dev/null; then
     cgroup=$REPLY/$1
   else
     rmdir -- "$REPLY/$1" 2>/dev/null

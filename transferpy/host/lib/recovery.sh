@@ -13,12 +13,10 @@ recover_stale_runs() { # runs the undo lists of all stale runs of this host
 
 find_stale_processes() { # DIRECTORY: a search for the processes of a stale run
   local cgroup=''
+  [ ! -e "$1/cgroup" ] || cgroup=$(<"$1/cgroup")
   if [ ! -e "$1/cgroup" ]; then # a run of version 1.0, or one that was killed at its very beginning
     [ ! -e "$1/job" ] || find_command "$(<"$1/job")"
-    return
-  fi
-  cgroup=$(<"$1/cgroup")
-  if [ -n "$cgroup" ] && [ -d "$cgroup" ]; then
+  elif [ -n "$cgroup" ] && [ -d "$cgroup" ]; then
     find_in_cgroup "$cgroup"
   else
     find_tasks "$1"

@@ -38,7 +38,7 @@ search_stat() { # PATTERN: sets the array pids to the processes with a match in 
     done < <(exec grep -slE -e "$1" -- "${paths[@]:first:4096}")
     wait "$!"
     # The status is 2 if a process has ended in the meantime, and larger if grep did not run.
-    (($? <= 2)) || return
+    (($? <= 2)) || return 1
   done
 }
 
@@ -47,13 +47,13 @@ find_groups() { # GROUP ...: a search for the processes of process groups
   local pids alternatives
   kill -0 -- "${@/#/-}" 2>/dev/null || return 0
   printf -v alternatives '|%s' "$@"
-  search_stat "^[0-9]+ \(.*\) [^ZX] [0-9]+ (${alternatives#|}) " || return
+  search_stat "^[0-9]+ \(.*\) [^ZX] [0-9]+ (${alternatives#|}) " || return 1
   add_processes "${pids[@]}"
 }
 
 find_session() { # SESSION: a search for the processes of a process session
   local pids
-  search_stat "^[0-9]+ \(.*\) [^ZX] [0-9]+ [0-9]+ $1 " || return
+  search_stat "^[0-9]+ \(.*\) [^ZX] [0-9]+ [0-9]+ $1 " || return 1
   add_processes "${pids[@]}"
 }
 
@@ -73,15 +73,15 @@ add_descendants() { # [PID]: adds the descendants of all processes that were fou
 
 find_tasks() { # DIRECTORY [PID]: a search for the processes of the tasks of a run, and for the descendants of its session
   local groups=()
-  [ ! -e "$1/groups" ] || mapfile -t groups <"$1/groups" || return
-  find_groups "${groups[@]}" || return
+  [ ! -e "$1/groups" ] || mapfile -t groups <"$1/groups" || return 1
+  find_groups "${groups[@]}" || return 1
   add_descendants "${@:2}"
 }
 
 find_in_cgroup() { # DIRECTORY: a search for the processes of a control group
   local pids=()
   [ -d "$1" ] || return 0
-  mapfile -t pids <"$1/cgroup.procs" || return
+  mapfile -t pids <"$1/cgroup.procs" || return 1
   add_processes "${pids[@]}"
 }
 
@@ -94,7 +94,7 @@ find_command() { # IDENTIFIER: a search for the processes of a remote command, i
   done
   for ((first = 0; first < ${#paths[@]}; first += 2048)); do
     search_memory "$1" "${paths[@]:first:2048}"
-    (($? <= 2)) || return
+    (($? <= 2)) || return 1
     add_processes "${pids[@]}"
   done
 }
