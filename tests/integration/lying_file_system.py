@@ -19,7 +19,7 @@ import fusepy  # type: ignore[import-not-found]  # the python of Debian has it
 FAULT = b"this block cannot be written"
 
 
-class LyingFileSystem(fusepy.Operations):  # type: ignore[misc]
+class LyingFileSystem(fusepy.Operations):  # type: ignore[misc]  # fusepy has no types
     """The file system; its methods are the calls of FUSE."""
 
     def __init__(self, manner: str, size: int) -> None:
