@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import groupby
 from typing import Any, NoReturn
 
@@ -84,6 +85,11 @@ class _ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (try {self.prog} --help)")
+
+    def print_help(self, file: Any = None) -> None:
+        # The reader of a pipe may have closed it. A text longer than the buffer of the stream is written at once.
+        with suppress(OSError):
+            super().print_help(file)
 
 
 def _add_option(group: argparse._ArgumentGroup, row: Option) -> None:
