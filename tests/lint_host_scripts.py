@@ -16,6 +16,7 @@ SCRIPTS = {
         *("agent/read", "agent/unpack", "agent/listen", "agent/connect", "agent/verify", "agent/publish"),
         *(f"types/{name}" for name in TRANSFER_TYPES),
     ),
+    "launch": ("launch",),
     "preflight": ("preflight/main",),
     "recovery": ("lib/recovery",),
     "end command": ("tools/end_command",),

@@ -435,6 +435,113 @@ def test_a_run_directory_that_cannot_be_made_is_an_error_that_says_so(ready: Lab
     assert_as_before(ready, before)
 
 
+# Settings that break programs which get them: bash, perl, the compressors, tar, socat, openssl, sort.
+HOSTILE_HABITS = """
+export PERL_UNICODE=SDA PERL5OPT=-Mnothing PERL5LIB=/nowhere GZIP=--no PIGZ=--no TAR_OPTIONS=--no
+export ZSTD_CLEVEL=22 TMPDIR=/no
+export OPENSSL_CONF=/srv/openssl.cnf SSL_CERT_FILE=/no SOCAT_DEFAULT_LISTEN_IP=6 POSIXLY_CORRECT=1 BLOCKSIZE=7 TMOUT=1
+export BASH_ENV=/root/.bashrc ENV=/root/.bashrc LC_ALL=tr_TR.UTF-8 IFS=e GREP_OPTIONS=-v LD_PRELOAD=/no/such/library.so
+export HOME=/nowhere CDPATH=/ GLOBIGNORE='*' BASH_COMPAT=31 EXECIGNORE='*/find' PS4='$(echo trace >&2)' TERMINFO=/no
+find() { echo function; }; sort() { :; }; printf() { :; }; export -f find sort printf
+shopt -s expand_aliases failglob nocasematch; alias bash=false base64=false eval=false
+trap '' TERM HUP PIPE INT; ulimit -S -f 0; ulimit -S -n 12; umask 0; cd /proc/self/fd; exec 7>/dev/null
+set -v -x -e -u
+echo 'a line of a login'
+"""
+# Options that an administrator uses in a terminal. Each of them breaks a program that uses ssh for its own protocol.
+HOSTILE_SSH_CONFIG = """
+Host db*
+  RequestTTY force
+  RemoteCommand cat
+  SessionType none
+  StdinNull yes
+  ForkAfterAuthentication yes
+  ControlMaster auto
+  ControlPath /tmp/master-%C
+  ControlPersist 600
+  LocalForward 2222 localhost:22
+  PermitLocalCommand yes
+  LocalCommand echo hello
+  LogLevel DEBUG3
+  VisualHostKey yes
+  SetEnv LC_ALL=tr_TR.UTF-8
+"""
+
+
+def has_packed_script(text: str) -> bool:
+    return re.search("H4sI[A-Za-z0-9+/]{24}", text) is not None
+
+
+def test_nothing_of_a_login_reaches_the_programs_of_a_run(ready: Lab) -> None:
+    """The settings break the same programs in a shell of root; no message has a script, not even with --verbose."""
+    source, target = ready["db1"], ready["db2"]
+    before = ready.snapshot()
+    try:
+        ready["orch"].run("cat >/root/.ssh/config", input=HOSTILE_SSH_CONFIG.encode())
+        for host in (source, target):
+            host.run("cat >/root/.bashrc", input=HOSTILE_HABITS.encode())
+            assert host.run("bash -c '. /root/.bashrc; tar --version; perl -e 1'", check=False).returncode
+        for options in (["--bwlimit=20M", "--compressor=pigz"], ["--no-checksum", "--parallel-checksum"]):
+            result = transfer(ready, "--verbose", *options, DATA, INTO, check=True)
+            assert not has_packed_script(result.stderr)
+            assert copies(source, target, "data") == 1
+            target.run("rm -r /srv/in/data")
+    finally:
+        for name, file in (("orch", ".ssh/config"), ("db1", ".bashrc"), ("db2", ".bashrc")):
+            ready[name].run(f"rm -f /root/{file}")
+    assert_as_before(ready, before)
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        ("set -v -x; exit 3", "db1: the command could not be started: "),
+        ("exit 0", "db1: the command could not be started; the host ran another command: ForceCommand in its sshd"),
+        ('echo "$BASH_EXECUTION_STRING: not allowed"; exit 1', "could not be started: exec /bin/bash"),
+    ],
+)
+def test_a_start_file_that_ends_the_login_is_named_without_the_script(ready: Lab, start: str, message: str) -> None:
+    try:
+        ready["db1"].run("cat >/root/.bashrc", input=start.encode())
+        result = transfer(ready, "--verbose", DATA, INTO)
+    finally:
+        ready["db1"].run("rm /root/.bashrc")
+    assert result.status == 3
+    assert message in result.stderr
+    assert not has_packed_script(result.stderr)
+
+
+ONLY_BACKUPS = "#!/bin/sh\necho only backups\n"
+WRAPPER = '#!/bin/sh\nbash -c "$SSH_ORIGINAL_COMMAND"\necho "the command was: $SSH_ORIGINAL_COMMAND"\n'
+REFUSAL = '#!/bin/sh\necho "not allowed: $SSH_ORIGINAL_COMMAND"\nexit 1\n'
+
+
+@pytest.mark.parametrize(
+    ("forced", "message"),
+    [
+        (ONLY_BACKUPS, "; the host ran another command: ForceCommand in its sshd_config, command= in authorized_keys"),
+        (WRAPPER, ""),
+        (REFUSAL, "could not be started: not allowed: exec /bin/bash"),
+    ],
+)
+def test_a_forced_command_is_named_and_one_that_runs_the_command_does_no_harm(
+    ready: Lab, forced: str, message: str
+) -> None:
+    source, keys = ready["db1"], "/root/.ssh/authorized_keys"
+    before = ready.snapshot()
+    try:
+        source.run("cat >/usr/local/bin/forced; chmod 755 /usr/local/bin/forced", input=forced.encode())
+        source.run(f"cp -p {keys} {keys}.kept; sed -i 's,^,command=\"/usr/local/bin/forced\" ,' {keys}")
+        result = transfer(ready, "--verbose", DATA, INTO)
+    finally:
+        source.run(f"mv {keys}.kept {keys}; rm /usr/local/bin/forced")
+    assert result.status == (3 if message else 0), result.stderr
+    assert message in result.stderr
+    assert not has_packed_script(result.stderr)
+    ready["db2"].run("rm -rf /srv/in/data")
+    assert_as_before(ready, before)
+
+
 # Commands in the start files of the shell of root, and the start file of each shell for commands through ssh.
 HABITS = "umask 077; PATH=/usr/bin:/bin; export PATH; alias tar=false; echo welcome to $HOME; printf 'half a line'"
 SHELLS = {"/bin/bash": ".bashrc", "/bin/dash": "no such file", "/usr/bin/tcsh": ".tcshrc", "/usr/bin/zsh": ".zshenv"}

@@ -26,6 +26,7 @@ done
 chmod 1777 /tmp /var/tmp /dev/shm
 cp -a /mnt/seed/etc/. /etc/
 cp -a /mnt/seed/root/. /root/
+[ ! -d /mnt/seed/usr ] || cp -a /mnt/seed/usr/. /usr/
 mkdir -p "$checkout" /run/sshd /run/lock /var/log/cumin
 mount --rbind /mnt/checkout "$checkout"
 umount -l /mnt

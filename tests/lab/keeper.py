@@ -186,10 +186,12 @@ class Keeper:
         customized = self.directory / self.hosts[0].name / f"seed/etc/python3.{sys.version_info.minor}/sitecustomize.py"
         customized.parent.mkdir()
         customized.write_text(sitecustomize(variables))
-        # Where ssh started it, bash reads this file, and not the one in BASH_ENV.
-        usual = Path("/etc/bash.bashrc").read_text()
+        # A script for a host has none of the variables of its login. It finds this program first in its PATH.
         for host in self.hosts:
-            (self.directory / host.name / "seed/etc/bash.bashrc").write_text(f". {variables['BASH_ENV']}\n{usual}")
+            program = self.directory / host.name / "seed/usr/local/sbin/bash"
+            program.parent.mkdir(parents=True)
+            program.write_text(f'#!/bin/sh\nBASH_ENV={variables["BASH_ENV"]} exec /usr/bin/bash "$@"\n')
+            program.chmod(0o755)
 
     def _connect(self, switch: int) -> None:
         """Create a bridge in the switch, a link from the bridge to each host, and the addresses of the hosts."""

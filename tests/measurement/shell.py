@@ -107,5 +107,5 @@ def commands(text: bytes) -> Iterator[tuple[int, int]]:
 
 def shell_files(directory: Path) -> ShellFiles:
     """Return the shell files below a directory, named as from there."""
-    found = sorted(directory.rglob("*.sh"))
+    found = sorted(path for path in directory.rglob("*.sh") if path.stem != "launch")  # it runs before the trace begins
     return ShellFiles({str(path.relative_to(directory)): path.read_bytes() for path in found})

@@ -29,7 +29,8 @@ def execute_locally(job: RunningJob) -> int:
     """Run ``job`` on this host, wait for its end and return its exit status."""
     # Ctrl-C in the terminal must not reach the command, so it gets a process session of its own.
     with subprocess.Popen(  # noqa: S603 - this function exists to run the commands of its caller
-        ("bash", "-c", job.command),  # noqa: S607 - found in PATH, as by sshd
+        ("/bin/bash", "-c", job.command),
+        env={},  # as at a login; the connection of a person to this host is not one of transferpy
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

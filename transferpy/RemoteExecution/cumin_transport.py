@@ -29,8 +29,18 @@ for _name in ("cumin", "ClusterShell"):
 _DEFAULT_CONFIG = {"transport": "clustershell", "default_backend": "direct"}
 # A word that the backend "direct" reads as the name of one host, and not as an operator of its grammar.
 _PLAIN_NAME = re.compile(r"(?!(?:and|or|xor)\b)[a-z0-9][a-z0-9._-]*", re.ASCII | re.IGNORECASE)
-# ssh detects a host that is down after 15 seconds; without these options it waits for hours.
-_SSH_OPTIONS = ("-oServerAliveInterval=5", "-oServerAliveCountMax=3")
+# The protocol needs these values, whatever ssh_config has: a process and a connection of its own, which runs the given
+# command without a terminal and without side effects. Without a terminal, ssh has no escape character.
+_PROTOCOL_OPTIONS = (
+    *("-oRemoteCommand=none", "-oSessionType=default", "-oStdinNull=no", "-oForkAfterAuthentication=no"),
+    *("-oControlMaster=no", "-oControlPath=none", "-oControlPersist=no"),
+    *("-oClearAllForwardings=yes", "-oForwardAgent=no", "-oForwardX11=no", "-oTunnel=no", "-oPermitLocalCommand=no"),
+    *("-oLogLevel=INFO", "-oVisualHostKey=no"),
+)
+# ssh detects a host that is down after 15 seconds; without these options it waits for hours. Nobody can answer ssh.
+_SSH_OPTIONS = ("-oServerAliveInterval=5", "-oServerAliveCountMax=3", "-oBatchMode=yes")
+# For ssh, the last one of -t and -T wins, and both win over RequestTTY.
+_NO_TERMINAL = "-T"
 # Ctrl-C in the terminal must not end the ssh processes: the clean-up on the hosts needs them.
 _SSH_PATH = "setsid ssh"
 
@@ -53,10 +63,11 @@ def load_config(path: str) -> dict[str, Any]:
 
 
 def with_ssh_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``config`` with more options for ssh, after those of the administrator: for ssh, the first value wins."""
+    """Return ``config`` with more options for ssh, around those of the administrator: for ssh, the first value wins."""
     section = dict(config.get("clustershell") or {})
     options = section.get("ssh_options") or []
-    section["ssh_options"] = [*([options] if isinstance(options, str) else options), *_SSH_OPTIONS]
+    options = [options] if isinstance(options, str) else options
+    section["ssh_options"] = [*_PROTOCOL_OPTIONS, *options, *_SSH_OPTIONS, _NO_TERMINAL]
     section["ssh_path"] = section.get("ssh_path") or _SSH_PATH
     return {**config, "clustershell": section}
 

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import select
 import threading
 import time
@@ -13,6 +14,9 @@ from transferpy.RemoteExecution.interface import LineHandler
 LONGEST_LINE = 1 << 20  # maximum number of bytes of a line; a longer line arrives in pieces
 _WRITE_TIMEOUT = 5.0  # seconds to wait for a command that does not read a full pipe
 _KEPT_BYTES = 64 << 10
+# A packed script has the header of gzip, in base64. A login shell or a terminal may print a part of it.
+_PACKED_SCRIPT = re.compile(r"H4sIAAAAAAAC[A-Za-z0-9+/]{24,}=*")
+_PART_OF_SCRIPT = re.compile(r"[A-Za-z0-9+/]{64,}=*")
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +114,7 @@ class JobOutput:
             self.pid = int(pid)
             self.clear()
             return True
+        line = without_script(line) if self.pid is not None else _PART_OF_SCRIPT.sub("...", line)
         self._lines.append(line[-_KEPT_BYTES:])
         self._size += len(self._lines[-1]) + 1
         while self._size > _KEPT_BYTES + 1:
@@ -133,6 +138,11 @@ class JobOutput:
         """Forget the kept output. The caller makes sure that no line arrives at the same time."""
         self._lines.clear()
         self._size = 0
+
+
+def without_script(text: str) -> str:
+    """Return ``text`` with an ellipsis for each packed script."""
+    return _PACKED_SCRIPT.sub("...", text)
 
 
 def encodable(text: str) -> str:

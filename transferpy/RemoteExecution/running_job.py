@@ -7,6 +7,7 @@ import os
 import shlex
 
 from transferpy.Exceptions import RemoteExecutionError
+from transferpy.host import launch_line
 from transferpy.RemoteExecution.interface import CommandResult, EndHandler, Job, LineHandler, Outcome
 from transferpy.RemoteExecution.job_streams import JobInput, JobOutput, encodable
 from transferpy.RemoteExecution.local_process import LocalProcess, SignalSafeEvent
@@ -14,6 +15,10 @@ from transferpy.RemoteExecution.local_process import LocalProcess, SignalSafeEve
 logger = logging.getLogger(__name__)
 
 SSH_FAILED = 255  # exit status of ssh when it cannot connect or loses the connection, and of some commands
+_FORCED_COMMAND = (
+    "; the host ran another command: ForceCommand in its sshd_config, command= in authorized_keys, or a start-up"
+    " file of the login shell"
+)
 _DROPPED_LOGIN = ("kex_exchange_identification", "Connection reset by")
 
 
@@ -35,8 +40,7 @@ class RunningJob(Job):
         self.output = JobOutput(host, self.identifier, on_line)
         self.input = JobInput(is_open=takes_input)
         self.process = LocalProcess()
-        prologue = f"{self.output.marker_command}\nexport TRANSFERPY_JOB={self.identifier}\n"
-        self.command = pack_script(prologue + script, self.identifier)
+        self.command = pack_script(f"{self.output.marker_command}\n{script}", self.identifier)
         self.started = SignalSafeEvent()  # set when its first process runs on the host, and when it will never run
         self.ended = SignalSafeEvent()  # set when the outcome is known and the handlers have returned
         self.processes_ended = False  # True when no process of the command can remain on its host
@@ -96,6 +100,8 @@ class RunningJob(Job):
 
     def _start_failure(self) -> RemoteExecutionError:
         problem = "cannot be reached" if self._returncode == SSH_FAILED else "the command could not be started"
+        if self._returncode == 0:
+            problem += _FORCED_COMMAND
         lines = [line.strip() for line in self.output.text.split("\n") if line.strip()][-3:]
         details = "; ".join(lines) or f"exit status {self._returncode}"
         return RemoteExecutionError(f"{self.host}: {problem}: {encodable(details)}")
@@ -125,7 +131,8 @@ def pack_script(script: str, *arguments: str) -> str:
     """Return one line of shell that runs ``script`` in bash; every login shell parses it in the same way.
 
     The script is compressed and base64-encoded. So a login shell other than bash, the replacement of ``%h`` by
-    ClusterShell and names that are not UTF-8 cannot change it. The shell process becomes the bash process (``exec``).
+    ClusterShell and names that are not UTF-8 cannot change it. The shell process becomes the bash process (``exec``),
+    in the environment that ``host/launch.sh`` makes.
     ``arguments`` are the positional parameters of the script and stay readable in the list of processes. Raise
     ValueError if an argument contains a character that a shell or ClusterShell interprets.
     """
@@ -133,5 +140,5 @@ def pack_script(script: str, *arguments: str) -> str:
         if shlex.quote(argument) != argument or "%" in argument:
             raise ValueError(f"not a plain word: {argument!r}")
     packed = base64.b64encode(gzip.compress(os.fsencode(script), mtime=0)).decode("ascii")
-    words = " ".join(("transferpy", *arguments))
-    return f"exec bash -c 'eval \"$(base64 -d <<<{packed} | gzip -d)\"' {words}"
+    unpack = f'eval "$(base64 -d <<<{packed} | gzip -d || echo exit 127)"'
+    return " ".join(("exec /bin/bash --norc -pc", *map(shlex.quote, (launch_line(), unpack, "transferpy", *arguments))))

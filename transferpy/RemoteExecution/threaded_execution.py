@@ -9,7 +9,7 @@ from abc import abstractmethod
 from transferpy.Exceptions import RemoteExecutionError
 from transferpy.host import assemble
 from transferpy.RemoteExecution.interface import Command, CommandResult, EndHandler, Job, LineHandler, RemoteExecution
-from transferpy.RemoteExecution.job_streams import encodable
+from transferpy.RemoteExecution.job_streams import encodable, without_script
 from transferpy.RemoteExecution.running_job import RunningJob, pack_script
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class ThreadedExecution(RemoteExecution):
             returncode = self.execute(job)
         except Exception as error:  # after any failure, other threads wait for the outcome
             logger.debug("%s: command %s failed", job.host, job.identifier, exc_info=True)
-            failure = RemoteExecutionError(f"{job.host}: the command could not be run: {error}")
+            failure = RemoteExecutionError(f"{job.host}: the command could not be run: {without_script(str(error))}")
             failure.__cause__ = error
             job.set_outcome(failure)
         else:

@@ -19,6 +19,10 @@ from transferpy.RemoteExecution.interface import Job, Outcome, RemoteExecution
 
 _ANSWER_TIME = 120.0
 """Seconds without an event after which the query of a host has failed; its script sends one while its tools work."""
+_NOT_STARTED = (
+    ": the preflight query has not started. Does a start-up file of the login shell wait for input, or does sshd_config"
+    " or authorized_keys force another command?"
+)
 _LOOK_INTERVAL = 0.5
 """Seconds between two looks at that."""
 _WAITING_TIME = 240.0
@@ -94,6 +98,7 @@ class PreflightConnection:
         if not self.answered and not self.ended:
             paths = [event.about for line in self.lines if isinstance(event := self._event(line), Asking)]
             where = f" while it looked at {paths[-1]}: does a file system hang?" if paths and paths[-1] else ""
+            where = where or ("" if self.lines else _NOT_STARTED)
             raise RemoteExecutionError(f"{self._host}: no answer for {_ANSWER_TIME:.0f} seconds{where}")
         try:
             return parse_facts(self._host, self._run_id, query, self.lines)

@@ -44,6 +44,11 @@ def parts(*files: str) -> list[tuple[str, str]]:
     ]
 
 
+def launch_line() -> str:
+    """Return ``launch.sh`` as one line, for the command line of bash."""
+    return "; ".join(line for line in _file("launch").splitlines() if line and not line.startswith("#"))
+
+
 def perl_program(name: str) -> str:
     """Return the text of a Perl program, such as ``perl/digest``, after the Perl files that it requires."""
     return "\n".join(map(_file, _in_order((name,), is_perl=True)))

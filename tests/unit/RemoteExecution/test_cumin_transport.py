@@ -1,5 +1,6 @@
 """Names of hosts, with the cumin that is installed here."""
 
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -66,13 +67,74 @@ def test_an_empty_or_missing_configuration_has_the_defaults(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("options", ["-v", ["-v"], None])
-def test_the_options_of_the_administrator_come_before_other_options(options: object) -> None:
+def test_the_options_of_the_administrator_come_before_the_time_limits_only(options: object) -> None:
     settings = with_ssh_settings({**DIRECT, "clustershell": {"ssh_options": options, "ssh_path": "myssh"}})
     section = settings["clustershell"]
     assert section["ssh_path"] == "myssh"
-    assert section["ssh_options"][:-2] == ([] if options is None else ["-v"])
-    assert section["ssh_options"][-2].startswith("-oServerAlive")
+    words = section["ssh_options"]
+    assert words[0] == "-oRemoteCommand=none"
+    assert words[-1] == "-T"
+    assert words.index("-oServerAliveInterval=5") == words.index("-oLogLevel=INFO") + (2 if options is None else 3)
     assert with_ssh_settings(DIRECT)["clustershell"]["ssh_path"] == "setsid ssh"
+
+
+HOSTILE_SSH_CONFIG = """
+Match all
+  RequestTTY force
+  RemoteCommand cat
+  SessionType none
+  StdinNull yes
+  ForkAfterAuthentication yes
+  ControlMaster auto
+  ControlPath /tmp/%C
+  ControlPersist 600
+  LocalForward 2222 localhost:22
+  ForwardAgent yes
+  ForwardX11 yes
+  Tunnel yes
+  PermitLocalCommand yes
+  LocalCommand echo hello
+  LogLevel DEBUG3
+  VisualHostKey yes
+  BatchMode no
+  User dba
+  Port 2200
+  IdentityFile /keys/dba
+  HostName 198.18.0.99
+  ProxyJump jump
+"""
+
+EFFECTIVE_SSH_CONFIG = """\
+requesttty false
+sessiontype default
+stdinnull no
+forkafterauthentication no
+controlmaster false
+clearallforwardings yes
+forwardagent no
+forwardx11 no
+tunnel false
+permitlocalcommand no
+loglevel INFO
+visualhostkey no
+batchmode yes
+user dba
+port 2200
+identityfile /keys/dba
+hostname 198.18.0.99
+proxyjump jump"""
+
+
+@pytest.mark.parametrize("options", [None, "-t -t", ["-o RequestTTY=force", "-o ForwardAgent=yes"]])
+def test_ssh_gets_the_login_of_the_administrator_and_no_option_that_breaks_the_protocol(
+    tmp_path: Path, options: object
+) -> None:
+    (tmp_path / "config").write_text(HOSTILE_SSH_CONFIG)
+    words = with_ssh_settings({**DIRECT, "clustershell": {"ssh_options": options}})["clustershell"]["ssh_options"]
+    command = ["ssh", "-F", str(tmp_path / "config"), "-G", *" ".join(words).split(), "db1"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert set(EFFECTIVE_SSH_CONFIG.split("\n")) - set(printed) == set()
+    assert not [line for line in printed if line.startswith(("remotecommand ", "controlpath ")) and "none" not in line]
 
 
 @pytest.mark.parametrize("target", ["db[1-2]", "db1,db2"])

@@ -1,5 +1,6 @@
 """Commands on this host."""
 
+import re
 import shlex
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from waiting import wait_until
 
 from transferpy.Exceptions import RemoteExecutionError
+from transferpy.host import launch_line
 from transferpy.RemoteExecution.interface import CommandResult
 from transferpy.RemoteExecution.LocalExecution import LocalExecution
 
@@ -69,22 +71,27 @@ def test_localhost_is_the_only_host(execution: LocalExecution) -> None:
         execution.resolve("db1")
 
 
-def test_the_error_names_bash_if_it_is_missing(
-    execution: LocalExecution, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(("present", "missing"), [((), "bash"), (("bash", "base64"), "gzip")])
+def test_the_error_names_a_program_that_is_missing(
+    execution: LocalExecution,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    present: tuple[str, ...],
+    missing: str,
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(RemoteExecutionError, match=r"^localhost: the command could not be run: .*bash"):
+    for name in ("env", *present):
+        (tmp_path / name).symlink_to(f"/usr/bin/{name}")
+    launch = re.sub("^PATH=[^;]*", f"PATH={tmp_path}", launch_line())
+    monkeypatch.setattr("transferpy.RemoteExecution.running_job.launch_line", lambda: launch)
+    with pytest.raises(RemoteExecutionError, match=rf"^localhost: the command could not be started: .*{missing}"):
         execution.run(HOST, "true")
 
 
-def test_the_error_names_gzip_if_it_is_missing(
-    execution: LocalExecution, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_command_knows_nothing_of_the_connection_of_a_person_to_this_host(
+    execution: LocalExecution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "bash").symlink_to("/bin/bash")
-    (tmp_path / "base64").symlink_to("/usr/bin/base64")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(RemoteExecutionError, match=r"^localhost: the command could not be started: .*gzip"):
-        execution.run(HOST, "true")
+    monkeypatch.setenv("SSH_CONNECTION", "198.18.7.7 5000 198.18.0.11 22")
+    assert execution.run(HOST, 'echo "<${SSH_CONNECTION-}>"').output == "<>"
 
 
 def test_no_descriptor_and_no_thread_remains_after_many_runs(execution: LocalExecution) -> None:

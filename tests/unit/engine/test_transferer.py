@@ -20,6 +20,7 @@ from scripted_runs import (
     transferer,
 )
 
+from transferpy.agent.preflight_connection import _NOT_STARTED
 from transferpy.Exceptions import Interrupted, RemoteExecutionError
 from transferpy.model.facts import HostFacts, TargetFacts, TargetState
 from transferpy.model.text import size
@@ -183,7 +184,7 @@ class TestBeforeTheFirstTarget:
     @pytest.mark.parametrize(
         ("said", "where"),
         [
-            ([], ""),
+            ([], _NOT_STARTED),
             ([f"asking about={encoded('/srv/y')}"], " while it looked at /srv/y: does a file system hang?"),
             ([f"asking about={encoded('/srv/y')}", "progress", "asking about="], ""),
         ],

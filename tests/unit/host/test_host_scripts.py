@@ -63,14 +63,6 @@ class TestEvents:
             "end",
         )
 
-    def test_what_the_administrator_likes_changes_nothing(self, tmp_path: Path) -> None:
-        likes = "export TAR_OPTIONS=--bad GZIP=-bad POSIXLY_CORRECT=1 LC_ALL=xx_XX.UTF-8; umask 0; set -o posix\n"
-        script = 'touch "$1"; stat -c %a -- "$1"; echo "${TAR_OPTIONS-} ${GZIP-} $LC_ALL"; tar --version >/dev/null'
-        result = run_bash(likes + host_script(tmp_path, script), "job", cwd=tmp_path)
-        assert (result.stdout, result.returncode) == (b"600\n  C\n", 0)
-
-
-class TestProcessStart:
     @staticmethod
     def start_of(directory: Path, pid: int) -> bytes:
         return on_host(directory, f'read_start_time {pid} && echo "$REPLY" || echo none').strip()
