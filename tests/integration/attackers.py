@@ -67,9 +67,14 @@ family = socket.AF_INET6 if sys.argv[2] == "6" else socket.AF_INET
 with socket.socket(family) as squatter:
     if family == socket.AF_INET6:
         squatter.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    squatter.bind(("", int(sys.argv[1])))
-    squatter.listen()
+    for option in sys.argv[3:]:
+        squatter.setsockopt(socket.SOL_SOCKET, getattr(socket, option), 1)
+    try:
+        squatter.bind(("", int(sys.argv[1])))
+        squatter.listen()
+    except OSError as error:
+        print(error.strerror, flush=True)
+        sys.exit()
     print("listening", flush=True)
     squatter.settimeout(60)
     link, _ = squatter.accept()
@@ -132,10 +137,15 @@ class Stranger:
         return said.decode()
 
 
+def squat(host: Host, port: int, version: int, *options: str) -> str:
+    """Try to listen on a port of a host as a user without rights, with these socket options; return the error."""
+    return host.run([*NOBODY, "python3", "-c", _LISTENER, str(port), str(version), *options]).stdout.decode().strip()
+
+
 @contextmanager
-def squatter(host: Host, port: int, version: int = 4) -> Iterator[subprocess.Popen[bytes]]:
+def squatter(host: Host, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """Listen on a port of a host as a user without rights; print the number of received bytes."""
-    argv = [*NOBODY, "python3", "-c", _LISTENER, str(port), str(version)]
+    argv = [*NOBODY, "python3", "-c", _LISTENER, str(port), "4", "SO_REUSEADDR"]
     with host.popen(argv, stdout=subprocess.PIPE) as process:
         assert process.stdout
         assert process.stdout.readline() == b"listening\n"

@@ -18,11 +18,12 @@ from attackers import (
     port_of,
     processes,
     run_of,
+    squat,
     squatter,
     unpacked,
 )
 from databases import Server
-from helpers import SYSTEM_PYTHON, Result, eventually, transfer, transfers
+from helpers import SYSTEM_PYTHON, Result, transfer, transfers
 from lab import CHECKOUT
 from trees import census_on
 from watching import SLOW, Hold, Run, assert_as_before, fill, replaced
@@ -255,32 +256,52 @@ def test_who_is_faster_in_plain_mode_costs_the_run_but_gets_no_name(ready: Lab, 
     assert_as_before(target, before)
 
 
-def test_a_local_user_who_takes_the_port_first_gets_no_data(ready: Lab) -> None:
+SHARING = ((), ("SO_REUSEADDR",), ("SO_REUSEPORT",), ("SO_REUSEADDR", "SO_REUSEPORT"))
+
+
+@pytest.mark.parametrize("netcat", [None, "openbsd", "traditional"], ids=str)
+def test_a_local_user_cannot_take_the_port_of_a_run(ready: Lab, netcat: str | None) -> None:
+    fill(ready["db1"], "/srv/tree/large", megabytes=2.5)
+    ready["db1"].shape(SLOW)
+    target, program = ready["db2"], "nc" if netcat else "socat"
+    if netcat:
+        target.netcat(netcat)
+        target.hide("socat")
+    attempts = [(version, options) for version in (4, 6) for options in SHARING]
+    with Hold(target, program, "*[l]*") as waiting, Run(ready, *(PLAIN if netcat else ()), TREE, into(target)) as run:
+        waiting.wait_for_call()
+        port = port_of(target)
+        assert {squat(target, port, version, *options) for version, options in attempts} == {"Address already in use"}
+        waiting.let_go()
+        run.wait_for_stream(target)
+        # The listener has closed the port, and the firewall admits the source to it.
+        assert {squat(target, port, version, *options) for version, options in attempts} == {"Address already in use"}
+        run.assert_streaming()
+        ready["db1"].shape(None)
+        assert run.end().status == 0, run.log
+
+
+@pytest.mark.parametrize("port", [0, 4444])
+def test_a_local_user_who_takes_the_port_of_ncat_gets_no_data(ready: Lab, port: int) -> None:
+    """An ncat does not share its port, so that the session cannot hold the port for it."""
     target = ready["db2"]
-    with Hold(target, "socat") as waiting, Run(ready, *PLAIN, TREE, into(target)) as run:
+    target.netcat("ncat")
+    target.hide("socat")
+    with Hold(target, "nc", "*-l*") as waiting, Run(ready, *PLAIN, "--port", str(port), TREE, into(target)) as run:
         waiting.wait_for_call()
         with squatter(target, port_of(target)) as thief:
-            # If the session accepted this listener, the source would already have connected.
-            assert not eventually(lambda: "listens for" in run.log, seconds=1.5)
             waiting.let_go()
             result = run.end()
             thief.kill()
             assert thief.stdout
             assert thief.stdout.read() == b""
-    assert result.status == 6
-    assert re.search("socat failed with status 1: .*Address already in use", result.stderr), result.stderr
-    assert target.sh("ls -A /srv/in") == ""
-
-
-def test_a_local_user_who_listens_beside_the_run_does_not_end_it(ready: Lab) -> None:
-    fill(ready["db1"], "/srv/tree/large", megabytes=2.5)
-    ready["db1"].shape(SLOW)
-    target = ready["db2"]
-    with Hold(target, "socat") as waiting, Run(ready, "--connect-timeout", "2", TREE, into(target)) as run:
-        waiting.wait_for_call()
-        with squatter(target, port_of(target), version=6):
-            waiting.let_go()
-            assert run.end().status == 0, run.log
+    if port:
+        assert result.status == 6
+        assert re.search("failed with status 2: .*Address already in use", result.stderr), result.stderr
+        assert target.sh("ls -A /srv/in") == ""
+    else:
+        assert result.status == 0, result.stderr
+        assert census_on(target, "/srv/in/tree") == census_on(ready["db1"], "/srv/tree")
 
 
 # --- users without rights on a host

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import signal
 from contextlib import contextmanager
-from subprocess import DEVNULL
 from typing import TYPE_CHECKING
 
 import pytest
@@ -131,26 +130,6 @@ def test_the_directory_of_a_dead_run_whose_process_number_lives_again_is_finishe
     staged = [] if content == "an entry" else [".transferpy-00112233aabbccdd-0"]
     assert ready["db2"].sh("ls -A /srv/in").split() == [*staged, "data"]
     remove_copies(ready)
-    assert_as_before(ready, before)
-
-
-@pytest.mark.parametrize("options", [(), ("--no-encrypt",)], ids=["encrypted", "open"])
-def test_a_squatter_that_is_faster_on_the_chosen_port_is_named(ready: Lab, options: tuple[str, ...]) -> None:
-    db2 = ready["db2"]
-    before = ready.snapshot()
-    with Hold(db2, "socat", "*-LISTEN:*") as listening, Run(ready, *options, *TREE) as run:
-        listening.wait_for_call()
-        (port,) = re.findall(r"port\.(\d+)", db2.sh("ls /run/transferpy"))
-        squatter = db2.popen(["/usr/bin/socat", "-u", f"TCP-LISTEN:{port},fork", "OPEN:/dev/null"], stdin=DEVNULL)
-        assert eventually(lambda: any(f":{port}" in line for line in db2.snapshot()["listening"]))
-        listening.let_go()
-        result = run.end()
-        squatter.terminate()
-        squatter.wait()
-    assert result.status == 6, result.stderr
-    assert re.search(f"ERROR {into(TREE)}: failed: .*db2: socat failed .*Address already in use", result.stderr), (
-        result.stderr
-    )
     assert_as_before(ready, before)
 
 

@@ -84,8 +84,8 @@ def connects(address: str, port: int, *hosts: Host) -> list[bool]:
 
 
 def listen(host: Host, port: int) -> subprocess.Popen[bytes]:
-    """Listen on the port of a running stream, whose own listener has closed the port."""
-    address = f"TCP6-LISTEN:{port},fork,reuseaddr,ipv6-v6only=0"
+    """Listen on the port of a running stream, whose own listener has closed the port, but which root can share."""
+    address = f"TCP6-LISTEN:{port},fork,reuseaddr,reuseport,ipv6-v6only=0"
     listener = host.popen(["socat", "-u", address, "OPEN:/dev/null"])
     assert eventually(lambda: f"tcp *:{port}" in host.snapshot()["listening"])
     return listener
@@ -114,6 +114,19 @@ def test_the_source_alone_is_let_in_and_only_while_the_stream_runs(walls: Lab, k
         source.shape(None)
         assert run.end().status == 0, run.log
     assert target.run(["cmp", "/srv/in/data/file", "-"], input=source.run(["cat", "/srv/data/file"]).stdout)
+    target.run("rm -r /srv/in/data")
+    assert_as_before(target, before)
+
+
+@pytest.mark.parametrize("options", [(), ("--no-compress",)], ids=["sample", "no-sample"])
+def test_no_rule_exists_before_the_listener_does(walls: Lab, options: tuple[str, ...]) -> None:
+    target = walls["nftables"]
+    before = target.snapshot()
+    with Hold(target, "socat") as listening, Run(walls, *options, "source:/srv/data", "nftables:/srv/in") as run:
+        listening.wait_for_call()
+        assert new_rules(target, before) == []
+        listening.let_go()
+        assert run.end().status == 0, run.log
     target.run("rm -r /srv/in/data")
     assert_as_before(target, before)
 

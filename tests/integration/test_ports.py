@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack, contextmanager
 from subprocess import PIPE
 from typing import TYPE_CHECKING
@@ -105,6 +106,73 @@ def test_no_free_port_is_an_error(ready: Lab) -> None:
         assert result.status == 5
         assert "ERROR db3:/srv/in: failed: db3: no free port between 4400 and 4499\n" in result.stderr
         assert_as_before(ready, before)
+
+
+_SOCKETS = """
+import socket, sys
+kind, ports = sys.argv[1], map(int, sys.argv[2:])
+held = []
+server = socket.create_server(("", 7001))
+for port in ports:
+    family = socket.AF_INET6 if kind == "ipv6" else socket.AF_INET
+    holder = socket.socket(family)
+    if kind == "ipv6":
+        holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    holder.bind(("", port))
+    if kind == "connected":
+        holder.connect(("127.0.0.1", 7001))
+        held.append(server.accept()[0])
+    held.append(holder)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("kind", ["bound", "ipv6", "connected"])
+def test_a_port_that_a_socket_without_a_listener_has_is_left(ready: Lab, kind: str) -> None:
+    db3 = ready["db3"]
+    ports = [str(port) for port in range(4400, 4500) if port != 4450]
+    with db3.popen(["python3", "-c", _SOCKETS, kind, *ports], stdin=PIPE, stdout=PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        result = transfer(ready, "db1:/srv/data", "db3:/srv/in")
+        db3.run("rm -r /srv/in/data")
+        wanted = transfer(ready, "--port", "4451", "db1:/srv/data", "db3:/srv/in")
+        process.kill()
+    assert result.status == 0, result.stderr
+    assert "db3: port 4450 listens for db1" in result.stderr
+    assert wanted.status == 5
+    assert "ERROR db3:/srv/in: failed: db3: port 4451 is in use\n" in wanted.stderr
+
+
+def test_a_host_whose_outgoing_connections_use_all_but_the_reserved_ports(ready: Lab) -> None:
+    """The kernel gives no outgoing connection a port in ip_local_reserved_ports, but a listener can have it."""
+    db3 = ready["db3"]
+    sysctl = "/proc/sys/net/ipv4/ip_local"
+    before = db3.sh(f"cat {sysctl}_port_range").split()
+    db3.run(f"echo 4400 4499 >{sysctl}_port_range; echo 4490-4499 >{sysctl}_reserved_ports")
+    connecting = (
+        "import socket, sys\n"
+        "server = socket.create_server(('', 7001), backlog=200)\n"
+        "held = [socket.create_connection(('127.0.0.1', 7001)) for _ in range(90)]\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with db3.popen(["python3", "-c", connecting], stdin=PIPE, stdout=PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        result = transfer(ready, "db1:/srv/data", "db3:/srv/in")
+        process.kill()
+    db3.run(f"echo {' '.join(before)} >{sysctl}_port_range; echo >{sysctl}_reserved_ports")
+    assert result.status == 0, result.stderr
+    assert re.search("db3: port 449[0-9] listens for db1", result.stderr), result.stderr
+
+
+def test_one_port_serves_one_run_after_the_other(ready: Lab) -> None:
+    """The connection of the first run stays in TIME_WAIT for a minute, at one end or at the other."""
+    for name in ("first", "second"):
+        ready["db3"].run(f"mkdir /srv/{name}")
+        transfer(ready, "--port", "5001", "db1:/srv/data", f"db3:/srv/{name}", check=True)
 
 
 def test_twenty_transfers_at_the_same_moment_all_arrive(ready: Lab) -> None:

@@ -42,6 +42,7 @@ class ListeningPlan:
 
     pipelines: Mapping[str, Pipeline]  # the pipeline for each codec, by the label of the codec
     port: int = 0  # the port to listen on, or 0 for a free one
+    shares_port: bool = True  # as of the transport
     firewall_rules: tuple[FirewallRule, ...] = ()  # the rules that admit the sender
     probe: Pipeline | None = None  # the pipeline that measures the speed of the link; None where it is not measured
 

@@ -72,7 +72,11 @@ def _reading_variables(plan: ReadingPlan) -> dict[str, str]:
 
 
 def _listening_variables(plan: ListeningPlan) -> dict[str, str]:
-    return {"wanted_port": str(plan.port), "probe": _yes_or_no(plan.probe is not None)}
+    return {
+        "wanted_port": str(plan.port),
+        "shares_port": _yes_or_no(plan.shares_port),
+        "probe": _yes_or_no(plan.probe is not None),
+    }
 
 
 def _delivery_variables(plan: DeliveryPlan) -> dict[str, str]:

@@ -142,6 +142,7 @@ def _listening_plan(context: PlanContext, edge: Edge) -> ListeningPlan:
             label: receiver(last, codec, transport, digest) for label, codec in codecs_by_label(context, edge).items()
         },
         port=options.port,
+        shares_port=transport.shares_port,
         firewall_rules=firewall_rules(host.firewalls, options.firewall, context.route(edge).source, context.run_id),
         probe=probe_receiver(transport) if is_link_probed(context, edge) else None,
     )

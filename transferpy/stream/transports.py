@@ -18,16 +18,17 @@ class Transport:
 
     listen: Command
     connect: Command
+    shares_port: bool = True  # whether the listener sets SO_REUSEPORT, so that the session can hold the port for it
 
 
-# By flavour: the pattern of its help, the options to listen, the options to connect and to end at the end of input, and
-# whether it supports IPv6. The option -w of openbsd is not used: it would also cut a stream that pauses, with exit
-# status 0. A listening ncat would close its own direction at once; the traditional netcat would take that for the end
-# and cut its stream, with exit status 0 on both sides.
+# By flavour: the pattern of its help, the options to listen, the options to connect and to end at the end of input,
+# whether it supports IPv6, and whether it sets SO_REUSEPORT. The option -w of openbsd is not used: it would also cut a
+# stream that pauses, with exit status 0. A listening ncat would close its own direction at once; the traditional netcat
+# would take that for the end and cut its stream, with exit status 0 on both sides.
 _NETCATS = {
-    "openbsd": ("^OpenBSD netcat", ("-l",), ("-N",), True),
-    "ncat": ("^Ncat ", ("--recv-only", "--no-shutdown", "-l"), ("--send-only",), True),
-    "traditional": (r"^\[v1\.\d", ("-l", "-p"), ("-q", "0"), False),
+    "openbsd": ("^OpenBSD netcat", ("-l",), ("-N",), True, True),
+    "ncat": ("^Ncat ", ("--recv-only", "--no-shutdown", "-l"), ("--send-only",), True, False),
+    "traditional": (r"^\[v1\.\d", ("-l", "-p"), ("-q", "0"), False, True),
 }
 
 
@@ -38,16 +39,17 @@ def netcat_flavour(help_text: str) -> str | None:
 
 def netcat_supports_ipv6(flavour: str) -> bool:
     """Return whether a netcat of a flavour supports IPv6."""
-    return _NETCATS[flavour][-1]
+    return _NETCATS[flavour][3]
 
 
 def netcat(program: str, flavour: str, *, ipv6: bool) -> Transport:
     """Return the transport of a netcat: ``program`` is its name on the host."""
-    _, listening, connecting, supports_ipv6 = _NETCATS[flavour]
+    _, listening, connecting, supports_ipv6, shares_port = _NETCATS[flavour]
     family = ("-6" if ipv6 else "-4",) if supports_ipv6 else ()
     return Transport(
         listen=Command((program, *family, *listening, PORT)),
         connect=Command((program, *family, *connecting, PEER_ADDRESS, PEER_PORT)),
+        shares_port=shares_port,
     )
 
 
@@ -80,7 +82,7 @@ def _socat(
     connect_options: tuple[str | Variable, ...] = (),
 ) -> Transport:
     family, source = ("6", f"[{source_address}]/128") if ":" in source_address else ("4", f"{source_address}/32")
-    only_source = f",pf=ip{family},reuseaddr,range={source}"
+    only_source = f",pf=ip{family},reuseaddr,reuseport,range={source}"
     socat: tuple[Argument, ...] = ("socat", "-u", "-b", _SOCAT_BUFFER)
     return Transport(
         listen=Command((*socat, join(listening, PORT, only_source, *listen_options), "STDOUT")),

@@ -1,12 +1,15 @@
 """The reservation of ports: of any number of runs one has a port, and nothing is left of it afterwards."""
 
 import signal
-from contextlib import ExitStack
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from bash import run_bash
 from host_text import TIMEOUT, heard, in_session, running, session_script, tell, the_error
+from waiting import wait_until
 
 TAKE = "echo ready; read -r; lock_port 4400 && echo won || echo lost; read -r\n"
 
@@ -87,7 +90,7 @@ def test_a_child_that_takes_a_moment_to_end_keeps_no_file(tmp_path: Path) -> Non
     assert in_session(tmp_path, script) == f"{tmp_path}/run/port.*\n".encode()
 
 
-BUSY = "list_listening_ports() { ports=(22 %s); }\n"
+BUSY = "heartbeat() { :; }; list_listening_ports() { ports=(22 %s); }\n"
 
 
 @pytest.mark.parametrize(
@@ -130,12 +133,104 @@ def test_a_wanted_port_that_another_run_reserved_is_an_error(tmp_path: Path) -> 
 
 def test_a_port_that_is_taken_between_the_look_and_the_lock_is_given_back(tmp_path: Path) -> None:
     script = """
+        heartbeat() { :; }
         looks=0
         list_listening_ports() { ports=(); ((++looks != 2)) || ports=("$port"); }
         reserve_port 0; echo "$looks"
     """
     assert in_session(tmp_path, script) == b"3\n"
     assert len(port_files(tmp_path)) == 1
+
+
+HOLDERS = {
+    "outgoing connection": ("127.0.0.1", "connected"),
+    "outgoing connection over IPv6": ("::1", "connected"),
+    "connection that was closed and is remembered": ("127.0.0.1", "closed"),
+    "socket without a listener": ("127.0.0.1", "bound"),
+    "socket of IPv6 without a listener": ("::1", "bound"),
+    "listener on one address": ("127.0.0.2", "listening"),
+    "listener on one address of IPv6": ("::1", "listening"),
+}
+
+
+@contextmanager
+def held(address: str, state: str) -> Iterator[int]:
+    """Hold a port of an address by a socket in that state, without any option of sharing."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, 0), family=family) as server, socket.socket(family) as holder:
+        holder.bind((address, 0))
+        port: int = holder.getsockname()[1]
+        if state == "listening":
+            holder.listen()
+        elif state != "bound":
+            holder.connect(server.getsockname())
+        if state == "closed":
+            holder.close()
+            server.accept()[0].close()
+        yield port
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_a_port_that_any_socket_has_is_not_taken(tmp_path: Path, holder: str) -> None:
+    with held(*HOLDERS[holder]) as port:
+        result = run_bash(session_script(tmp_path, f"reserve_port {port}; echo never"))
+        found = f"port={port}; lock_port {port}; take_port || echo left; unlock_port"
+        assert b"left\n" in run_bash(session_script(tmp_path, found)).stdout
+    assert the_error(result.stdout).text("text") == f"port {port} is in use"
+
+
+def test_a_port_that_closed_connections_with_its_listener_remember_is_taken_if_it_is_wanted(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            server.accept()[0].close()
+    assert in_session(tmp_path, f"heartbeat() {{ :; }}; reserve_port {port}; echo taken") == b"taken\n"
+
+
+HOLD = "heartbeat() { :; }; echo ready; reserve_port %d; echo held; read -r; unlock_port; echo free; read -r\n"
+
+
+def test_a_port_that_is_held_is_closed_to_all_but_a_listener_that_shares_it(tmp_path: Path) -> None:
+    with socket.create_server(("", 0)) as server:
+        port = server.getsockname()[1]
+    with running(session_script(tmp_path, HOLD % port)) as session:
+        assert heard(session) == ["held"]
+        for address, family in (("", socket.AF_INET), ("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)):
+            with pytest.raises(OSError, match="in use"):
+                socket.create_server((address, port), family=family)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+        listener = socket.create_server(("", port), reuse_port=True)
+        with listener, socket.create_connection(("127.0.0.1", port)):
+            listener.accept()[0].close()
+        tell(session)
+        assert heard(session) == ["free"]
+        socket.create_server(("", port)).close()
+
+
+def test_a_port_does_not_outlive_a_session_that_is_killed(tmp_path: Path) -> None:
+    with socket.create_server(("", 0)) as server:
+        port = server.getsockname()[1]
+    with running(session_script(tmp_path, HOLD % port)) as session:
+        assert heard(session) == ["held"]
+        session.kill()
+
+    def can_be_bound() -> bool:
+        with suppress(OSError), socket.create_server(("", port)):
+            return True
+        return False
+
+    wait_until(can_be_bound)
+
+
+def test_an_error_that_is_not_about_the_port_is_reported(tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "perl").write_text("#!/bin/sh\necho no memory >&2; exit 12\n")
+    (tools / "perl").chmod(0o755)
+    result = run_bash(session_script(tmp_path, f"PATH={tools}:$PATH; {BUSY % ''}reserve_port 4400; echo never"))
+    error = the_error(result.stdout)
+    assert (error.fields["kind"], error.text("text")) == ("port", "cannot bind port 4400: no memory")
 
 
 LINES = {

@@ -350,7 +350,7 @@ class TestPublishing:
 
 
 # Says that it does, and takes whoever comes; a listener of the test's own user, as the session wants it.
-LISTEN = "import socket, sys; socket.create_server(('127.0.0.1', int(sys.argv[1]))).accept()[0].recv(1)"
+LISTEN = "import socket, sys;socket.create_server(('127.0.0.1', int(sys.argv[1])), reuse_port=True).accept()[0].recv(1)"
 
 
 class TestProbe:
@@ -418,29 +418,73 @@ def rule(directory: Path, name: str, opening: str) -> FirewallRule:
     return FirewallRule(tool=name, opening=Command(("sh", "-c", opening)), closing=closing)
 
 
+# Listens on the port once one file exists, until another one exists; then it writes the stream.
+GATED = """
+import os, socket, sys, time
+port, listen, accept, stream = sys.argv[1:]
+while not os.path.exists(listen):
+    time.sleep(0.01)
+with socket.create_server(("", int(port)), reuse_port=True):
+    while not os.path.exists(accept):
+        time.sleep(0.01)
+os.execvp("cat", ["cat", stream])
+"""
+
+
+def gated(listen: Path, accept: Path) -> dict[str, Pipeline]:
+    """Return pipelines that receive the stream with a listener, as long as these files say."""
+    listener = Command((sys.executable, "-c", GATED, Variable("port"), str(listen), str(accept), STREAM))
+    return {"gzip": Pipeline((listener, *RECEIVE.stages[1:]))}
+
+
 class TestFirewall:
-    def test_doors_are_open_for_the_stream_and_no_longer(self, host: Host) -> None:
+    def test_a_door_is_opened_when_the_listener_is_seen_and_closed_after_the_stream(self, host: Host) -> None:
         host.make_source()
         sent(host).says("digests")
-        opened, closed = host.directory / "opened", host.directory / "closed a"
-        looking = Command(("sh", "-c", f"[ -e {opened} ] && [ ! -e '{closed}' ] && cat"))
-        receiving = Pipeline((RECEIVE.stages[0], looking, *RECEIVE.stages[1:]))
+        gate, opened, closed = (host.directory / name for name in ("gate", "opened", "closed a"))
         target = host.target(
-            firewall_rules=(rule(host.directory, "a", f"touch {opened}"),), pipelines={"gzip": receiving}
+            firewall_rules=(rule(host.directory, "a", f"touch {opened}"),), pipelines=gated(gate, opened)
         )
-        assert target.says("stages")["stages"].fields["statuses"] == "0,0,0,0"
+        target.says("ready", "progress")
+        assert not opened.exists()
+        gate.touch()
+        target.says("listening")
+        assert opened.exists()
+        assert target.says("stages")["stages"].fields["statuses"] == "0,0,0"
         assert closed.exists()
         closed.unlink()
         target.order("stop")
         assert target.end()["end"].fields["undone"] == "yes"
         assert not closed.exists()
 
+    def test_a_listener_that_finds_its_port_taken_gets_another_one(self, host: Host) -> None:
+        first = host.directory / "first"
+        receiving = gated(host.directory, host.directory / "opened")["gzip"].stages
+        failing = 'echo "bind: Address already in use" >&2; exit 1'
+        script = f'[ -e {first} ] || {{ echo "$4" >{first}; {failing}; }}; exec "$@"'
+        argv = receiving[0].argv  # type: ignore[union-attr]  # the first stage is a command
+        listener = Command(("sh", "-c", script, "sh", *argv))
+        target = host.target(pipelines={"gzip": Pipeline((listener, *receiving[1:]))})
+        assert target.says("listening")["listening"].fields["port"] != first.read_text().strip()
+        assert len(list((host.directory / "run").glob("port.*"))) == 1
+        target.order("stop")
+        target.end()
+
+    def test_a_wanted_port_that_the_listener_finds_taken_fails_the_stream(self, host: Host) -> None:
+        listener = Command(("sh", "-c", "echo 'bind: Address already in use' >&2; exit 1"))
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+        target = host.target(port=port, pipelines={"gzip": Pipeline((listener, *RECEIVE.stages[1:]))})
+        assert target.says("stages")["stages"].fields["statuses"].startswith("1,")
+        target.end()
+
     def test_a_door_that_cannot_be_opened_is_told_and_all_are_closed(self, host: Host) -> None:
         firewall_rules = [
             rule(host.directory, name, opening)
             for name, opening in (("a", "true"), ("b", "echo no such table >&2; exit 1"), ("c", "true"))
         ]
-        told = host.target(firewall_rules=tuple(firewall_rules)).end()
+        here = host.directory
+        told = host.target(firewall_rules=tuple(firewall_rules), pipelines=gated(here, here / "never")).end()
         assert (told["error"].fields["kind"], told["end"].fields) == ("firewall", {"status": "1", "undone": "yes"})
         assert told["error"].text("text") == "cannot open the firewall: no such table"
         assert sorted(path.name for path in host.directory.glob("closed *")) == ["closed a", "closed b", "closed c"]
@@ -449,9 +493,10 @@ class TestFirewall:
         staging, closed = host.directory / "target" / ".transferpy-r1-0", host.directory / "closed first"
         closing = Command(("sh", "-c", f"[ ! -e {staging} ] || touch '{closed}'"))
         target = host.target(
-            firewall_rules=(FirewallRule(tool="a", opening=Command(("true",)), closing=closing),), **BUSY_TARGET
+            firewall_rules=(FirewallRule(tool="a", opening=Command(("true",)), closing=closing),),
+            pipelines=gated(host.directory, host.directory / "never"),
         )
-        target.says("ready")
+        target.says("listening")
         target.process.terminate()
         assert target.end()["end"].fields == {"status": "143", "undone": "yes"}
         assert closed.exists()
@@ -461,10 +506,14 @@ class TestFirewall:
     def test_a_door_that_waits_for_a_lock_keeps_no_signal_waiting(self, host: Host, waits: str) -> None:
         host.make_source()
         sent(host).says("digests")
-        once = host.directory / "once"
+        once, opened = host.directory / "once", host.directory / "opened"
         waiting = Command(("sh", "-c", f"[ -e {once} ] || {{ touch {once}; exec sleep 60; }}"))
-        opening, closing = (waiting, Command(("true",))) if waits == "opening" else (Command(("true",)), waiting)
-        target = host.target(firewall_rules=(FirewallRule(tool="a", opening=opening, closing=closing),))
+        touching = Command(("touch", str(opened)))
+        opening, closing = (waiting, touching) if waits == "opening" else (touching, waiting)
+        target = host.target(
+            firewall_rules=(FirewallRule(tool="a", opening=opening, closing=closing),),
+            pipelines=gated(host.directory, opened),
+        )
         target.says("hello")
         deadline = time.monotonic() + TIMEOUT
         while not once.exists():

@@ -174,8 +174,8 @@ def test_each_flavour_of_netcat_gets_its_own_arguments(flavour: str, listen: str
 LISTENING_FOR = pytest.mark.parametrize(
     ("source", "listening_for"),
     [
-        ("198.18.0.1", "pf=ip4,reuseaddr,range=198.18.0.1/32"),
-        ("2001:db8::1", "pf=ip6,reuseaddr,range=[2001:db8::1]/128"),
+        ("198.18.0.1", "pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32"),
+        ("2001:db8::1", "pf=ip6,reuseaddr,reuseport,range=[2001:db8::1]/128"),
     ],
 )
 

@@ -26,6 +26,7 @@ declare sampled_bytes    # the sum of the sizes of the files over which the samp
 
 # The ability to listen.
 declare wanted_port # a port, or 0 for a free one
+declare shares_port # yes or no: the listener shares its port with the process that holds the port (SO_REUSEPORT)
 declare probe       # yes or no: the session also receives a probe, which measures the link
 
 # The abilities to unpack, verify and publish.

@@ -1,19 +1,25 @@
 # The ability "listen": the session receives a stream.
 # requires: agent/main agent/streams agent/ports agent/keys firewall/*
 
-connection='' # of the stream: empty before the listener is ready, awaited, accepted
+connection=''     # of the stream: empty before the listener is ready, awaited, accepted
+sender_admitted=no # yes after the firewall rules were added
 
 prepare_listen() {
   reserve_port "$wanted_port"
+  on_progress[receive]=follow_stream
+  command_handler[peer]=accept_sender
+  # Without encryption, the peer has no certificate, and the orchestration host does not send this command.
+  [ "$encrypt" = yes ] || pending_commands=(peer "${pending_commands[@]}")
+}
+
+admit_sender() { # opens the firewall, once a listener was seen: the source may list its tree for hours before that
+  [ "$sender_admitted" = no ] || return 0
+  sender_admitted=yes
   register_firewall_undo
   # In a task: iptables may have to wait for its lock.
   start_task firewall open_firewall
   wait_for_task firewall
   task_succeeded firewall || fail firewall "cannot open the firewall: $(last_error firewall.err)"
-  on_progress[receive]=follow_stream
-  command_handler[peer]=accept_sender
-  # Without encryption, the peer has no certificate, and the orchestration host does not send this command.
-  [ "$encrypt" = yes ] || pending_commands=(peer "${pending_commands[@]}")
 }
 
 accept_sender() { # [CERTIFICATE]
@@ -25,8 +31,9 @@ accept_sender() { # [CERTIFICATE]
 
 receive_probe_of_link() { # listens for a probe, which the source may send after it has taken its sample
   on_task_end[receive_probe]=report_link
+  lend_port
   start_task receive_probe receive_probe
-  wait_for_listener receive_probe # if the task ends first, the session has reported that
+  ! wait_for_listener receive_probe || admit_sender # if the task ends first, the session has reported that
   emit probing port="$port"
 }
 
@@ -38,9 +45,10 @@ receive_stream() { # CODEC
   local step
   unset "command_handler[receive]" "on_task_end[receive_probe]"
   stop_task receive_probe || fail port "port $port is in use"
-  start_stream receive "receive_$1"
+  listen_for_stream "$1"
   for step in "${during_receive[@]}"; do "$step"; done
-  if wait_for_listener receive; then
+  if [ -z "${task_statuses[receive]-}" ]; then
+    admit_sender
     heartbeat # the first stage has read its libraries by now
     connection=awaited
     emit listening port="$port"
@@ -54,6 +62,19 @@ receive_stream() { # CODEC
   for step in "${after_receive[@]}"; do "$step" || exit 1; done
 }
 
+listen_for_stream() { # CODEC: starts the stream, and waits until its listener is seen or the stream has ended
+  while :; do
+    lend_port
+    start_stream receive "receive_$1"
+    ! wait_for_listener receive || return 0
+    # Another program took the port after it was reserved.
+    [ "$wanted_port" = 0 ] && grep -qs 'Address already in use' "$run_directory/receive.0.err" || return 0
+    close_listener
+    sender_admitted=no
+    reserve_port 0
+  done
+}
+
 follow_stream() { # BYTES
   local step
   # The listener closes its port when it has accepted a connection.
@@ -64,6 +85,7 @@ follow_stream() { # BYTES
 report_connection() {
   [ "$connection" = awaited ] || return 0
   connection=accepted
+  take_port_back
   emit connected
 }
 

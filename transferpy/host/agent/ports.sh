@@ -1,5 +1,7 @@
 # The port on which a session listens.
-# requires: lib/sockets agent/tasks
+#
+# The task "hold" has the port bound, so that it stays free for the listener. The lock keeps other runs from sharing it.
+# requires: lib/sockets agent/tasks perl/hold_port
 
 port=''      # the port
 port_lock='' # the descriptor of its lock
@@ -16,6 +18,7 @@ lock_port() { # PORT: keeps other runs of this host from using the port; fails i
 }
 
 unlock_port() {
+  stop_task hold
   exec {port_lock}>&-
   port_lock=''
   undo "$run_directory" port
@@ -32,7 +35,7 @@ reserve_port() { # WANTED: locks a port, or any free one for 0; sets port
     port=$((4400 + (candidate + offset) % 100))
     [[ " ${ports[*]} " != *" $port "* ]] || continue
     lock_port "$port" || continue
-    port_is_in_use || return 0
+    ! take_port || return 0
     unlock_port
   done
   fail port "no free port between 4400 and 4499"
@@ -46,7 +49,34 @@ reserve_wanted_port() { # PORT
     wait_for_message 0.1
   done
   [ -n "$port_lock" ] || fail port "port $1 is reserved by another transfer"
-  ! port_is_in_use || fail port "port $1 is in use"
+  take_port || take_port weak || fail port "port $1 is in use"
+}
+
+take_port() { # [weak]: holds the port, so that no other user can bind it; fails if it is in use
+  # The holder would share the port with a listener of root that permits that.
+  ! port_is_in_use || return 1
+  rm -f -- "$run_directory/held"
+  start_task hold hold_port "$@"
+  until [ -s "$run_directory/held" ]; do
+    wait_for_message 0.01
+    case ${task_statuses[hold]-} in
+      '') ;;
+      2) return 1 ;;
+      *) fail port "cannot bind port $port: $(last_error hold.err)" ;;
+    esac
+  done
+}
+
+hold_port() { # [weak]
+  perl -e "$perl_hold_port" -- "$port" "$$" "$@" >"$run_directory/held"
+}
+
+lend_port() { # for a listener that cannot share the port with the holder
+  [ "$shares_port" = yes ] || stop_task hold
+}
+
+take_port_back() { # when that listener has accepted its connection; no harm is done if another program was faster
+  [ "$shares_port" = yes ] || start_task hold hold_port weak
 }
 
 port_is_in_use() {

@@ -103,9 +103,10 @@ send_0_lz41() {
 run_session
 
 # === session for db2
-# files: lib/environment lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication lib/cgroup agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories lib/directories agent/unpack lib/sockets agent/ports preflight/values firewall/iptables firewall/nftables agent/listen agent/verify agent/publish perl/sample perl/benchmark agent/sampling agent/read types/file
+# files: lib/environment lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication lib/cgroup agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories lib/directories agent/unpack lib/sockets perl/hold_port agent/ports preflight/values firewall/iptables firewall/nftables agent/listen agent/verify agent/publish perl/sample perl/benchmark agent/sampling agent/read types/file
 run_id=0123456789abcdef
 wanted_port=0
+shares_port=yes
 probe=no
 target_directory=/srv/y
 staging_name=.transferpy-0123456789abcdef-0
@@ -131,7 +132,7 @@ open_firewall() {
 receive_none() {
   exec {branch_1}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
-  measure_input receive socat -u -b 262144 TCP-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128' STDOUT 2>"$run_directory"/receive.0.err |
+  measure_input receive socat -u -b 262144 TCP-LISTEN:"${port}"',pf=ip6,reuseaddr,reuseport,range=[2001:db8::1]/128' STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
   statuses=("${PIPESTATUS[@]}")
@@ -141,7 +142,7 @@ receive_none() {
 receive_zstd1() {
   exec {branch_1}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
-  measure_input receive socat -u -b 262144 TCP-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128' STDOUT 2>"$run_directory"/receive.0.err |
+  measure_input receive socat -u -b 262144 TCP-LISTEN:"${port}"',pf=ip6,reuseaddr,reuseport,range=[2001:db8::1]/128' STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.3.err
@@ -152,7 +153,7 @@ receive_zstd1() {
 receive_zstd3() {
   exec {branch_1}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
-  measure_input receive socat -u -b 262144 TCP-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128' STDOUT 2>"$run_directory"/receive.0.err |
+  measure_input receive socat -u -b 262144 TCP-LISTEN:"${port}"',pf=ip6,reuseaddr,reuseport,range=[2001:db8::1]/128' STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.3.err
@@ -163,7 +164,7 @@ receive_zstd3() {
 receive_lz41() {
   exec {branch_1}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
-  measure_input receive socat -u -b 262144 TCP-LISTEN:"${port}"',pf=ip6,reuseaddr,range=[2001:db8::1]/128' STDOUT 2>"$run_directory"/receive.0.err |
+  measure_input receive socat -u -b 262144 TCP-LISTEN:"${port}"',pf=ip6,reuseaddr,reuseport,range=[2001:db8::1]/128' STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec lz4 --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.3.err

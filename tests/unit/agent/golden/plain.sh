@@ -60,9 +60,10 @@ send_0_none() {
 run_session
 
 # === session for db2
-# files: lib/environment lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication lib/cgroup agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories lib/directories agent/unpack lib/sockets agent/ports preflight/values firewall/iptables firewall/nftables agent/listen agent/verify agent/publish perl/sample perl/benchmark agent/sampling agent/read types/file
+# files: lib/environment lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication lib/cgroup agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories lib/directories agent/unpack lib/sockets perl/hold_port agent/ports preflight/values firewall/iptables firewall/nftables agent/listen agent/verify agent/publish perl/sample perl/benchmark agent/sampling agent/read types/file
 run_id=0123456789abcdef
 wanted_port=0
+shares_port=yes
 probe=no
 target_directory=/srv/y
 staging_name=.transferpy-0123456789abcdef-0
@@ -86,7 +87,7 @@ open_firewall() {
   return 0
 }
 receive_none() {
-  measure_input receive socat -u -b 262144 TCP-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32 STDOUT 2>"$run_directory"/receive.0.err |
+  measure_input receive socat -u -b 262144 TCP-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32 STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.1.err
   statuses=("${PIPESTATUS[@]}")
 }

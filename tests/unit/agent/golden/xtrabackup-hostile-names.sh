@@ -114,9 +114,10 @@ send_0_lz41() {
 run_session
 
 # === session for db2
-# files: lib/environment lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication lib/cgroup agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories lib/directories agent/unpack lib/sockets agent/ports preflight/values firewall/iptables firewall/nftables agent/listen agent/verify agent/publish perl/sample perl/benchmark agent/sampling agent/read types/xtrabackup
+# files: lib/environment lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication lib/cgroup agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories lib/directories agent/unpack lib/sockets perl/hold_port agent/ports preflight/values firewall/iptables firewall/nftables agent/listen agent/verify agent/publish perl/sample perl/benchmark agent/sampling agent/read types/xtrabackup
 run_id=0123456789abcdef
 wanted_port=0
+shares_port=yes
 probe=no
 target_directory='/srv/it'"'"'s $(touch gone)
 -x *ÿ'
@@ -144,7 +145,7 @@ open_firewall() {
 receive_none() {
   exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
-  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec xbstream --extract --directory=.; } 2>"$run_directory"/receive.2.err
   statuses=("${PIPESTATUS[@]}")
@@ -154,7 +155,7 @@ receive_none() {
 receive_zstd1() {
   exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
-  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; exec xbstream --extract --directory=.; } 2>"$run_directory"/receive.3.err
@@ -165,7 +166,7 @@ receive_zstd1() {
 receive_zstd3() {
   exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
-  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; exec xbstream --extract --directory=.; } 2>"$run_directory"/receive.3.err
@@ -176,7 +177,7 @@ receive_zstd3() {
 receive_lz41() {
   exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
-  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec lz4 --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; exec xbstream --extract --directory=.; } 2>"$run_directory"/receive.3.err

@@ -66,9 +66,10 @@ send_0_none() {
 run_session
 
 # === session for db2
-# files: lib/environment lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication lib/cgroup agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories lib/directories agent/unpack lib/sockets agent/ports preflight/values firewall/iptables firewall/nftables agent/listen agent/verify agent/publish perl/sample perl/benchmark agent/sampling agent/read types/xtrabackup
+# files: lib/environment lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication lib/cgroup agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories lib/directories agent/unpack lib/sockets perl/hold_port agent/ports preflight/values firewall/iptables firewall/nftables agent/listen agent/verify agent/publish perl/sample perl/benchmark agent/sampling agent/read types/xtrabackup
 run_id=0123456789abcdef
 wanted_port=0
+shares_port=yes
 probe=no
 target_directory=/srv/y
 staging_name=.transferpy-0123456789abcdef-0
@@ -94,7 +95,7 @@ open_firewall() {
 receive_none() {
   exec {branch_1}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
-  measure_input receive socat -u -b 262144 TCP-LISTEN:"${port}",pf=ip4,reuseaddr,range=198.18.0.1/32 STDOUT 2>"$run_directory"/receive.0.err |
+  measure_input receive socat -u -b 262144 TCP-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32 STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.2.err
   statuses=("${PIPESTATUS[@]}")
