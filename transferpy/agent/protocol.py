@@ -249,6 +249,14 @@ class StandardError(Event, name="stderr"):
     text: Text
 
 
+class StorageFault(Event, name="storage"):
+    """After a failure on a target, nothing can be written to the file system of the target directory."""
+
+    fault: Word  # full, inodes, quota, read-only or other
+    path: Text  # the target directory
+    text: Text  # the message of the kernel
+
+
 class ListDigest(Event):
     """The digest of a list that a session holds, and the number of records in it."""
 

@@ -26,6 +26,12 @@ _START = "start_replication "
 """The beginning of each entry of an undo list that starts replication."""
 
 _SIGNALLED = 128
+_STORAGE_FAULTS = {
+    "full": "is full",
+    "inodes": "has no free inodes",
+    "quota": "has a quota, which is exceeded",
+    "read-only": "is read-only",
+}
 
 _ERRORS: dict[str, type[TransferpyError]] = {
     "port": FirewallError,
@@ -106,6 +112,15 @@ class Session:
         hello = self.last(protocol.Hello)
         return hello.directory if hello else ""
 
+    @property
+    def storage_fault(self) -> str:
+        """The fault that the session found in the file system of its target after a failure; empty if it found none."""
+        event = self.last(protocol.StorageFault)
+        if event is None:
+            return ""
+        fault = _STORAGE_FAULTS.get(event.fault, f"cannot be written: {one_line(event.text)}")
+        return f"the file system of {one_line(event.path)} {fault}"
+
     def failure(self, run_id: str) -> TransferpyError | None:
         """Return the error of a session that has failed or ended; None while it can take commands."""
         if self.error:
@@ -139,7 +154,8 @@ class Session:
             case protocol.StandardError(job=task, stage=stage, text=text):
                 self.errors[task, stage] = text.strip()
             case protocol.SessionFailed(kind=kind, text=text):
-                self.error = _ERRORS.get(kind, RemoteExecutionError)(f"{self.host}: {one_line(text)}")
+                messages = [*filter(None, [self.storage_fault]), one_line(text)]
+                self.error = _ERRORS.get(kind, RemoteExecutionError)(f"{self.host}: {'; '.join(messages)}")
             case protocol.UndoFailed(entry=entry, text=text):
                 log_not_undone(self.host, entry, one_line(text))
             case protocol.StaleRunRecovered(run=run, replication=replication):

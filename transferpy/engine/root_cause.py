@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterator
+from enum import IntEnum
 from typing import NoReturn
 
 from transferpy.agent.protocol import SourceChanged
@@ -25,6 +26,12 @@ _LATE_ERRORS: dict[str, type[TransferpyError]] = {
 """Tasks of a target that run after its checks; the first one that fails is the last one that runs."""
 _PROGRESS_LINE = re.compile(r"\[\d\d\] [\d-]+ [\d:]+ ((Copying|Streaming) |.*(\.\.\.done|copied successfully\.)$)")
 """The lines of a backup tool about a file without a fault."""
+_CUT_INPUT = re.compile(
+    r"unexpected end|unexpected EOF|not look like a tar archive|premature end|incomplete|unfinished|\bempty$"
+    r"|unrecognized (format|header)|format not recognized|unknown header",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""The messages of tools that unpack, when their input ends early."""
 _LOST_PEER = ("Broken pipe", "Connection reset", "unexpected eof", "Connection refused")
 _LINES, _LINES_OF_LONG_LOGS = 3, 8
 """The last lines of standard error that a message quotes; a backup tool prints other lines behind its error."""
@@ -44,7 +51,7 @@ def raise_stream_failure(run: StreamRun) -> NoReturn:
         TransferpyError: a session ended, failed or fell silent.
     """
     if failures := _task_failures(run):
-        raise VerificationError("; ".join(failures.values()))
+        raise VerificationError("; ".join([*_storage_faults(run), *failures.values()]))
     await_other_end(run, until=run.has_ended)
     if not run.plan.options.type.fails_when_source_changes:
         # A tarball that was truncated meanwhile is sent without an error. Only the second listing finds the change.
@@ -62,7 +69,8 @@ def raise_task_failure(run: StreamRun) -> None:
         PublishError: the copy could not be written to disk.
     """
     if failures := _task_failures(run):
-        raise _LATE_ERRORS.get(next(iter(failures)), VerificationError)("; ".join(failures.values()))
+        messages = [*_storage_faults(run), *failures.values()]
+        raise _LATE_ERRORS.get(next(iter(failures)), VerificationError)("; ".join(messages))
 
 
 def _task_failures(run: StreamRun) -> dict[str, str]:
@@ -77,29 +85,56 @@ def raise_if_changed(run: StreamRun) -> None:
 
 
 def _root_causes(run: StreamRun) -> list[str]:
-    """Return the failures of the highest rank: files before the network, secondary failures last."""
+    """Return the failures of the highest rank, after a fault of the file system of the target."""
     ranked = [ranked for end in run.ends for ranked in _ranked_failures(end)]
     highest = min(rank for rank, _ in ranked)
-    return [message for rank, message in ranked if rank == highest]
+    return [*_storage_faults(run), *(message for rank, message in ranked if rank == highest)]
 
 
-def _ranked_failures(end: StreamEnd) -> Iterator[tuple[int, str]]:
-    """Yield the rank and the message of each failed stage; the lower the rank, the more likely is the root cause."""
-    transport = 0 if end.task == "receive" else len(end.stages) - 1
+def _storage_faults(run: StreamRun) -> list[str]:
+    return [f"{session.host}: {session.storage_fault}" for session in run.both if session.storage_fault]
+
+
+class _Rank(IntEnum):
+    """How likely a failure is a root cause, the most likely one first."""
+
+    OWN_FAULT = 0
+    LOST_PEER = 1  # the transport lost its peer, or the stage behind it
+    CUT_INPUT = 2  # the stage before sent too little
+    AFTER_FAILURE = 3  # a stage before it on this end failed
+    BROKEN_PIPE = 4  # the stage behind it ended
+
+
+def _ranked_failures(end: StreamEnd) -> Iterator[tuple[_Rank, str]]:
+    """Yield the rank and the message of each failed stage."""
+    input_failed = False
     for number, status in enumerate(end.statuses):
         name = end.stages[number] if number < len(end.stages) else end.task
         printed = end.session.errors.get((end.task, str(number)), "")
         # A tool that unpacks a hot copy and cannot make a file reports that, and exits with status 0.
         if status == 0 and not (name in UNPACK_TOOLS and printed):
             continue
-        if number == transport:
-            # A transport that lost its peer, or the stage behind it, is seldom the root cause.
-            is_secondary = not printed or any(words in printed for words in _LOST_PEER)
-        else:
-            # A backup tool survives SIGPIPE, and reports at length that it could not write.
-            is_secondary = name in BACKUP_TOOLS and "Broken pipe" in printed and any(end.statuses[number + 1 :][:1])
-        rank = 2 if status == _BROKEN_PIPE else 1 if is_secondary and status <= _SIGNALLED else 0
+        rank = _rank(end, number, printed)
+        if input_failed and rank in {_Rank.OWN_FAULT, _Rank.CUT_INPUT} and status <= _SIGNALLED:
+            rank = _Rank.AFTER_FAILURE
+        # If a stage could not write, the stage behind it ended first.
+        input_failed = rank != _Rank.BROKEN_PIPE and "Broken pipe" not in printed
         yield rank, _stage_failure(end.session, end.task, number, name, status)
+
+
+def _rank(end: StreamEnd, number: int, printed: str) -> _Rank:
+    status = end.statuses[number]
+    transport = 0 if end.task == "receive" else len(end.stages) - 1
+    if status == _BROKEN_PIPE:
+        return _Rank.BROKEN_PIPE
+    if status > _SIGNALLED:
+        return _Rank.OWN_FAULT
+    if number == transport:
+        return _Rank.LOST_PEER if not printed or any(words in printed for words in _LOST_PEER) else _Rank.OWN_FAULT
+    # A tool that survives SIGPIPE reports at length that it could not write.
+    if "Broken pipe" in printed and any(end.statuses[number + 1 :][:1]):
+        return _Rank.BROKEN_PIPE
+    return _Rank.CUT_INPUT if number > transport and _CUT_INPUT.search(printed) else _Rank.OWN_FAULT
 
 
 def _stage_failure(session: Session, task: str, stage: int | str, name: str, status: int) -> str:

@@ -1,6 +1,7 @@
 """A run as its caller sees it: one number for each target, whatever the hosts say, and no exception."""
 
 import logging
+import re
 import socket
 from types import MappingProxyType
 from typing import Any
@@ -601,13 +602,18 @@ class TestMessages:
             (
                 "2,141,141",
                 "0,1,2",
-                "db1: tar failed with status 2; db2: zstd failed with status 1; db2: tar failed with status 2",
+                "db1: tar failed with status 2; db2: zstd failed with status 1",
             ),
             ("141,141,1", "0,0,137", "db2: tar was ended by signal 9"),
             ("141,141,1", "1,0,0", "db1: socat failed with status 1; db2: socat failed with status 1"),
             ("141,0,0", "141,0,0", "db1: tar was ended by signal 13; db2: socat was ended by signal 13"),
             ("141,141,143", "0,1,0", "db1: socat was ended by signal 15; db2: zstd failed with status 1"),
             ("0,0,0,5", "0,0,0", "db1: send_0 failed with status 5"),
+            ("0,0,0", "0,1,2", "db2: zstd failed with status 1"),
+            ("0,0,0", "141,1,2", "db2: zstd failed with status 1"),
+            ("0,0,0", "1,141,2", "db2: tar failed with status 2"),
+            ("0,0,0", "0,137,2", "db2: zstd was ended by signal 9"),
+            ("0,0,0", "0,137,137", "db2: zstd was ended by signal 9; db2: tar was ended by signal 9"),
         ],
     )
     def test_the_stage_that_failed_is_named_and_not_its_victims(
@@ -617,6 +623,66 @@ class TestMessages:
         target = target_session(peer=("listening port=4400", f"stages job=receive statuses={received}"))
         assert transferer(fleet(source, target)).run() == [6]
         assert f"db2:/srv/y: failed: {culprits}" in caplog.messages
+
+    @pytest.mark.parametrize(
+        ("printed", "received", "causes"),
+        [
+            # socat lost its peer; the others got too little
+            (
+                {0: "E read(5): Connection reset by peer", 2: "tar: This does not look like a tar archive"},
+                "1,1,2",
+                "socat",
+            ),
+            ({0: "E SSL_read(): unexpected eof while reading", 1: "zstd: unexpected end of file"}, "1,1,2", "socat"),
+            # nothing reports the loss but the tools whose input ended
+            ({1: "/*stdin*\\ : Read error (39) : premature end", 2: "tar: Unexpected EOF in archive"}, "0,1,2", "zstd"),
+            ({2: "tar: Unexpected EOF in archive"}, "0,0,2", "tar"),
+            # tar has a fault of its own, and then the others have no reader
+            ({0: "E write(1): Broken pipe", 1: "zstd: Broken pipe", 2: "tar: x: Cannot open"}, "1,1,2", "tar"),
+            ({0: "E write(1): Broken pipe", 2: "tar: x: Wrote only 64512 of 131072 bytes"}, "1,141,2", "tar"),
+        ],
+    )
+    def test_a_failure_that_follows_from_another_one_is_not_named(
+        self, printed: dict[int, str], received: str, causes: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        errors = (f"stderr job=receive stage={stage} text={encoded(text)}" for stage, text in printed.items())
+        target = target_session(peer=("listening port=4400", *errors, f"stages job=receive statuses={received}"))
+        assert transferer(fleet(source_session(send_0=("stages job=send_0 statuses=0,0,0",)), target)).run() == [6]
+        (message,) = (message for message in caplog.messages if "failed:" in message)
+        assert re.findall("db[12]: ([a-z]+) failed", message) == [causes]
+
+    def test_a_source_whose_fault_cuts_the_stream_is_the_only_cause(self, caplog: pytest.LogCaptureFixture) -> None:
+        errors = f"stderr job=receive stage=1 text={encoded('zstd: unexpected end of file')}"
+        source = source_session(send_0=("stages job=send_0 statuses=2,0,0",))
+        target = target_session(peer=("listening port=4400", errors, "stages job=receive statuses=0,1,2"))
+        assert transferer(fleet(source, target)).run() == [6]
+        assert "db2:/srv/y: failed: db1: tar failed with status 2" in caplog.messages
+
+    @pytest.mark.parametrize(
+        ("fault", "words"),
+        [
+            ("full", "is full"),
+            ("inodes", "has no free inodes"),
+            ("quota", "has a quota, which is exceeded"),
+            ("read-only", "is read-only"),
+            ("other", "cannot be written: Input/output error"),
+        ],
+    )
+    @pytest.mark.parametrize(
+        ("end", "message"),
+        [
+            (("stages job=receive statuses=141,141,2",), "db2: tar failed with status 2"),
+            ((RECEIVED, "stages job=digest statuses=1"), "db2: digest failed with status 1"),
+            ((RECEIVED, f"error kind=content text={encoded('lost')}", *END), "lost"),
+        ],
+    )
+    def test_a_fault_of_the_file_system_of_the_target_comes_first(
+        self, fault: str, words: str, end: tuple[Reaction, ...], message: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        storage = f"storage fault={fault} path={encoded('/srv/y')} text={encoded('Input/output error')}"
+        target = target_session(peer=("listening port=4400", storage, *end))
+        assert transferer(fleet(source_session(), target)).run()[0] in {6, 7}
+        assert f"db2:/srv/y: failed: db2: the file system of /srv/y {words}; {message}" in caplog.messages
 
     def test_a_run_that_succeeds_says_what_it_does(self, caplog: pytest.LogCaptureFixture) -> None:
         assert transferer(fleet(source_session(), target_session())).run() == [0]

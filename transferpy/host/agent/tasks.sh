@@ -9,6 +9,7 @@ declare -A task_statuses=() # by task that has ended, the exit statuses of its s
 declare -A on_task_end=()   # by task, the function to call when it ends
 declare -A stream_stage=()  # by task that carries a stream, the program whose input is its progress
 declare -A on_progress=()   # by such a task, the function to call once a second with the number of bytes
+on_failure=()               # the functions to call when a task has failed
 pending_commands=()         # session commands that no function has handled yet
 partial_message=''
 last_heartbeat=0
@@ -122,12 +123,13 @@ task_succeeded() { # TASK: succeeds if every stage of a task that has ended had 
 }
 
 report_task() { # TASK: reports the exit statuses and the standard error of a task; fails unless it succeeded
-  local task=$1 file stage
+  local task=$1 file stage step
   for file in "$run_directory/$task".err "$run_directory/$task".*.err; do
     [ -s "$file" ] || continue
     stage=${file#"$run_directory/$task."} stage=${stage%err} stage=${stage%.}
     emit stderr job="$task" stage="${stage:--}" text="$(tail -c 2000 -- "$file" | base64 -w0)"
   done
+  task_succeeded "$task" || for step in "${on_failure[@]}"; do "$step"; done
   emit stages job="$task" statuses="${task_statuses[$task]// /,}"
   task_succeeded "$task"
 }

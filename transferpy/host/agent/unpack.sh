@@ -1,5 +1,5 @@
 # The ability "unpack": the session unpacks a copy in a staging directory inside the target directory.
-# requires: agent/main agent/streams agent/directories lib/directories
+# requires: agent/main agent/streams agent/directories agent/storage lib/directories
 
 target=''      # a descriptor of the target directory
 made_target='' # yes if this session made it
@@ -12,6 +12,7 @@ prepare_unpack() {
   [ "$transfer_type" = file ] || lock_target
   on_undo staging remove_directory "$PWD/$staging_name"
   make_staging || fail host "cannot make a directory in $target_directory"
+  on_failure+=(examine_storage)
   during_receive+=(digest_copy)
   while_receiving+=(write_behind)
   after_receive+=(fail_for_lost_attributes finish_writing)
