@@ -94,6 +94,7 @@ def _facts(host: str, answers: _Answers) -> HostFacts:
         database=_database(database) if database else None,
         backup_versions={answer.tool: answer.version for answer in answers.all(protocol.BackupToolAnswer)},
         finished=tuple((event.run, event.replication) for event in answers.all(protocol.StaleRunRecovered)),
+        set_aside=tuple(event.path for event in answers.all(protocol.SetAside)),
         unknown_owner=owner.unknown if owner else "",
         not_undone=tuple((event.entry, one_line(event.text)) for event in answers.all(protocol.UndoFailed)),
     )

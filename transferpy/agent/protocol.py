@@ -341,6 +341,12 @@ class UndoFailed(Event, name="undo-failed"):
     text: Text
 
 
+class SetAside(Event, name="set-aside"):
+    """An incomplete copy had its final name, and was renamed to ``path``; it was not removed."""
+
+    path: Text
+
+
 class StaleRunRecovered(Event, name="finished-dead-run"):
     """The changes of a stale run were undone; ``replication`` if that included a start of replication.
 

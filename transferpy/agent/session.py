@@ -158,6 +158,8 @@ class Session:
                 self.error = _ERRORS.get(kind, RemoteExecutionError)(f"{self.host}: {'; '.join(messages)}")
             case protocol.UndoFailed(entry=entry, text=text):
                 log_not_undone(self.host, entry, one_line(text))
+            case protocol.SetAside(path=path):
+                log_set_aside(self.host, path)
             case protocol.StaleRunRecovered(run=run, replication=replication):
                 log_recovered(self.host, run, replication=replication)
         self.replication.handle(event, self.directory)
@@ -217,3 +219,8 @@ def log_not_undone(host: str, entry: str, text: str) -> None:
         logger.warning("%s: replication does not start, the next run tries again: %s", host, text)
         return
     logger.warning("%s: not undone, the next run tries again: %s: %s", host, entry, text)
+
+
+def log_set_aside(host: str, path: str) -> None:
+    """Log that a host renamed an incomplete copy, which had its final name, to ``path``."""
+    logger.warning("%s: an incomplete copy had its final name; it was renamed to %s, remove it there", host, path)

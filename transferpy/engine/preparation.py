@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from transferpy.agent.preflight_connection import run_preflight
-from transferpy.agent.session import log_not_undone, log_recovered
+from transferpy.agent.session import log_not_undone, log_recovered, log_set_aside
 from transferpy.agent.session_manager import SessionManager
 from transferpy.Exceptions import PreflightError, RemoteExecutionError
 from transferpy.model.facts import HostFacts
@@ -88,6 +88,8 @@ def _log_stale_runs(facts: Iterable[HostFacts]) -> None:
     for answers in facts:
         for run, replication in answers.finished:
             log_recovered(answers.host, run, replication=replication)
+        for path in answers.set_aside:
+            log_set_aside(answers.host, path)
         for entry, text in answers.not_undone:
             log_not_undone(answers.host, entry, text)
 

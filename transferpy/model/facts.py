@@ -92,6 +92,7 @@ class HostFacts:
     targets: Mapping[int, TargetFacts] = field(default_factory=dict)  # the targets on the host, by their index
     # the stale runs whose changes the preflight has undone; for each, whether it had stopped replication
     finished: tuple[tuple[str, bool], ...] = ()
+    set_aside: tuple[str, ...] = ()  # the directories to which the recovery of stale runs moved incomplete copies
     not_undone: tuple[tuple[str, str], ...] = ()  # the undo entries of stale runs that failed, with their errors
     unknown_owner: str = ""  # the user or group of --owner that does not exist on the host; empty if both exist
     memory: int = 0  # free memory in bytes

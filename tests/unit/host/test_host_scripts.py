@@ -285,21 +285,6 @@ class TestUndoCommands:
         fake = """nft() { [ "$1" = -a ] && echo 'accept comment "c" # handle 3'; }\n"""
         assert on_host(tmp_path, f"{fake} nft_delete_commented inet fw in c; echo $?") == b"1\n"
 
-    def test_a_staging_directory_of_any_name_is_removed_with_all_it_holds(self, tmp_path: Path) -> None:
-        (tmp_path / "other").mkdir()
-        for name in HOSTILE_NAMES:
-            (tmp_path / name / name).mkdir(parents=True)
-        removing = [render_command(Command(("remove_directory", str(tmp_path / name)))) for name in HOSTILE_NAMES]
-        assert on_host(tmp_path, " && ".join((*removing, *removing, "echo done"))) == b"done\n"
-        assert [path.name for path in tmp_path.iterdir()] == ["other"]
-
-    def test_a_link_or_a_file_in_place_of_a_staging_directory_stays(self, tmp_path: Path) -> None:
-        (tmp_path / "real").mkdir()
-        (tmp_path / "link").symlink_to("real")
-        (tmp_path / "file").touch()
-        on_host(tmp_path, 'for name in link file; do remove_directory "$PWD/$name" || exit; done')
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link", "real"]
-
     def test_the_root_of_the_runs_goes_with_the_last_of_them(self, tmp_path: Path) -> None:
         script = 'remove_run_directory "$run_root/run.{}"; echo $?; ls "$run_root" 2>/dev/null; true'
         for number in (1, 2):
@@ -332,17 +317,29 @@ class TestRecovery:
         assert not (tmp_path / "run").exists()
 
     def test_stale_runs_of_version_1_0_are_recovered_too(self, tmp_path: Path) -> None:
-        target = tmp_path / "target"
+        target, staging = tmp_path / "target", tmp_path / "target" / ".transferpy-r7-0"
         (target / "content").mkdir(parents=True)
+        (staging / "inside").mkdir(parents=True)
+        staging.chmod(0o700)
         status = (target / "content").stat()
         stale_run(tmp_path, "source.r7", "mark 1 ")
-        run = stale_run(tmp_path, "target.r7", "remove_directory none ", f"take_back {target} ")
+        run = stale_run(tmp_path, "target.r7", f"remove_directory {staging} ", f"take_back {target} ")
         (run / "published").write_text(f"{status.st_dev}:{status.st_ino} content\0")
         found = events(on_host(tmp_path, f"{MARK} recover_stale_runs"))
-        assert [event.fields["run"] for event in found] == ["source.r7", "target.r7"]
+        assert [event.fields.get("run", event.name) for event in found] == ["source.r7", "set-aside", "target.r7"]
         assert done(tmp_path) == ["1"]
-        assert list(target.iterdir()) == []
+        (aside,) = target.iterdir()
+        assert [path.name for path in aside.iterdir()] == ["content"]
         assert not (tmp_path / "run").exists()
+
+    def test_a_file_that_was_made_after_the_list_of_version_1_0_stays(self, tmp_path: Path) -> None:
+        run = stale_run(tmp_path, "target.r7", f"take_back {tmp_path}/target ")
+        (tmp_path / "target" / "restored").mkdir(parents=True)
+        status = (tmp_path / "target" / "restored").stat()
+        (run / "published").write_text(f"{status.st_dev}:{status.st_ino} restored\0")
+        os.utime(run / "published", (status.st_ctime - 100, status.st_ctime - 100))
+        on_host(tmp_path, f"{MARK} recover_stale_runs")
+        assert [path.name for path in (tmp_path / "target").iterdir()] == ["restored"]
 
     def test_two_sessions_of_one_run_are_recovered_each_by_itself(self, tmp_path: Path) -> None:
         stale_run(tmp_path, "r7", "mark 1 ", "false ", owner="999999998.1")

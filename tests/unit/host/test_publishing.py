@@ -17,24 +17,48 @@ if TYPE_CHECKING:
     from raw_events import Event
 
 STAGING = ".transferpy-r1-0"
+CONTENT = f"{STAGING}/content"
+
+# Runs the shell command MEANWHILE before the entry NAME is renamed.
+RACE = r"""
+    export MEANWHILE NAME
+    perl_directories='BEGIN { *CORE::GLOBAL::syscall = sub($@) {
+        my $number = shift;
+        system "bash", "-c", $ENV{MEANWHILE} if $_[2] eq "-100" && $_[1] =~ m{/\Q$ENV{NAME}\E\z};
+        return CORE::syscall($number, @_);
+    } }'$perl_directories
+"""
+# The same, where the system has no call that renames without replacing.
+RACE_WITHOUT_SUPPORT = r"""
+    export MEANWHILE NAME
+    perl_directories='BEGIN {
+        *CORE::GLOBAL::syscall = sub($@) {
+            my $number = shift;
+            return CORE::syscall($number, @_) if $_[2] ne "-100";
+            system "bash", "-c", $ENV{MEANWHILE} if $_[1] =~ m{/\Q$ENV{NAME}\E\z};
+            $! = 22;
+            return -1;
+        };
+    }'$perl_directories
+"""
 
 
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
     """Return a target directory with the staging directory of a run in it."""
     path = tmp_path / "it's a $(target)\n"
-    (path / STAGING).mkdir(parents=True)
+    for name in (CONTENT, f"{STAGING}/taken"):
+        (path / name).mkdir(parents=True)
     return path
 
 
 def in_target(target: Path, script: str, *, owner: str = "") -> str:
-    """Return the text of a session that does ``script`` in the staging directory, and its undo list at the end."""
+    """Return the text of a session that does ``script`` on the content of the staging directory, and undoes it all."""
     variables = {"target_directory": str(target), "staging_name": STAGING, "owner": owner}
     start = [
         *(render_assignment(name, value) for name, value in variables.items()),
-        'cd -- "$target_directory" && exec {target}<. && cd -- "$staging_name"',
-        "wait_for_message() { :; }",  # nobody listens
-        'run_task() { "${@:2}"; }',
+        'cd -- "$target_directory" && exec {target}<. && cd -- "$staging_name" && exec {staging}<. && cd content',
+        'printf ".\\0" | identify >"$run_directory/staging" && heartbeat() { :; }',
         "trap 'undo \"$run_directory\"' EXIT",
     ]
     return session_script(target.parent, "\n".join([*start, script]))
@@ -109,27 +133,27 @@ def make_content(staging: Path) -> set[str]:
 
 class TestPublishing:
     def test_everything_is_moved_whatever_it_is_called(self, target: Path) -> None:
-        expected = make_content(target / STAGING)
+        expected = make_content(target / CONTENT)
         assert said(target, "publish_content") == []
         assert names(target) == expected | {STAGING}
-        assert names(target / STAGING) == set()
+        assert names(target / CONTENT) == set()
         assert all((target / name).read_bytes() == os.fsencode(name) for name in HOSTILE_NAMES)
         assert (target / "directory" / "inside").is_dir()
 
     def test_what_a_server_does_not_start_without_comes_last(self, target: Path) -> None:
         for name in ("zz", "mysql", "ibdata1", "xtrabackup_info", "a", "ib_logfile0"):
-            (target / STAGING / name).touch()
-        script = 'mv() { echo "${*: -2:1}" >>../../order; command mv "$@"; }; publish_content'
-        assert said(target, script) == []
-        order = (target.parent / "order").read_text().split()[1:]  # the first is that of the undo list
-        assert order == ["./a", "./ib_logfile0", "./zz", "./ibdata1", "./mysql", "./xtrabackup_info"]
+            (target / CONTENT / name).touch()
+        assert said(target, 'publish_content; cp -- "$run_directory/published" ../../../order') == []
+        records = (target.parent / "order").read_text().split("\0")[:-1]
+        order = [record.partition(" ")[2] for record in records]
+        assert order == ["a", "ib_logfile0", "zz", "ibdata1", "mysql", "xtrabackup_info"]
 
     @pytest.mark.parametrize(("publish", "place"), [("publish_content", "a"), ("publish_entry", "final")])
     def test_the_new_names_are_on_disk_before_it_is_done(self, target: Path, publish: str, place: str) -> None:
-        (target / STAGING / "a").touch()
+        (target / CONTENT / "a").touch()
         script = f"""
             source_name=a final_name=final
-            sync() {{ [ "$2" -ef "$target_directory" ] && [ -e "$2/{place}" ] && echo "$#" >>../../synced; }}
+            sync() {{ [ "$2" -ef "$target_directory" ] && [ -e "$2/{place}" ] && echo "$#" >>../../../synced; }}
             {publish}
         """
         assert said(target, script) == []
@@ -137,7 +161,7 @@ class TestPublishing:
 
     @pytest.mark.parametrize("publish", ["publish_content", "publish_entry"])
     def test_a_disk_that_does_not_take_the_names_is_a_failure(self, target: Path, publish: str) -> None:
-        (target / STAGING / "a").touch()
+        (target / CONTENT / "a").touch()
         script = f"source_name=a final_name=final; sync() {{ echo broken >&2; return 1; }}; {publish}"
         assert failure(target, script) == ("publish", f"cannot write {target} to disk: broken")
         assert names(target) == {STAGING}
@@ -146,136 +170,146 @@ class TestPublishing:
     def test_a_session_that_is_ended_before_the_names_are_on_disk_takes_them_back(
         self, target: Path, publish: str
     ) -> None:
-        (target / STAGING / "a").touch()
-        script = f"source_name=a final_name=final; sync() {{ ls -A .. >../../there; exit 143; }}; {publish}"
+        (target / CONTENT / "a").touch()
+        script = f"source_name=a final_name=final; sync() {{ ls -A ../.. >../../../there; exit 143; }}; {publish}"
         assert run_bash(in_target(target, script)).returncode == 143
         assert names(target) == {STAGING}
         assert set((target.parent / "there").read_text().split()) == {STAGING, "a" if "content" in publish else "final"}
 
     def test_an_entry_that_others_put_there_meanwhile_stays(self, target: Path) -> None:
-        (target / STAGING / "a").write_text("of the run")
+        (target / CONTENT / "a").write_text("of the run")
         script = """
             source_name=a final_name=final
-            sync() { echo of others >../other; command mv -f ../other ../final; exit 143; }
+            sync() { echo of others >../../other; command mv -f ../../other ../../final; exit 143; }
             publish_entry
         """
         assert run_bash(in_target(target, script)).returncode == 143
         assert (target / "final").read_text() == "of others\n"
-
-    def test_who_moves_a_lot_gives_signs_of_life(self, target: Path) -> None:
-        for number in range(4):
-            (target / STAGING / str(number)).touch()
-        script = """
-            wait_for_message() { printf x >>../../alive; read_uptime; last_heartbeat=$((REPLY / 100)); }
-            mv() { [ "$1" != -nT ] || sleep 1.1; command mv "$@"; }
-            publish_content
-        """
-        assert said(target, script) == []
-        assert (target.parent / "alive").read_text() >= "xxxx"
 
     def test_nothing_to_move_is_fine(self, target: Path) -> None:
         assert said(target, "publish_content") == []
         assert names(target) == {STAGING}
 
     def test_what_is_published_is_not_taken_back_at_the_end(self, target: Path) -> None:
-        (target / STAGING / "a").touch()
+        (target / CONTENT / "a").touch()
         assert output_of(in_target(target, 'publish_content; compgen -G "$run_directory/undo.*" || echo none')) == (
             b"none\n"
         )
         assert names(target) == {STAGING, "a"}
 
     def test_what_came_meanwhile_fails_it_before_anything_is_moved(self, target: Path) -> None:
-        make_content(target / STAGING)
+        make_content(target / CONTENT)
         (target / "of others").touch()
         assert failure(target, "publish_content") == ("publish", f"{target} is not empty any more")
         assert names(target) == {STAGING, "of others"}
 
     @pytest.mark.parametrize("of_others", [": >", "mkdir ", "ln -s nowhere "])
     @pytest.mark.parametrize("name", ["dangling", "directory", "two words", "zz last"])
+    @pytest.mark.parametrize("supported", [True, False], ids=["renameat2", "without-renameat2"])
     def test_what_comes_while_it_moves_fails_it_and_all_is_taken_back(
-        self, target: Path, name: str, of_others: str
+        self, target: Path, name: str, of_others: str, *, supported: bool
     ) -> None:
-        make_content(target / STAGING)
-        (target / STAGING / "zz last").touch()
-        script = f"""
-            mv() {{
-                [ "${{*: -2:1}}" != {render_argument(f"./{name}")} ] ||
-                    {of_others}"$target_directory/"{render_argument(name)}
-                command mv "$@"
-            }}
-            publish_content
-        """
-        kind, text = failure(target, script)
-        assert (kind, text.startswith(f"cannot move {name} to {target}: ")) == ("publish", True)
+        make_content(target / CONTENT)
+        (target / CONTENT / "zz last").touch()
+        other = f"{of_others}{render_argument(str(target / name))}"
+        script = f"{RACE if supported else RACE_WITHOUT_SUPPORT} {{ publish_content; }}"
+        assignments = render_assignment("MEANWHILE", other) + "\n" + render_assignment("NAME", name)
+        kind, text = failure(target, f"{assignments}\n{script}")
+        assert (kind, text) == ("publish", f"cannot move the copy to {target}: {name}: File exists")
         assert names(target) == {STAGING, name}
+        assert not (target / name).is_dir() or names(target / name) == set()
 
     def test_a_move_that_fails_is_told_in_the_words_of_the_system(self, target: Path) -> None:
-        make_content(target / STAGING)
-        script = (
-            'mv() { [ "${*: -2:1}" != ./fifo ] && command mv "$@" || { echo no space >&2; false; }; }; publish_content'
+        make_content(target / CONTENT)
+        script = "MEANWHILE='rm ./fifo' NAME=fifo; " + RACE + "publish_content"
+        assert failure(target, script) == (
+            *("publish",),
+            f"cannot move the copy to {target}: fifo: No such file or directory",
         )
-        assert failure(target, script) == ("publish", f"cannot move fifo to {target}: no space")
         assert names(target) == {STAGING}
 
     def test_a_lost_and_found_of_both_is_the_targets_own(self, target: Path) -> None:
         (target / "lost+found").mkdir(mode=0o700)
-        (target / STAGING / "lost+found").mkdir(mode=0o755)
-        (target / STAGING / "a").touch()
+        (target / CONTENT / "lost+found").mkdir(mode=0o755)
+        (target / CONTENT / "a").touch()
         assert said(target, "publish_content") == []
         assert names(target) == {STAGING, "lost+found", "a"}
         assert (target / "lost+found").stat().st_mode & 0o777 == 0o700
 
     def test_what_was_lost_and_found_on_the_source_is_not_thrown_away(self, target: Path) -> None:
         (target / "lost+found").mkdir()
-        (target / STAGING / "lost+found").mkdir()
-        (target / STAGING / "lost+found" / "#17").touch()
-        (target / STAGING / "a").touch()
-        assert failure(target, "publish_content")[1].startswith(f"cannot move lost+found to {target}: ")
+        (target / CONTENT / "lost+found").mkdir()
+        (target / CONTENT / "lost+found" / "#17").touch()
+        (target / CONTENT / "a").touch()
+        assert failure(target, "publish_content")[1] == f"cannot move the copy to {target}: lost+found: File exists"
         assert (names(target), names(target / "lost+found")) == ({STAGING, "lost+found"}, set())
 
     def test_the_owner_of_the_directory_is_set_too(self, target: Path) -> None:
-        (target / STAGING / "a").touch()
+        (target / CONTENT / "a").touch()
         script = """
-            chown() { [ "$1 $2" = '-- mysql:dba' ] && [ "$3" -ef "$target_directory" ] && echo "$#" >../../set; }
+            chown() { [ "$1 $2" = '-- mysql:dba' ] && [ "$3" -ef "$target_directory" ] && echo "$#" >../../../set; }
             publish_content
         """
         assert said(target, script, owner="mysql:dba") == []
         assert (target.parent / "set").read_text() == "3\n"
 
     def test_an_owner_that_cannot_be_set_takes_all_back(self, target: Path) -> None:
-        make_content(target / STAGING)
+        make_content(target / CONTENT)
         script = "chown() { return 1; }; publish_content"
         assert failure(target, script, owner="mysql") == ("publish", f"cannot set the owner of {target}")
         assert names(target) == {STAGING}
 
     def test_the_directory_may_be_renamed_on_the_way(self, target: Path) -> None:
         """Whoever may rename things on the way to it cannot make the run write elsewhere."""
-        make_content(target / STAGING)
-        script = 'command mv -- "$target_directory" ../../moved; mkdir -- "$target_directory"; publish_content'
+        make_content(target / CONTENT)
+        script = 'command mv -- "$target_directory" ../../../moved; mkdir -- "$target_directory"; publish_content'
         assert said(target, script) == []
         assert names(target.parent / "moved") > {*HOSTILE_NAMES}
         assert names(target) == set()
 
 
+# Kills the session and the program that moves the entries.
+KILL = "MEANWHILE='kill -KILL $SESSION $PPID'; export SESSION=$$\n"
+
+
+def aside(directory: Path) -> Path:
+    """Return the one directory with what was renamed aside."""
+    (found,) = directory.glob("transferpy-incomplete-*")
+    return found
+
+
 class TestTakingBack:
-    def test_the_next_script_takes_back_what_a_killed_session_had_moved(self, target: Path) -> None:
-        expected = make_content(target / STAGING)
-        script = """
-            mv() { [ "${*: -2:1}" != ./directory ] || kill -KILL $$; command mv "$@"; }
-            publish_content
-        """
-        result = run_bash(in_target(target, script))
+    def test_the_next_script_renames_aside_what_a_killed_session_had_moved(self, target: Path) -> None:
+        expected = make_content(target / CONTENT)
+        result = run_bash(in_target(target, f"{KILL} NAME=directory {RACE} publish_content"))
         assert result.returncode == -9
         moved = names(target) - {STAGING}
         assert moved
-        assert moved | names(target / STAGING) == expected
-        on_host(target.parent, "recover_stale_runs")
-        assert names(target) == {STAGING}
+        assert moved | names(target / CONTENT) == expected
+        recovered, finished = events(on_host(target.parent, "recover_stale_runs"))
+        assert (recovered.name, recovered.text("path")) == ("set-aside", str(aside(target)))
+        assert finished.name == "finished-dead-run"
+        assert names(target) == {STAGING, aside(target).name}
+        assert names(aside(target)) == moved
+        assert aside(target).stat().st_mode & 0o777 == 0o700
         assert not (target.parent / "run").exists()
+
+    def test_what_is_renamed_aside_is_found_in_a_directory_that_was_renamed(self, target: Path) -> None:
+        make_content(target / CONTENT)
+        run_bash(in_target(target, f"{KILL} NAME=directory {RACE} publish_content"))
+        moved = names(target) - {STAGING}
+        (target.parent / "above").mkdir()
+        target.rename(target.parent / "above" / "renamed")
+        target.mkdir()
+        for name in moved:
+            (target / name).write_text("of others")
+        on_host(target.parent, "recover_stale_runs")
+        assert names(target) == moved
+        assert names(aside(target.parent / "above" / "renamed")) == moved
 
     def test_the_next_script_leaves_a_copy_alone_that_was_all_moved(self, target: Path) -> None:
         """It may be a running server's by then."""
-        expected = make_content(target / STAGING)
+        expected = make_content(target / CONTENT)
         result = run_bash(in_target(target, "chown() { kill -KILL $$; }; publish_content", owner="mysql"))
         assert result.returncode == -9
         assert len(list((target.parent / "run").glob("run.*/undo.*.publish"))) == 1
@@ -284,26 +318,75 @@ class TestTakingBack:
         assert not (target.parent / "run").exists()
 
     def test_the_next_script_goes_on_where_a_session_was_killed_that_took_all_back(self, target: Path) -> None:
-        make_content(target / STAGING)
+        expected = make_content(target / CONTENT)
         script = """
-            chown() { return 1; }
-            rm() { case "$*" in *directory) kill -KILL $$ ;; *) command rm "$@" ;; esac }
+            chown() { find() { kill -KILL $$; }; return 1; }
             publish_content
         """
         result = run_bash(in_target(target, script, owner="mysql"))
         assert result.returncode == -9
-        assert names(target) > {STAGING}
+        assert names(target / STAGING / "taken") == expected
         on_host(target.parent, "recover_stale_runs")
         assert names(target) == {STAGING}
 
+    def test_an_entry_with_the_number_of_one_that_was_moved_stays(self, target: Path) -> None:
+        """A file system gives a number again, with another generation."""
+        make_content(target / CONTENT)
+        run_bash(in_target(target, f"{KILL} NAME=directory {RACE} publish_content"))
+        (published,) = target.parent.glob("run/run.*/published")
+        identities = [record.split(b" ", 1) for record in published.read_bytes().split(b"\0")[:-1]]
+        other = [b"%s0000 %s\0" % (identity[:-4], name) for identity, name in identities]
+        published.write_bytes(b"".join(other))
+        moved = names(target)
+        on_host(target.parent, "recover_stale_runs")
+        assert names(target) == moved
+
+    def test_a_file_that_was_restored_with_the_same_inode_number_stays(self, target: Path) -> None:
+        (target / CONTENT / "a").touch()
+        (target / CONTENT / "z").touch()
+        run_bash(in_target(target, f"{KILL} NAME=z {RACE} publish_content"))
+        number = (target / "a").stat().st_ino
+        (target / "a").unlink()
+        for attempt in range(1000):
+            restored = target.parent / f"restored.{attempt}"
+            restored.write_text("restored")
+            if restored.stat().st_ino == number:
+                break
+        else:
+            pytest.skip("this file system does not use an inode number again soon")
+        restored.rename(target / "a")
+        on_host(target.parent, "recover_stale_runs")
+        assert (target / "a").read_text() == "restored"
+
+    def test_what_has_no_proven_identity_is_renamed_aside_and_not_removed(self, target: Path) -> None:
+        make_content(target / CONTENT)
+        script = """
+            perl_directories=${perl_directories//name_to_handle_at =>/none =>}
+            chown() { return 1; }
+            publish_content
+        """
+        recovered, error = sorted(said(target, script, owner="mysql"), key=lambda event: event.name, reverse=True)
+        assert (recovered.name, error.name) == ("set-aside", "error")
+        assert names(target) == {STAGING, aside(target).name}
+        assert (aside(target) / "directory" / "inside").is_dir()
+
+    @pytest.mark.parametrize("change", ["touch", "cp -p ../../../old"], ids=["new", "older"])
+    def test_a_copy_that_somebody_has_written_into_is_renamed_aside(self, target: Path, change: str) -> None:
+        make_content(target / CONTENT)
+        (target.parent / "old").touch()
+        os.utime(target.parent / "old", (1, 1))
+        script = f"chown() {{ sleep 0.02; {change} ../../directory/inside/new; return 1; }}; publish_content"
+        said(target, script, owner="mysql")
+        assert (aside(target) / "directory" / "inside" / "new").exists()
+
     @pytest.mark.parametrize("name", ["a", "two words", " blank at both ends ", "new\nline", "-rf", "*"])
     def test_only_what_it_had_moved_itself_is_taken_back(self, target: Path, name: str) -> None:
-        (target / STAGING / name).write_text("of the run")
-        (target / STAGING / "z").mkdir()
-        (target / STAGING / "z" / "inside").touch()
+        (target / CONTENT / name).write_text("of the run")
+        (target / CONTENT / "z").mkdir()
+        (target / CONTENT / "z" / "inside").touch()
         script = f"""
             chown() {{
-                command mv -- "$target_directory/"{render_argument(name)} ../../kept
+                command mv -- "$target_directory/"{render_argument(name)} ../../../kept
                 echo of others >"$target_directory/"{render_argument(name)}
                 return 1
             }}
@@ -314,7 +397,7 @@ class TestTakingBack:
         assert (target / name).read_text() == "of others\n"
 
     def test_a_directory_that_is_gone_has_nothing_to_take_back(self, target: Path) -> None:
-        (target / STAGING / "a").touch()
+        (target / CONTENT / "a").touch()
         script = 'chown() { rm -r -- "$target_directory"; return 1; }; publish_content'
         failure(target, script, owner="mysql")
         assert not target.exists()
@@ -341,17 +424,17 @@ class TestLog:
     )
     def test_a_backup_is_complete_if_its_log_ends_so(self, target: Path, log: str, *, completed: bool) -> None:
         (target / "log").write_text(log)
-        assert output_of(in_target(target, "log_is_complete ../log && echo yes || echo no")) == (
+        assert output_of(in_target(target, "log_is_complete ../../log && echo yes || echo no")) == (
             b"yes\n" if completed else b"no\n"
         )
 
     def test_a_log_that_is_not_there_says_nothing(self, target: Path) -> None:
-        result = run_bash(in_target(target, "log_is_complete ../none"))
+        result = run_bash(in_target(target, "log_is_complete ../../none"))
         assert result.returncode != 0
 
     def test_the_end_of_the_log_says_why_it_is_not_complete(self, target: Path) -> None:
         (target / "log").write_text(LOG + "[00] Error 24: Too many open files\n")
-        result = run_bash(in_target(target, "check_backup_log ../log"))
+        result = run_bash(in_target(target, "check_backup_log ../../log"))
         lines = result.stderr.decode().splitlines()
         assert (result.returncode, len(lines)) == (1, 21)
         assert lines[-2:] == [
@@ -381,7 +464,7 @@ class TestHotCopy:
 
     @pytest.mark.parametrize("tool", ["xtrabackup", "mariadb_backup"])
     def test_its_position_is_told(self, target: Path, tool: str) -> None:
-        staging = target / STAGING
+        staging = target / CONTENT
         (staging / f"{tool}_info").write_text("tool_name = mariadb-backup\n")
         (staging / f"{tool}_binlog_info").write_text("db2-bin.000007\t342\t0-1-105\n")
         (staging / f"{tool}_slave_info").write_text("CHANGE MASTER TO MASTER_LOG_FILE='db1-bin.000012';\n")
@@ -400,12 +483,12 @@ class TestHotCopy:
         ],
     )
     def test_what_could_not_be_unpacked_is_told(self, target: Path, words: str) -> None:
-        (target / STAGING / "xtrabackup_info").write_text("x")
+        (target / CONTENT / "xtrabackup_info").write_text("x")
         script = f'printf "%s\\n" {render_argument(words)} >"$run_directory/receive.3.err"; check_copy_xtrabackup'
         assert failure(target, script) == ("content", f"the backup could not be unpacked completely: {words}")
 
     def test_its_tables_are_told(self, target: Path) -> None:
-        staging = target / STAGING
+        staging = target / CONTENT
         (staging / "xtrabackup_info").write_text("x")
         (staging / "shop").mkdir()
         for name in ("a.ibd", "b.new", "c.frm"):
@@ -414,15 +497,15 @@ class TestHotCopy:
         assert (tables.name, tables.fields["entries"]) == ("tables", "2")
 
     def test_a_server_without_binary_log_has_no_position(self, target: Path) -> None:
-        (target / STAGING / "xtrabackup_info").write_text("x")
-        (target / STAGING / "xtrabackup_binlog_info").touch()
+        (target / CONTENT / "xtrabackup_info").write_text("x")
+        (target / CONTENT / "xtrabackup_binlog_info").touch()
         event, _tables = said(target, "check_copy_xtrabackup")
         assert (event.text("binlog"), event.text("replica")) == ("", "")
 
     @pytest.mark.parametrize("files", [[], ["ibdata1", "xtrabackup_checkpoints"], ["xtrabackup_info"]])
     def test_without_its_info_file_it_is_none(self, target: Path, files: list[str]) -> None:
         for name in files:
-            (target / STAGING / name).touch()
+            (target / CONTENT / name).touch()
         assert failure(target, "check_copy_xtrabackup") == (
             *("content",),
             "the received backup has no info file: it is incomplete",

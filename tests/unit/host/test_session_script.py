@@ -147,7 +147,8 @@ def staging(directory: Path, meanwhile: str) -> str:
     script = f"""
         cd {directory}/target; exec {{target}}<.
         staging_name=.staging
-        mkdir() {{ command mkdir "$@" && {{ {meanwhile}; }}; }}
+        eval "original_$(declare -f make_directory)"
+        make_directory() {{ original_make_directory "$@" && {{ {meanwhile}; }}; }}
         make_staging; echo "status $? in $(pwd -P)"
     """
     (directory / "target").mkdir()

@@ -46,7 +46,8 @@ begin_session() { # makes the run directory, and sets the traps that undo all ch
   trap 'exit 141' PIPE
   trap 'exit 143' TERM
   # Another run that ends at this moment may remove the root directory while it is empty.
-  until mkdir -p -- "$run_root" && mkdir -- "$run_directory"; do
+  # With an explicit mode: a default ACL of /run takes the place of the umask.
+  until { [ -d "$run_root" ] || mkdir -m 700 -- "$run_root"; } && mkdir -m 700 -- "$run_directory"; do
     ((++tries < 5)) || fail host "cannot make a directory below $run_root: is /run full or read-only?"
   done 2>/dev/null
   { [ -O "$run_root" ] && [ ! -L "$run_root" ]; } || fail host "$run_root does not belong to root"

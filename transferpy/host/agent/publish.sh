@@ -27,50 +27,45 @@ chown_and_sync() { # PATH: sets the owner of the copy, if one was given, and wri
 }
 
 publish_entry() { # renames the copy to its final name; never replaces another file
-  local final=/proc/self/fd/$target/$final_name identity
-  identity=$(stat -c %d:%i -- "./$source_name") || fail publish "the staged copy was removed during the run"
+  local final=/proc/self/fd/$target/$final_name
+  [ -e "./$source_name" ] || [ -L "./$source_name" ] || fail publish "the staged copy was removed during the run"
   { [ ! -e "$final" ] && [ ! -L "$final" ]; } || fail publish "$target_directory/$final_name was created by another program during the run"
-  printf '%s %s\0' "$identity" "$final_name" >"$run_directory/published" || fail_cannot_write
-  unpublish_on_failure
-  move_staged "$source_name" "$final_name" "$identity" ||
-    fail publish "cannot rename the copy to $target_directory/$final_name: $(<"$run_directory/mv.err")"
+  [ "$source_name" = "$final_name" ] || mv -T -- "./$source_name" "./$final_name" 2>"$run_directory/publish.err" ||
+    fail publish "cannot rename the copy: $(last_error publish.err)"
+  printf '%s\0' "$final_name" | identify >"$run_directory/published" || fail_cannot_write
+  publish_entries
   mark_complete
   commit_published
 }
 
 publish_content() { # moves all entries of the working directory to the target directory, or none
-  local record name
   local last_names=('(' -name ibdata1 -o -name mysql -o -name '*_info' ')')
   target_is_empty || fail publish "$target_directory is not empty any more"
   # If both have the directory lost+found, that of the target directory stays.
   [ ! -d "/proc/self/fd/$target/lost+found" ] || rmdir -- lost+found 2>/dev/null
   # Without the last entries, no server starts on a part of the copy. The host may lose power in between.
   {
-    find . -mindepth 1 -maxdepth 1 ! "${last_names[@]}" -printf '%D:%i %P\0' | sort -z -k 2 &&
-      find . -mindepth 1 -maxdepth 1 "${last_names[@]}" -printf '%D:%i %P\0' | sort -z -k 2
-  } >"$run_directory/published" || fail_cannot_write
-  unpublish_on_failure
-  while IFS= read -r -d '' record; do
-    ! heartbeat_is_due || wait_for_message 0.01
-    name=${record#* }
-    move_staged "$name" "$name" "${record%% *}" ||
-      fail publish "cannot move $name to $target_directory: $(<"$run_directory/mv.err")"
-  done <"$run_directory/published"
+    find . -mindepth 1 -maxdepth 1 ! "${last_names[@]}" -printf '%P\0' | sort -z &&
+      find . -mindepth 1 -maxdepth 1 "${last_names[@]}" -printf '%P\0' | sort -z
+  } | identify >"$run_directory/published" || fail_cannot_write
+  publish_entries
   mark_complete
   [ -z "$owner" ] || chown -- "$owner" "/proc/self/fd/$target/." || fail publish "cannot set the owner of $target_directory"
   commit_published
 }
 
-move_staged() { # NAME FINAL-NAME IDENTITY: moves an entry from the staging directory to the target directory
-  # Before version 9.2 of coreutils, mv -n succeeds also if it does not move the entry.
-  mv -nT -- "./$1" "/proc/self/fd/$target/$2" 2>"$run_directory/mv.err"
-  [ "$(stat -c %d:%i -- "/proc/self/fd/$target/$2" 2>/dev/null)" = "$3" ]
-}
-
-unpublish_on_failure() { # removes the entries in the list "published" again if the session fails from here on
+publish_entries() { # moves the entries in the list "published" to the target directory
   local place
   IFS= read -r -d '' place < <(readlink -z "/proc/self/fd/$target")
-  on_undo publish unpublish "$place"
+  read_identity <(printf '%s\0' "/proc/self/fd/$target/." | identify)
+  on_undo publish unpublish "$place" "$REPLY"
+  start_task publish move_published
+  wait_for_task publish
+  task_succeeded publish || fail publish "cannot move the copy to $target_directory: $(last_error publish.err)"
+}
+
+move_published() {
+  move_entries all . "/proc/self/fd/$target" <"$run_directory/published"
 }
 
 mark_complete() { # from here on the copy may be in use, even if the session is killed before it reports that

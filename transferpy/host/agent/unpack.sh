@@ -1,7 +1,6 @@
 # The ability "unpack": the session unpacks a copy in a staging directory inside the target directory.
 # requires: agent/main agent/streams agent/directories agent/storage lib/directories
 
-target=''      # a descriptor of the target directory
 made_target='' # yes if this session made it
 
 prepare_unpack() {
@@ -10,7 +9,7 @@ prepare_unpack() {
   # The descriptor is used for all further work: a user who can rename directories on the path cannot redirect the session.
   exec {target}<.
   [ "$transfer_type" = file ] || lock_target
-  on_undo staging remove_directory "$PWD/$staging_name"
+  on_undo staging remove_staging "$PWD/$staging_name"
   make_staging || fail host "cannot make a directory in $target_directory"
   on_failure+=(examine_storage)
   during_receive+=(digest_copy)
@@ -28,13 +27,16 @@ make_target() { # DIRECTORY: makes it with all missing directories above it; all
     path=${path%/*}
     path=${path:-/}
   done
+  [ ${#missing[@]} -eq 0 ] || on_undo target remove_made_directories
   for path in "${missing[@]}"; do
-    on_undo target remove_empty_directory "$path"
-    made_target=yes
-    mkdir -- "$path" 2>"$run_directory/mkdir.err" && continue
-    # Another run may have made it in the meantime.
-    [ -d "$path" ] || fail host "cannot make the directory $path: $(last_error mkdir.err)"
-    made_target=''
+    if make_directory "$path" 2>"$run_directory/mkdir.err"; then
+      made_target=yes
+      printf '%s\0' "$path" | identify >>"$run_directory/made" || fail host "cannot make the directory $path"
+    else
+      # Another run may have made it in the meantime.
+      [ -d "$path" ] || fail host "cannot make the directory $path: $(last_error mkdir.err)"
+      made_target=''
+    fi
   done
 }
 
@@ -48,13 +50,14 @@ target_is_empty() {
 }
 
 make_staging() { # makes the staging directory and enters it; fails if another user has replaced it
-  # With an explicit mode: a default ACL of the target directory takes the place of the umask.
-  mkdir -m 700 -- "$staging_name" && cd -P -- "$staging_name" || return
+  make_directory "$staging_name" 2>/dev/null && cd -P -- "$staging_name" || return
   # A user who can write in the target directory may have replaced it by a link to another directory.
   [ .. -ef "/proc/self/fd/$target/." ] && [ -O . ] && [[ $(stat -c %a .) == *700 ]] &&
-    [ -z "$(find . -mindepth 1 -printf x -quit)" ] &&
-    # The copy may set the owner and the mode of the directory in which it is unpacked. Other users cannot reach the inner one.
-    mkdir -m 700 content && cd content || return
+    [ -z "$(find . -mindepth 1 -printf x -quit)" ] || return
+  exec {staging}<.
+  printf '.\0' | identify >"$run_directory/staging" || return
+  # The copy may set the owner and the mode of the directory in which it is unpacked. Other users cannot reach the inner one.
+  mkdir -m 700 taken content && cd content || return
 }
 
 digest_copy() {

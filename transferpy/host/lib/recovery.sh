@@ -1,12 +1,12 @@
 # The recovery of stale runs: those whose session was killed before it had undone its changes.
-# requires: lib/termination lib/cgroup lib/undo lib/directories firewall/* replication
+# requires: lib/termination lib/cgroup lib/undo lib/directories lib/directories_1_0 firewall/* replication
 
 recover_stale_runs() { # runs the undo lists of all stale runs of this host
   local directory own
   read_start_time $$ || return 0
   own=$$.$REPLY
   for directory in "$run_root"/run.*; do
-    { [ -d "$directory" ] && [ ! -L "$directory" ]; } || continue
+    { [ -d "$directory" ] && [ -O "$directory" ] && [ ! -L "$directory" ]; } || continue
     run_is_alive "$directory" || recover_run "$directory" "$own"
   done
 }
