@@ -223,6 +223,89 @@ def test_a_reload_in_mid_stream_neither_keeps_the_door_open_nor_loses_a_rule(wal
     assert new_rules(target, before) == []
 
 
+@contextmanager
+def own_walls(kind: str) -> Iterator[Lab]:
+    """A lab for one test, whose target changes its firewall in a way that cannot be undone."""
+    with Lab.up({"orch": HostSpec(), "source": HostSpec(), kind: HostSpec(firewall=kind)}) as made:
+        fill(made["source"], "/srv/data/file")
+        made[kind].run("mkdir -p /srv/in")
+        yield made
+
+
+def drop(host: Host, table: str) -> None:
+    """Drop all input but ssh in another table of iptables than filter."""
+    rules = (
+        ":INPUT DROP [0:0]",
+        "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        *("-A INPUT -i lo -j ACCEPT", "-A INPUT -p icmp -j ACCEPT", "-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT"),
+    )
+    host.run("iptables-restore -n", input="\n".join((f"*{table}", *rules, "COMMIT", "")).encode())
+
+
+@pytest.mark.parametrize("table", ["mangle", "security"])
+@pytest.mark.parametrize(("kind", "choice"), [("iptables", "auto"), ("iptables", "nftables"), ("legacy", "auto")])
+def test_another_table_of_iptables_that_drops_is_opened_by_iptables(kind: str, choice: str, table: str) -> None:
+    with own_walls(kind) as lab:
+        target = lab[kind]
+        drop(target, table)
+        lab["source"].shape(SLOW)
+        with Run(lab, "--firewall", choice, "source:/srv/data", f"{target.ipv4}:/srv/in") as run:
+            run.wait_for_stream(target)
+            # nft would not recognize its own rule after this: iptables keeps no comments of nft.
+            target.run("iptables-save >/var/lib/rules4 && iptables-restore </var/lib/rules4")
+            assert target.sh(f"iptables-save -t {table} | grep -c transferpy") == "1"
+            run.assert_streaming()
+            lab["source"].shape(None)
+            result = run.end()
+            left = "\n".join(target.snapshot()["firewall"])
+            assert "transferpy" not in left
+            assert f"dport {run.port}" not in left
+    assert result.status == 0, result.stderr
+    assert "not undone" not in result.stderr
+
+
+MOVE = (
+    "iptables-save | sed 's/^:INPUT/:MOVED - [0:0]\\n&/; s/-A INPUT \\(.*transferpy\\)/-A MOVED \\1/'"
+    " | iptables-restore"
+)
+
+
+def test_a_rule_that_somebody_moved_to_another_chain_is_reported() -> None:
+    with own_walls("iptables") as lab:
+        target = lab["iptables"]
+        lab["source"].shape(SLOW)
+        with Run(lab, "source:/srv/data", f"{target.ipv4}:/srv/in") as run:
+            run.wait_for_stream(target)
+            target.run(MOVE)
+            run.assert_streaming()
+            lab["source"].shape(None)
+            result = run.end()
+        assert result.status == 0, result.stderr
+        assert re.search(r"not undone, .*: the rule is still there, in another place: -A MOVED", result.stderr)
+        target.run("iptables -F MOVED")
+        result = transfer(lab, "source:/srv/data", f"{target.ipv4}:/srv", check=True)
+        assert "undid the changes of the stale run" in result.stderr
+
+
+def test_a_rule_of_nftables_that_somebody_moved_to_another_chain_is_removed(walls: Lab) -> None:
+    target = walls["nftables"]
+    before = target.snapshot()
+    target.run(SAVE["nftables"])
+    walls["source"].shape(SLOW)
+    with Run(walls, "source:/srv/data", f"{target.ipv4}:/srv/in") as run:
+        run.wait_for_stream(target)
+        target.run(SAVE["nftables"].replace("/var/lib/rules", "/var/lib/renamed"))
+        target.run("sed -i 's/chain input/chain renamed/' /var/lib/renamed; nft -f /var/lib/renamed")
+        run.assert_streaming()
+        walls["source"].shape(None)
+        result = run.end()
+    assert result.status == 0, result.stderr
+    assert "not undone" not in result.stderr
+    assert "transferpy" not in target.sh("nft list ruleset")
+    target.run(f"{LOAD['nftables']}; rm -r /srv/in/data")
+    assert_as_before(target, before)
+
+
 def test_a_rule_that_got_the_doors_handle_in_a_reload_stays(walls: Lab) -> None:
     target = walls["nftables"]
     handles = "nft -a list chain inet filter input | sed -n '/transferpy/s/.*handle //p'"

@@ -22,7 +22,7 @@ def firewall_rules(
 
     Args:
         listings: the output of each firewall tool of the host: of ``-S INPUT`` for iptables, ip6tables and their
-            ``-legacy`` variants, of ``-j list chains`` for nft.
+            ``-legacy`` variants, with ``:TABLE`` for another table than filter; of ``-j list chains`` for nft.
         choice: the value of ``--firewall``.
         source_address: the IPv4 or IPv6 address of the sender, as the host sees it.
         run_id: the name of the run, which marks the rules.

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 
+from transferpy.Firewall import iptables
 from transferpy.Firewall.backend import FirewallRule
 from transferpy.stream.commands import Command
 from transferpy.stream.transports import PORT
@@ -16,14 +17,23 @@ def rules(listings: Mapping[str, str], address: str, comment: str, *, is_request
     """Yield the rules for an address; the listing is that of ``-j list chains``."""
     family, own_tool = ("ip6", "ip6tables") if ":" in address else ("ip", "iptables")
     for chain in _input_chains(listings.get(TOOL, ""), family):
-        # The chain of iptables-nft is left to iptables, which cannot read a rule that nft adds to it.
-        if is_requested or not listings.get(own_tool) or chain != (family, "filter", "INPUT"):
+        if chain not in _chains_of_iptables(listings, family, own_tool):
             match = (family, "saddr", address, "tcp", "dport", PORT, "accept", "comment", f'"{comment}"')
             yield FirewallRule(
                 tool=TOOL,
                 opening=Command(("nft", "insert", "rule", *chain, *match)),
-                closing=Command(("nft_delete_commented", *chain, comment)),
+                closing=Command(("nft_delete_commented", comment)),
             )
+    if is_requested:
+        yield from iptables.tool_rules(listings, own_tool, address, comment, is_requested=False)
+
+
+def _chains_of_iptables(listings: Mapping[str, str], family: str, tool: str) -> list[_Chain]:
+    """Return the chains that iptables manages on top of nftables.
+
+    iptables does not recognize a rule that nft adds to them, and a reload by iptables removes its comment.
+    """
+    return [(family, table, "INPUT") for table in iptables.TABLES if iptables.table_listing(listings, tool, table)]
 
 
 def _input_chains(listing: str, family: str) -> list[_Chain]:

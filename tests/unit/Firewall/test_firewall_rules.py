@@ -36,7 +36,10 @@ def chains(*names: str) -> str:
 def where(rules: dict[str, str], choice: str, address: str) -> list[str]:
     """Return tool and chain of each rule."""
     found = [render_command(rule.opening) for rule in firewall_rules(rules, choice, address, "r1")]
-    return [text.split(" -w ")[0] if " -w " in text else " ".join(text.split()[3:6]) for text in found]
+    return [
+        text.split(" -w ")[0] + text.partition(" -j ACCEPT")[2] if " -w " in text else " ".join(text.split()[3:6])
+        for text in found
+    ]
 
 
 @pytest.mark.parametrize(
@@ -66,6 +69,20 @@ def where(rules: dict[str, str], choice: str, address: str) -> list[str]:
             ["inet fw in"],
             ["ip6tables", "inet fw in"],
         ),
+        # so do those of its other tables, which need a rule only if they can drop a packet
+        (
+            {"iptables": DROP, "iptables:mangle": ACCEPT, "iptables:security": DROP, "nft": chains("ip mangle INPUT")},
+            ["iptables", "iptables -t security"],
+            [],
+        ),
+        ({"iptables": ACCEPT, "iptables:mangle": DROP, "nft": chains("ip mangle INPUT")}, ["iptables -t mangle"], []),
+        ({"iptables-legacy": ACCEPT, "iptables-legacy:mangle": DROP}, ["iptables-legacy -t mangle"], []),
+        ({"ip6tables": DROP, "ip6tables:mangle": DROP}, [], ["ip6tables", "ip6tables -t mangle"]),
+        (
+            {"iptables": DROP, "iptables:mangle": "", "nft": chains("ip mangle INPUT")},
+            ["iptables", "ip mangle INPUT"],
+            [],
+        ),
         # without iptables, or where it cannot read it, it is nft's
         ({"nft": chains("ip filter INPUT")}, ["ip filter INPUT"], []),
         ({"iptables": "", "nft": chains("ip filter INPUT")}, ["ip filter INPUT"], []),
@@ -90,7 +107,8 @@ BOTH = {
         ("none", BOTH, [], []),
         ("auto", BOTH, ["iptables", "inet fw in"], ["inet fw in"]),
         ("iptables", BOTH, ["iptables"], []),
-        ("nftables", BOTH, ["ip filter INPUT", "inet fw in"], ["inet fw in"]),
+        ("nftables", BOTH, ["inet fw in", "iptables"], ["inet fw in"]),
+        ("nftables", {"nft": chains("ip filter INPUT")}, ["ip filter INPUT"], []),
         # a firewall that was asked for and cannot be read fails when the rule is added
         ("iptables", {"iptables": "", "ip6tables": ""}, ["iptables"], ["ip6tables"]),
         ("auto", {"iptables": "", "ip6tables": ""}, [], []),
@@ -120,13 +138,13 @@ NFT_RULE = """tcp dport "${port}" accept comment '"transferpy-r1"'"""
             {"nft": chains("inet fw in")},
             V4,
             f"nft insert rule inet fw in ip saddr 198.18.0.1 {NFT_RULE}",
-            "nft_delete_commented inet fw in transferpy-r1",
+            "nft_delete_commented transferpy-r1",
         ),
         (
             {"nft": chains("inet fw in")},
             V6,
             f"nft insert rule inet fw in ip6 saddr 2001:db8::1 {NFT_RULE}",
-            "nft_delete_commented inet fw in transferpy-r1",
+            "nft_delete_commented transferpy-r1",
         ),
     ],
 )

@@ -247,23 +247,30 @@ class TestUndoCommands:
         fake = 'tool() { [ "$3" = -C ]; }\n'
         assert on_host(tmp_path, f"{fake} delete_while_present tool -s a; echo $?") == b"1\n"
 
-    def test_rules_with_the_comment_are_deleted_by_their_handles_and_no_others(self, tmp_path: Path) -> None:
-        (tmp_path / "chain").write_text(
+    @pytest.mark.parametrize("words", ["", "inet fw in "], ids=["now", "in version 1.0"])
+    def test_rules_with_the_comment_are_deleted_by_their_handles_and_no_others(
+        self, tmp_path: Path, words: str
+    ) -> None:
+        (tmp_path / "rules").write_text(
             "table inet fw { # handle 1\n"
+            "\tflags owner # progname x\n"
             "\tchain in { # handle 2\n"
             '\t\ttcp dport 1 accept comment "transferpy-r1" # handle 3\n'
             '\t\ttcp dport 1 accept comment "transferpy-r12" # handle 4\n'
             '\t\ttcp dport 1 accept comment "not transferpy-r1 # handle 9" # handle 5\n'
+            "\t}\n"
+            "}\n"
+            "table ip6 other { # handle 1\n"
+            "\tchain renamed { # handle 2\n"
             '\t\ttcp dport 1 accept comment "transferpy-r1" # handle 66\n'
         )
-        fake = 'nft() { case "$1" in -a) cat chain ;; *) echo "$@" ;; esac }\n'
-        output = on_host(tmp_path, f"{fake} nft_delete_commented inet fw in transferpy-r1")
-        assert output == b"delete rule inet fw in handle 3\ndelete rule inet fw in handle 66\n"
+        fake = 'nft() { case "$2" in -a) cat rules ;; *) echo "$@"; sed -i "/ handle $7\\$/d" rules ;; esac }\n'
+        output = on_host(tmp_path, f"{fake} nft_delete_commented {words}transferpy-r1; echo $?")
+        assert output == b"delete rule inet fw in handle 3\ndelete rule ip6 other renamed handle 66\n0\n"
 
     @pytest.mark.parametrize(
         ("command", "said", "status"),
         [
-            ("nft_delete_commented inet fw in c", "Error: No such file or directory", 0),
             ("nft_delete_commented inet fw in c", "Error: Operation not permitted", 1),
             ("nft_delete_commented inet fw in c", "bash: line 1: nft: No such file or directory", 1),
             ("delete_while_present nft -s a", "iptables: Bad rule (does a matching rule exist in that chain?).", 0),
@@ -282,8 +289,19 @@ class TestUndoCommands:
         assert output == b"Another app is currently holding the xtables lock\n1\n"
 
     def test_a_rule_of_nft_that_cannot_be_deleted_is_a_failure(self, tmp_path: Path) -> None:
-        fake = """nft() { [ "$1" = -a ] && echo 'accept comment "c" # handle 3'; }\n"""
+        fake = """nft() { [ "$2" = -a ] && echo 'accept comment "c" # handle 3'; }\n"""
         assert on_host(tmp_path, f"{fake} nft_delete_commented inet fw in c; echo $?") == b"1\n"
+
+    def test_a_rule_that_is_still_listed_after_its_deletion_is_a_failure(self, tmp_path: Path) -> None:
+        fake = """nft() { [ "$2" != -a ] || echo 'accept comment "c" # handle 3'; }\n"""
+        output = on_host(tmp_path, f"{fake} nft_delete_commented c; echo $?")
+        assert output == b'accept comment "c" # handle 3\n1\n'
+        saved = "-A OTHER -p tcp -m tcp --dport 1 -m comment --comment c -j ACCEPT"
+        fake = f"tool() {{ return 1; }}; tool-save() {{ echo '{saved}'; }}\n"
+        output = on_host(
+            tmp_path, f"{fake} delete_while_present tool --dport 1 -m comment --comment c -j ACCEPT; echo $?"
+        )
+        assert output.decode() == f"the rule is still there, in another place: {saved}\n1\n"
 
     def test_the_root_of_the_runs_goes_with_the_last_of_them(self, tmp_path: Path) -> None:
         script = 'remove_run_directory "$run_root/run.{}"; echo $?; ls "$run_root" 2>/dev/null; true'

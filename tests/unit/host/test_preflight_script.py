@@ -106,6 +106,28 @@ class TestFirewalls:
             ("nft", "{ -j list chains }\n"),
         ]
 
+    def test_of_the_tables_that_mark_packets_only_what_can_drop_input_is_reported(self, tmp_path: Path) -> None:
+        rules = """
+            case "$*" in
+              *mangle*)
+                echo '-P INPUT ACCEPT'
+                echo '-P OUTPUT ACCEPT'
+                echo '-N LOG-AND-DROP'
+                echo '-A PREROUTING -s 10.0.0.1 -j DROP'
+                echo '-A INPUT -p tcp -j MARK --set-mark 1'
+                echo '-A LOG-AND-DROP -j DROP'
+                echo '-A INPUT -p udp -j DROP'
+                ;;
+              *security*) echo '-P INPUT DROP' ;;
+            esac
+        """
+        found = said(tmp_path, "iptables_facts", iptables=rules)
+        assert [(event.fields["tool"], event.text("rules")) for event in found] == [
+            ("iptables", ""),
+            ("iptables:mangle", "-P INPUT ACCEPT\n-A LOG-AND-DROP -j DROP\n"),
+            ("iptables:security", "-P INPUT DROP\n"),
+        ]
+
     def test_a_tool_that_fails_has_no_rules(self, tmp_path: Path) -> None:
         found = said(
             tmp_path, "iptables_facts; nftables_facts", ip6tables="echo no such table >&2; exit 1", nft="exit 1"

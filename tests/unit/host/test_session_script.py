@@ -184,14 +184,6 @@ def test_a_listing_of_nft_that_fails_does_not_pass_for_an_empty_one(tmp_path: Pa
     assert run_in_session(tmp_path, script).endswith("status 1\n")
 
 
-def test_a_chain_that_is_gone_needs_no_closing(tmp_path: Path) -> None:
-    script = """
-        nft() { echo 'Error: No such file or directory' >&2; return 1; }
-        nft_delete_commented inet filter input transferpy-x; echo "status $?"
-    """
-    assert run_in_session(tmp_path, script) == "status 0\n"
-
-
 def test_what_arrives_goes_to_disk_while_the_stream_flows(tmp_path: Path) -> None:
     script = """
         sync() { echo "$*" >>"$run_directory/synced"; }

@@ -5,18 +5,24 @@ nftables_facts() { # the chains of nftables
   ! has_tool nft || emit firewall tool=nft rules="$(nft -j list chains 2>/dev/null | base64 -w0)"
 }
 
-nft_delete_commented() { # FAMILY TABLE CHAIN COMMENT: deletes the rules with that comment
+nft_delete_commented() { # ... COMMENT: deletes the rules with that comment, wherever a reload has put them
   # A handle from the time when the rule was added can belong to another rule after a reload.
-  local rule rules
-  rules=$(nft -a list chain "$1" "$2" "$3" 2>&1) || {
-    [[ $rules != 'Error: No such file or directory'* ]] || return 0 # the chain is gone, and the rule with it
+  local comment="comment \"${!#}\"" line=() rules table=() chain=''
+  rules=$(nft_rules) || {
     printf '%s\n' "$rules"
     return 1
   }
-  while IFS= read -r rule; do
-    case $rule in
-      *"comment \"$4\""*"# handle "*) nft delete rule "$1" "$2" "$3" handle "${rule##*# handle }" || return 1 ;;
+  while read -ra line; do
+    case "${line[*]}" in
+      'table '*' {'*) table=("${line[@]:1:2}") ;;
+      'chain '*' {'*) chain=${line[1]} ;;
+      *"$comment"*'# handle '*) nft delete rule "${table[@]}" "$chain" handle "${line[-1]}" || return 1 ;;
     esac
   done <<<"$rules"
-  return 0
+  rules=$(nft_rules) || return 1
+  ! grep -F -- "$comment" <<<"$rules" # a rule that is left is a failure
+}
+
+nft_rules() { # prints all rules with their handles, without the elements of sets; or the error
+  nft -t -a list ruleset 2>&1
 }

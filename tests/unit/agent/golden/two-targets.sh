@@ -146,7 +146,7 @@ declare -A progress_program=([receive_none]=socat [receive_zstd1]=socat [receive
 register_firewall_undo() {
   on_undo firewall delete_while_present iptables -s 198.18.0.1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || return
   on_undo firewall delete_while_present iptables-legacy -s 198.18.0.1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || return
-  on_undo firewall nft_delete_commented inet filter input transferpy-0123456789abcdef || return
+  on_undo firewall nft_delete_commented transferpy-0123456789abcdef || return
   return 0
 }
 open_firewall() {
