@@ -20,6 +20,7 @@ from lab import difference
 from watching import (
     DIGEST_TOOL,
     LAST_SYNC,
+    MOVE,
     SLOW,
     TEE,
     Hold,
@@ -249,9 +250,11 @@ def test_of_transfers_to_one_name_at_the_same_moment_exactly_one_wins(ready: Lab
         ready[name].run(f"rm -rf /srv/data; mkdir /srv/data; echo {name} | tee /srv/data/{name} >/srv/data/both")
     before = ready.snapshot()
     # All runs continue at the same time, just before their copies get their final names.
-    with Hold(ready["db2"], "mv", "-nT*' /proc/self/fd/'*") as publishing, ExitStack() as stack:
+    with Hold(ready["db2"], *MOVE) as publishing, ExitStack() as stack:
         runs = [stack.enter_context(Run(ready, f"{name}:/srv/data", INTO)) for name in ("db1", "db3") * 2]
-        assert eventually(lambda: ready["db2"].sh("pgrep -c -x mv; true") == "4")
+        assert eventually(
+            lambda: ready["db2"].sh("pgrep -c -f '^/bin/sh /usr/local/bin/perl .* move all '; true") == "4"
+        )
         publishing.let_go()
         results = [run.end() for run in runs]
     assert sorted(result.status for result in results) == [0, 8, 8, 8]

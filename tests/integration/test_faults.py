@@ -14,6 +14,7 @@ import pytest
 from watching import (
     DIGEST_TOOL,
     LAST_SYNC,
+    MOVE,
     PROMISED_SECONDS,
     SLOW,
     Hold,
@@ -60,7 +61,7 @@ STEPS = {
     "the checksums of the target": ("db2", DIGEST_TOOL, "*"),
     "what is digested goes to disk": ("db2", "sync", "'--file-system .'"),
     "the copy goes to disk": ("db2", *LAST_SYNC),
-    "the copy gets its name": ("db2", "mv", "-nT*/srv* | -nT*' /proc/self/fd/'*"),
+    "the copy gets its name": ("db2", *MOVE),
     "its name goes to disk": ("db2", "sync", "'-- /proc/'*"),
     "the target ends": ("db2", "rm", f"'{ENDING[:-1]}'*"),
     "the source ends": ("db1", "rm", f"'{ENDING[:-1]}'*"),
@@ -74,7 +75,7 @@ STEPS_OF_TARBALLS = {
     "the stream is unpacked": ("db2", "tar", "*"),
     "the source is looked at again": ("db1", "cmp", "*"),
     "the copy goes to disk": ("db2", *LAST_SYNC),
-    "the copy is moved": ("db2", "mv", "-nT*"),
+    "the copy is moved": ("db2", *MOVE),
     "its names go to disk": ("db2", "sync", "'-- /proc/'*"),
     "the target ends": ("db2", "rm", f"'{ENDING[:-1]}'*"),
 }

@@ -18,6 +18,7 @@ from lab import difference
 from watching import (
     DIGEST_TOOL,
     LAST_SYNC,
+    MOVE,
     PROMISED_SECONDS,
     SLOW,
     TEE,
@@ -56,7 +57,7 @@ STEPS = {
     "replication is going to start": ("db2", "mariadb", "*'START SLAVE'*"),
     "the copy is prepared": ("db3", "mariadb-backup", "*--prepare*"),
     "the copy goes to disk": ("db3", *LAST_SYNC),
-    "the copy is moved": ("db3", "mv", "-nT*"),
+    "the copy is moved": ("db3", *MOVE),
     "the target ends": ("db3", "rm", "'-rf -- /run/transferpy/run.'*"),
 }
 STREAMS: list[tuple[str, ...]] = [(), ("--no-encrypt",), ("--no-compress",), ("--no-encrypt", "--no-compress")]

@@ -155,6 +155,8 @@ def replaced(host: Host, command: str, script: str) -> Iterator[None]:
         host.run(["rm", wrapper])
 
 
+MOVE = ("perl", "*' move all . /proc/self/fd/'*")
+"""The command that gives a copy its final name, and its arguments."""
 LAST_SYNC = ("sync", "'-f .'")
 """The command that writes a copy to disk before the rename, and its arguments.
 
