@@ -81,9 +81,10 @@ _transfer_py() {
 _transfer_py_options='
 --job --type --compress --no-compress --compressor --compress-level --compress-threads --encrypt --no-encrypt
 --checksum --no-checksum --parallel-checksum --no-parallel-checksum --checksum-algorithm --stop-slave
---no-stop-slave --prepare --no-prepare --defaults-file --owner --create-target --no-create-target --port
---firewall --bwlimit --connect-timeout --idle-timeout --priority --dry-run --no-dry-run --verbose --no-verbose
---quiet --no-quiet --report --metrics --log-file --syslog --no-syslog --config --version -h --help
+--no-stop-slave --prepare --no-prepare --defaults-file --one-file-system --no-one-file-system --owner
+--create-target --no-create-target --require-mount --no-require-mount --port --firewall --bwlimit
+--connect-timeout --idle-timeout --priority --dry-run --no-dry-run --verbose --no-verbose --quiet --no-quiet
+--report --metrics --log-file --syslog --no-syslog --config --version -h --help
 '
 # generated: end
 

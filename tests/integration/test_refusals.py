@@ -214,6 +214,79 @@ def test_too_few_free_inodes_are_told_with_the_figures(stage: Lab) -> None:
     assert re.fullmatch(r"db2:/srv/target: 54 inodes are needed, but only 39 are free", message)
 
 
+PSEUDO = "is a pseudo file system ({}), which cannot be copied; --one-file-system leaves it out"
+
+
+def test_pseudo_file_systems_in_the_source_are_named_and_can_be_left_out(stage: Lab) -> None:
+    db1, db2 = stage["db1"], stage["db2"]
+    db1.run("cd /srv/tree; mkdir 'a proc' pts; mount -t proc proc 'a proc'; mount -t devpts devpts pts")
+    try:
+        # Their content changes all the time, so no snapshots are compared.
+        found = refusal(transfer(stage, "db1:/srv/tree", "db2:/srv/target"), 4)
+        assert found == [
+            f"db1:/srv/tree: /srv/tree/{path} {PSEUDO.format(kind)}"
+            for path, kind in (("a proc", "proc"), ("pts", "devpts"))
+        ]
+        found = refusal(transfer(stage, "--one-file-system", "db1:/srv/tree/a proc/sys", "db2:/srv/target"), 4)
+        assert found == ["db1:/srv/tree/a proc/sys: is on a pseudo file system (proc), which cannot be copied"]
+        result = transfer(stage, "--one-file-system", "db1:/srv/tree", "db2:/srv/target", check=True)
+    finally:
+        db1.run("umount '/srv/tree/a proc' /srv/tree/pts")
+    assert "left out, as empty directories: /srv/tree/a proc (proc), /srv/tree/pts (devpts)" in result.stderr
+    assert (
+        db2.sh("cd /srv/target/tree; find . -printf '%y %m %P\\n' | sort")
+        == "d 555 a proc\nd 755 \nd 755 pts\nf 644 file"
+    )
+
+
+def test_a_directory_that_is_mounted_within_itself_is_named(stage: Lab) -> None:
+    db1 = stage["db1"]
+    db1.run("mkdir -p /srv/tree/sub/self /srv/tree/other /srv/elsewhere")
+    loop = "db1:/srv/tree: /srv/tree/sub/self is a bind mount of a directory that contains it; unmount it"
+    for mounted in ("/srv/tree", "/srv/tree/sub", "/srv"):
+        db1.run(f"mount --bind {mounted} /srv/tree/sub/self")
+        try:
+            assert (
+                refusals(stage, *((*options, "db1:/srv/tree", "db2:/srv/target") for options in LIMITS)) == [[loop]] * 2
+            )
+        finally:
+            db1.run("umount /srv/tree/sub/self")
+    db1.run("mount --bind /srv/elsewhere /srv/tree/other")
+    try:
+        (message,) = refused(stage, "--one-file-system", "db1:/srv/tree", "db2:/srv/target")
+        assert "/srv/tree/other is a bind mount from the file system of the source" in message
+        transfer(stage, "db1:/srv/tree", "db2:/srv/target", check=True)
+    finally:
+        db1.run("umount /srv/tree/other; rmdir /srv/elsewhere")
+
+
+LIMITS = ((), ("--one-file-system",))
+
+
+@pytest.mark.parametrize("checksum", ["--checksum", "--no-checksum", "--parallel-checksum"])
+def test_another_file_system_in_the_source_is_copied_or_left_out(stage: Lab, checksum: str) -> None:
+    db1, db2 = stage["db1"], stage["db2"]
+    db1.run("mkdir -m 700 /srv/tree/disk")
+    db1.small_disk("/srv/tree/disk", "4m")
+    random_file(db1, "/srv/tree/disk/inner", "3M")
+    for options, files in ((LIMITS[0], "2"), (LIMITS[1], "1")):
+        result = transfer(stage, checksum, *options, "db1:/srv/tree", "db2:/srv/target", check=True)
+        assert "/srv/tree/disk (tmpfs)" in result.stderr
+        assert db2.sh("find /srv/target/tree -type f | wc -l; ls -d /srv/target/tree/disk") == (
+            f"{files}\n/srv/target/tree/disk"
+        )
+        db2.run("rm -r /srv/target/tree")
+
+
+def test_a_target_on_the_root_file_system_is_refused_if_a_mount_is_required(stage: Lab) -> None:
+    (message,) = refused(stage, "--require-mount", "db1:/srv/tree", "db2:/opt")
+    assert message.startswith("db2:/opt: is on the root file system of the host; --require-mount needs a mount point")
+    (message,) = refused(stage, "--require-mount", "--create-target", "db1:/srv/tree", "db2:/opt/backup/today")
+    assert message.startswith("db2:/opt/backup/today: is on the root file system of the host")
+    stage["db2"].small_disk("/srv/target", "4m")
+    transfer(stage, "--require-mount", "--create-target", "db1:/srv/tree", "db2:/srv/target/today", check=True)
+
+
 def test_holes_and_further_names_of_files_need_no_space(stage: Lab) -> None:
     db1, db2 = stage["db1"], stage["db2"]
     random_file(db1, "/srv/tree/large", "5M")

@@ -17,13 +17,14 @@ ANSWERS = {
         f"directory={encoded('/srv')} name={encoded('x')} kind=d identity=7:8 error="
         " disk=4096 inodes=3 files=2 bytes=4711 sockets=1 server=no"
     ),
+    "mount": f"path={encoded('/srv/x/proc')} type=proc kind=pseudo",
     "route": "index=0 address=198.18.0.2 source=198.18.0.1",
     "route 2": "index=1 address=2001:db8::2 source=2001:db8::1",
     "firewall": f"tool=iptables rules={encoded('-P INPUT DROP')}",
     "target": (
         f"index=0 state=directory path={encoded('/srv/y')} ancestors=7:9,7:2 final=7:11 content=x"
         " leftovers=.transferpy-0123456789abcdef-0"
-        " free=12345 inodes=100:50"
+        f" free=12345 inodes=100:50 mount={encoded('/srv')}"
     ),
     "target 2": "index=1 state=other",
     "asked": "",

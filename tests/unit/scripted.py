@@ -209,6 +209,10 @@ def answer(facts: HostFacts, *, owner: bool = False) -> list[str]:
     first, mark = (base64.b64encode(part).decode() for part in facts.magic)
     lines += [f"magic first={first} tar={mark}"] if first else []
     lines += [f"owner unknown={facts.unknown_owner}"] if owner else []
+    if facts.source:
+        lines += [
+            f"mount path={encoded(mount.path)} type={mount.type} kind={mount.kind}" for mount in facts.source.mounts
+        ]
     lines += [f"route index={n} address={route.address} source={route.source}" for n, route in facts.routes.items()]
     lines += [f"firewall tool={tool} rules={encoded(rules)}" for tool, rules in facts.firewalls.items()]
     lines += [_target(index, target) for index, target in facts.targets.items()]
@@ -240,5 +244,5 @@ def _target(index: int, facts: TargetFacts) -> str:
     return (
         f"target index={index} state={facts.state} path={encoded(facts.path)} ancestors={','.join(facts.ancestors)}"
         f" final={facts.final_identity} content={chr(120) * (not facts.empty)} leftovers={','.join(facts.leftovers)}"
-        f" free={facts.free} inodes={inodes}"
+        f" free={facts.free} inodes={inodes} mount={encoded(facts.mount)}"
     )

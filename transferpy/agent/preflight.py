@@ -25,6 +25,7 @@ class PreflightQuery:
 
     # path of the source, on its host, unless the source is a socket; a slash at the end follows a link
     source_path: str | None = None
+    one_file_system: bool = False  # count only what is on the file system of the source
     magic: bool = False  # read the first bytes of the source
     database: tuple[str, ...] = ()  # the source socket, and the options to log in to its server
     backup: bool = False  # find the versions of the backup tools
@@ -48,7 +49,10 @@ def preflight_script(run_id: str, query: PreflightQuery, *, dry_run: bool = Fals
     if query.netcat:
         calls.append(("netcat_facts", *NETCATS))
     if query.source_path is not None:
-        calls += [("announce_path", query.source_path), ("source_facts", query.source_path)]
+        calls += [
+            ("announce_path", query.source_path),
+            ("source_facts", query.source_path, *["-xdev"] * query.one_file_system),
+        ]
         calls += [("magic_facts", query.source_path.rstrip("/"))] if query.magic else []
     if query.database:
         calls.append(("database_facts", *query.database))

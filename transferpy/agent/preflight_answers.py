@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from transferpy.agent import protocol
 from transferpy.agent.preflight import PreflightQuery
-from transferpy.model.facts import DatabaseFacts, HostFacts, RouteFacts, SourceFacts, TargetFacts
+from transferpy.model.facts import DatabaseFacts, HostFacts, MountFacts, RouteFacts, SourceFacts, TargetFacts
 from transferpy.model.text import one_line
 
 _Kind = TypeVar("_Kind", bound=protocol.Event)
@@ -82,7 +82,7 @@ def _facts(host: str, answers: _Answers) -> HostFacts:
         listening=frozenset(general.listening),
         netcats={answer.name: answer.help for answer in answers.all(protocol.NetcatAnswer)},
         firewalls={answer.tool: answer.rules for answer in answers.all(protocol.FirewallAnswer)},
-        source=_source(source) if source else None,
+        source=_source(source, answers.all(protocol.MountAnswer)) if source else None,
         routes={
             answer.index: RouteFacts(address=answer.address, source=answer.source)
             for answer in answers.all(protocol.RouteAnswer)
@@ -100,8 +100,8 @@ def _facts(host: str, answers: _Answers) -> HostFacts:
     )
 
 
-def _source(answer: protocol.SourceAnswer) -> SourceFacts:
-    return SourceFacts(**vars(answer))
+def _source(answer: protocol.SourceAnswer, mounts: Iterable[protocol.MountAnswer]) -> SourceFacts:
+    return SourceFacts(**vars(answer), mounts=tuple(MountFacts(**vars(mount)) for mount in mounts))
 
 
 def _database(answer: protocol.DatabaseAnswer) -> DatabaseFacts:
@@ -119,4 +119,5 @@ def _target(answer: protocol.TargetAnswer) -> TargetFacts:
         empty=answer.content == "",
         leftovers=answer.leftovers,
         inodes=answer.inodes,
+        mount=answer.mount,
     )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, ClassVar, Self, TypeVar, dataclass_transform, get_args
 
-from transferpy.model.facts import TargetState
+from transferpy.model.facts import MountKind, TargetState
 
 MARK = "@transferpy"
 _COMMAND_PREFIX = "command"
@@ -421,6 +421,14 @@ class SourceAnswer(Event, name="source"):
     unproven: Text = ""
 
 
+class MountAnswer(Event, name="mount"):
+    """A file system inside of the source; see :class:`transferpy.model.facts.MountFacts`."""
+
+    path: Text
+    type: Word
+    kind: Annotated[MountKind, MountKind]
+
+
 class MagicAnswer(Event, name="magic"):
     """The first bytes of the source, and the bytes at the place of the mark of a tar header."""
 
@@ -478,6 +486,7 @@ class TargetAnswer(Event, name="target"):
     leftovers: Tokens = ()
     free: Count = 0
     inodes: Annotated[int | None, _parse_inodes] = None
+    mount: Text = ""
 
     @classmethod
     def required(cls, values: Mapping[str, str]) -> set[str]:

@@ -69,6 +69,7 @@ class SessionPlan:
     cores: int  # how many processes may digest files at once
     encrypt: bool  # whether its streams are encrypted
     digest: Command | None  # the command that digests files; None where files are not digested
+    one_file_system: bool = False  # whether lists leave out the content of other file systems
     low_priority: bool = False  # whether it runs with low CPU and I/O priority
     transfer_type: str = "file"  # the type of the transfer
     reading: ReadingPlan | None = None  # set where it reads the source

@@ -54,6 +54,7 @@ def _variables(run_id: str, plan: SessionPlan) -> dict[str, str]:
         "cores": str(plan.cores),
         "transfer_type": plan.transfer_type,
         "encrypt": _yes_or_no(plan.encrypt),
+        "one_file_system": _yes_or_no(plan.one_file_system),
         "checksum": _yes_or_no(plan.digest is not None),
         "priority": "low" if plan.low_priority else "normal",
     }

@@ -8,10 +8,10 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 unset HOME
 HOME=~
 [ -z "${SSH_CONNECTION-}" ] || cd ~ || cd /
-limit() { ulimit -S "$1" "$2" || ulimit "$1" "$2"; } 2>/dev/null
-for option in -d -f -m -t -v; do limit $option unlimited; done
-limit -c 0
-limit -s 8192
-[ "$(ulimit -n)" -ge 1024 ] || limit -n 1024
+set_limit() { ulimit -S "$1" "$2" || ulimit "$1" "$2"; } 2>/dev/null
+for option in -d -f -m -t -v; do set_limit $option unlimited; done
+set_limit -c 0
+set_limit -s 8192
+[ "$(ulimit -n)" -ge 1024 ] || set_limit -n 1024
 umask 077
 exec env -i --default-signal PATH="$PATH" HOME="$HOME" SSH_CONNECTION="${SSH_CONNECTION-}" OPENSSL_CONF=/dev/null TRANSFERPY_JOB="${2-}" bash --norc -c "$0" "$@"

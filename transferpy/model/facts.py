@@ -5,6 +5,25 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 
+class MountKind(StrEnum):
+    """The kind of a mount inside of the source."""
+
+    SOURCE = "source"  # the source itself is on a pseudo file system, such as /proc
+    PSEUDO = "pseudo"  # a pseudo file system
+    LOOP = "loop"  # a directory of the file system of the source that contains the mount point
+    BIND = "bind"  # another directory of the file system of the source
+    OTHER = "other"  # another file system
+
+
+@dataclass(frozen=True, kw_only=True)
+class MountFacts:
+    """A file system inside of the source."""
+
+    path: str  # the mount point, without symbolic links
+    type: str  # the type of the file system
+    kind: MountKind
+
+
 @dataclass(frozen=True, kw_only=True)
 class SourceFacts:
     """The file or the directory tree at the source path."""
@@ -22,6 +41,7 @@ class SourceFacts:
     server: bool = False  # whether a running MariaDB server uses it as its data directory
     # the types of its file systems that are not known to report holes correctly; the holes on them are read and sent
     unproven: str = ""
+    mounts: tuple[MountFacts, ...] = ()  # the file systems inside of it
 
     @property
     def copied(self) -> int:
@@ -72,6 +92,7 @@ class TargetFacts:
     free: int = 0  # free bytes
     inodes: int | None = None  # free inodes; None if the file system makes them as needed
     empty: bool = True  # whether the directory contains nothing except lost+found
+    mount: str = ""  # the mount point of its file system
     leftovers: tuple[str, ...] = ()  # incomplete copies of runs during which the host crashed; no run removes them
 
 

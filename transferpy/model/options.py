@@ -124,6 +124,12 @@ class TransferOptions(ToolOptions):
         values=_REMOTE_FILE,
         only_for="xtrabackup",
     )
+    one_file_system: bool = COPY.option(
+        "leave out the content of file systems that are mounted in the source; their mount points are copied as empty"
+        " directories",
+        default=False,
+        only_for="file",
+    )
     owner: str = COPY.option(
         "set the owner of all copied files; USER and GROUP must exist on the target; default: keep the owners",
         default="",
@@ -132,6 +138,11 @@ class TransferOptions(ToolOptions):
     create_target: bool = COPY.option(
         "make missing target directories and their parents, with access for root only; the new directories are"
         " removed if the run fails",
+        default=False,
+    )
+    require_mount: bool = COPY.option(
+        "refuse a target directory on the root file system of its host: the directory, or one above it, must be a mount"
+        " point; detects a backup disk that is not mounted",
         default=False,
     )
     port: int = NETWORK.option(

@@ -70,6 +70,11 @@ def _directory_problems(context: PlanContext, location: Location, target: Target
             yield f"{location}: is not a directory; a target is the directory that receives the copy"
         case TargetState.READ_ONLY:
             yield f"{location}: is not writable"
+    if context.options.require_mount and target.mount in {"", "/"} and target.state is not TargetState.OTHER:
+        yield (
+            f"{location}: is on the root file system of the host; --require-mount needs a mount point, which is this"
+            " directory or one above it: is the disk not mounted?"
+        )
     if not context.options.type.has_named_copy and not target.empty:
         leftovers = ", ".join(target.leftovers)
         remains = f" (remove the incomplete copy of an earlier run: {leftovers})" if leftovers else ""

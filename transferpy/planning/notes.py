@@ -20,6 +20,9 @@ def _source_notes(context: PlanContext) -> Iterator[str]:
     location, source = context.request.source, context.source
     if source.kind == "l":
         yield f"{location} is a symbolic link and is copied as one; to copy its target, end the path with a slash"
+    if mounts := ", ".join(f"{mount.path} ({mount.type})" for mount in source.mounts):
+        action = "left out, as empty directories" if context.options.one_file_system else "copied, too"
+        yield f"{location}: the file systems that are mounted in it are {action}: {mounts}"
     if source.server:
         yield (
             f"{location}: a running server uses these files: the copy fails if the server writes meanwhile, else it"

@@ -81,6 +81,7 @@ def _session_plan(context: PlanContext, node: Node, edges: tuple[EdgePlan, ...])
         cores=host.cores,
         encrypt=options.encrypt,
         digest=file_digest(context),
+        one_file_system=options.one_file_system,
         low_priority=options.priority == LOW_PRIORITY,
         transfer_type=options.transfer_type,
         reading=strategy.reading(context, benchmarks(context)) if is_source else None,

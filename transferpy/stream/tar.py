@@ -37,18 +37,23 @@ def decompressors(first: bytes, tar_mark: bytes) -> tuple[Program, ...] | None:
     return () if tar_mark == _TAR_MARK else None
 
 
-def archive(name: str, *, indexed: bool = False, passes_over_holes: bool = True) -> Command:
+def archive(
+    name: str, *, indexed: bool = False, passes_over_holes: bool = True, one_file_system: bool = False
+) -> Command:
     """Return the command that writes an archive.
 
     Args:
         name: a file or directory in the working directory.
         indexed: whether tar lists each member in the run directory, for the digests of files.
         passes_over_holes: whether tar relies on the file systems for the holes of files; otherwise it reads them.
+        one_file_system: whether tar leaves out the content of other file systems.
     """
     index = _INDEX if indexed else ()
     # With any value of --hole-detection, tar still does not read a file without blocks.
     sparse = ("--sparse",) if passes_over_holes else ()
-    return Command(("tar", "--create", *_ARCHIVE, *sparse, *index, "-b", _TAR_BLOCKS, "--file=-", "--", f"./{name}"))
+    limit = ("--one-file-system", "--warning=no-xdev") if one_file_system else ()
+    options = (*_ARCHIVE, *limit, *sparse, *index)
+    return Command(("tar", "--create", *options, "-b", _TAR_BLOCKS, "--file=-", "--", f"./{name}"))
 
 
 def extract(*, indexed: bool = False) -> Drain:

@@ -11,7 +11,7 @@ from scripted import encoded
 from transferpy.agent.preflight import PreflightQuery
 from transferpy.agent.preflight_answers import parse_facts
 from transferpy.agent.protocol import ProtocolError
-from transferpy.model.facts import HostFacts, RouteFacts, SourceFacts, TargetFacts, TargetState
+from transferpy.model.facts import HostFacts, MountFacts, MountKind, RouteFacts, SourceFacts, TargetFacts, TargetState
 
 FACTS = HostFacts(
     host="db1",
@@ -23,7 +23,16 @@ FACTS = HostFacts(
     netcats={"nc": "OpenBSD netcat"},
     firewalls={"iptables": "-P INPUT DROP"},
     source=SourceFacts(
-        directory="/srv", name="x", kind="d", identity="7:8", disk=4096, inodes=3, files=2, bytes=4711, sockets=1
+        directory="/srv",
+        name="x",
+        kind="d",
+        identity="7:8",
+        disk=4096,
+        inodes=3,
+        files=2,
+        bytes=4711,
+        sockets=1,
+        mounts=(MountFacts(path="/srv/x/proc", type="proc", kind=MountKind.PSEUDO),),
     ),
     routes={
         0: RouteFacts(address="198.18.0.2", source="198.18.0.1"),
@@ -40,6 +49,7 @@ FACTS = HostFacts(
             inodes=50,
             empty=False,
             leftovers=(".transferpy-0123456789abcdef-0",),
+            mount="/srv",
         ),
         1: TargetFacts(state=TargetState.OTHER),
     },
@@ -172,7 +182,7 @@ def test_names_come_as_they_are(name: str) -> None:
 def test_a_source_that_is_not_there_has_no_totals() -> None:
     fields = f"directory={encoded('/srv')} name={encoded('x')} kind= server=no identity= error="
     fields += " disk=0 inodes=0 files=0 bytes=0 sockets=0"
-    found = parse({**ANSWERS, "source": fields})
+    found = parse({name: values for name, values in ANSWERS.items() if name != "mount"} | {"source": fields})
     assert found.source == SourceFacts(directory="/srv", name="x", kind="", identity="")
 
 

@@ -32,6 +32,12 @@ def test_the_example_in_the_manual_is_a_valid_job_file() -> None:
         assert transfer.options == expected
 
 
+def test_a_mounted_disk_and_one_file_system_can_be_demanded_of_each_transfer() -> None:
+    text = "defaults: {require_mount: true}\n" + TRANSFER + "    one_file_system: true\n"
+    (transfer,) = parse_job_file(text, "j.yaml").transfers
+    assert transfer.options == {"require_mount": True, "one_file_system": True, "create_target": True}
+
+
 def test_the_keys_of_a_transfer_override_the_defaults() -> None:
     text = "defaults: {compress: off, port: 4444, stop_slave: true}\n" + TRANSFER + "    port: 4445\n    keep: 3\n"
     (transfer,) = parse_job_file(text, "j.yaml").transfers

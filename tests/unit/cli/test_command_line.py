@@ -17,7 +17,7 @@ from transferpy.Exceptions import UsageError
 from transferpy.transfer import option_parse
 
 LATER_DEFAULTS = {
-    **dict.fromkeys(("create_target", "dry_run", "quiet", "syslog"), False),
+    **dict.fromkeys(("create_target", "require_mount", "one_file_system", "dry_run", "quiet", "syslog"), False),
     **dict.fromkeys(("report", "metrics", "log_file"), ""),
 }
 
@@ -64,7 +64,7 @@ class TestCommandLine:
         limits = ["--port=4444", "--firewall", "iptables", "--connect-timeout", "5", "--idle-timeout=7"]
         after = ["--prepare", "--owner", "mysql:mysql", "--defaults-file=/root/my.cnf"]
         outputs = ["--report", "-", "--metrics=m.prom", "--log-file=/var/log/t.log", "--syslog", "--quiet"]
-        more = ["--create-target", "--dry-run", *outputs]
+        more = ["--create-target", "--require-mount", "--dry-run", *outputs]
         speed = ["--compressor=zstd", "--compress-level=9", "--compress-threads", "4", "--bwlimit=1.5M"]
         speed += ["--checksum-algorithm", "b3", "--priority=low"]
         command_line("--verbose", *switches, *limits, *after, *speed, *more, "--type", "xtrabackup", *WORDS)
@@ -84,6 +84,8 @@ class TestCommandLine:
             "stop_slave": True,
             "verbose": True,
             "create_target": True,
+            "require_mount": True,
+            "one_file_system": False,
             "dry_run": True,
             "quiet": True,
             "report": "-",

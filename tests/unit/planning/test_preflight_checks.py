@@ -22,7 +22,7 @@ from fleet import (
 )
 
 from transferpy.Exceptions import PreflightError
-from transferpy.model.facts import TargetFacts, TargetState
+from transferpy.model.facts import MountFacts, MountKind, TargetFacts, TargetState
 from transferpy.model.request import TransferRequest
 from transferpy.planning.planner import make_plan
 
@@ -55,6 +55,56 @@ SAME = "boot-of-db1"  # containers on one machine are that too: they share its k
 )
 def test_a_source_that_cannot_be_copied(facts: dict[str, Any], expected: str) -> None:
     assert problems(REQUEST, source_host(source=source_facts(**facts)), target_host()) == [expected]
+
+
+BIND = (
+    "is a bind mount from the file system of the source, which --one-file-system cannot leave out; unmount it, or copy"
+    " without --one-file-system"
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "one_file_system", "expected"),
+    [
+        ("source", False, "is on a pseudo file system (proc), which cannot be copied"),
+        ("source", True, "is on a pseudo file system (proc), which cannot be copied"),
+        (
+            "pseudo",
+            False,
+            "/srv/x/m is a pseudo file system (proc), which cannot be copied; --one-file-system leaves it out",
+        ),
+        ("loop", False, "/srv/x/m is a bind mount of a directory that contains it; unmount it"),
+        ("loop", True, "/srv/x/m is a bind mount of a directory that contains it; unmount it"),
+        ("bind", True, f"/srv/x/m {BIND}"),
+        ("pseudo", True, ""),
+        ("bind", False, ""),
+        ("other", False, ""),
+        ("other", True, ""),
+    ],
+)
+def test_a_mount_in_the_source_that_cannot_be_copied(kind: str, *, one_file_system: bool, expected: str) -> None:
+    mount = MountFacts(path="/srv/x/m", type="proc", kind=MountKind(kind))
+    wanted = request("db1:/srv/x", "db2:/srv/y", one_file_system=one_file_system)
+    source = source_host(source=source_facts(mounts=(mount,)))
+    assert problems(wanted, source, target_host()) == [f"db1:/srv/x: {expected}"] * bool(expected)
+    if not expected:
+        (note,) = plan(wanted, source, target_host()).notes
+        action = "left out, as empty directories" if one_file_system else "copied, too"
+        assert note == f"db1:/srv/x: the file systems that are mounted in it are {action}: /srv/x/m (proc)"
+
+
+@pytest.mark.parametrize(("mount", "is_refused"), [("/", True), ("", True), ("/srv", False), ("/srv/y", False)])
+@pytest.mark.parametrize("state", [TargetState.DIRECTORY, TargetState.MISSING])
+def test_a_target_whose_disk_is_not_mounted_is_refused_on_demand(
+    mount: str, state: TargetState, *, is_refused: bool
+) -> None:
+    target = target_host(targets={0: target_facts(mount=mount, state=state)})
+    for require_mount in (False, True):
+        wanted = request("db1:/srv/x", "db2:/srv/y", require_mount=require_mount, create_target=True)
+        found = problems(wanted, source_host(), target)
+        assert [message.partition(":/srv/y: is on the root file system")[0] for message in found] == (
+            ["db2"] if require_mount and is_refused else []
+        )
 
 
 @pytest.mark.parametrize(

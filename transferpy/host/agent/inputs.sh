@@ -14,6 +14,7 @@ declare checksum            # yes or no: files are digested
 declare -a digest_tool      # with checksums, the command that digests files
 declare priority            # low or normal: the CPU and I/O priority
 declare -A progress_program # by pipeline, the program of the stage whose input is the progress of the stream
+declare one_file_system     # yes or no: lists leave out the content of other file systems
 declare source_name         # the name of the source, and of the copy in the staging directory
 
 # The ability to read.

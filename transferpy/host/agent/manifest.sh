@@ -3,8 +3,10 @@
 
 list_tree() { # NAME MANIFEST STAMPS: lists all entries below ./NAME, one record each, sorted
   # Both ends must have the same manifest. Two stamps of one host differ if the tree has changed in between.
+  local limit=()
+  [ "${one_file_system-no}" = no ] || limit=(-xdev)
   local parts=("$2.raw" "$3.raw" "$2.sockets")
-  find "./$1" \
+  find "./$1" "${limit[@]}" \
     \( -type f -fprintf "${parts[0]}" 'f %m %U %G %s %p\0' -fprintf "${parts[1]}" '%i %s %T@ %C@ %p\0' \) -o \
     \( -type d -fprintf "${parts[0]}" 'd %m %U %G - %p\0' \) -o \
     \( -type l -fprintf "${parts[0]}" 'l - %U %G %s %p -> %l\0' -fprintf "${parts[1]}" '%i %s %T@ %C@ %p\0' \

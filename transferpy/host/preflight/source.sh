@@ -1,7 +1,7 @@
 # Facts about the source.
-# requires: lib/events
+# requires: lib/events preflight/mounts
 
-source_facts() { # PATH: its kind, and the number and size of its files
+source_facts() { # PATH [-xdev]: its kind, and the number and size of its files; with -xdev, those on its own file system
   local path=$1 directory kind='' identity='' counted='' error='' server=no unproven=''
   local totals=(disk=0 inodes=0 files=0 bytes=0 sockets=0)
   [[ $path == /* ]] || path=./$path
@@ -12,12 +12,14 @@ source_facts() { # PATH: its kind, and the number and size of its files
   fi
   directory=${path%/*}
   read -r kind identity < <(find "$path" -maxdepth 0 -printf '%y %D:%i\n' 2>/dev/null)
-  [ -z "$kind" ] || [ "$path" = / ] || {
+  # A pseudo file system has no end.
+  [ -z "$kind" ] || [ "$path" = / ] || has_endless_mount "$path" "${@:2}" || {
     read -ra counted && totals=("${counted[@]}") # without awk there is no line; the plan reports that awk is missing
     IFS= read -r error
-  } < <(count_tree "$path")
+  } < <(count_tree "$path" "${@:2}")
   # After the count, which mounts the file systems that are mounted on access.
   [[ $kind != [df] ]] || { list_unproven "$path" && unproven=$REPLY; }
+  [ "$path" = / ] || mount_facts "$path"
   ! holds_running_server "$path" || server=yes
   emit source directory="$(encode "${directory:-/}")" name="$(encode "${path##*/}")" kind="$kind" identity="$identity" \
     error="$(encode "$error")" server="$server" unproven="$(encode "$unproven")" "${totals[@]}"
@@ -37,9 +39,15 @@ list_unproven() { # PATH: sets REPLY to the types of the file systems in it that
   done < <(stat -f -c '%t %T' -- "${places[@]}" 2>/dev/null || echo '0 unknown')
 }
 
-count_tree() { # PATH: prints totals, and on the next line the last error
+has_endless_mount() { # PATH [-xdev]: succeeds if a count would meet a pseudo file system, or a directory inside of itself
+  local emitted
+  emitted=$(emit() { printf '%s\n' "$*"; } && mount_facts "$1")
+  [[ $emitted == *kind=source* || -z ${2-} && $emitted == *kind=@(pseudo|loop)* ]]
+}
+
+count_tree() { # PATH [-xdev]: prints totals, and on the next line the last error
   # As a copy needs the space: a file with several names counts once, and holes do not count.
-  find "$1" -printf '%y %D:%i %n %b %s\n' 2>&1 | awk '
+  find "$1" "${@:2}" -printf '%y %D:%i %n %b %s\n' 2>&1 | awk '
     NF != 5 || $1 !~ /^.$/ { error = $0; next }
     $1 == "s" { sockets++; next }
     $1 != "d" && $3 > 1 { if (seen[$2]++) next }

@@ -1,5 +1,5 @@
 # Facts about a target directory and about the owner of the copy.
-# requires: lib/events lib/runs preflight/values
+# requires: lib/events lib/runs preflight/values preflight/mounts
 
 target_facts() { # INDEX DIRECTORY FINAL-NAME
   local path=$2 state=directory real='' missing='' final='' content='' ancestors leftovers=''
@@ -23,8 +23,9 @@ target_facts() { # INDEX DIRECTORY FINAL-NAME
     find_leftovers "$path"
     leftovers=$REPLY
   fi
+  holding_mount "$real"
   emit target index="$1" state="$state" path="$(encode "$real")" ancestors="$ancestors" final="$final" content="$content" \
-    leftovers="$leftovers" free="$(free_bytes "$path")" inodes="$(stat -f -c %c:%d -- "$path")"
+    leftovers="$leftovers" mount="$(encode "$REPLY")" free="$(free_bytes "$path")" inodes="$(stat -f -c %c:%d -- "$path")"
 }
 
 identify_ancestors() { # DIRECTORY MISSING: sets REPLY to the identities of a directory and of all directories above it

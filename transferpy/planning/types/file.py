@@ -12,7 +12,12 @@ class _FileStrategy(TransferTypeStrategy):
 
     def read(self, context: PlanContext) -> Command:
         source = context.source
-        return archive(source.name, indexed=context.options.checksum, passes_over_holes=not source.unproven)
+        return archive(
+            source.name,
+            indexed=context.options.checksum,
+            passes_over_holes=not source.unproven,
+            one_file_system=context.options.one_file_system,
+        )
 
     def unpack(self, context: PlanContext, receiver: HostFacts) -> tuple[Stage, ...]:  # noqa: ARG002 - for other types
         return (extract(indexed=context.options.checksum),)

@@ -6,10 +6,28 @@ from dataclasses import replace
 
 from transferpy.agent.preflight import PreflightQuery
 from transferpy.agent.session_plan import ReadingPlan, SamplePlan
-from transferpy.model.facts import HostFacts, SourceFacts
+from transferpy.model.facts import HostFacts, MountKind, SourceFacts
 from transferpy.model.request import TransferRequest
 from transferpy.planning.context import PlanContext
 from transferpy.stream.commands import Command, Stage
+
+
+def _mount_problems(context: PlanContext) -> Iterator[str]:
+    location, one_file_system = context.request.source, context.options.one_file_system
+    remedy = "" if one_file_system else "; --one-file-system leaves it out"
+    for mount in context.source.mounts:
+        match mount.kind:
+            case MountKind.SOURCE:
+                yield f"{location}: is on a pseudo file system ({mount.type}), which cannot be copied"
+            case MountKind.PSEUDO if not one_file_system:
+                yield f"{location}: {mount.path} is a pseudo file system ({mount.type}), which cannot be copied{remedy}"
+            case MountKind.LOOP:
+                yield f"{location}: {mount.path} is a bind mount of a directory that contains it; unmount it"
+            case MountKind.BIND if one_file_system:
+                yield (
+                    f"{location}: {mount.path} is a bind mount from the file system of the source, which"
+                    " --one-file-system cannot leave out; unmount it, or copy without --one-file-system"
+                )
 
 
 class TransferTypeStrategy(ABC):
@@ -17,7 +35,11 @@ class TransferTypeStrategy(ABC):
 
     def query(self, query: PreflightQuery, request: TransferRequest, *, is_source: bool) -> PreflightQuery:
         """Return ``query``, of the source host or of another host, with the additional queries of the type."""
-        return replace(query, source_path=request.source.path if is_source else None)
+        return replace(
+            query,
+            source_path=request.source.path if is_source else None,
+            one_file_system=is_source and request.options.one_file_system,
+        )
 
     def source_facts(self, host: HostFacts) -> SourceFacts | None:
         """Return the facts of the data on the source host; None if the host was not asked for them."""
@@ -32,6 +54,8 @@ class TransferTypeStrategy(ABC):
             yield f"{location}: is a socket and cannot be copied; to copy a running MariaDB server: --type xtrabackup"
         elif not source.name:
             yield f"{location}: is the root directory, which cannot be copied as a whole"
+        elif mounts := list(_mount_problems(context)):
+            yield from mounts
         elif source.error:
             yield f"{location}: cannot be read: {source.error}"
 

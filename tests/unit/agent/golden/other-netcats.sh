@@ -4,7 +4,7 @@
 # What the hosts are told for: other-netcats: 'db1:/srv/x' 'db2:/srv/y'
 
 # === preflight on db1
-# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/source preflight/database preflight/routes preflight/target preflight/main
+# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/mounts preflight/source preflight/database preflight/routes preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
 start_activity_reports
@@ -20,7 +20,7 @@ stop_activity_reports
 run_next_script
 
 # === preflight on db2
-# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/source preflight/database preflight/routes preflight/target preflight/main
+# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/mounts preflight/source preflight/database preflight/routes preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
 start_activity_reports
@@ -48,6 +48,7 @@ own_name=source.0123456789abcdef
 cores=4
 transfer_type=file
 encrypt=no
+one_file_system=no
 checksum=yes
 priority=normal
 abilities=(read connect)
@@ -100,6 +101,7 @@ own_name=target.0123456789abcdef
 cores=4
 transfer_type=file
 encrypt=no
+one_file_system=no
 checksum=yes
 priority=normal
 abilities=(unpack listen verify publish)

@@ -4,7 +4,7 @@
 # What the hosts are told for: two-targets: 'db1:/srv/x/' 'db2:/srv/y' 'db3:/srv/z'
 
 # === preflight on db1
-# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/source preflight/database preflight/routes preflight/target preflight/main
+# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/mounts preflight/source preflight/database preflight/routes preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
 start_activity_reports
@@ -20,7 +20,7 @@ stop_activity_reports
 run_next_script
 
 # === preflight on db2
-# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/source preflight/database preflight/routes preflight/target preflight/main
+# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/mounts preflight/source preflight/database preflight/routes preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
 start_activity_reports
@@ -36,7 +36,7 @@ stop_activity_reports
 run_next_script
 
 # === preflight on db3
-# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/source preflight/database preflight/routes preflight/target preflight/main
+# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/mounts preflight/source preflight/database preflight/routes preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
 start_activity_reports
@@ -63,6 +63,7 @@ own_name=source.0123456789abcdef
 cores=4
 transfer_type=file
 encrypt=yes
+one_file_system=no
 checksum=yes
 priority=normal
 abilities=(read connect)
@@ -138,6 +139,7 @@ own_name=target.0123456789abcdef
 cores=4
 transfer_type=file
 encrypt=yes
+one_file_system=no
 checksum=yes
 priority=normal
 abilities=(unpack listen verify publish)
@@ -200,6 +202,7 @@ own_name=target.0123456789abcdef
 cores=4
 transfer_type=file
 encrypt=yes
+one_file_system=no
 checksum=yes
 priority=normal
 abilities=(unpack listen verify publish)
