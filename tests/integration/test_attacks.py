@@ -488,6 +488,42 @@ def test_a_host_that_lies_has_no_command_run_on_the_other(ready: Lab, lie: str) 
     assert_nothing_elsewhere(ready)
 
 
+FLOODS = {
+    "events": r'"$1 progress bytes=1\n"',
+    "long events": r'"$1 hello directory=" . ("QUJD" x 40_000) . "\n"',
+    "other lines": r'"y\n"',
+    "a line without end": r'"x" x 65_536',
+}
+MEASURED = """
+import pathlib, re, sys
+from transferpy import transfer
+status = transfer.main()
+peak = re.search("VmHWM: *(.*) kB", pathlib.Path("/proc/self/status").read_text().replace("\t", " "))
+print(peak[1])
+sys.exit(status)
+"""
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+@pytest.mark.parametrize(("host", "event"), [("db1", "host"), ("db1", "sending"), ("db3", "listening")])
+def test_a_host_that_prints_without_end_ends_the_run_which_needs_little_memory(
+    ready: Lab, host: str, event: str, flood: str
+) -> None:
+    flooding = f"print {FLOODS[flood]} while /^(.transferpy \\S+) {event}\\b/m"
+    script = f"""$real "$@" | perl -e '$| = 1; while (sysread STDIN, $_, 65_536) {{ print; {flooding} }}'"""
+    environment = {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}
+    before = ready.snapshot()
+    with replaced(ready[host], "bash", script):
+        ended = ready["orch"].run([SYSTEM_PYTHON, "-c", MEASURED, TREE, "db3:/srv/in"], env=environment, check=False)
+    assert ended.returncode == 3, ended.stderr
+    text = ended.stderr.decode()
+    assert re.search(
+        rf"ERROR .*{host}: the host sent (more output than \d+ bytes|a line of more than \d+ bytes)", text
+    ), text
+    assert int(ended.stdout) < 150_000
+    assert_as_before(ready, before)
+
+
 TOUCH = "touch /srv/outside/owned"
 HOSTS = (
     f"db1;{TOUCH}",

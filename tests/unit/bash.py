@@ -1,5 +1,7 @@
 """Runs rendered text in a real bash, and makes the texts that hurt shells."""
 
+import base64
+import gzip
 import os
 import subprocess
 from pathlib import Path
@@ -47,9 +49,21 @@ FILE = Transport(
 """In place of a network: the target reads a file that the source wrote."""
 
 
+def bash_command(script: str, *arguments: str) -> list[bytes]:
+    """Return the command that runs ``script`` in bash as a host does: one argument cannot have more than 128 KiB."""
+    packed = base64.b64encode(gzip.compress(os.fsencode(script), 1))
+    return [
+        b"bash",
+        b"-c",
+        b'eval "$(base64 -d <<<%b | gzip -d)"' % packed,
+        b"transferpy",
+        *map(os.fsencode, arguments),
+    ]
+
+
 def run_bash(script: str, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
     """Run ``script`` in bash as a host does, and return what became of it."""
-    command = [b"bash", b"-c", os.fsencode(script), b"transferpy", *map(os.fsencode, arguments)]
+    command = bash_command(script, *arguments)
     return subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
 
 

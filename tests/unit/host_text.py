@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bash import output_of
+from bash import bash_command, output_of
 from raw_events import Event, parse_event
 
 from transferpy.host import assemble
@@ -69,7 +69,7 @@ def running(script: str, *arguments: str, job: str = "", cwd: Path | None = None
 
     At the end its input is closed; it has to end by that, unless the test has ended it.
     """
-    command = ["bash", "-c", script, "transferpy", *arguments]
+    command = bash_command(script, *arguments)
     environment = {**os.environ, "TRANSFERPY_JOB": job}
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=cwd, env=environment)
     try:

@@ -11,7 +11,7 @@ from collections import deque
 
 from transferpy.RemoteExecution.interface import LineHandler
 
-LONGEST_LINE = 1 << 20  # maximum number of bytes of a line; a longer line arrives in pieces
+LONGEST_LINE = 1 << 18  # maximum number of bytes of a line; a longer line arrives in pieces
 _WRITE_TIMEOUT = 5.0  # seconds to wait for a command that does not read a full pipe
 _KEPT_BYTES = 64 << 10
 # A packed script has the header of gzip, in base64. A login shell or a terminal may print a part of it.

@@ -9,12 +9,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from transferpy.agent.budget import BudgetExceededError, LineBudget
 from transferpy.agent.inbox import Inbox
 from transferpy.agent.preflight import PreflightQuery, preflight_script
 from transferpy.agent.preflight_answers import parse_facts
-from transferpy.agent.protocol import Asked, Asking, Event, ProtocolError, is_event, parse_event
+from transferpy.agent.protocol import (
+    Asked,
+    Asking,
+    Event,
+    ProgressMade,
+    ProtocolError,
+    SessionFailed,
+    is_event,
+    parse_event,
+)
 from transferpy.Exceptions import RemoteExecutionError
 from transferpy.model.facts import HostFacts
+from transferpy.model.text import one_line
 from transferpy.RemoteExecution.interface import Job, Outcome, RemoteExecution
 
 _ANSWER_TIME = 120.0
@@ -29,6 +40,11 @@ _WAITING_TIME = 240.0
 """Seconds for which a connection counts as open; the script waits a minute longer (await_script)."""
 _DISMISSAL_TIME = 5.0
 """Seconds that a connection has to end after it was dismissed."""
+_SIGNALLED = 128
+_ALL_ANSWERS = 16 << 20
+"""Bytes that the answers of all hosts may have together."""
+_LARGEST_ANSWERS, _LEAST_ANSWERS = 2 << 20, 128 << 10
+"""Bytes that the answers of one host may have, with few hosts and with many."""
 
 
 class PreflightConnection:
@@ -38,14 +54,27 @@ class PreflightConnection:
         remote: runs commands on the host.
         run_id: the identifier of the run.
         host: the host.
-        news: receives the host's name after the last answer, and at the end of the connection.
+        news: receives the host's name after the last answer, at the end of the connection, and if it failed.
+        timeout: the number of seconds that the query may take.
+        capacity: the number of bytes that the answers may have.
     """
 
-    def __init__(self, remote: RemoteExecution, run_id: str, host: str, news: Inbox[str]) -> None:
+    def __init__(  # noqa: PLR0913 - two of them are the limits
+        self,
+        remote: RemoteExecution,
+        run_id: str,
+        host: str,
+        news: Inbox[str],
+        *,
+        timeout: float,
+        capacity: int = _LARGEST_ANSWERS,
+    ) -> None:
         self.job: Job  # the remote process, after ``start``
-        self.lines: list[str] = []  # all lines that it has printed
-        self.heard = time.monotonic()  # time of the last line
+        self.lines: list[str] = []  # the lines that it has printed, without heartbeats
+        self.began = self.heard = time.monotonic()  # time of the start, and of the last event
         self.answered = self.ended = False  # True after the last answer, after the end of the process
+        self._timeout = timeout
+        self._answers, self._heartbeats = LineBudget(host, capacity, rate=0), LineBudget(host)
         self._remote, self._run_id, self._host, self._news = remote, run_id, host, news
         self._lock = threading.Lock()
         self._listener: Callable[[str | Outcome], None] | None = None
@@ -65,11 +94,23 @@ class PreflightConnection:
         if self._listener:
             self._listener(line)
             return
-        self.heard = time.monotonic()
-        self.lines.append(line)
-        if isinstance(self._event(line), Asked):
-            self.answered = True
+        if self.excess:
+            return
+        event = self._event(line)
+        is_heartbeat = isinstance(event, ProgressMade)
+        is_accepted = (self._heartbeats if is_heartbeat else self._answers).accept(line)
+        if is_accepted and is_event(line, self._run_id):
+            self.heard = time.monotonic()
+        if is_accepted and not is_heartbeat:
+            self.lines.append(line)
+        self.answered = self.answered or isinstance(event, Asked)
+        if self.answered or not is_accepted:
             self._news.put(self._host)
+
+    @property
+    def excess(self) -> BudgetExceededError | None:
+        """The error of a host that has sent more than its budget."""
+        return self._answers.error or self._heartbeats.error
 
     def _event(self, line: str) -> Event | None:
         """Return the event of a line; None for a malformed one, which ``facts`` reports."""
@@ -86,8 +127,10 @@ class PreflightConnection:
 
     @property
     def silent(self) -> bool:
-        """True if the host has sent nothing for too long."""
-        return time.monotonic() - self.heard > _ANSWER_TIME
+        """True if the host has sent nothing for too long, too much, or no last answer in time."""
+        now = time.monotonic()
+        is_late = now - self.heard > _ANSWER_TIME or now - self.began > self._timeout
+        return is_late or self.excess is not None
 
     def facts(self, query: PreflightQuery) -> HostFacts:
         """Return the answers of the host.
@@ -95,11 +138,20 @@ class PreflightConnection:
         Raises:
             RemoteExecutionError: the host did not answer, or its answers are malformed.
         """
+        if self.excess:
+            raise self.excess
         if not self.answered and not self.ended:
             paths = [event.about for line in self.lines if isinstance(event := self._event(line), Asking)]
             where = f" while it looked at {paths[-1]}: does a file system hang?" if paths and paths[-1] else ""
             where = where or ("" if self.lines else _NOT_STARTED)
+            if time.monotonic() - self.began > self._timeout:
+                raise RemoteExecutionError(
+                    f"{self._host}: the preflight query took more than {self._timeout:.0f} seconds (--copy-timeout)"
+                )
             raise RemoteExecutionError(f"{self._host}: no answer for {_ANSWER_TIME:.0f} seconds{where}")
+        for event in map(self._event, self.lines):
+            if isinstance(event, SessionFailed):
+                raise RemoteExecutionError(f"{self._host}: {one_line(event.text)}")
         try:
             return parse_facts(self._host, self._run_id, query, self.lines)
         except ProtocolError as error:
@@ -118,6 +170,10 @@ class PreflightConnection:
                 f"{self._host}: the preflight query returned a malformed event {problem}; output: {output}"
             )
         output = self._output(result.output.splitlines())
+        if result.returncode > _SIGNALLED:
+            return RemoteExecutionError(
+                f"{self._host}: the preflight query was killed, or the connection was lost; output: {output}"
+            )
         status = f"the preflight query ended with status {result.returncode} and returned a malformed event {problem}"
         return RemoteExecutionError(f"{self._host}: {status}; output: {output}")
 
@@ -127,7 +183,9 @@ class PreflightConnection:
     def claim(self, listener: Callable[[str | Outcome], None]) -> bool:
         """Send all further lines to ``listener``, if the connection is still open; return whether it is."""
         with self._lock:
-            is_open = self.answered and not self.ended and time.monotonic() - self.heard < _WAITING_TIME
+            is_open = (
+                self.answered and not self.ended and not self.excess and time.monotonic() - self.heard < _WAITING_TIME
+            )
             if is_open:
                 self._listener = listener
         return is_open
@@ -163,9 +221,9 @@ class PreflightAnswers:
 
 
 def run_preflight(
-    remote: RemoteExecution, run_id: str, queries: Mapping[str, PreflightQuery], *, dry_run: bool
+    remote: RemoteExecution, run_id: str, queries: Mapping[str, PreflightQuery], *, timeout: float, dry_run: bool
 ) -> PreflightAnswers:
-    """Run the query of each host, on all hosts at once; a dry run leaves no connection open.
+    """Run the query of each host, on all hosts at once, for ``timeout`` seconds; a dry run leaves no connection open.
 
     Raises:
         RemoteExecutionError: the name of a host is not valid.
@@ -174,9 +232,10 @@ def run_preflight(
     started: dict[str, PreflightConnection] = {}
     facts: dict[str, HostFacts] = {}
     silent: dict[str, str] = {}
+    capacity = min(_LARGEST_ANSWERS, max(_LEAST_ANSWERS, _ALL_ANSWERS // len(queries)))
     try:
         for host, query in queries.items():
-            connection = PreflightConnection(remote, run_id, host, news)
+            connection = PreflightConnection(remote, run_id, host, news, timeout=timeout, capacity=capacity)
             connection.start(query, dry_run=dry_run)
             started[host] = connection
         for host in _finished(started, news):
@@ -218,6 +277,7 @@ def _finished(connections: Mapping[str, PreflightConnection], news: Inbox[str]) 
         for host in sorted(waiting):
             connection = connections[host]
             connection.heard += suspended
+            connection.began += suspended
             if connection.answered or connection.ended or connection.silent:
                 waiting.remove(host)
                 yield host

@@ -16,6 +16,8 @@ from typing import Annotated, ClassVar, Self, TypeVar, dataclass_transform, get_
 from transferpy.model.facts import MountKind, TargetState
 
 MARK = "@transferpy"
+_MOST_FIELDS = 32
+"""More fields than any event has; each field of a line needs some memory."""
 _COMMAND_PREFIX = "command"
 _Value = TypeVar("_Value")
 
@@ -157,20 +159,22 @@ def parse_event(line: str, run_id: str) -> Event | None:
     Raises:
         ProtocolError: the event is unknown, or one of its fields is missing or malformed.
     """
-    mark, _, rest = line.strip().partition(" ")
-    run, _, rest = rest.partition(" ")
-    words = rest.split()
-    if mark != MARK or run != run_id or not words:
+    if not is_event(line, run_id):
+        return None
+    words = line.split(maxsplit=_MOST_FIELDS + 3)[2:]
+    if not words:
         return None
     if words[0] not in _EVENTS:
         raise ProtocolError(words[0], "it is unknown")
+    if len(words) > _MOST_FIELDS:
+        raise ProtocolError(words[0], f"it has more than {_MOST_FIELDS - 1} fields")
     pairs = (word.partition("=") for word in words[1:])
     return _EVENTS[words[0]].parse({key: value for key, _, value in pairs})
 
 
 def is_event(line: str, run_id: str) -> bool:
     """Return whether ``line`` is an event of this run, well-formed or not."""
-    return line.split()[:2] == [MARK, run_id]
+    return line.split(maxsplit=2)[:2] == [MARK, run_id]
 
 
 class Hello(Event, name="hello"):
@@ -229,9 +233,15 @@ class Sending(Event, name="sending"):
 
 
 class ProgressMade(Event, name="progress"):
-    """The heartbeat, at least once a second; ``bytes`` have passed the first stage of the stream, if there is one."""
+    """The heartbeat, at least once a second.
+
+    Attributes:
+        bytes: the number of bytes that have passed the first stage of the stream, if there is one.
+        total: the number of bytes that all stages have read together; it falls when one of them ends.
+    """
 
     bytes: Count = 0
+    total: Count = 0
 
 
 class Stages(Event, name="stages"):

@@ -43,6 +43,23 @@ _ERRORS: dict[str, type[TransferpyError]] = {
 }
 """By the kind of a failed session; each other kind is a RemoteExecutionError."""
 _Kind = TypeVar("_Kind", bound=protocol.Event)
+_Key = TypeVar("_Key")
+_Report = TypeVar("_Report")
+
+_CUT_TIME = 2.0
+"""Seconds in which the end of a lost connection is known after its last line, which may be incomplete."""
+_LONGEST_TEXT = 4000
+"""Characters of a text of a host that are kept."""
+_MOST_REPORTS = 2000
+"""Reports of tasks and their stages that a session may send."""
+_FASTEST_STREAM = 1 << 40
+"""Bytes per second that no stream reaches."""
+_TOLERATED_DECREASE = 16 << 20
+"""Bytes: the observed stage can be a program of which the pipeline has two, and the second one starts later."""
+
+
+class MalformedEventError(RemoteExecutionError):
+    """A session sent an event that is malformed, or incomplete because the connection was lost."""
 
 
 class Session:
@@ -53,7 +70,8 @@ class Session:
         self.statuses: dict[str, tuple[int, ...]] = {}  # of the stages of each task that has ended, by its name
         self.errors: dict[tuple[str, str], str] = {}  # the end of standard error, by task and number of the stage
         self.bytes = self._first_bytes = 0  # bytes that the observed stage of the stream has read
-        self.moved = self.heard = time.monotonic()  # of the last growth of bytes, and of the last event
+        self._total = 0  # bytes that all stages of the stream have read
+        self.moved = self.heard = time.monotonic()  # of the last progress of the stream, and of the last event
         self.outcome: Outcome | None = None  # the result of the process, once it has ended
         self.error: TransferpyError | None = None  # the reason for which the session cannot continue
         self.stopping = False  # True after the command to stop
@@ -118,12 +136,17 @@ class Session:
         event = self.last(protocol.StorageFault)
         if event is None:
             return ""
-        fault = _STORAGE_FAULTS.get(event.fault, f"cannot be written: {one_line(event.text)}")
+        fault = _STORAGE_FAULTS.get(event.fault, f"cannot be written: {one_line(event.text[:_LONGEST_TEXT])}")
         return f"the file system of {one_line(event.path)} {fault}"
+
+    def refuse(self, problem: protocol.ProtocolError) -> None:
+        """Record a malformed event: the session cannot continue."""
+        self.heard = time.monotonic()
+        self.error = self.error or MalformedEventError(f"{self.host}: the session sent a malformed event {problem}")
 
     def failure(self, run_id: str) -> TransferpyError | None:
         """Return the error of a session that has failed or ended; None while it can take commands."""
-        if self.error:
+        if self.error and not self._may_be_cut:
             return self.error
         if self.outcome is None or isinstance(self.outcome, TransferpyError):
             return self.outcome
@@ -131,6 +154,15 @@ class Session:
         return RemoteExecutionError(
             f"{self.host}: the session ended early, with status {self.outcome.returncode}{cause}"
         )
+
+    @property
+    def _may_be_cut(self) -> bool:
+        """True if the last event is malformed because the connection was lost, or if that is not known yet."""
+        if not isinstance(self.error, MalformedEventError):
+            return False
+        if self.outcome is None:
+            return time.monotonic() - self.heard < _CUT_TIME
+        return not isinstance(self.outcome, TransferpyError) and self.outcome.returncode > _SIGNALLED
 
     def _cause_of_end(self, result: "CommandResult", run_id: str) -> str:
         """Return the cause of the end of the process, as far as it is known, as the end of a message."""
@@ -144,29 +176,45 @@ class Session:
 
     def handle(self, event: protocol.Event) -> None:
         """Change the state as an event of the session demands, and log what an administrator has to know."""
-        self.heard = time.monotonic()
+        before, self.heard = self.heard, time.monotonic()
         self._events[type(event)] = event
         match event:
-            case protocol.ProgressMade(bytes=count):
-                self._progress(count)
+            case protocol.ProgressMade(bytes=count, total=total):
+                self._progress(count, total, self.heard - before)
             case protocol.Stages(job=task, statuses=statuses):
-                self.statuses[task] = statuses
+                self._add_report(self.statuses, task, statuses)
+                self.moved = self.heard
             case protocol.StandardError(job=task, stage=stage, text=text):
-                self.errors[task, stage] = text.strip()
+                self._add_report(self.errors, (task, stage), text.strip()[-_LONGEST_TEXT:])
             case protocol.SessionFailed(kind=kind, text=text):
-                messages = [*filter(None, [self.storage_fault]), one_line(text)]
+                messages = [*filter(None, [self.storage_fault]), one_line(text[:_LONGEST_TEXT])]
                 self.error = _ERRORS.get(kind, RemoteExecutionError)(f"{self.host}: {'; '.join(messages)}")
             case protocol.UndoFailed(entry=entry, text=text):
-                log_not_undone(self.host, entry, one_line(text))
+                log_not_undone(self.host, entry[:_LONGEST_TEXT], one_line(text[:_LONGEST_TEXT]))
             case protocol.SetAside(path=path):
-                log_set_aside(self.host, path)
+                log_set_aside(self.host, path[:_LONGEST_TEXT])
             case protocol.StaleRunRecovered(run=run, replication=replication):
                 log_recovered(self.host, run, replication=replication)
         self.replication.handle(event, self.directory)
 
-    def _progress(self, count: int) -> None:
-        if count > self.bytes:
+    def _add_report(self, reports: dict[_Key, _Report], key: _Key, report: _Report) -> None:
+        reports[key] = report
+        if len(reports) > _MOST_REPORTS:
+            self.error = RemoteExecutionError(f"{self.host}: the session reported more than {_MOST_REPORTS} tasks")
+
+    def _progress(self, count: int, total: int, seconds: float) -> None:
+        # Without a stream, the count is 0.
+        growth = count - self.bytes
+        if (count and growth < -_TOLERATED_DECREASE) or growth > _FASTEST_STREAM * (seconds + 1):
+            self.error = RemoteExecutionError(
+                f"{self.host}: the session reported {count} bytes of the stream after {self.bytes} bytes,"
+                " which is not possible"
+            )
+            return
+        # tar reads no data from empty files. Then only the stages behind it read something.
+        if growth > 0 or total != self._total:
             self.moved = self.heard
+        self._total = total
         self.bytes = max(count, self.bytes)
         self._first_bytes = self._first_bytes or count
 
@@ -194,7 +242,7 @@ class ReplicationState:
                 self.error = _UNKNOWN
                 logger.info("%s: replication stopped: %d connection(s)", self._host, connections)
             case protocol.UndoFailed(entry=entry, text=text) if entry.startswith(_START):
-                self.error = _STOPPED + one_line(text)
+                self.error = _STOPPED + one_line(text[:_LONGEST_TEXT])
             case protocol.StaleRunRecovered(run=run, pid=pid) if f"/run.{run}.{pid}." in run_directory:
                 self.error = ""
             case protocol.ReplicationRuns():

@@ -7,11 +7,11 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
 
+from transferpy.agent.budget import BudgetExceededError, LineBudget
 from transferpy.agent.inbox import Inbox
 from transferpy.agent.preflight_connection import PreflightConnection, dismiss
-from transferpy.agent.protocol import Hello, ProtocolError, SessionCommand, Stop, parse_event
+from transferpy.agent.protocol import Hello, ProtocolError, SessionCommand, Stop, is_event, parse_event
 from transferpy.agent.session import Session
 from transferpy.agent.session_script import recovery_script
 from transferpy.Exceptions import RemoteExecutionError
@@ -58,9 +58,7 @@ class SessionManager:
         session = Session(host)
         self._sessions.append(session)
 
-        def listener(item: str | Outcome) -> None:
-            self._inbox.put((session, item))
-
+        listener = self._listener(session)
         connection = self._connections.get(host)
         if connection is not None and connection.claim(listener):
             # In this order, a signal between two steps leaves no connection that neither list contains.
@@ -76,6 +74,22 @@ class SessionManager:
                 host, script, on_line=listener, on_end=listener, takes_input=True
             )
         return session
+
+    def _listener(self, session: Session) -> Callable[[str | Outcome], None]:
+        """Return the function that puts the events and the outcome of a session into the inbox.
+
+        It runs in the thread of the remote process. It drops all other output, and all output beyond the budget.
+        """
+        budget = LineBudget(session.host)
+
+        def listener(item: str | Outcome) -> None:
+            was_exceeded = budget.error is not None
+            if not isinstance(item, str) or (budget.accept(item) and is_event(item, self._run_id)):
+                self._inbox.put((session, item))
+            elif budget.error and not was_exceeded:
+                self._inbox.put((session, budget.error))
+
+        return listener
 
     def keep_connections(self, connections: Mapping[str, PreflightConnection]) -> None:
         """Keep preflight connections open for the sessions on their hosts."""
@@ -130,6 +144,8 @@ class SessionManager:
         session, item = self._inbox.first
         if isinstance(item, str):
             self._handle_line(session, item)
+        elif isinstance(item, BudgetExceededError):
+            session.error = session.error or item
         else:
             session.outcome = item
         self._inbox.remove_first()
@@ -138,7 +154,7 @@ class SessionManager:
         try:
             event = parse_event(line, self._run_id)
         except ProtocolError as error:
-            session.error = RemoteExecutionError(f"{session.host}: the session sent a malformed event {error}")
+            session.refuse(error)
             return
         if event is not None:
             session.handle(event)
@@ -203,7 +219,12 @@ class SessionManager:
             RemoteExecutionError: the recovery failed.
         """
         script = recovery_script(self._run_id)
-        handle_line = partial(self._handle_line, session)
+        budget = LineBudget(session.host)
+
+        def handle_line(line: str) -> None:
+            if budget.accept(line):
+                self._handle_line(session, line)
+
         result = self._remote.run(session.host, script, on_line=handle_line, timeout=timeout)
         if result.returncode:
             raise RemoteExecutionError(f"{session.host}: the clean-up ended with status {result.returncode}")

@@ -86,4 +86,4 @@ def await_sender(run: StreamRun) -> None:
     end, _ = run.ends
     if end.statuses:
         with suppress(TransferpyError):
-            run.sessions.wait(run.sender, until=lambda: run.sender_is_free)
+            run.wait(run.sender, until=lambda: run.sender_is_free)

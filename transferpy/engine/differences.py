@@ -10,6 +10,8 @@ from itertools import islice
 
 _NAMED_DIFFERENCES = 5
 _COUNTED_DIFFERENCES = 1000
+_LONGEST_NAME = 1000
+"""Characters of a path that a message has."""
 
 
 def differing_paths(source: Iterable[str], target: Iterable[str]) -> Iterator[str]:
@@ -44,7 +46,7 @@ def name_some(paths: Iterable[str]) -> str:
     """
     named: dict[str, None] = {}
     for path in paths:
-        named[path] = None
+        named[path[:_LONGEST_NAME]] = None
         if len(named) > _COUNTED_DIFFERENCES:
             break
     text = ", ".join(islice(named, _NAMED_DIFFERENCES))

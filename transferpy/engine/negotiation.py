@@ -44,7 +44,7 @@ def start_stream(run: StreamRun) -> None:
     port = receiver.expect(protocol.Listening).port
     logger.info("%s: port %s listens for %s%s", receiver.host, port, sender.host, opened)
     sender.bytes = 0
-    sender.moved = receiver.moved = time.monotonic()
+    sender.moved = time.monotonic()
     run.sending = True
     run.sessions.send(sender, protocol.Send(run.edge.label, run.codec, *_listener(run, protocol.Listening)))
 
@@ -77,8 +77,8 @@ def _choose_codec(run: StreamRun) -> str:
     labels = tuple(run.edge.sending.pipelines)
     if len(labels) == 1:
         return labels[0]
-    # The sample needs the list of all files. With millions of files, the list takes long; its time has no limit.
-    run.sessions.wait(*run.both, until=lambda: run.sender.has(protocol.SampleTaken))
+    # The sample needs the list of all files. With millions of files, the list takes long.
+    run.wait(*run.both, until=lambda: run.sender.has(protocol.SampleTaken))
     taken = run.sender.expect(protocol.SampleTaken)
     sample = measured_sample(taken.size, taken.trials)
     link: float | None = run.plan.options.bwlimit or None
@@ -97,7 +97,7 @@ def _measure_link(run: StreamRun) -> float | None:
         return None  # the listener ended before the sender could connect; the listener of the stream reports the error
     run.sessions.send(sender, protocol.SendProbe(run.edge.label, *_listener(run, protocol.Probing)))
     deadline = time.monotonic() + run.plan.options.connect_timeout
-    met = run.sessions.wait(
+    met = run.wait(
         *run.both, until=lambda: receiver.has(protocol.LinkMeasured) or sender.has(protocol.Probed), deadline=deadline
     )
     if not met:

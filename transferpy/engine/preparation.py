@@ -64,7 +64,9 @@ def prepare(
         PreflightError: the transfer cannot work; the error has every reason.
     """
     queries = preflight_queries(request, {target.host: _addresses(target.host) for target in request.targets})
-    answers = run_preflight(remote, run_id, queries, dry_run=request.options.dry_run)
+    answers = run_preflight(
+        remote, run_id, queries, timeout=request.options.copy_timeout, dry_run=request.options.dry_run
+    )
     sessions.keep_connections(answers.connections)
     _log_stale_runs(answers.facts.values())
     try:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from transferpy.agent.protocol import Checked, Connected, Event, Sending, SourceChanged
 from transferpy.agent.session import Session
 from transferpy.agent.session_manager import SessionManager
-from transferpy.Exceptions import RemoteExecutionError
+from transferpy.Exceptions import RemoteExecutionError, StreamError
 from transferpy.model.progress import Phase, Progress
 from transferpy.planning.plan import EdgePlan, TransferPlan
 from transferpy.RemoteExecution.interface import RemoteExecution
@@ -46,6 +46,7 @@ class StreamRun:
     codec: str = field(init=False)  # the label of the codec; that of the first candidate before one is chosen
     sending: bool = field(default=False, init=False)  # True after the command to send
     phase: Phase = field(default=Phase.WAITING, init=False)  # the phase of the copy
+    _began: float = field(default_factory=time.monotonic, init=False)
     _phase_began: float = field(default_factory=time.monotonic, init=False)
 
     def __post_init__(self) -> None:
@@ -116,6 +117,20 @@ class StreamRun:
         """True after the start of the stream."""
         return self.sender.has(Sending)
 
+    def wait(self, *sessions: Session, until: Callable[[], bool], deadline: float | None = None) -> bool:
+        """As SessionManager.wait, at most until the end of the time for the whole copy.
+
+        Raises:
+            StreamError: the copy takes too long.
+            TransferpyError: one of the sessions ended, failed or fell silent.
+        """
+        limit = self._began + self.plan.options.copy_timeout
+        holds = self.sessions.wait(*sessions, until=until, deadline=limit if deadline is None else min(deadline, limit))
+        if not holds and time.monotonic() >= limit:
+            text = f"the copy took more than {self.plan.options.copy_timeout} seconds (--copy-timeout)"
+            raise StreamError(f"{self.names}: {text}")
+        return holds
+
     def wait_for(self, kind: type[Event], *sessions: Session) -> bool:
         """Wait until each of ``sessions`` has sent an event of that kind; return False if the stream failed first.
 
@@ -128,7 +143,7 @@ class StreamRun:
             return [session.host for session in sessions if not session.has(kind)]
 
         deadline = time.monotonic() + _READY_TIME
-        self.sessions.wait(*self.both, until=lambda: not late() or self.has_failed(), deadline=deadline)
+        self.wait(*self.both, until=lambda: not late() or self.has_failed(), deadline=deadline)
         if self.has_failed():
             return False
         if late():

@@ -28,12 +28,12 @@ def await_stream(run: StreamRun) -> None:
     while not run.has_ended() and not run.has_failed():
         now = time.monotonic()
         if started is None and run.flows:
-            # Before this, the sender has listed its files, or has waited for a server; that has no limit.
+            # Before this, the sender has listed its files, or has waited for a server; that has no limit of its own.
             started = run.sender.moved = now
             run.enter(Phase.COPYING)
         if started is not None:
-            _check_limits(run, now - started, now - max(session.moved for session in run.both))
-        run.sessions.wait(*run.both, until=lambda: run.has_ended() or run.has_failed(), deadline=now + 1)
+            _check_limits(run, now - started, now - run.sender.moved)
+        run.wait(*run.both, until=lambda: run.has_ended() or run.has_failed(), deadline=now + 1)
     if run.has_failed():
         raise_stream_failure(run)
     _report_received(run, max(time.monotonic() - began, 0.001))
@@ -43,6 +43,7 @@ def _check_limits(run: StreamRun, since_start: float, since_moved: float) -> Non
     options = run.plan.options
     if not run.receiver.has(Connected) and since_start > options.connect_timeout:
         raise no_connection(run, Listening)
+    # A target can report any progress. It does not count, because the source stops when the target takes no more data.
     # A tree is read at once. The first byte of a hot copy may take some time. All bytes that have left the sender may
     # be in the buffers between the two.
     moved = max(run.sender.bytes, run.receiver.received_bytes)

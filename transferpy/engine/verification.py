@@ -59,7 +59,7 @@ def await_checks(run: StreamRun, kind: type[protocol.Event], *sessions: Session)
         changed = run.sender in sessions and run.sender.has(protocol.SourceChanged)
         return arrived or changed or any(run.failed_tasks())
 
-    run.sessions.wait(*sessions, until=is_known)
+    run.wait(*sessions, until=is_known)
     raise_task_failure(run)
 
 

@@ -26,7 +26,8 @@ LOW_PRIORITY = "low"
 """The value of ``--priority`` for processes that leave CPU and disk to others."""
 
 _HIGHEST_LEVELS = {row.name: row.highest_level for row in CODECS.values()}
-_SECONDS = number(1, 24 * 60 * 60, "SECONDS")
+_DAY = 24 * 60 * 60
+_SECONDS = number(1, _DAY, "SECONDS")
 _LOCAL_FILE = text("the name of a file", r"[^\0\n]*", "FILE", "files")
 _REMOTE_FILE = text("an absolute path", r"(/[^\0\n]*)?", "FILE")
 _USER = "[A-Za-z0-9_][A-Za-z0-9_.-]*"
@@ -169,6 +170,11 @@ class TransferOptions(ToolOptions):
         "maximum time in seconds without progress of the stream; after it, the transfer fails",
         default=300,
         values=_SECONDS,
+    )
+    copy_timeout: int = NETWORK.option(
+        "maximum time in seconds of the copy to one target with all its checks, and of the preflight query",
+        default=7 * _DAY,
+        values=number(1, 365 * _DAY, "SECONDS"),
     )
     priority: str = NETWORK.option(
         "low: run the remote processes with low CPU and I/O priority (nice, ionice)",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from bash import run_bash
 from host_text import RUN
+from scripted import encoded
 
 from transferpy.agent import preflight_connection
 from transferpy.agent.inbox import Inbox
@@ -38,7 +39,7 @@ def harmless(run_id: str, questions: PreflightQuery, *, dry_run: bool = False) -
 def shell(monkeypatch: pytest.MonkeyPatch) -> PreflightConnection:
     """A real one, which has answered."""
     monkeypatch.setattr("transferpy.agent.preflight_connection.preflight_script", harmless)
-    return run_preflight(REMOTE, RUN, {HOST: QUESTIONS}, dry_run=False).connections[HOST]
+    return run_preflight(REMOTE, RUN, {HOST: QUESTIONS}, timeout=60, dry_run=False).connections[HOST]
 
 
 def test_it_goes_on_with_a_script_in_the_same_process_and_leaves_it_the_rest_of_the_input(
@@ -88,7 +89,7 @@ def test_no_tool_that_answers_can_take_what_comes_behind_the_questions(tmp_path:
 
 
 def test_after_a_dry_run_it_does_not_wait(shell: PreflightConnection) -> None:
-    answers = run_preflight(REMOTE, RUN, {HOST: QUESTIONS}, dry_run=True)
+    answers = run_preflight(REMOTE, RUN, {HOST: QUESTIONS}, timeout=60, dry_run=True)
     assert REMOTE.wait_job(HOST, answers.connections[HOST].job, 5).returncode == 0
     assert answers.facts[HOST].uid == os.getuid()
     dismiss({HOST: shell})
@@ -108,12 +109,46 @@ def test_one_that_says_it_has_answered_but_has_not_is_given_up(monkeypatch: pyte
         return started[-1]
 
     monkeypatch.setattr(REMOTE, "start_job", noted)
-    answers = run_preflight(REMOTE, RUN, {HOST: QUESTIONS}, dry_run=False)
+    answers = run_preflight(REMOTE, RUN, {HOST: QUESTIONS}, timeout=60, dry_run=False)
     assert answers.silent == {
         HOST: "localhost: the preflight query returned a malformed event 'host': it is missing; output: why not"
     }
     assert answers.connections == {}
     assert REMOTE.monitor_job(HOST, started[0]) is not None
+
+
+def query(monkeypatch: pytest.MonkeyPatch, script: str, timeout: float = 60) -> str:
+    """Return the error of a host on which the query is this script."""
+
+    def given(run_id: str, *_questions: object, **_options: object) -> str:
+        return script.replace("EVENT", f"@transferpy {run_id}")
+
+    monkeypatch.setattr("transferpy.agent.preflight_connection.preflight_script", given)
+    answers = run_preflight(REMOTE, RUN, {HOST: QUESTIONS}, timeout=timeout, dry_run=False)
+    assert answers.facts == {}
+    return answers.silent[HOST]
+
+
+def test_other_output_is_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transferpy.agent.preflight_connection._ANSWER_TIME", 1.0)
+    assert query(monkeypatch, "while sleep 0.1; do echo noise; done") == "localhost: no answer for 1 seconds"
+
+
+def test_heartbeats_do_not_make_a_query_endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert query(monkeypatch, "while sleep 0.1; do echo EVENT progress; done", timeout=1) == (
+        "localhost: the preflight query took more than 1 seconds (--copy-timeout)"
+    )
+
+
+def test_an_error_of_a_query_is_its_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = f"echo EVENT error kind=host text={encoded('why')}; echo EVENT asked"
+    assert query(monkeypatch, script) == "localhost: why"
+
+
+def test_a_line_that_a_lost_connection_cuts_is_no_malformed_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert query(monkeypatch, "echo EVENT host uid=0 cor; kill -9 $$") == (
+        "localhost: the preflight query was killed, or the connection was lost; output: nothing"
+    )
 
 
 def test_a_host_is_not_silent_while_this_process_is_suspended(shell: PreflightConnection) -> None:

@@ -67,6 +67,7 @@ def test_a_line_is_an_event_of_this_run_or_no_event(line: str, event: Event | No
         ("nonsense", "'nonsense': it is unknown"),
         ("sample size=8", "'sample': it lacks trials"),
         ("stages job=x", "'stages': it lacks statuses"),
+        (f"progress {'x=1 ' * 32}", "'progress': it has more than 31 fields"),
         ("stages job=x statuses=0,-1", "'stages': statuses: '-1' is not a number from 0 to 2^64 - 1"),
         ("sample size=8 trials=zstd1", "'sample': trials: "),
         ("sample size=-8 trials=", "'sample': size: '-8' is not a number from 0 to 2^64 - 1"),

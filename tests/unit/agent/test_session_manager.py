@@ -52,8 +52,9 @@ class TestEvents:
             "progress bytes=100",
             "progress",
             "progress bytes=70",
+            "progress bytes=101",
         )
-        assert (session.directory, session.alive, session.bytes) == ("/run/transferpy/run.x", True, 100)
+        assert (session.directory, session.alive, session.bytes) == ("/run/transferpy/run.x", True, 101)
         assert session.statuses == {"receive": (0, 141, 2)}
         assert session.errors == {("receive", "2"): "no space"}
 
@@ -69,6 +70,32 @@ class TestEvents:
     def test_an_error_is_of_the_kind_that_the_session_says(self, kind: str, error: type[TransferpyError]) -> None:
         session = said(f"error kind={kind} text={encoded('why')}")
         assert (type(session.error), str(session.error), session.alive) == (error, "db1: why", False)
+
+    @pytest.mark.parametrize(
+        ("counts", "problem"),
+        [
+            ((1 << 30, 1 << 29), "536870912 bytes of the stream after 1073741824 bytes"),
+            ((1, (1 << 64) - 1), "18446744073709551615 bytes of the stream after 1 bytes"),
+        ],
+    )
+    def test_a_progress_that_is_not_possible_is_an_error(self, counts: tuple[int, int], problem: str) -> None:
+        session = said(*(f"progress bytes={count}" for count in counts))
+        assert str(session.error) == f"db1: the session reported {problem}, which is not possible"
+        assert session.bytes == counts[0]
+
+    def test_texts_of_a_host_have_a_greatest_length(self) -> None:
+        session = said(
+            f"stderr job=receive stage=2 text={encoded('x' * 9000)}", f"error kind=host text={encoded('y' * 9000)}"
+        )
+        assert session.errors == {("receive", "2"): "x" * 4000}
+        assert str(session.error) == f"db1: {'y' * 4000}"
+
+    @pytest.mark.parametrize("event", ["stages job=t{} statuses=0", "stderr job=t{} stage=0 text="])
+    def test_a_session_with_tasks_without_end_is_refused(self, event: str) -> None:
+        made, (session,) = talk(ScriptedSession([]))
+        for number in range(2001):
+            made._handle_line(session, f"@transferpy {RUN} {event.format(number)}")
+        assert str(session.error) == "db1: the session reported more than 2000 tasks"
 
     def test_what_was_not_undone_is_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
         said(f"undo-failed entry={encoded('remove_directory /srv/y')} text={encoded('busy' + chr(10))}")
@@ -157,6 +184,28 @@ class TestWaiting:
         with pytest.raises(TransferpyError) as raised:
             made.wait(session, until=lambda: False)
         assert str(raised.value) == message
+
+    @pytest.mark.parametrize("end", ["", "Timeout, server db1 not responding.\r"])
+    def test_a_line_that_a_lost_connection_cuts_is_no_malformed_event(self, end: str) -> None:
+        lost = CommandResult(host="db1", returncode=255, output=f"@transferpy {RUN} stages job=se{end}")
+        made, (session,) = talk(ScriptedSession([f"stages job=se{end}", lost]))
+        with pytest.raises(RemoteExecutionError) as raised:
+            made.wait(session, until=lambda: False)
+        text = "db1: the session ended early, with status 255: it was killed, or the connection was lost"
+        assert str(raised.value) == text
+
+    def test_a_malformed_event_of_a_session_that_ends_by_itself_is_named(self) -> None:
+        made, (session,) = talk(ScriptedSession(["stages", CommandResult(host="db1", returncode=1, output="")]))
+        with pytest.raises(RemoteExecutionError, match=r"^db1: the session sent a malformed event 'stages': it lacks"):
+            made.wait(session, until=lambda: False)
+
+    def test_a_malformed_event_is_an_error_although_the_session_does_not_end(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(session_module, "_CUT_TIME", 0.1)
+        made, (session,) = talk(ScriptedSession(["stages"]))
+        with pytest.raises(RemoteExecutionError, match="malformed event"):
+            made.wait(session, until=lambda: False)
 
     def test_a_session_that_is_silent_ends_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(session_manager, "_SILENCE", -1.0)

@@ -3,6 +3,7 @@
 import logging
 import re
 import socket
+import time
 from types import MappingProxyType
 from typing import Any
 
@@ -469,6 +470,39 @@ class TestSource:
         assert transferer(fleet(source, target)).run() == [8]
         assert "db2:/srv/y: failed: db2: was created by another program during the run" in caplog.text
         assert "complete" not in caplog.text
+
+    def test_a_target_that_claims_progress_does_not_make_a_stream_move(self, caplog: pytest.LogCaptureFixture) -> None:
+        source = source_session(send_0=("sending", "progress bytes=1000"))
+        remote = fleet(source, target_session(peer=("listening port=4400", "connected")))
+        began, claims = time.monotonic(), [0]
+
+        def claim(_progress: object) -> None:
+            # Several times a second: more events would exceed the budget of the host.
+            if time.monotonic() - began > 0.1 * len(claims):
+                claims.append(1000 * len(claims))
+                remote.jobs[-1].react([f"progress bytes={claims[-1]}"])
+
+        made = Transferer("db1", "/srv/x", ["db2"], ["/srv/y"], {"idle_timeout": 1}, remote=remote, observer=claim)
+        assert made.run() == [6]
+        assert len(claims) > 5
+        assert "the stream made no progress for 1 seconds" in caplog.text
+
+    @pytest.mark.parametrize(
+        ("send", "receive"),
+        [
+            (("progress",), ("listening port=4400", "connected")),
+            (("sending", "progress bytes=1000"), ("listening port=4400", "connected")),
+            ((SENT.format(0),), ("listening port=4400", "connected", RECEIVED)),
+            ((SENT.format(0), *LISTS), ("listening port=4400", "connected", RECEIVED)),
+        ],
+        ids=["before the stream", "in the stream", "before the checks of the source", "before those of the target"],
+    )
+    def test_no_step_of_a_copy_lasts_forever(
+        self, send: tuple[str, ...], receive: tuple[str, ...], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        remote = fleet(source_session(send_0=send), target_session(peer=receive))
+        assert transferer(remote, copy_timeout=1).run() == [6]
+        assert "db2:/srv/y: failed: db1 to db2: the copy took more than 1 seconds (--copy-timeout)" in caplog.text
 
 
 class TestHotCopy:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from bash import run_bash
+from bash import bash_command, run_bash
 from host_text import SESSION, TIMEOUT, host_script, on_host
 
 LYING_FILE_SYSTEM = Path(__file__).parents[2] / "integration" / "lying_file_system.py"
@@ -87,8 +87,10 @@ class TestProcesses:
         (tmp_path / "run" / "run.dead.4194304.1").mkdir(parents=True)
         (tmp_path / "run" / "run.dead.4194304.1" / "cgroup").touch()
         trace = tmp_path / "trace"
-        argv = ["strace", "-f", "-e", "trace=openat", "-o", str(trace), "bash", "-c", script, "transferpy"]
-        subprocess.run([*argv, identifier(tmp_path)], cwd=tmp_path, check=True, stdin=subprocess.DEVNULL)
+        strace = [b"strace", b"-f", b"-e", b"trace=openat", b"-o", os.fsencode(trace)]
+        subprocess.run(
+            [*strace, *bash_command(script, identifier(tmp_path))], cwd=tmp_path, check=True, stdin=subprocess.DEVNULL
+        )
         opened = trace.read_text()
         assert "/proc/uptime" in opened
         assert "/cmdline" not in opened
@@ -121,7 +123,7 @@ def test_the_firewall_and_replication_do_not_wait_for_a_process_that_hangs(tmp_p
             echo ready 1>&"$events"
             read -r -u "$control" line
             exit 0"""
-        command = ["bash", "-c", host_script(tmp_path, script, *SESSION), "transferpy", identifier(tmp_path)]
+        command = bash_command(host_script(tmp_path, script, *SESSION), identifier(tmp_path))
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path) as session:
             assert session.stdout is not None
             while session.stdout.readline() != b"ready\n":

@@ -228,6 +228,12 @@ class TestUndo:
         assert result.returncode == 1
         assert done(tmp_path) == ["1"]
 
+    def test_a_long_message_of_an_entry_is_cut(self, tmp_path: Path) -> None:
+        script = f"run_directory={tmp_path}; on_undo broken fail_at_length; undo {tmp_path}"
+        told = on_host(tmp_path, f"fail_at_length() {{ printf '%0300000d' 1; return 1; }}\n{script} || :")
+        (event,) = events(told)
+        assert event.text("text") == "0" * 2000
+
     def test_half_an_entry_is_not_run(self, tmp_path: Path) -> None:
         with_undo(tmp_path, 'printf "mark half" >"$run_directory/entry"; undo "$run_directory"')
         assert done(tmp_path) == []

@@ -1,6 +1,7 @@
 """The preflight as a host runs it: what it prints is what is there, whatever that is called."""
 
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -103,7 +104,7 @@ class TestFirewalls:
         found = said(tmp_path, "iptables_facts; nftables_facts", iptables=self.LISTING, nft='echo "{ $* }"')
         assert [(event.fields["tool"], event.text("rules")) for event in found] == [
             ("iptables", f"{tmp_path}/tools/iptables -w 30 -S INPUT\ntwo\n"),
-            ("nft", "{ -j list chains }\n"),
+            ("nft", "{ -j list chains }"),
         ]
 
     def test_of_the_tables_that_mark_packets_only_what_can_drop_input_is_reported(self, tmp_path: Path) -> None:
@@ -127,6 +128,19 @@ class TestFirewalls:
             ("iptables:mangle", "-P INPUT ACCEPT\n-A LOG-AND-DROP -j DROP\n"),
             ("iptables:security", "-P INPUT DROP\n"),
         ]
+
+    def test_of_thousands_of_chains_only_those_with_a_hook_are_reported(self, tmp_path: Path) -> None:
+        # As nft prints them; a name cannot contain a brace.
+        chain = '{"family": "inet", "table": "t", "name": "%s", "handle": 1%s}'
+        hook = ', "type": "filter", "hook": "input", "prio": 0, "policy": "drop"'
+        chains = [chain % ("first", hook), *(chain % (f"c{number}", "") for number in range(20_000))]
+        chains += [chain % ("last", hook)]
+        listing = '{"nftables": [{"metainfo": {"version": "1.0.6"}}, %s]}'
+        (tmp_path / "listing").write_text(listing % ", ".join(f'{{"chain": {each}}}' for each in chains))
+        script = "has_tool() { :; }; nft() { cat listing; }; nftables_facts"
+        (event,) = events(output_of(host_script(tmp_path, script, "preflight/main"), cwd=tmp_path))
+        found = json.loads(event.text("rules"))["nftables"]
+        assert [item["chain"]["name"] for item in found] == ["first", "last"]
 
     def test_a_tool_that_fails_has_no_rules(self, tmp_path: Path) -> None:
         found = said(
@@ -519,6 +533,13 @@ class TestLeftovers:
         script = host_script(tmp_path, f"target_facts 0 {tmp_path}/in x", "preflight/main")
         script = script.replace("run_root=/run/transferpy", f"run_root={tmp_path}/run")
         assert [event.fields["leftovers"] for event in events(output_of(script))] == [dead]
+
+    def test_of_thousands_of_leftovers_a_hundred_are_reported(self, tmp_path: Path) -> None:
+        for number in range(150):
+            (tmp_path / "in" / f".transferpy-{number:016x}-0").mkdir(parents=True)
+        script = host_script(tmp_path, f"target_facts 0 {tmp_path}/in x", "preflight/main")
+        (event,) = events(output_of(script))
+        assert event.fields["leftovers"].count(",") == 99
 
 
 def test_questions_of_low_priority_step_back_behind_the_hosts_other_work(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from bash import run_bash
 from host_text import SESSION, host_script
 
+from transferpy.agent.protocol import SessionFailed, parse_event
 from transferpy.host import assemble
 
 if TYPE_CHECKING:
@@ -285,6 +286,25 @@ def test_a_job_that_was_left_by_its_leader_or_takes_no_hint_is_ended_all_the_sam
         pgrep -c -g "$group" -r D,R,S
     """
     assert run_in_session(tmp_path, script) == "2\nstopped 0\n0\n"
+
+
+def test_an_event_that_is_too_long_is_an_error(tmp_path: Path) -> None:
+    output = run_in_session(tmp_path, "emit changed paths=$(printf '%0200000d' 1); emit progress bytes=1")
+    (error,) = (parse_event(line, "x") for line in output.splitlines())
+    assert error == SessionFailed(kind="host", text="the event changed has 200014 bytes, which is too long")
+
+
+def test_all_stages_of_a_stream_count_for_its_progress(tmp_path: Path) -> None:
+    # The first stage reads nothing, as tar does with empty files.
+    script = """
+        stream() { { for ((n = 0; n < 100000; n++)); do echo x; done; exec sleep 1000; } | (exec cat >/dev/null); }
+        start_task send_0 stream
+        stream_stage[send_0]=sleep
+        until measure_progress send_0; ((total > 200000)); do sleep 0.05; done
+        kill -- "-${task_pid[send_0]}"
+        heartbeat
+    """
+    assert "total=" in run_in_session(tmp_path, script)
 
 
 @pytest.mark.parametrize(("codec", "trials", "status"), [("tr -d x", "one 3 N\ntwo 4 N\n", 0), ("false", "one ", 1)])

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from bash import output_of
+from bash import bash_command, output_of
 from host_text import TIMEOUT, on_host
 from raw_events import Event, parse_event
 
@@ -74,7 +74,7 @@ class Running:
         assert script.count(root) == 1
         script = script.replace(root, f"readonly {render_assignment('run_root', str(directory / 'run'))}\n")
         self.identifier = f"job-{directory.name}-{os.getpid()}-{id(self)}"
-        command = [b"bash", b"-c", os.fsencode(script), b"transferpy", self.identifier.encode()]
+        command = bash_command(script, self.identifier)
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=directory)
         self.events: list[Event] = []
 

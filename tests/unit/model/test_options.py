@@ -22,6 +22,7 @@ class TestOptions:
             firewall="auto",
             connect_timeout=60,
             idle_timeout=300,
+            copy_timeout=604800,
             defaults_file="",
             prepare=False,
             owner="",

@@ -90,18 +90,18 @@ task_is_lost() { # TASK: succeeds if the task was killed, so that it sent no mes
 }
 
 heartbeat() { # reports the progress of each stream; ends the session if the orchestration host reads no more events
-  local task bytes
+  local task bytes total
   [ ${#stream_stage[@]} -gt 0 ] || emit progress
   for task in "${!stream_stage[@]}"; do
     measure_progress "$task"
     [ -z "${on_progress[$task]-}" ] || "${on_progress[$task]}" "${bytes:-0}"
-    emit progress ${bytes:+bytes="$bytes"}
+    emit progress ${bytes:+bytes="$bytes"} total="$total"
   done
 }
 
-measure_progress() { # TASK: sets bytes to the number of bytes that its observed stage has read
+measure_progress() { # TASK: sets bytes to the number of bytes that its observed stage has read, and total to that of all stages
   local child children=() grandchildren=() name='' pid=${task_pid[$1]}
-  bytes=''
+  bytes='' total=0
   { read -ra children <"/proc/$pid/task/$pid/children"; } 2>/dev/null
   for child in "${children[@]}"; do
     # The first stage is the child of a subshell.
@@ -110,7 +110,9 @@ measure_progress() { # TASK: sets bytes to the number of bytes that its observed
   done
   for child in "${children[@]}"; do
     { read -r name <"/proc/$child/comm"; } 2>/dev/null
-    [ "$name" != "${stream_stage[$1]}" ] || ! read_bytes_read "$child" || bytes=$REPLY
+    read_bytes_read "$child" || continue
+    total=$((total + REPLY))
+    [ "$name" != "${stream_stage[$1]}" ] || bytes=$REPLY
   done
 }
 

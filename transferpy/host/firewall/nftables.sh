@@ -1,8 +1,13 @@
 # The backend nftables: its rules in the preflight, and the command of an undo entry that removes a rule.
 # requires: lib/events preflight/values
 
-nftables_facts() { # the chains of nftables
-  ! has_tool nft || emit firewall tool=nft rules="$(nft -j list chains 2>/dev/null | base64 -w0)"
+nftables_facts() { # the chains of nftables; of a long list, only those with a hook: these alone get a rule
+  local chains
+  has_tool nft || return 0
+  chains=$(nft -j list chains 2>/dev/null)
+  [ ${#chains} -le 50000 ] ||
+    chains="{\"nftables\": [$(printf %s "$chains" | grep -o '{"chain": {[^{}]*"hook": [^{}]*}}' | paste -sd,)]}"
+  emit firewall tool=nft rules="$(encode "$chains")"
 }
 
 nft_delete_commented() { # ... COMMENT: deletes the rules with that comment, wherever a reload has put them

@@ -4,8 +4,12 @@
 declare run_id # the identifier of the run, which the orchestration host sets
 exec {events}>&1
 
+readonly longest_event=200000 # bytes; the orchestration host accepts no line that is much longer
+
 emit() { # NAME [KEY=VALUE ...]: sends one event; a value holds no blanks
-  printf '@transferpy %s %s\n' "$run_id" "$*" 1>&"$events" || exit 141
+  local event=$*
+  [ ${#event} -le "$longest_event" ] || fail host "the event $1 has ${#event} bytes, which is too long"
+  printf '@transferpy %s %s\n' "$run_id" "$event" 1>&"$events" || exit 141
 }
 
 encode() { # TEXT: prints a text as the value of an event

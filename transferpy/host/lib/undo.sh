@@ -33,7 +33,7 @@ undo() { # DIRECTORY [PATTERN]: runs the entries of the groups that match, the n
       rm -f -- "$entry"
     else
       status=1
-      emit undo-failed entry="$(encode "$(<"$entry")")" text="$(encode "$message")"
+      emit undo-failed entry="$(encode "$(<"$entry")")" text="$(encode "${message:0:2000}")"
     fi
   done
   return "$status"
