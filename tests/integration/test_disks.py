@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import re
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import SYSTEM_PYTHON, eventually, transfer
+from helpers import SYSTEM_PYTHON, eventually, transfer, transfers
 from lab import CHECKOUT
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from lab import Host, Lab
 
 _HUGE = (7 << 60) + 5
+_FAULT = "this block cannot be written"
+"""The disk of `faulty_disk` cannot write a block that contains this text."""
 
 
 @contextmanager
@@ -29,6 +32,92 @@ def lying_file_system(host: Host, directory: str, manner: str, size: int) -> Ite
     finally:
         host.run(["umount", directory])
         process.wait(30)
+
+
+@contextmanager
+def faulty_disk(host: Host, directory: str) -> Iterator[None]:
+    """Mount ext4 on a directory of a host; its disk is a file of lying_file_system.py."""
+    with lying_file_system(host, "/var/lib/faulty", "faults", 64 << 20):
+        device = host.sh("losetup --find --show /var/lib/faulty/file")
+        try:
+            # A request of one block: the fault of a block damages no other one.
+            host.run(f"echo 4 >/sys/block/{device.removeprefix('/dev/')}/queue/max_sectors_kb; mkfs.ext4 -q {device}")
+            host.run(["mkdir", "-p", directory])
+            host.run(["mount", device, directory])
+            try:
+                yield
+            finally:
+                host.run(["umount", directory])
+        finally:
+            host.run(["losetup", "--detach", device])
+
+
+@pytest.fixture
+def faulty(clean_lab: Lab) -> Iterator[Lab]:
+    """The clean lab, with trees and tarballs "good" and "bad" on db1; the disk of db2:/srv/in cannot write "bad"."""
+    clean_lab["db1"].run(f"""
+        mkdir -p /srv/good/sub /srv/bad/sub
+        for tree in good bad; do
+            seq 10000 >/srv/$tree/numbers
+            head -c 100000 /dev/zero | tr '\\0' x | tee /srv/$tree/sub/1 /srv/$tree/sub/2 >/srv/$tree/last
+            tar -C /srv -cf /srv/$tree.tar $tree
+        done
+        yes '{_FAULT}' | head -n 4000 >/srv/bad/sub/1
+        tar -C /srv -cf /srv/bad.tar bad
+    """)
+    with faulty_disk(clean_lab["db2"], "/srv/in"):
+        yield clean_lab
+
+
+@contextmanager
+def error_taker(host: Host, directory: str) -> Iterator[None]:
+    """Take each write error of a file system, as another run does that writes its copy to disk at the same time."""
+    syncfs = 306  # its number on x86_64
+    loop = f'while (1) {{ open my $file, "<", "{directory}"; syscall {syncfs}, fileno $file }}'
+    process = host.popen(["perl", "-e", loop])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+OPTIONS = pytest.mark.parametrize(
+    "options", [(), ("--no-checksum",), ("--parallel-checksum",), ("--type", "decompress")]
+)
+
+
+def source_of(name: str, options: tuple[str, ...]) -> str:
+    return f"db1:/srv/{name}.tar" if "decompress" in options else f"db1:/srv/{name}"
+
+
+@OPTIONS
+@pytest.mark.parametrize("taken", [False, True], ids=["alone", "beside-another"])
+def test_a_copy_that_the_disk_could_not_write_is_not_published(
+    faulty: Lab,
+    options: tuple[str, ...],
+    taken: bool,  # noqa: FBT001
+) -> None:
+    faulty["db2"].run("mkdir /srv/in/target")
+    with error_taker(faulty["db2"], "/srv/in") if taken else nullcontext():
+        result = transfer(faulty, *options, source_of("bad", options), "db2:/srv/in/target")
+    assert result.status in {7, 8}, result.stderr
+    assert re.search("cannot write .*/sub/1 to disk: Input/output error", result.stderr), result.stderr
+    assert faulty["db2"].sh("ls -A /srv/in/target") == ""
+
+
+@OPTIONS
+def test_of_two_runs_at_once_the_one_that_the_disk_could_not_write_fails(faulty: Lab, options: tuple[str, ...]) -> None:
+    db2 = faulty["db2"]
+    db2.run("mkdir /srv/in/0 /srv/in/1 /srv/in/2 /srv/in/3")
+    names = ("good", "bad", "good", "bad")
+    runs = [(*options, source_of(name, options), f"db2:/srv/in/{number}") for number, name in enumerate(names)]
+    results = transfers(faulty, *runs)
+    assert {result.status for result in results[1::2]} <= {7, 8}, [result.stderr for result in results]
+    assert db2.sh("find /srv/in/1 /srv/in/3 -mindepth 1") == ""
+    # Without checksums of files, no run can find out whether an error of the file system is its own.
+    if not options:
+        assert [result.status for result in results[::2]] == [0, 0], results[0].stderr + results[2].stderr
 
 
 def test_a_sparse_file_of_any_size_is_copied_with_its_data(clean_lab: Lab) -> None:

@@ -198,17 +198,6 @@ def test_what_arrives_goes_to_disk_while_the_stream_flows(tmp_path: Path) -> Non
     assert [line for line in told if not line.startswith("@transferpy")] == ["none", "-f .", "-f ."]
 
 
-def test_a_fault_of_the_disk_that_shows_early_is_not_forgotten(tmp_path: Path) -> None:
-    script = """
-        sync() { [ -e "$run_directory/told" ] || { : >"$run_directory/told"; echo broken >&2; return 1; }; }
-        write_behind $((64 << 20)); wait_for_task sync
-        write_behind $((128 << 20)); wait_for_task sync
-        report_task sync; echo "status $?"
-    """
-    *_, stages, status = run_in_session(tmp_path, script).splitlines()
-    assert (stages, status) == ("@transferpy x stages job=sync statuses=1", "status 1")
-
-
 def test_a_pipe_is_made_wide_and_a_perl_that_cannot_do_it_says_nothing(tmp_path: Path) -> None:
     capacity = "import fcntl; print(fcntl.fcntl(0, fcntl.F_GETPIPE_SZ))"
     script = f"""

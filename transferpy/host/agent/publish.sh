@@ -23,7 +23,7 @@ publish_copy() { # ends the session
 
 chown_and_sync() { # PATH: sets the owner of the copy, if one was given, and writes the copy to disk
   [ -z "$owner" ] || run_task owner chown -hR -- "$owner" "$1" || exit 1
-  run_task sync sync -f . || exit 1
+  run_task sync write_copy "$1" || exit 1
 }
 
 publish_entry() { # renames the copy to its final name; never replaces another file

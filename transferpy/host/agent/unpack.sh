@@ -1,5 +1,5 @@
 # The ability "unpack": the session unpacks a copy in a staging directory inside the target directory.
-# requires: agent/main agent/streams agent/directories agent/storage lib/directories
+# requires: agent/main agent/streams agent/directories agent/storage lib/directories perl/flush
 
 made_target='' # yes if this session made it
 
@@ -69,16 +69,22 @@ on_disk=0 # the number of bytes of the stream after which the last sync began
 write_behind() { # BYTES: writes what has arrived to disk while the stream flows, so that its end waits for less
   [ "$checksum" = no ] || return 0 # the digester writes each file to disk before it reads the file
   (($1 - on_disk >= 64 << 20)) || return 0
-  # After a failed sync there is no other one: the kernel reports each error only once.
-  [ -z "${task_pid[sync]-}" ] || [ "${task_statuses[sync]-}" = 0 ] || return 0
+  [ -z "${task_pid[sync]-}" ] || [ -n "${task_statuses[sync]-}" ] || return 0
   on_disk=$1
   start_task sync sync -f .
 }
 
-finish_writing() { # waits for the last sync of write_behind; fails if one of them failed
-  [ -n "${task_pid[sync]-}" ] || return 0
-  wait_for_task sync
-  report_task sync
+finish_writing() { # waits for the last sync of write_behind; its error may be that of another run
+  [ -z "${task_pid[sync]-}" ] || wait_for_task sync
+}
+
+write_copy() { # PATH: writes the copy to disk; fails if data could not be written
+  if [ "$checksum" = yes ]; then
+    # The digester has read all data back from the disk, so an error is that of another run.
+    sync -f . 2>/dev/null || return 0
+  else
+    find "$1" -type f -print0 | perl -e "$perl_flush" -- "$target"
+  fi
 }
 
 fail_for_lost_attributes() {

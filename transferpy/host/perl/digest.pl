@@ -5,7 +5,7 @@
 # INDEX is the output of "tar -vv", one line for each member, in the order of tar. The file INDEX.end exists once tar adds no
 # further lines. A file is complete when tar names the next one. In the MODE "read", the data is still in memory, so the disk
 # is read once. In the MODE "written", each file is written to disk and dropped from memory first, so that the digest is that of
-# the data on the disk. CHILDREN is a file of /proc with the processes below which tar runs.
+# the data on the disk; the digester fails if the data of a file could not be written. CHILDREN is a file of /proc with the processes below which tar runs.
 #
 # OUTPUT.raw gets records, each ended by NUL. A file has "DIGEST ./PATH". A file that is larger than a segment has one record for
 # each segment with data, "DIGEST NUMBER ./PATH", and one for all segments of zeros together, "zeros COUNT ./PATH". Segments are
@@ -20,7 +20,7 @@
 #
 # TOOL prints one line for each file among its arguments, which begins with the digest; without arguments it digests its standard
 # input.
-# requires: perl/system_calls perl/clock perl/holes
+# requires: perl/system_calls perl/clock perl/file_systems
 use strict;
 use warnings;
 use Fcntl qw(F_SETFD O_NOFOLLOW O_NONBLOCK O_RDONLY);
@@ -89,6 +89,11 @@ sub read_ahead { # FILE: the disk starts to read a small file; the kernel itself
     syscall $advise, fileno $file, 0, 0, $will_need if $is_written && defined $advise && -s $file <= $block;
 }
 
+sub write_small { # DESCRIPTOR NAME: fails if the data could not be written to disk; its group was written to disk before
+    my ($file, $name) = @_;
+    !$is_written || write_to_disk($file) or fail "cannot write $name to disk: $!";
+}
+
 sub open_file { # NAME: returns a handle; fails if the name is no longer that of a regular file
     my ($name) = @_;
     sysopen my $file, $name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK or fail "cannot open $name: $!";
@@ -99,6 +104,7 @@ sub open_file { # NAME: returns a handle; fails if the name is no longer that of
 sub open_small { # NAME: returns a descriptor, of a file of any kind, in a third of the time of open_file; starts to read it
     my ($name) = @_;
     my $file = POSIX::open($name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK) // fail "cannot open $name: $!";
+    write_small($file + 0, $name);
     if ($is_written && defined $advise) {
         syscall $advise, $file + 0, 0, 0, $_ for $dont_need, $will_need;
     }
@@ -122,6 +128,7 @@ sub start { # NAMES CODE [KEY VALUE]: runs CODE in a new process; it prints a di
 sub digest_batch { # NAME ...
     my @names = @_;
     my @open = map { open_file $_ } @names;
+    write_small(fileno $open[$_], $names[$_]) for 0 .. $#open;
     drop_from_memory $_ for @open;
     # All reads start before the first file is waited for: a disk serves many requests in the time of a few.
     read_ahead $_ for @open;
@@ -198,7 +205,7 @@ sub next_data { # FILE HANDLE: returns the offset of the next data behind the se
     my $offset = $file->{next} * $segment;
     my @status = stat $handle;
     fail "$file->{name} has become shorter" if $status[7] < $file->{limit} * $segment && $status[7] < $file->{size};
-    return $offset if $status[12] * 512 >= $file->{size} || !reports_holes($handle);
+    return $offset if $status[12] * 512 >= $file->{size} || !is_known(fileno $handle);
     # Some file systems know the holes of a file only after its data is on disk.
     !$is_written || $handle->sync or fail "cannot write $file->{name} to disk: $!";
     return find_data($handle, $offset) // $file->{size};
@@ -306,7 +313,6 @@ sub reap { # handles all processes that have ended; returns 1 if there are any
         if (my $ended_process = delete $running{$process}) {
             collect($?, $ended_process);
         } elsif (defined $writer && $process == $writer) {
-            $? == 0 or fail 'the received data could not be written to disk';
             make_batches(splice @written);
             undef $writer;
         }
@@ -346,7 +352,8 @@ sub close_group { # if it is large enough, or if it cannot grow
     return make_batches(splice @group) if !$is_written;
     @written = splice @group;
     $writer = fork // fail "cannot fork: $!";
-    exec 'sync', '--file-system', '.' or POSIX::_exit(1) if !$writer;
+    # Its error may be that of another run. Each file is asked for its own error when it is opened.
+    open STDERR, '>', '/dev/null' and exec 'sync', '--file-system', '.' or POSIX::_exit(1) if !$writer;
 }
 
 sub processes_in { # FILE: returns the processes that it lists, and their descendants: tar is the child of a subshell

@@ -34,7 +34,7 @@ list_unproven() { # PATH: sets REPLY to the types of the file systems in it that
     [[ $point != "${real%/}"/* ]] || places+=("$point")
   done </proc/self/mountinfo
   while read -r type name; do
-    # ext2 to ext4, XFS, btrfs, tmpfs, as in perl/holes.
+    # ext2 to ext4, XFS, btrfs, tmpfs, as in perl/file_systems.
     [[ $type == @(ef53|58465342|9123683e|1021994) || " $REPLY " == *" $name "* ]] || REPLY+=${REPLY:+ }$name
   done < <(stat -f -c '%t %T' -- "${places[@]}" 2>/dev/null || echo '0 unknown')
 }
