@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bash import run_bash
-from host_text import SESSION, host_script
+from host_text import SESSION, host_script, without_comments
 
 from transferpy.agent.protocol import SessionFailed, parse_event
 from transferpy.host import assemble
@@ -22,7 +22,7 @@ def run_in_session(directory: Path, script: str) -> str:
     variables = "run_id=x cores=2 checksum=no priority=normal"
     start = f"{variables}; run_directory={directory}; mkfifo {directory}/control"
     text = assemble(*SESSION, call=f"{start}\nexec {{control}}<>{directory}/control\n{script}")
-    result = run_bash(text)
+    result = run_bash(without_comments(text))
     return result.stdout.decode()
 
 
