@@ -342,8 +342,9 @@ def test_what_is_planted_under_the_staging_name_is_not_used(ready: Lab, planted:
     target.run("chmod 777 /srv/in")
     # The list of processes shows the name before the session creates the directory.
     gate = "/var/lib/gate"
-    waiting = f'case "$*" in *"-- .transferpy-"*) until [ -e {gate} ]; do sleep 0.05; done ;; esac; exec $real "$@"'
-    with replaced(target, "mkdir", waiting), Run(ready, TREE, INTO) as run:
+    wait = f"until [ -e {gate} ]; do sleep 0.05; done"
+    waiting = f'case "$*" in *" make_private .transferpy-"*) {wait} ;; esac; exec $real "$@"'
+    with replaced(target, "perl", waiting), Run(ready, TREE, INTO) as run:
         name = f"/srv/in/.transferpy-{run_of(target)}-0"
         assert as_nobody(target, planted.format(name)).returncode == 0
         target.run(["touch", gate])

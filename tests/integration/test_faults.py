@@ -49,7 +49,7 @@ STEPS = {
     "the key of the target": ("db2", "openssl", "ca*"),
     "a port is locked": ("db2", "flock", "*"),
     "the firewall opens": ("db2", "nft", "insert*"),
-    "the staging directory": ("db2", "mkdir", "*.transferpy-*"),
+    "the staging directory": ("db2", "perl", "*' make_private .transferpy-'*"),
     "the target is going to listen": ("db2", "socat", "*"),
     "the target listens": ("db1", "socat", "*"),
     "the stream begins": ("db1", "tar", "*"),

@@ -31,7 +31,7 @@ make_target() { # DIRECTORY: makes it with all missing directories above it; all
   for path in "${missing[@]}"; do
     if make_directory "$path" 2>"$run_directory/mkdir.err"; then
       made_target=yes
-      printf '%s\0' "$path" | identify >>"$run_directory/made" || fail host "cannot make the directory $path"
+      printf '%s\0' "$path" | identify >>"$run_directory/made" || fail_cannot_write
     else
       # Another run may have made it in the meantime.
       [ -d "$path" ] || fail host "cannot make the directory $path: $(last_error mkdir.err)"
@@ -55,7 +55,7 @@ make_staging() { # makes the staging directory and enters it; fails if another u
   [ .. -ef "/proc/self/fd/$target/." ] && [ -O . ] && [[ $(stat -c %a .) == *700 ]] &&
     [ -z "$(find . -mindepth 1 -printf x -quit)" ] || return
   exec {staging}<.
-  printf '.\0' | identify >"$run_directory/staging" || return
+  printf '.\0' | identify >"$run_directory/staging" || fail_cannot_write
   # The copy may set the owner and the mode of the directory in which it is unpacked. Other users cannot reach the inner one.
   mkdir -m 700 taken content && cd content || return
 }
