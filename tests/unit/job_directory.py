@@ -47,7 +47,7 @@ class Hosts(ScriptedRemote):
         self.removals: list[str] = []
 
     def run(self, host: str, command: Any, *, on_line: Any = None, timeout: float | None = None) -> CommandResult:
-        assert timeout is None
+        assert timeout
         self.removals.append(command)
         run_id = command.partition("run_id=")[2].split("\n")[0]
         for result in self.answer(command):

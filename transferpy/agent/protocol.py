@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
+from enum import StrEnum
 from typing import Annotated, ClassVar, Self, TypeVar, dataclass_transform, get_args
 
 from transferpy.model.facts import MountKind, TargetState
@@ -331,10 +332,19 @@ class SourceChanged(Event, name="changed"):
 
 
 class Published(Event, name="published"):
-    """The copy has its final name; inode and birth time (seconds since 1970) of a directory made for it."""
+    """The copy has its final name; the attributes of a directory made for it.
+
+    Attributes:
+        inode: its inode number.
+        born: when it was made, in seconds since 1970; 0 if unknown.
+        published: when the copy got its final name, in seconds since 1970, on the clock of the file system.
+        filesystem: the identity of its file system.
+    """
 
     inode: Annotated[int | None, parse_count] = None
     born: Count = 0
+    published: Count = 0
+    filesystem: Word = ""
 
 
 class SessionFailed(Event, name="error"):
@@ -509,10 +519,24 @@ class Asked(Event, name="asked"):
     """The preflight script has answered everything."""
 
 
+class PruneResult(StrEnum):
+    """What became of a copy when old copies were removed."""
+
+    KEPT = "kept"
+    REMOVED = "removed"
+    GONE = "gone"
+    OTHER = "other"
+    SHARED = "shared"
+    IN_USE = "in-use"
+    CHANGED = "changed"
+    NOT_MOUNTED = "not-mounted"
+    FAILED = "failed"
+
+
 class Pruned(Event, name="pruned"):
     """The result of pruning for one old copy."""
 
-    result: Word
+    result: Annotated[PruneResult, PruneResult]
 
 
 # --- session commands

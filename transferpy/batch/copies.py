@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from transferpy.agent.protocol import ProtocolError, Pruned, parse_event
+from transferpy.agent.protocol import ProtocolError, Pruned, PruneResult, parse_event
 from transferpy.Exceptions import RemoteExecutionError, error_text
 from transferpy.host import assemble
 from transferpy.output.atomic_file import write_atomically
@@ -15,14 +15,23 @@ from transferpy.RemoteExecution.interface import RemoteExecution
 from transferpy.stream.commands import Command
 from transferpy.stream.renderer import render_command
 
+_TIMEOUT = 3600.0
+"""Seconds for the removal of the old copies of one target; a disk may hang."""
 _MESSAGES = {
-    "removed": (logging.INFO, "old copy removed"),
-    "other": (logging.WARNING, "not removed: a different directory now has this name; transferpy will not remove it"),
-    "shared": (logging.WARNING, "not removed: it contains more than the copy; transferpy will not remove it"),
-    "failed": (logging.ERROR, "the old copy cannot be removed"),
+    PruneResult.REMOVED: (logging.INFO, "old copy removed"),
+    PruneResult.OTHER: (
+        logging.WARNING,
+        "not removed: a different directory now has this name; transferpy will not remove it",
+    ),
+    PruneResult.SHARED: (logging.WARNING, "not removed: it contains more than the copy; transferpy will not remove it"),
+    PruneResult.IN_USE: (logging.WARNING, "not removed: a process uses the old copy"),
+    PruneResult.CHANGED: (logging.WARNING, "not removed: the old copy has changed since it was made"),
+    PruneResult.NOT_MOUNTED: (logging.WARNING, "the old copy was not found: its file system is not mounted there"),
+    PruneResult.FAILED: (logging.ERROR, "the old copy cannot be removed"),
 }
-"""The log line for each result of the script on the host; ``kept`` and ``gone`` are not logged."""
-_FORGOTTEN = frozenset({"removed", "gone", "other", "shared"})  # results after which there is no record any more
+"""The log line for each result of the script on the host; the other results are not logged."""
+_FORGOTTEN = frozenset({PruneResult.REMOVED, PruneResult.GONE, PruneResult.OTHER, PruneResult.SHARED})
+"""Results after which there is no record any more."""
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +47,8 @@ class CopyRecord:
     inode: int
     born: int = 0  # when it was made, in seconds since 1970; 0 if the file system does not record that
     holds: str = ""  # the name of the only entry in the directory; empty if it may have several entries
+    published: int = 0  # when the copy got its final name, in seconds since 1970; 0 in records of version 1.0
+    filesystem: str = ""  # the identity of its file system; empty in records of version 1.0
 
 
 def update_registry(path: Path, change: Callable[[list[CopyRecord]], bool]) -> bool:
@@ -75,12 +86,16 @@ def prune(remote: RemoteExecution, keep: Mapping[str, int], records: list[CopyRe
     for record in reversed(records):
         if record.transfer in keep:
             newest_first.setdefault((record.transfer, record.host, record.template), []).append(record)
+    failures: dict[str, RemoteExecutionError] = {}
     order = {transfer: number for number, transfer in enumerate(keep)}
     for (transfer, host, _), found in sorted(newest_first.items(), key=lambda item: (order[item[0][0]], item[0])):
         try:
+            if host in failures:
+                raise failures[host]  # a host that hangs is waited for once
             results = _prune_host(remote, host, keep[transfer], found)
         except RemoteExecutionError as error:
             logger.error("[%s] old copies cannot be removed: %s", transfer, error)  # noqa: TRY400 # as above
+            failures[host] = error
             succeeded = False
             continue
         for record, result in zip(found, results, strict=True):
@@ -89,18 +104,18 @@ def prune(remote: RemoteExecution, keep: Mapping[str, int], records: list[CopyRe
                 logger.log(level, "[%s] %s:%s: %s", transfer, host, record.path, message)
             if result in _FORGOTTEN:
                 records.remove(record)
-        succeeded = succeeded and "failed" not in results
+        succeeded = succeeded and PruneResult.FAILED not in results
     return succeeded
 
 
-def _prune_host(remote: RemoteExecution, host: str, keep: int, newest_first: Sequence[CopyRecord]) -> list[str]:
+def _prune_host(remote: RemoteExecution, host: str, keep: int, newest_first: Sequence[CopyRecord]) -> list[PruneResult]:
     """Remove old copies of one target; return the result for each, or raise RemoteExecutionError if one is missing."""
     run_id = secrets.token_hex(8)
-    words = (word for each in newest_first for word in (each.path, str(each.inode), str(each.born), each.holds))
+    words = (word for each in newest_first for word in _words(each))
     call = render_command(Command(("prune", str(keep), *words)))
     script = assemble("tools/prune", variables={"run_id": run_id}, call=call)
     lines: list[str] = []
-    result = remote.run(host, script, on_line=lines.append)
+    result = remote.run(host, script, on_line=lines.append, timeout=_TIMEOUT)
     try:
         events = [event for line in lines if isinstance(event := parse_event(line, run_id), Pruned)]
     except ProtocolError as error:
@@ -108,3 +123,8 @@ def _prune_host(remote: RemoteExecution, host: str, keep: int, newest_first: Seq
     if len(events) != len(newest_first):
         raise RemoteExecutionError(f"{host}: status {result.returncode}: {result.output[-500:]}")
     return [event.result for event in events]
+
+
+def _words(copy: CopyRecord) -> tuple[str, ...]:
+    """Return the arguments for one copy."""
+    return (copy.path, str(copy.inode), str(copy.born), copy.holds, str(copy.published), copy.filesystem)

@@ -107,15 +107,22 @@ class _JobRun:
         self._transfers = [schedule_transfer(transfer, remote, self._started.astimezone()) for transfer in selected]
 
     def run(self, received: Sequence[Signals]) -> int:
-        """Run the transfers and all later steps; return the exit status."""
-        succeeded = False
+        """Run the transfers and all later steps; return the exit status.
+
+        The outputs come before pruning, in which a host may hang.
+        """
+        finished = succeeded = False
         try:
             Scheduler(self._job, self._request, self._lock, self._record_copies).run(self._transfers)
-            succeeded = self._registry_complete and self._prune()
+            finished = True
         finally:
             reports = self._reports(received)
             status = status_of(reports)
-            succeeded = self._finish(reports, status) and succeeded
+            written = self._write(reports)
+            try:
+                succeeded = finished and self._registry_complete and self._prune() and written
+            finally:
+                succeeded = self._run_hook(reports, status) and succeeded
         return status or (0 if succeeded else PostRunError.exit_status)
 
     def _record_copies(self, transfer: ScheduledTransfer) -> None:
@@ -148,8 +155,8 @@ class _JobRun:
             reports.append(report)
         return reports
 
-    def _finish(self, reports: Sequence[TransferReport], status: int) -> bool:
-        """Write the outputs, log the result and run a hook; return whether all of that succeeded."""
+    def _write(self, reports: Sequence[TransferReport]) -> bool:
+        """Write the outputs and log the result; return whether the outputs could be written."""
         request = self._request
         series: metrics.Series = {}
         for transfer, report in zip(self._transfers, reports, strict=True):
@@ -157,9 +164,11 @@ class _JobRun:
         written = write_outputs(request.options, reports, series, request.job_name)
         count = f"{sum(report.status == 0 for report in reports)} of {len(reports)} transfer(s)"
         took = duration(time.monotonic() - self._began)
-        if request.options.dry_run:
-            logger.info("%s: dry run: %s passed all checks in %s", request.path, count, took)
-            return written
-        logger.info("%s: %s succeeded in %s", request.path, count, took)
+        outcome = "passed all checks" if request.options.dry_run else "succeeded"
+        logger.info("%s: %s%s %s in %s", request.path, "dry run: " * request.options.dry_run, count, outcome, took)
+        return written
+
+    def _run_hook(self, reports: Sequence[TransferReport], status: int) -> bool:
+        """Run the hook for this status, if there is one; return whether it succeeded."""
         hook = self._job.on_failure if status else self._job.on_success
-        return (not hook or run_hook(hook, to_json(reports, request.job_name))) and written
+        return self._request.options.dry_run or not hook or run_hook(hook, to_json(reports, self._request.job_name))

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -80,6 +81,8 @@ class ScheduledTransfer:
                 path=target.target.path.rstrip("/"),  # pruning renames the directory, to a name beside this one
                 inode=target.made_inode,
                 born=target.made_born,
+                published=target.made_published,
+                filesystem=target.made_filesystem,
                 # A copy without a name of its own fills the directory.
                 holds="" if target.final == target.target else target.final.path.rpartition("/")[2],
             )
@@ -100,7 +103,32 @@ def schedule_transfer(transfer: JobTransfer, remote: RemoteExecution, started: d
             hosts |= set(remote.resolve_all(word))
         except RemoteExecutionError:
             hosts.add(word)  # the process of the transfer reports this error
-    values = {"date": f"{started:%Y-%m-%d}", "time": f"{started:%H%M%S}", "name": transfer.name}
+    values = {**date_and_time(started.timestamp()), "name": transfer.name}
     targets = tuple(replace(target, path=target.path.format_map(values)) for target in transfer.targets)
     templates = {target.path: template.path for target, template in zip(targets, transfer.targets, strict=True)}
     return ScheduledTransfer(transfer=transfer, hosts=frozenset(hosts), targets=targets, templates=templates)
+
+
+def date_and_time(timestamp: float) -> dict[str, str]:
+    """Return the placeholders of a time, as names that sort by the time.
+
+    When a clock is set back, as at the end of summer time, an hour repeats. In the repeated hour, the time has the hour
+    of the last second before, and 6000 and more in place of minutes and seconds: it sorts before the next hour.
+
+    Args:
+        timestamp: seconds since 1970.
+    """
+    local = datetime.fromtimestamp(timestamp)  # noqa: DTZ006 # the time zone of this host
+    if not local.fold:
+        return {"date": f"{local:%Y-%m-%d}", "time": f"{local:%H%M%S}"}
+    repeated = int(local.timestamp() - local.replace(fold=0).timestamp())
+    first = bisect_left(range(repeated), 1, key=lambda ago: _repeats(timestamp - repeated + 1 + ago))
+    begin = int(timestamp) - repeated + 1 + first
+    last = datetime.fromtimestamp(begin - 1)  # noqa: DTZ006 # as above
+    seconds = (int(timestamp) - begin) * 4000 // max(repeated, 4000)
+    return {"date": f"{last:%Y-%m-%d}", "time": f"{last:%H}{6000 + seconds}"}
+
+
+def _repeats(timestamp: float) -> int:
+    """Return 1 if the clock of this host showed the same time before, 0 otherwise."""
+    return datetime.fromtimestamp(timestamp).fold  # noqa: DTZ006 # as above

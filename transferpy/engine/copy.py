@@ -62,7 +62,12 @@ def report_published(run: StreamRun) -> None:
         return
     run.update_report(status=0)
     if published.inode is not None:
-        run.update_report(made_inode=published.inode, made_born=published.born)
+        run.update_report(
+            made_inode=published.inode,
+            made_born=published.born,
+            made_published=published.published,
+            made_filesystem=published.filesystem,
+        )
 
 
 def _report_position(run: StreamRun) -> None:

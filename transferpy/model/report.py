@@ -32,6 +32,8 @@ class TargetReport:
     made_inode: int | None = None  # the inode number of the target directory, if this run made the directory
     # when this run made the directory, in seconds since 1970; 0 if the file system does not record that
     made_born: int = 0
+    made_published: int = 0  # when the copy in this directory got its final name, in seconds since 1970
+    made_filesystem: str = ""  # the identity of the file system of this directory
 
     @property
     def ratio(self) -> float | None:

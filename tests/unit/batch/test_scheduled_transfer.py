@@ -1,5 +1,8 @@
 """The state of a transfer while its job runs: its retries and its merged report."""
 
+import re
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -8,7 +11,7 @@ from job_directory import Hosts
 from reports import BAD, GOOD, REPORT
 
 from transferpy.batch.job_file import JobTransfer
-from transferpy.batch.scheduled_transfer import ScheduledTransfer, schedule_transfer
+from transferpy.batch.scheduled_transfer import ScheduledTransfer, date_and_time, schedule_transfer
 from transferpy.model.locations import Location
 
 
@@ -55,3 +58,38 @@ def test_placeholders_are_filled_in_once(scheduled: ScheduledTransfer) -> None:
     filled = schedule_transfer(transfer, Hosts(), datetime(2026, 11, 22, 1, 30, tzinfo=UTC))
     assert [each.path for each in filled.targets] == ["/srv/{date}/2026-11-22-013000"]
     assert filled.templates == {"/srv/{date}/2026-11-22-013000": "/srv/{name}/{date}-{time}"}
+
+
+ZONES = {  # the end of summer time, by zone: the seconds since 1970 at which the clock is set back
+    "Europe/Berlin": 1792890000,  # 03:00 to 02:00
+    "Atlantic/Azores": 1792890000,  # 01:00 to 00:00
+    "America/Sao_Paulo": 1550368800,  # 00:00 to 23:00 of the day before
+    "Australia/Lord_Howe": 1775314800,  # 02:00 to 01:30
+    "Antarctica/Troll": 1792890000,  # 03:00 to 01:00
+}
+
+
+@pytest.fixture(params=ZONES)
+def set_back(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Return the time at which the clock is set back, in a time zone where it is."""
+    with monkeypatch.context() as context:
+        context.setenv("TZ", request.param)
+        time.tzset()
+        yield ZONES[request.param]
+    time.tzset()
+
+
+def test_names_with_a_time_neither_collide_nor_sort_wrongly_when_summer_time_ends(set_back: int) -> None:
+    step = 2 if time.localtime(set_back).tm_gmtoff - time.localtime(set_back - 1).tm_gmtoff < -3600 else 1
+    found = [
+        "{date}-{time}".format_map(date_and_time(timestamp))
+        for timestamp in range(set_back - 10_000, set_back + 10_000, step)
+    ]
+    assert found == sorted(set(found))
+    assert all(re.fullmatch(r"\d{4}-\d{2}-\d{2}-\d{6}", name) for name in found)
+
+
+def test_a_time_that_does_not_repeat_is_that_of_the_clock(set_back: int) -> None:
+    for timestamp in (set_back - 1, set_back + 7200, set_back + 86400):
+        expected = time.strftime("%Y-%m-%d %H%M%S", time.localtime(timestamp))
+        assert "{date} {time}".format_map(date_and_time(timestamp)) == expected

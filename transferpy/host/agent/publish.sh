@@ -1,5 +1,5 @@
 # The ability "publish": the session gives the copy its final name, after all checks.
-# requires: agent/main agent/streams agent/unpack
+# requires: agent/main agent/streams agent/unpack lib/filesystems
 
 prepare_publish() {
   after_receive+=(allow_publishing)
@@ -17,7 +17,8 @@ publish_copy() { # ends the session
   else
     chown_and_sync . && publish_content
   fi
-  emit published ${made_target:+inode="$(stat -c %i "$made")" born="$(stat -c %W "$made")"}
+  read_filesystem "$made"
+  emit published ${made_target:+$(stat -c 'inode=%i born=%W published=%Y' "$made") filesystem="$REPLY"}
   exit 0
 }
 

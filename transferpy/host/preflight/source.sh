@@ -63,9 +63,13 @@ holds_running_server() { # DIRECTORY: succeeds if it has the data of a database 
   local file inode
   for file in ibdata1 aria_log_control; do
     inode=$(stat -c %i -- "$1/$file" 2>/dev/null) || continue
-    ! grep -Eqs "WRITE +[0-9]+ [^ ]+:$inode " /proc/locks || return 0
+    ! is_locked "$inode" || return 0
   done
   return 1
+}
+
+is_locked() { # INODE: succeeds if a process has a lock to write on a file with that number
+  grep -Eqs "WRITE +[0-9]+ [^ ]+:$1 " /proc/locks
 }
 
 magic_facts() { # PATH: the first bytes of the file, and the bytes where a tar header has its mark

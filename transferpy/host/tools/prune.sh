@@ -1,5 +1,5 @@
 # Removes old copies of a job: of the directories that the job has made, the newest existing ones are kept.
-# requires: lib/events
+# requires: lib/events lib/directories lib/filesystems preflight/source
 
 holds_more() { # DIRECTORY NAME: succeed if DIRECTORY has another entry than NAME; without a NAME, any entry is allowed
   (
@@ -16,32 +16,72 @@ made() { # DIRECTORY INODE BORN: succeed if the job made DIRECTORY; file systems
     { [ "$3" = 0 ] || [ "$(stat -c %W -- "$1")" = "$3" ]; }
 }
 
-prune() { # KEEP [DIRECTORY INODE BORN NAME] ...: remove all but the first KEEP directories, and emit a result for each
-  local keep=$1 removing kept=0 result
+is_in_use() { # DIRECTORY: succeeds if a process works in it, has a file of it open, or a database server has locked its files
+  local path link inode
+  IFS= read -r -d '' path < <(realpath -ez -- "$1")
+  # A link of /proc is read without access to the file, whose file system may hang.
+  while IFS= read -r -d '' link; do
+    [[ $link != "$path" && $link != "$path"/* ]] || return 0
+  done < <(find /proc -mindepth 2 -maxdepth 3 '(' -path '/proc/[0-9]*/fd/*' -o -path '/proc/[0-9]*/cwd' ')' \
+    -printf '%l\0' 2>/dev/null | grep -azF -- "$path")
+  # The paths of a server in a container are others.
+  while read -r inode; do
+    ! is_locked "$inode" || return 0
+  done < <(find "$1" -xdev '(' -name ibdata1 -o -name aria_log_control ')' -printf '%i\n')
+  return 1
+}
+
+has_changed() { # DIRECTORY PUBLISHED: succeeds if an entry has changed more than a second after the copy was published
+  [ "$2" != 0 ] && find "$1" -xdev -mindepth 1 -printf '%C@\n' | awk -v last="$2" '$1 >= last + 2 { exit found = 1 } END { exit !found }'
+}
+
+is_elsewhere() { # DIRECTORY FILESYSTEM: succeeds unless the file system of the copy is mounted where it was
+  read_filesystem "$1"
+  [ "$REPLY" != "$2" ]
+}
+
+remove_renamed() { # REMOVING DIRECTORY INODE BORN: removes a directory that was renamed from DIRECTORY; sets result
+  result=failed
+  if is_in_use "$1"; then
+    # A process has opened it before the rename.
+    perl -e "$perl_directories" rename_new "$1" "$2" 2>/dev/null && result=in-use
+  elif (cd -P -- "$1" && made . "$3" "$4" && remove_working_directory); then
+    result=removed
+  fi
+}
+
+prune_copy() { # DIRECTORY INODE BORN NAME PUBLISHED FILESYSTEM: removes a copy unless something speaks against it; sets result
+  # The directory is renamed first, so that no directory with a part of a copy looks complete.
+  local removing=${1%/*}/.transferpy-removing-${1##*/}
+  if made "$1" "$2" "$3"; then
+    if ((kept < keep)); then
+      kept=$((kept + 1)) result=kept
+    elif holds_more "$1" "$4"; then
+      result=shared
+    elif is_in_use "$1"; then
+      result=in-use
+    elif has_changed "$1" "$5"; then
+      result=changed
+    else
+      result=failed
+      perl -e "$perl_directories" rename_new "$1" "$removing" 2>/dev/null
+    fi
+  elif is_elsewhere "$1" "$6"; then
+    result=not-mounted
+  elif [ -d "$1" ] && [ ! -L "$1" ]; then
+    result=other
+  fi
+  # A run that was killed may have left a renamed directory behind.
+  ! made "$removing" "$2" "$3" || remove_renamed "$removing" "$1" "$2" "$3"
+}
+
+prune() { # KEEP [DIRECTORY INODE BORN NAME PUBLISHED FILESYSTEM] ...: remove all but the first KEEP directories, and emit each result
+  local keep=$1 kept=0 result
   shift
   while (($#)); do
-    # The directory is renamed first, so that no directory with a part of a copy looks complete.
-    removing=${1%/*}/.transferpy-removing-${1##*/}
     result=gone
-    if made "$1" "$2" "$3"; then
-      if ((kept++ < keep)); then
-        result=kept
-      elif holds_more "$1" "$4"; then
-        result=shared
-      else
-        result=failed
-        # mv -n of coreutils before 9.2 succeeds also if it did not rename.
-        mv -nT -- "$1" "$removing" && [ ! -e "$1" ] && result=renamed
-      fi
-    elif [ -d "$1" ] && [ ! -L "$1" ]; then
-      result=other
-    fi
-    # A run that was killed may have left a renamed directory behind.
-    if made "$removing" "$2" "$3"; then
-      result=failed
-      ! rm -rf --one-file-system -- "$removing" || result=removed
-    fi
+    prune_copy "${@:1:6}"
     emit pruned result="$result"
-    shift 4
+    shift 6
   done
 }

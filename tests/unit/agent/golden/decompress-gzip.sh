@@ -65,7 +65,7 @@ send_0_none() {
 run_session
 
 # === session for db2
-# files: lib/environment lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication lib/cgroup agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports preflight/values firewall/iptables firewall/nftables agent/listen agent/verify agent/publish perl/sample perl/benchmark agent/sampling agent/read types/decompress
+# files: lib/environment lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication lib/cgroup agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports preflight/values firewall/iptables firewall/nftables agent/listen agent/verify lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read types/decompress
 run_id=0123456789abcdef
 wanted_port=0
 shares_port=yes
