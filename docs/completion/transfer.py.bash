@@ -53,7 +53,7 @@ _transfer_py() {
     --defaults-file) : ;;
     --owner) _transfer_py_offer -u ;;
     --port) : ;;
-    --firewall) _transfer_py_offer -W 'auto iptables nftables none' ;;
+    --firewall) _transfer_py_offer -W 'auto iptables nftables firewalld none' ;;
     --bwlimit) : ;;
     --connect-timeout) : ;;
     --idle-timeout) : ;;

@@ -6,12 +6,13 @@ import re
 import signal
 import time
 from contextlib import contextmanager
+from subprocess import DEVNULL
 from typing import TYPE_CHECKING
 
 import pytest
 from helpers import eventually, transfer
 from lab import Firewall, Host, HostSpec, Lab, difference
-from watching import DIGEST_TOOL, PROMISED_SECONDS, SLOW, Hold, Run, assert_as_before, end_by_signal, fill
+from watching import DIGEST_TOOL, PROMISED_SECONDS, SLOW, Hold, Run, assert_as_before, end_by_signal, fill, replaced
 
 if TYPE_CHECKING:
     import subprocess
@@ -262,6 +263,80 @@ def test_another_table_of_iptables_that_drops_is_opened_by_iptables(kind: str, c
             assert f"dport {run.port}" not in left
     assert result.status == 0, result.stderr
     assert "not undone" not in result.stderr
+
+
+@contextmanager
+def running_firewalld(host: Host) -> Iterator[None]:
+    """The real firewalld, with its message bus; the default zone accepts ssh."""
+    host.run("mkdir -p /run/dbus")
+    daemons = []
+    starting = {
+        "dbus-daemon --system --nofork --nopidfile": "test -S /run/dbus/system_bus_socket",
+        "firewalld --nofork --nopid": "firewall-cmd --state",
+    }
+    try:
+        for command, ready in starting.items():
+            daemons.append(host.popen(command.split(), stdout=DEVNULL, stderr=DEVNULL))
+            host.run(f"until {ready} 2>/dev/null; do sleep 0.1; done")
+        yield
+    finally:
+        for daemon in reversed(daemons):
+            daemon.terminate()
+            daemon.wait()
+
+
+def rich_rules(host: Host) -> str:
+    return host.sh("firewall-cmd --list-all-zones | grep 'rule ' ; true")
+
+
+REFUSING_NFT = 'case "$*" in *insert*) echo "Operation not permitted" >&2; exit 1 ;; esac; exec "$real" "$@"'
+
+
+@pytest.mark.parametrize("event", ["nothing", "reload", "a zone for the source", "the daemon ends"])
+def test_firewalld_gets_a_rule_in_its_zones_and_loses_it(event: str) -> None:
+    with own_walls("none") as lab, running_firewalld(lab["none"]), replaced(lab["none"], "nft", REFUSING_NFT):
+        target, source = lab["none"], lab["source"]
+        if event == "a zone for the source":
+            target.run(f"firewall-cmd --quiet --zone=drop --add-source={source.ipv4}")
+        permanent = f'rule family="ipv4" source address="{source.ipv4}" port port="4444" protocol="tcp" accept'
+        target.run(["firewall-cmd", "--quiet", "--zone=work", f"--add-rich-rule={permanent}"])
+        source.shape(SLOW)
+        with Run(lab, "--port", "4444", "source:/srv/data", f"{target.ipv4}:/srv/in") as run:
+            run.wait_for_stream(target)
+            assert 'priority="-32768"' in rich_rules(target)
+            assert connects(target.ipv4, 4444, lab["orch"]) == [False]
+            if event == "reload":
+                target.run("firewall-cmd --reload")
+            elif event == "the daemon ends":
+                target.run("pkill -x firewalld")
+                assert eventually(lambda: target.run("firewall-cmd --state", check=False).returncode == 252)
+            run.assert_streaming()
+            source.shape(None)
+            result = run.end()
+        assert result.status == 0, result.stderr
+        assert "not undone" not in result.stderr
+        assert 'priority="-32768"' not in rich_rules(target)
+        if event in {"nothing", "a zone for the source"}:
+            assert permanent in rich_rules(target)
+
+
+def test_ufw_is_opened_and_left_as_it_was() -> None:
+    with own_walls("none") as lab:
+        target = lab["none"]
+        target.run("ufw allow 22/tcp && ufw --force enable")
+        before = target.snapshot()
+        assert connects(target.ipv4, 4444, lab["source"]) == [False]
+        lab["source"].shape(SLOW)
+        with Run(lab, "source:/srv/data", f"{target.ipv4}:/srv/in") as run:
+            run.wait_for_stream(target)
+            target.run("ufw reload")
+            run.assert_streaming()
+            lab["source"].shape(None)
+            result = run.end()
+        assert result.status == 0, result.stderr
+        assert "not undone" not in result.stderr
+        assert "transferpy" not in "".join(target.snapshot()["firewall"])
+        assert len(target.snapshot()["firewall"]) == len(before["firewall"])
 
 
 MOVE = (

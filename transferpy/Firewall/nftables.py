@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 
-from transferpy.Firewall import iptables
+from transferpy.Firewall import firewalld, iptables
 from transferpy.Firewall.backend import FirewallRule
 from transferpy.stream.commands import Command
 from transferpy.stream.transports import PORT
@@ -17,7 +17,8 @@ def rules(listings: Mapping[str, str], address: str, comment: str, *, is_request
     """Yield the rules for an address; the listing is that of ``-j list chains``."""
     family, own_tool = ("ip6", "ip6tables") if ":" in address else ("ip", "iptables")
     for chain in _input_chains(listings.get(TOOL, ""), family):
-        if chain not in _chains_of_iptables(listings, family, own_tool):
+        is_of_firewalld = chain[1] == "firewalld" and bool(listings.get(firewalld.TOOL)) and not is_requested
+        if chain not in _chains_of_iptables(listings, family, own_tool) and not is_of_firewalld:
             match = (family, "saddr", address, "tcp", "dport", PORT, "accept", "comment", f'"{comment}"')
             yield FirewallRule(
                 tool=TOOL,

@@ -18,7 +18,7 @@ AUTO = "auto"
 """The value that leaves a choice to transferpy."""
 UNCOMPRESSED = "none"
 """The label of a stream that is not compressed."""
-FIREWALL_BACKENDS = ("iptables", "nftables")
+FIREWALL_BACKENDS = ("iptables", "nftables", "firewalld")
 """The firewall backends; the module of the same name in transferpy.Firewall has the rest of each."""
 NO_FIREWALL = "none"
 """The value of ``--firewall`` that changes no firewall."""

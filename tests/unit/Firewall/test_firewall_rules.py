@@ -8,7 +8,7 @@ from bash import any_text
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transferpy.Firewall import firewall_backend, firewall_rules, iptables, nftables
+from transferpy.Firewall import firewall_backend, firewall_rules, firewalld, iptables, nftables
 from transferpy.Firewall.iptables import filters
 from transferpy.host import assemble
 from transferpy.model.options import FIREWALL_BACKENDS
@@ -121,6 +121,31 @@ def test_a_choice_opens_firewalls_of_one_kind_only(
     assert where(rules, choice, V6) == v6
 
 
+RUNNING = {"firewall-cmd": "running\n", "nft": chains("inet firewalld filter_INPUT", "inet fw in")}
+RICH = """'rule priority="-32768" family="%s" source address="%s" port port="'"${port}"'" protocol="tcp" accept'"""
+
+
+@pytest.mark.parametrize(
+    ("choice", "tools"),
+    [("auto", ["nft", "firewall-cmd"]), ("firewalld", ["firewall-cmd"]), ("nftables", ["nft", "nft"]), ("none", [])],
+)
+def test_the_table_of_firewalld_is_changed_by_firewalld(choice: str, tools: list[str]) -> None:
+    assert [rule.tool for rule in firewall_rules(RUNNING, choice, V4, "r1")] == tools
+
+
+@pytest.mark.parametrize(("address", "family"), [(V4, "ipv4"), (V6, "ipv6")])
+def test_a_rich_rule_admits_one_address_to_one_port(address: str, family: str) -> None:
+    (rule,) = firewall_rules({"firewall-cmd": "running\n"}, "auto", address, "r1")
+    assert render_command(rule.opening) == f"firewalld_add {RICH % (family, address)}"
+    assert render_command(rule.closing) == f"firewalld_remove {RICH % (family, address)}"
+
+
+def test_a_firewalld_that_does_not_run_gets_a_rule_only_if_it_is_requested() -> None:
+    stopped = {"firewall-cmd": "", "nft": chains("inet firewalld filter_INPUT")}
+    assert [rule.tool for rule in firewall_rules(stopped, "auto", V4, "r1")] == ["nft"]
+    assert [rule.tool for rule in firewall_rules(stopped, "firewalld", V4, "r1")] == ["firewall-cmd"]
+
+
 SPECIFICATION = '-s 198.18.0.1 -p tcp --dport "${port}" -m comment --comment transferpy-r1 -j ACCEPT'
 NFT_RULE = """tcp dport "${port}" accept comment '"transferpy-r1"'"""
 
@@ -190,5 +215,5 @@ def test_a_script_that_closes_a_firewall_has_the_functions_of_each_backend(file:
 
 
 def test_each_backend_is_a_module_with_the_interface_of_a_backend() -> None:
-    backends: list[FirewallBackend] = [iptables, nftables]  # mypy compares the modules with the interface
+    backends: list[FirewallBackend] = [iptables, nftables, firewalld]  # mypy compares the modules with the interface
     assert [firewall_backend(name) for name in FIREWALL_BACKENDS] == backends

@@ -30,7 +30,7 @@ def harmless(run_id: str, questions: PreflightQuery, *, dry_run: bool = False) -
     calls = script.rindex("\nstart_activity_reports\n")
     return (
         script[:calls]
-        + "\nrecover_stale_runs() { :; }; iptables_facts() { :; }; nftables_facts() { :; }"
+        + "\nrecover_stale_runs() { :; }; iptables_facts() { :; }; nftables_facts() { :; }; firewalld_facts() { :; }"
         + script[calls:]
     )
 

@@ -101,7 +101,7 @@ class TestConfigurationFile:
             optional={
                 "port": st.integers(0, 65535),
                 "transfer_type": st.sampled_from(["file", "xtrabackup", "decompress"]),
-                "firewall": st.sampled_from(["auto", "iptables", "nftables", "none"]),
+                "firewall": st.sampled_from(["auto", "iptables", "nftables", "firewalld", "none"]),
                 "connect_timeout": st.integers(1, 86400),
                 **dict.fromkeys(("compress", "encrypt", "checksum", "stop_slave", "verbose"), st.booleans()),
             },

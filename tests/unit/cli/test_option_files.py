@@ -47,7 +47,7 @@ def home(tmp_path: Path) -> Path:
         (("--no-c",), ["--no-compress", "--no-checksum", "--no-create-target"]),
         (("--type", "x"), ["xtrabackup"]),
         (("--type", "=", "d"), ["decompress"]),
-        (("--firewall", "="), ["auto", "iptables", "nftables", "none"]),
+        (("--firewall", "="), ["auto", "iptables", "nftables", "firewalld", "none"]),
         (("--job", "nig"), ["nightly.yaml"]),
         (("db",), ["db1.example.org:", "db2.example.org:"]),
         (("db1:/srv", "db2"), ["db2.example.org:"]),

@@ -298,6 +298,48 @@ class TestUndoCommands:
         fake = """nft() { [ "$2" = -a ] && echo 'accept comment "c" # handle 3'; }\n"""
         assert on_host(tmp_path, f"{fake} nft_delete_commented inet fw in c; echo $?") == b"1\n"
 
+    def test_a_rich_rule_is_removed_from_each_zone_that_has_it(self, tmp_path: Path) -> None:
+        listing = tmp_path / "zones"
+        listing.write_text(
+            "drop\n  target: DROP\n  rich rules: \n\n"
+            "home (default, active)\n  rich rules: \n\trule a b\n\trule a b c\n\n"
+            "work (active)\n  sources: 10.0.0.0/8\n  rich rules: \n\trule a\n\trule a b\n"
+        )
+        fake = """
+            timeout() {
+              case "$*" in
+                *--list*) cat zones ;;
+                *) echo "${*:4}"; [ -e stays ] || sed -i '/rule a b$/d' zones ;;
+              esac
+            }
+        """
+        (tmp_path / "stays").touch()
+        output = on_host(tmp_path, f"{fake} firewalld_remove 'rule a b'; echo $?").decode()
+        removed = [f"--zone={zone} --remove-rich-rule=rule a b" for zone in ("home", "work")]
+        assert output.splitlines() == [*removed, "the rule is still there, in the zones: home", "work", "1"]
+        (tmp_path / "stays").unlink()
+        output = on_host(tmp_path, f"{fake} firewalld_remove 'rule a b'; firewalld_remove 'rule a b'; echo $?").decode()
+        assert output.splitlines() == [removed[0], removed[1], "0"]
+        assert "rule a b c" in listing.read_text()
+
+    def test_a_firewalld_that_does_not_run_has_no_rule_and_one_that_hangs_may_have_one(self, tmp_path: Path) -> None:
+        fake = "timeout() { echo 'FirewallD is not running' >&2; return %d; }; firewalld_remove 'rule a' 2>&1; echo $?"
+        assert on_host(tmp_path, fake % 252) == b"0\n"
+        assert on_host(tmp_path, fake % 124) == b"FirewallD is not running\n1\n"
+
+    def test_a_rich_rule_is_added_to_the_default_zone_and_to_each_active_zone(self, tmp_path: Path) -> None:
+        fake = """
+            timeout() {
+              case "$*" in
+                *default*) echo home ;;
+                *active*) printf '%s\\n' 'home (default)' '  interfaces: eth0' work '  sources: 10.0.0.0/8' ;;
+                *) echo "${*:4:2}" ;;
+              esac
+            }
+        """
+        output = on_host(tmp_path, f"{fake} firewalld_add 'rule a'; echo $?").decode()
+        assert output.splitlines() == ["--zone=home --timeout=24h", "--zone=work --timeout=24h", "0"]
+
     def test_a_rule_that_is_still_listed_after_its_deletion_is_a_failure(self, tmp_path: Path) -> None:
         fake = """nft() { [ "$2" != -a ] || echo 'accept comment "c" # handle 3'; }\n"""
         output = on_host(tmp_path, f"{fake} nft_delete_commented c; echo $?")

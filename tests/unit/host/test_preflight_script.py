@@ -31,7 +31,7 @@ def ask(directory: Path, questions: PreflightQuery) -> HostFacts:
     calls = script.rindex("\nstart_activity_reports\n")
     script = (
         script[:calls]
-        + "\nrecover_stale_runs() { :; }; iptables_facts() { :; }; nftables_facts() { :; }"
+        + "\nrecover_stale_runs() { :; }; iptables_facts() { :; }; nftables_facts() { :; }; firewalld_facts() { :; }"
         + script[calls:]
     )
     return parse_facts("db1", RUN, questions, output_of(script, cwd=directory).decode().splitlines())
