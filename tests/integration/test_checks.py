@@ -44,12 +44,18 @@ def failed(lab: Lab, result: Result, status: int, reason: str) -> None:
 # --- what is written is not what was sent
 
 
-def on_the_disk(damage: str) -> str:
-    """Return a wrapper of perl that does the damage after the unpacking and before the first digest."""
+def on_the_disk(*names: str) -> str:
+    """Return a wrapper of perl that changes a byte of each file after the unpacking and before the first digest.
+
+    The times of the files stay, as they do when a disk fails.
+    """
+    damage = 'printf X | dd of="$name" bs=1 seek=1 conv=notrunc,nocreat status=none'
     return f"""
         if [[ $4 == */members ]]; then
             until [ -e "$4.end" ]; do sleep 0.05; done
-            {damage} && touch {STRUCK}
+            for name in {" ".join(f"$'{name}'" for name in names)}; do
+                touch -r "$name" {STRUCK} && {damage} && touch -r {STRUCK} "$name" || exit
+            done
         fi
         exec $real "$@"
     """
@@ -62,9 +68,7 @@ def test_a_byte_that_changes_on_the_targets_disk_is_found_and_its_file_named(
     ready: Lab, options: tuple[str, ...]
 ) -> None:
     before = ready.snapshot()
-    with replaced(
-        ready["db2"], "perl", on_the_disk("printf X | dd of=tree/sub/b bs=1 seek=1 conv=notrunc status=none")
-    ):
+    with replaced(ready["db2"], "perl", on_the_disk("tree/sub/b")):
         result = transfer(ready, *options, TREE, INTO)
     ready["db2"].run(["test", "-e", STRUCK])
     failed(ready, result, 7, r"db2:/srv/in: the content differs: tree/sub/b\n")
@@ -75,8 +79,7 @@ def test_of_thousands_of_small_files_the_damaged_ones_are_named(ready: Lab) -> N
     ready["db1"].run("mkdir /srv/tree/many && cd /srv/tree/many && seq -w 5000 | split -l 1 -a 4 - $'new\\nline '")
     before = ready.snapshot()
     names = [f"tree/many/new\\nline {suffix}" for suffix in ("aaaa", "adah", "ahkh")]  # of three bundles
-    damage = "; ".join(f"printf X | dd of=$'{name}' bs=1 seek=1 conv=notrunc,nocreat status=none" for name in names)
-    with replaced(ready["db2"], "perl", on_the_disk(damage)):
+    with replaced(ready["db2"], "perl", on_the_disk(*names)):
         result = transfer(ready, TREE, INTO)
     ready["db2"].run(["test", "-e", STRUCK])
     assert result.status == 7
@@ -91,26 +94,58 @@ def test_of_thousands_of_small_files_the_damaged_ones_are_named(ready: Lab) -> N
     [
         pytest.param(
             "rm tree/a; truncate -s 1 tree/b; touch tree/another; chown 1 tree/d; chmod u+s tree/e",
-            ["tree/a", "tree/another", "tree/b", "tree/d", "tree/e"],
+            "tree (time), tree/a (missing), tree/another (not in the source), tree/b (size, time), tree/d (owner)",
             id="missing-short-another-owner-mode",
         ),
         pytest.param(
+            "touch -hd @1.000000001 tree/link; touch -d @2.5 tree/sub; touch -d @-3.5 tree/b",
+            "tree/b (time), tree/link (time), tree/sub (time)",
+            id="times",
+        ),
+        pytest.param(
             "rm -r tree/sub; ln -sf b tree/link; rm tree/a; mkfifo tree/a",
-            ["tree/a", "tree/sub", "tree/sub/b", "tree/link -> a", "tree/link -> b"],
+            "tree (time), tree/a (kind, mode, size, time), tree/link (time, link), tree/sub (missing),"
+            " tree/sub/b (missing)",
             id="missing-directory-link-kind",
         ),
     ],
 )
-def test_the_manifest_is_compared_always_and_names_what_differs(ready: Lab, damage: str, named: list[str]) -> None:
+def test_the_manifest_is_compared_always_and_names_what_differs(ready: Lab, damage: str, named: str) -> None:
     ready["db1"].run("cd /srv/tree; echo text | tee b c d >e")
     before = ready.snapshot()
     script = f'$real "$@" || exit; {damage} && touch {STRUCK}'
     with replaced(ready["db2"], "tar", script):
         result = transfer(ready, "--no-checksum", TREE, INTO)
     ready["db2"].run(["test", "-e", STRUCK])
-    failed(ready, result, 7, r"db2:/srv/in: missing, or different in kind, owner or size: (.*)")
-    listed = result.stderr.partition("owner or size: ")[2].splitlines()[0]
-    assert set(named) == set(re.sub(r" and \d+ more$", "", listed).split(", "))
+    failed(ready, result, 7, r"db2:/srv/in: missing, or different in kind, mode, owner, size or time: (.*)")
+    listed = result.stderr.partition("size or time: ")[2].splitlines()[0]
+    assert named == re.sub(r" and \d+ more$", "", listed)
+    assert_as_before(ready, before)
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        ("setfattr -x user.a tree/a", "tree/a (user.a)"),
+        ("setfattr -n user.a -v 2 tree/a", "tree/a (user.a)"),
+        (
+            "setfacl -b tree/sub; chmod 775 tree/sub",
+            "tree/sub (system.posix_acl_access), tree/sub (system.posix_acl_default)",
+        ),
+        ("setcap -r tree/b", "tree/b (security.capability)"),
+        ("setfattr -hn trusted.more -v 1 tree/link", "tree/link (trusted.more)"),
+    ],
+)
+def test_attributes_are_compared_always_and_those_that_differ_are_named(ready: Lab, damage: str, named: str) -> None:
+    ready["db1"].run(
+        "cd /srv/tree; echo text >b; setfattr -n user.a -v 1 a; setcap cap_net_raw+ep b; ln -sf a link;"
+        "setfacl -m u:5:rwx,d:u:5:rwx sub"
+    )
+    before = ready.snapshot()
+    with replaced(ready["db2"], "tar", f'$real "$@" || exit; {damage} && touch {STRUCK}'):
+        result = transfer(ready, "--no-checksum", TREE, INTO)
+    ready["db2"].run(["test", "-e", STRUCK])
+    failed(ready, result, 7, re.escape(f"db2:/srv/in: extended attributes, ACLs or capabilities differ: {named}\n"))
     assert_as_before(ready, before)
 
 
@@ -274,7 +309,9 @@ def test_a_stream_that_ends_too_soon_where_tar_sees_no_harm_is_found(ready: Lab,
     with replaced(ready["db1"], "socat", filtered(CUT, "*' TCP:'*")):
         result = transfer(ready, "--no-encrypt", "--no-compress", *options, TREE, INTO)
     ready["db1"].run(["test", "-e", STRUCK])
-    failed(ready, result, 7, r"db2:/srv/in: missing, or different in kind, owner or size: tree/.*tree/sub/b")
+    failed(
+        ready, result, 7, r"db2:/srv/in: missing, or different in kind, mode, owner, size or time: tree/.*tree/sub/b"
+    )
     assert_as_before(ready, before)
 
 

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from helpers import transfer, transfers
 from trees import HOSTILE_NAMES, census_on, plant_on
+from watching import replaced
 
 if TYPE_CHECKING:
-    from lab import Lab
+    from collections.abc import Iterator
+
+    from lab import Host, Lab
 
 STREAMS = pytest.mark.parametrize(
     "options",
@@ -279,3 +282,98 @@ def test_an_attribute_that_the_target_cannot_keep_fails_the_copy(clean_lab: Lab)
     assert result.status == 7
     assert re.search(r"db2: .* cannot hold all attributes: .*'user\.large'.* file './file'", result.stderr)
     assert clean_lab["db2"].sh("ls -A /srv/target") == ""
+
+
+OWNED = """
+mkdir -p /srv/tree/sub && cd /srv/tree && for name in user group both plain capable; do echo $name >$name; done
+chmod 4755 user && chmod 2755 group && chmod 6711 both && setcap cap_net_bind_service,cap_net_raw+ep capable
+chmod 3777 sub && cp -a capable user sub && ln user sub/second && ln -s user link && chown -h 5:6 link plain
+mkfifo fifo
+"""
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["tree", "tarball"])
+@pytest.mark.parametrize(
+    "owner", ["mysql", "mysql:daemon", "65001"], ids=["user", "user-and-group", "a-number-without-a-name"]
+)
+def test_set_uid_bits_and_capabilities_stay_when_the_copy_gets_an_owner(
+    clean_lab: Lab, owner: str, *, packed: bool
+) -> None:
+    clean_lab["db1"].run(OWNED)
+    clean_lab["db2"].run("mkdir /srv/target")
+    before = census_on(clean_lab["db1"], "/srv/tree")
+    if packed:
+        clean_lab["db1"].run("tar -C /srv --xattrs --xattrs-include=* --acls -cf /srv/x.tar tree")
+    words = ("--type=decompress", "db1:/srv/x.tar") if packed else ("db1:/srv/tree",)
+    transfer(clean_lab, "--owner", owner, *words, "db2:/srv/target", check=True)
+    copy = "/srv/target" if packed else "/srv/target/tree"
+    after = census_on(clean_lab["db2"], copy)
+    listed = "find . -mindepth 1 -printf '%p %y %m %s\\n' | sort; find . -type f | sort | xargs getcap"
+    there, here = clean_lab["db1"].sh(f"cd /srv/tree; {listed}"), clean_lab["db2"].sh(f"cd {copy}; {listed}")
+    assert here == there
+    assert len(after) == len(before)
+    user, _, group = owner.partition(":")
+    ids = clean_lab["db2"].sh(f"cd {copy}; find . -printf '%U\\n' | sort -u").split()
+    assert ids == [clean_lab["db2"].sh(f"id -u {user} 2>/dev/null || echo {user}").strip()]
+    if group:
+        ids = clean_lab["db2"].sh(f"cd {copy}; find . -printf '%G\\n' | sort -u").split()
+        assert ids == [clean_lab["db2"].sh(f"getent group {group} | cut -d: -f3").strip()]
+
+
+@pytest.mark.parametrize(
+    ("lost", "message"),
+    [
+        ('chmod u-s "${*: -1}/user"', "does not keep set-uid bits"),
+        ('setcap -r "${*: -1}/capable"', "does not keep set-uid bits"),
+        ('chown -h 5 "${*: -1}/link"', "does not keep the owner: ./tree/link"),
+    ],
+    ids=["set-uid", "capability", "owner"],
+)
+def test_an_owner_or_a_privilege_that_gets_lost_fails_the_copy(clean_lab: Lab, lost: str, message: str) -> None:
+    clean_lab["db1"].run(OWNED)
+    clean_lab["db2"].run("mkdir /srv/target")
+    script = f"""
+        if [ "$3" != restore ]; then exec $real "$@"; fi
+        $real "$@" && set -- ./tree && {lost}
+    """
+    with replaced(clean_lab["db2"], "perl", script):
+        result = transfer(clean_lab, "--owner", "mysql", "db1:/srv/tree", "db2:/srv/target")
+    assert result.status == 10, result.stderr
+    assert message in result.stderr
+    assert clean_lab["db2"].sh("ls -A /srv/target") == ""
+
+
+@pytest.fixture
+def old_disk(clean_lab: Lab) -> Iterator[Host]:
+    """A target directory on a file system with small inodes, which hold neither nanoseconds nor years after 2038."""
+    target = clean_lab["db2"]
+    target.run("truncate -s 32M /root/image && mkfs.ext4 -q -I 128 /root/image && mkdir /srv/target")
+    target.run("mount -o loop /root/image /srv/target && rmdir /srv/target/lost+found")
+    yield target
+    target.run("umount /srv/target && rm /root/image")
+
+
+def test_times_that_lose_their_fractions_on_the_target_are_a_warning_with_names_and_number(
+    clean_lab: Lab, old_disk: Host
+) -> None:
+    clean_lab["db1"].run("mkdir /srv/tree && cd /srv/tree && touch -d @1.5 a b c d e f && ln -s a link")
+    clean_lab["db1"].run("cd /srv/tree && touch -hd @-2.25 link && touch -d @1700000000 whole && touch -d @3.99 .")
+    result = transfer(clean_lab, "db1:/srv/tree", "db2:/srv/target", check=True)
+    named = "tree (time), tree/a (time), tree/b (time), tree/c (time), tree/d (time) and 3 more"
+    assert f"stores coarser times than the source: 8 entries lost a part of a second: {named}\n" in result.stderr
+    # The comparison was that of the disk: it keeps the same times after it was out of memory.
+    times = "cd /srv/target && find tree -printf '%T@ %p\\n' | sort"
+    listed = old_disk.sh(times)
+    old_disk.run("umount /srv/target && mount -o loop /root/image /srv/target")
+    assert old_disk.sh(times) == listed
+
+
+@pytest.mark.parametrize("time", ["2040-01-01", "2038-01-19T03:14:08"])
+def test_a_time_that_the_target_cannot_hold_fails_the_copy_and_is_named(
+    clean_lab: Lab, old_disk: Host, time: str
+) -> None:
+    clean_lab["db1"].run(f"mkdir /srv/tree && cd /srv/tree && touch -d @1 a b && touch -d {time}Z b; touch -d @5 .")
+    result = transfer(clean_lab, "db1:/srv/tree", "db2:/srv/target")
+    assert result.status == 7, result.stderr
+    assert re.search(r"different in kind, mode, owner, size or time: tree/b \(time\)\n", result.stderr), result.stderr
+    assert old_disk.sh("ls -A /srv/target") == ""

@@ -135,7 +135,9 @@ def test_a_byte_that_changes_on_the_targets_disk_is_found_wherever_it_is(ready: 
     script = f"""
         if [[ $4 == */members ]]; then
             until [ -e "$4.end" ]; do sleep 0.05; done
-            printf X | dd of=$'data/{name}' bs=1M seek={megabyte} conv=notrunc,nocreat status=none && touch {STRUCK}
+            touch -r $'data/{name}' /srv/time
+            printf X | dd of=$'data/{name}' bs=1M seek={megabyte} conv=notrunc,nocreat status=none &&
+                touch -r /srv/time $'data/{name}' && rm /srv/time && touch {STRUCK}
         fi
         exec $real "$@"
     """

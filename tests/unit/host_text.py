@@ -43,8 +43,8 @@ def host_script(directory: Path, script: str, *files: str) -> str:
 def session_script(directory: Path, script: str) -> str:
     """Return a script that has the functions of a session, a run directory and the fifo, but no session begun."""
     start = (
-        "cores=2 checksum=no priority=normal run_directory=$run_root/run.$$\n"
-        'mkdir -p -- "$run_directory"\n'
+        "cores=2 checksum=no owner='' priority=normal run_directory=$run_root/run.$$ lists=$run_directory/lists\n"
+        'mkdir -p -- "$lists"\n'
         'mkfifo "$run_directory/control"; exec {control}<>"$run_directory/control"\n'
     )
     return host_script(directory, start + script, *SESSION)

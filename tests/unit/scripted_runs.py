@@ -7,7 +7,7 @@ from scripted import END, ScriptedRemote, ScriptedSession, answer, encoded
 
 from transferpy.Transferer import Transferer
 
-LISTS = ("manifest digest=m1 entries=3", "digests digest=d1 entries=2", "checked")
+LISTS = ("manifest digest=m1 entries=3", "attributes digest=a1 entries=0", "digests digest=d1 entries=2", "checked")
 HELLO = f"hello directory={encoded('/run/transferpy/run.x')}"
 SENT = "stages job=send_{} statuses=0,0,0"
 RECEIVED = "stages job=receive statuses=0,0,0"

@@ -154,10 +154,9 @@ class TestRenderer:
                     staging_name=".transferpy-x",
                     source_name=source,
                     final_name=final,
-                    owner=owner,
                 )
                 session = SessionPlan(
-                    host="x", own_name="target.x", cores=1, encrypt=True, digest=None, delivery=delivery
+                    host="x", own_name="target.x", cores=1, encrypt=True, digest=None, owner=owner, delivery=delivery
                 )
                 # The fixed texts are before them, the call is after them.
                 assignments = session_script(RUN, session).partition("\nrun_id=")[2].removesuffix("run_session\n")

@@ -279,6 +279,10 @@ class Manifest(ListDigest, name="manifest"):
     """The list of all entries of the copy."""
 
 
+class Attributes(ListDigest, name="attributes"):
+    """The list of all extended attributes of the copy, which include ACLs and capabilities."""
+
+
 class FileDigests(ListDigest, name="digests"):
     """The list of the digests of all files."""
 

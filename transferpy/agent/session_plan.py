@@ -55,7 +55,6 @@ class DeliveryPlan:
     staging_name: str  # the name of the staging directory in it
     source_name: str  # the name under which the copy arrives in the staging directory
     final_name: str  # the name of the copy in the target directory
-    owner: str = ""  # USER or USER:GROUP to own the copy; empty to keep the owners
     prepare: Command | None = None  # the command that prepares a hot copy; None to leave it as it is
     create_target: bool = False  # whether a missing target directory is made
 
@@ -72,6 +71,7 @@ class SessionPlan:
     one_file_system: bool = False  # whether lists leave out the content of other file systems
     low_priority: bool = False  # whether it runs with low CPU and I/O priority
     transfer_type: str = "file"  # the type of the transfer
+    owner: str = ""  # USER or USER:GROUP to own the copy; empty to keep the owners
     reading: ReadingPlan | None = None  # set where it reads the source
     # the streams that it sends, by the label of their edge
     sending: Mapping[str, SendingPlan] = field(default_factory=dict)

@@ -53,6 +53,7 @@ def _variables(run_id: str, plan: SessionPlan) -> dict[str, str]:
         "own_name": plan.own_name,
         "cores": str(plan.cores),
         "transfer_type": plan.transfer_type,
+        "owner": plan.owner,
         "encrypt": _yes_or_no(plan.encrypt),
         "one_file_system": _yes_or_no(plan.one_file_system),
         "checksum": _yes_or_no(plan.digest is not None),
@@ -86,7 +87,6 @@ def _delivery_variables(plan: DeliveryPlan) -> dict[str, str]:
         "staging_name": plan.staging_name,
         "source_name": plan.source_name,
         "final_name": plan.final_name,
-        "owner": plan.owner,
         "create_target": _yes_or_no(plan.create_target),
         "prepare": _yes_or_no(plan.prepare is not None),
     }

@@ -1,12 +1,18 @@
 """Verify a copy: compare the lists and digests of both ends."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from transferpy.agent import protocol
 from transferpy.agent.list_transfer import fetch_records
 from transferpy.agent.session import Session
-from transferpy.engine.differences import differing_paths, name_some
+from transferpy.engine.differences import (
+    NamedDifferences,
+    differing_attributes,
+    differing_entries,
+    differing_paths,
+    name_some,
+)
 from transferpy.engine.root_cause import raise_if_changed, raise_task_failure
 from transferpy.engine.stream_run import StreamRun
 from transferpy.Exceptions import RemoteExecutionError, VerificationError
@@ -33,7 +39,7 @@ def verify(run: StreamRun) -> None:
     if options.type.compares_tables and not _agree(run, protocol.Tables):
         _raise_if_tables_are_missing(run)
     if is_file:
-        compared = "checksums" if options.checksum else "names, kinds, owners and sizes"
+        compared = "checksums" if options.checksum else "names, kinds, owners, sizes, times and attributes"
         entries = run.receiver.expect(protocol.Manifest).entries
         logger.info("%s: %s of %s entries agree with the source", run.receiver.host, compared, entries)
         run.update_report(checks=(f"{run.plan.algorithm} {compared} agree".strip(),))
@@ -64,12 +70,42 @@ def await_checks(run: StreamRun, kind: type[protocol.Event], *sessions: Session)
 
 
 def _compare_lists(run: StreamRun) -> None:
-    kinds: tuple[type[protocol.ListDigest], ...] = (
-        (protocol.Manifest, protocol.FileDigests) if run.plan.options.checksum else (protocol.Manifest,)
+    """Compare the lists of files of both ends.
+
+    Raises:
+        VerificationError: they differ, other than in a coarser fraction of a time.
+    """
+    if not _agree(run, protocol.Manifest):
+        _raise_unless_times_are_coarser(run)
+    if not _agree(run, protocol.Attributes):
+        names = _name_differences(run, differing_attributes, protocol.Attributes.event_name)
+        raise VerificationError(f"{run.edge.target}: extended attributes, ACLs or capabilities differ{names}")
+    if run.plan.options.checksum and not _agree(run, protocol.FileDigests):
+        # Small files share a digest. The list of marks has an entry for each of them.
+        names = _name_differences(run, differing_paths, "digests.marks", protocol.FileDigests.event_name)
+        raise VerificationError(f"{run.edge.target}: the content differs{names}")
+
+
+def _raise_unless_times_are_coarser(run: StreamRun) -> None:
+    """Compare the entries of two manifests that differ.
+
+    A file system may store a time with fewer digits than that of the source. This loss is a warning.
+    """
+    difference = f"{run.edge.target}: missing, or different in kind, mode, owner, size or time"
+    coarser, others = NamedDifferences(), NamedDifferences()
+    try:
+        for entry in differing_entries(*_records(run, protocol.Manifest.event_name)):
+            (coarser if entry.is_coarser_time else others).add(str(entry))
+    except RemoteExecutionError as error:
+        raise VerificationError(f"{difference}; the paths could not be fetched: {error}") from error
+    if others.number or not coarser.number:
+        raise VerificationError(f"{difference}: {others}")
+    logger.warning(
+        "%s: the file system stores coarser times than the source: %s entries lost a part of a second: %s",
+        run.edge.target,
+        coarser.number,
+        coarser,
     )
-    for kind in kinds:
-        if not _agree(run, kind):
-            raise VerificationError(f"{run.edge.target}: {_difference(run, kind)}")
 
 
 def _agree(run: StreamRun, kind: type[protocol.ListDigest] | type[protocol.StreamDigest]) -> bool:
@@ -96,14 +132,10 @@ def _records(run: StreamRun, name: str) -> list[Iterator[str]]:
     return [fetch_records(run.remote, session, name) for session in run.both]
 
 
-def _difference(run: StreamRun, kind: type[protocol.ListDigest]) -> str:
-    """Return the difference of two lists, with the first few paths."""
-    is_content = kind is protocol.FileDigests
-    difference = "the content differs" if is_content else "missing, or different in kind, owner or size"
-    # Small files share a digest. The list of marks has an entry for each of them.
-    lists = ("digests.marks", kind.event_name) if is_content else (kind.event_name,)
+def _name_differences(run: StreamRun, differing: Callable[..., Iterator[str]], *lists: str) -> str:
+    """Return the first few paths in which the first of ``lists`` differs that differs at all, for a message."""
     try:
-        paths = (name_some(differing_paths(*_records(run, name))) for name in lists)
-        return f"{difference}: {next(filter(None, paths), '')}"
+        paths = (name_some(differing(*_records(run, name))) for name in lists)
+        return f": {next(filter(None, paths), '')}"
     except RemoteExecutionError as error:
-        return f"{difference}; the paths could not be fetched: {error}"
+        return f"; the paths could not be fetched: {error}"

@@ -84,6 +84,7 @@ def _session_plan(context: PlanContext, node: Node, edges: tuple[EdgePlan, ...])
         one_file_system=options.one_file_system,
         low_priority=options.priority == LOW_PRIORITY,
         transfer_type=options.transfer_type,
+        owner=options.owner,
         reading=strategy.reading(context, benchmarks(context)) if is_source else None,
         sending={edge.label: edge.sending for edge in edges if edge.sender == node.name},
         listening=next((edge.listening for edge in edges if edge.receiver == node.name), None),
@@ -98,7 +99,6 @@ def _delivery_plan(context: PlanContext, node: Node) -> DeliveryPlan:
         staging_name=f".transferpy-{context.run_id}-{node.name}",
         source_name=context.source.name,
         final_name=context.request.final_name,
-        owner=context.options.owner,
         prepare=strategy.prepare(context, context.host(node)),
         create_target=context.options.create_target,
     )

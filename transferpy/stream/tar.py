@@ -13,7 +13,7 @@ _ARCHIVE = (
     *("--acls", "--xattrs", "--xattrs-include=*", "--numeric-owner", "--sort=name"),
     "--no-unquote",  # else a backslash in the name of the source would begin an escape sequence
 )
-_INDEX: tuple[Argument, ...] = ("-vv", join("--index-file=", RUN_DIRECTORY, "/members"))
+_INDEX: tuple[Argument, ...] = ("-vv", join("--index-file=", RUN_DIRECTORY, "/lists/members"))
 """Given twice, ``-v`` lists the kind and the size of each member."""
 _EXTRACT = (
     *("--preserve-permissions", "--same-owner", "--numeric-owner"),

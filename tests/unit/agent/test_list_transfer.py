@@ -14,10 +14,10 @@ HOSTILE_DIRECTORY = "run 'x'\n$(false) %h"
 
 def test_a_list_comes_sorted_and_compressed_in_base64(tmp_path: Path) -> None:
     directory = tmp_path / HOSTILE_DIRECTORY
-    directory.mkdir()
+    (directory / "lists").mkdir(parents=True)
     records = [os.fsencode(name) + b"\0" for name in HOSTILE_NAMES]
     assert records != sorted(records)
-    (directory / "manifest").write_bytes(b"".join(records))
+    (directory / "lists" / "manifest").write_bytes(b"".join(records))
     there = gzip.decompress(base64.b64decode(output_of(list_script(str(directory), "manifest"))))
     assert there == b"".join(sorted(records))
 

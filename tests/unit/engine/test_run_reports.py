@@ -6,7 +6,7 @@ import pytest
 from fleet import source_host, target_facts, target_host
 from reports import assert_valid
 from scripted import END, ScriptedRemote, answer
-from scripted_runs import RECEIVED, fleet, source_session, target_session, transferer
+from scripted_runs import LISTS, RECEIVED, fleet, source_session, target_session, transferer
 
 from transferpy.Exceptions import Interrupted, RemoteExecutionError
 from transferpy.model.digests import ALGORITHMS
@@ -23,8 +23,7 @@ def after(made: Transferer) -> TransferReport:
 
 def test_a_run_that_succeeds_reports_what_went_where() -> None:
     peer = ("listening port=4400", "progress bytes=100", "progress bytes=1000100", RECEIVED)
-    lists = ("manifest digest=m1 entries=3", "digests digest=d1 entries=2", "checked")
-    target = target_session(peer=(*peer, *lists), publish=("published inode=4711 born=1700000000", *END))
+    target = target_session(peer=(*peer, *LISTS), publish=("published inode=4711 born=1700000000", *END))
     report = after(transferer(fleet(source_session(), target), create_target=True))
     assert (report.status, report.cipher, report.transfer_type) == (0, "TLS 1.3", "file")
     assert report.checksum in ALGORITHMS

@@ -549,10 +549,23 @@ class TestChecks:
             (
                 "manifest digest=m2 entries=3",
                 {
-                    ("db1", " manifest\n"): [packed("d 755 0 0 - ./x", "f 644 0 0 5 ./x/a", "f 644 0 0 5 ./x/b")],
-                    ("db2", " manifest\n"): [packed("d 755 0 0 - ./x", "f 644 0 0 5 ./x/b")],
+                    ("db1", " manifest\n"): [packed("./x//d 755 0 0 - 1.5", "./x/a//f 644 0 0 5 1.5")],
+                    ("db2", " manifest\n"): [packed("./x//d 755 0 0 - 1.0")],
                 },
-                "missing, or different in kind, owner or size: x/a",
+                "missing, or different in kind, mode, owner, size or time: x/a (missing)",
+            ),
+            (
+                "manifest digest=m2 entries=3",
+                {(host, " manifest\n"): RemoteExecutionError(f"{host}: lost") for host in ("db1", "db2")},
+                "missing, or different in kind, mode, owner, size or time; the paths could not be fetched: db1: lost",
+            ),
+            (
+                "attributes digest=a2 entries=3",
+                {
+                    ("db1", " attributes\n"): [packed("./x//user.a 00")],
+                    ("db2", " attributes\n"): [packed("./x//user.a 01")],
+                },
+                "extended attributes, ACLs or capabilities differ: x (user.a)",
             ),
             (
                 "digests digest=d2 entries=2",
@@ -604,25 +617,37 @@ class TestChecks:
         assert f"db2:/srv/y: failed: db2:/srv/y: {message}" in caplog.messages
         assert target.received == ["peer cer1", "receive CODEC", "kill"]
 
+    def test_coarser_times_are_a_warning_with_their_number(self, caplog: pytest.LogCaptureFixture) -> None:
+        exact = [f"./x/{number}//f 644 0 0 5 {number}.1234567890" for number in range(7)]
+        runs = {
+            ("db1", " manifest\n"): [packed(*exact)],
+            ("db2", " manifest\n"): [packed(*(record.replace("4567890", "0000000") for record in exact))],
+        }
+        peer = ("listening port=4400", "connected", RECEIVED, "manifest digest=m2 entries=7", *LISTS[1:])
+        target = target_session(peer=peer)
+        assert transferer(fleet(source_session(), target, runs=runs)).run() == [0]
+        named = ", ".join(f"x/{number} (time)" for number in range(5))
+        assert f"7 entries lost a part of a second: {named} and 2 more" in caplog.text
+
     @pytest.mark.parametrize("digests", [("a", "b"), ("a", None), (None, "a"), (None, None), ("", "")])
     def test_a_stream_whose_digests_do_not_agree_is_damaged(
         self, digests: tuple[str | None, str | None], caplog: pytest.LogCaptureFixture
     ) -> None:
         words = [[f"stream-digest job=x digest={digest}"] if digest is not None else [] for digest in digests]
-        source = source_session(send_0=(*words[0], SENT.format(0), LISTS[0], "checked"))
-        target = target_session(peer=("listening port=4400", *words[1], RECEIVED, LISTS[0], "checked"))
+        source = source_session(send_0=(*words[0], SENT.format(0), *LISTS[:2], "checked"))
+        target = target_session(peer=("listening port=4400", *words[1], RECEIVED, *LISTS[:2], "checked"))
         options = {"checksum": False, "parallel_checksum": True}
         assert transferer(fleet(source, target), **options).run() == [7]
         assert "db2:/srv/y: failed: db2:/srv/y: the stream was damaged on the network" in caplog.messages
 
     def test_a_stream_whose_digests_agree_is_good(self) -> None:
         digest = "stream-digest job=x digest=a"
-        source = source_session(send_0=(digest, SENT.format(0), LISTS[0], "checked"))
-        target = target_session(peer=("listening port=4400", digest, RECEIVED, LISTS[0], "checked"))
+        source = source_session(send_0=(digest, SENT.format(0), *LISTS[:2], "checked"))
+        target = target_session(peer=("listening port=4400", digest, RECEIVED, *LISTS[:2], "checked"))
         assert transferer(fleet(source, target), checksum=False, parallel_checksum=True).run() == [0]
 
     def test_lists_without_a_digest_agree_on_nothing(self) -> None:
-        lists = ("manifest digest= entries=0", "digests digest= entries=0", "checked")
+        lists = ("manifest digest= entries=0", "attributes digest= entries=0", "digests digest= entries=0", "checked")
         source = source_session(send_0=(SENT.format(0), *lists))
         target = target_session(peer=("listening port=4400", RECEIVED, *lists))
         assert transferer(fleet(source, target, runs=NO_LISTS)).run() == [7]

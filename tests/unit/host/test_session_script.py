@@ -299,7 +299,7 @@ def test_all_stages_of_a_stream_count_for_its_progress(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("codec", "trials", "status"), [("tr -d x", "one 3 N\ntwo 4 N\n", 0), ("false", "one ", 1)])
 def test_each_codec_is_measured_on_the_sample(tmp_path: Path, codec: str, trials: str, status: int) -> None:
     script = f"""
-        cd {tmp_path}; printf 'f - - - 4 file\\0' >$run_directory/manifest; printf 'xaaa' >file
+        cd {tmp_path}; printf 'file//f - - - 4 1.5\\0' >$lists/manifest; printf 'xaaa' >file
         sample_directory= sampled_bytes=4 benchmarked=(one two) benchmark_one=({codec}) benchmark_two=(cat)
         take_sample; echo "status $?"; sed 's/[0-9]*$/N/' trials
     """

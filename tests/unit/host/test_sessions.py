@@ -207,8 +207,11 @@ class TestCopy:
         [
             ("echo more >>x/a/file", {"x/a/file"}),
             ("touch -d 2001-01-01 x/a/file", {"x/a/file"}),
-            ("touch $'x/new\\nfile'", {"x/new\nfile"}),
-            ("rm x/link", {"x/link -> a", "x/link"}),
+            ("touch $'x/new\\nfile'", {"x/new\nfile", "x"}),
+            ("rm x/link", {"x/link", "x"}),
+            ("setfattr -n user.a -v 1 x/a/file", {"x/a/file"}),
+            ("setfattr -n user.a -v 1 x/a", {"x/a"}),
+            ("touch x/a/temporary && rm x/a/temporary", {"x/a"}),
             ("chmod 700 x/a", {"x/a"}),
         ],
     )

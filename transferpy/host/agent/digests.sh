@@ -9,17 +9,17 @@ start_digests() { # MODE [PROCESS]: starts to digest the files that tar has read
 
 discard_digests() { # before a stream: stops the task unless it has succeeded, and removes the index of tar
   [ "${task_statuses[digest]-}" = 0 ] || stop_task digest
-  rm -f -- "$run_directory/members" "$run_directory/members.end"
+  rm -f -- "$lists/members" "$lists/members.end"
 }
 
 end_index() { # after a stream: tar adds no further members to its index
-  : >"$run_directory/members.end"
+  : >"$lists/members.end"
 }
 
 digest_files() { # MODE [PROCESS]: tar is a descendant of the process
-  local list=$run_directory/digests
-  perl -e "$perl_digest" -- "$run_directory/members" "$list" "$cores" "$1" "/proc/${2-self}/task/${2-self}/children" \
-    "${digest_tool[@]}" && sort -z -- "$list.raw" >"$list" && rm -f -- "$list.raw"
+  local list=$lists/digests
+  perl -e "$perl_digest" -- "$lists/members" "$list" "$cores" "$1" "/proc/${2-self}/task/${2-self}/children" \
+    "${digest_tool[@]}" && sort_list -z -- "$list.raw" >"$list" && rm -f -- "$list.raw"
 }
 
 report_digests() { # waits for the digests of all files, and reports their list; fails if the task failed
@@ -27,10 +27,10 @@ report_digests() { # waits for the digests of all files, and reports their list;
   wait_for_task digest
   task_succeeded digest || report_task digest || return
   # Nothing compares files that no list names. For a further name of a symbolic link, tar prints the same as for a file.
-  more_names=$(($(wc -l <"$run_directory/manifest.links") - $(sort -u "$run_directory/manifest.links" | wc -l)))
-  [ $(($(grep -azc '^f ' <"$run_directory/manifest") + more_names)) = "$(<"$run_directory/digests.count")" ] ||
+  more_names=$(($(wc -l <"$lists/links") - $(sort_list -u "$lists/links" | wc -l)))
+  [ $(($(grep -azcE '^(/?[^/])*//f ' <"$lists/manifest") + more_names)) = "$(<"$lists/digests.count")" ] ||
     fail content 'not all files were digested: tar named other files than the manifest'
-  report_list digests "$run_directory/digests"
+  report_list digests "$lists/digests"
 }
 
 report_stream_digest() { # TASK FILE: reports the digest of a stream, if the stream was digested

@@ -16,6 +16,7 @@ declare priority            # low or normal: the CPU and I/O priority
 declare -A progress_program # by pipeline, the program of the stage whose input is the progress of the stream
 declare one_file_system     # yes or no: lists leave out the content of other file systems
 declare source_name         # the name of the source, and of the copy in the staging directory
+declare owner               # USER or USER:GROUP to own the copy; empty to keep the owners
 
 # The ability to read.
 declare source_directory # the directory that holds the source; of a server, its data directory
@@ -35,5 +36,4 @@ declare target_directory # the target directory
 declare create_target    # yes or no: the session makes the target directory if it is missing
 declare staging_name     # the name of the staging directory in it
 declare final_name       # the name of the copy in it
-declare owner            # USER or USER:GROUP to own the copy; empty to keep the owners
 declare prepare          # yes or no: a hot copy is prepared

@@ -4,7 +4,7 @@
 # ability requires, and registers the session commands that the session can then run. A session command is a line on standard
 # input, "command WORD ...". The session ends when it gets the command "stop", when its standard input ends and when nothing
 # reads its events.
-# requires: agent/tasks agent/keys agent/replication lib/cgroup
+# requires: lib/lists agent/tasks agent/keys agent/replication lib/cgroup
 
 declare -A command_handler=() # by session command, the function that runs it
 
@@ -40,6 +40,7 @@ begin_session() { # makes the run directory, and sets the traps that undo all ch
   [ "$priority" = normal ] || lower_priority
   read_start_time $$ || fail host "cannot read /proc"
   run_directory=$run_root/run.$run_id.$$.$REPLY
+  lists=$run_directory/lists
   trap end_session EXIT
   trap 'exit 129' HUP
   trap 'exit 130' INT
@@ -52,7 +53,7 @@ begin_session() { # makes the run directory, and sets the traps that undo all ch
   done 2>/dev/null
   { [ -O "$run_root" ] && [ ! -L "$run_root" ]; } || fail host "$run_root does not belong to root"
   {
-    printf %s "$identifier" >"$run_directory/job" && mkfifo -- "$run_directory/control" &&
+    printf %s "$identifier" >"$run_directory/job" && mkfifo -- "$run_directory/control" && mkdir -- "$lists" &&
       exec {input}<&0 {control}<>"$run_directory/control" 2>>"$run_directory/session.err" >/dev/null </dev/null
   } || fail_cannot_write
   enter_cgroup "transferpy.$identifier" "$run_directory/cgroup" || fail_cannot_write

@@ -1,21 +1,16 @@
 # Lists of files, and their digests in events.
-# requires: lib/events
+# requires: lib/events lib/lists agent/inputs perl/manifest
 
-list_tree() { # NAME MANIFEST STAMPS: lists all entries below ./NAME, one record each, sorted
-  # Both ends must have the same manifest. Two stamps of one host differ if the tree has changed in between.
-  local limit=()
+list_tree() { # NAME DIRECTORY [STAMPS]: lists all entries below ./NAME but sockets, in files of DIRECTORY, sorted by path
+  # Both ends must have the same manifest and attributes. If the copy gets another owner, no owner is compared.
+  # Two stamps of one host differ if the tree has changed in between.
+  local user=%U group=%G limit=()
   [ "${one_file_system-no}" = no ] || limit=(-xdev)
-  local parts=("$2.raw" "$3.raw" "$2.sockets")
-  find "./$1" "${limit[@]}" \
-    \( -type f -fprintf "${parts[0]}" 'f %m %U %G %s %p\0' -fprintf "${parts[1]}" '%i %s %T@ %C@ %p\0' \) -o \
-    \( -type d -fprintf "${parts[0]}" 'd %m %U %G - %p\0' \) -o \
-    \( -type l -fprintf "${parts[0]}" 'l - %U %G %s %p -> %l\0' -fprintf "${parts[1]}" '%i %s %T@ %C@ %p\0' \
-    \( ! -links +1 -o -fprintf "$2.links" '%D:%i\n' \) \) -o \
-    \( -type p -fprintf "${parts[0]}" 'p %m %U %G - %p\0' \) -o \
-    \( -type s -fprintf "${parts[2]}" '%p\0' \) -o \
-    -exec stat --printf '%f - %u %g %t:%T %n\0' {} + >"$2.devices" &&
-    sort -z -- "${parts[0]}" "$2.devices" >"$2" && sort -z -- "${parts[1]}" >"$3" &&
-    rm -f -- "${parts[@]:0:2}" "$2.devices"
+  [ -z "$owner" ] || user=-
+  [[ $owner != *:* ]] || group=-
+  find "./$1" "${limit[@]}" ! -type s -printf "%p//%F %i %C@ %y %m $user $group %s %T@ %l\0" \
+    -type l -links +1 -fprintf "$2/links" '%D:%i\n' |
+    sort_list -z | perl -e "$perl_manifest" -- "$2/manifest" "${3-$2/stamps}" "$2/attributes"
 }
 
 count_records() { # FILE

@@ -1,5 +1,5 @@
 # The ability "publish": the session gives the copy its final name, after all checks.
-# requires: agent/main agent/streams agent/unpack lib/filesystems
+# requires: agent/main agent/streams agent/unpack agent/owner lib/filesystems
 
 prepare_publish() {
   after_receive+=(allow_publishing)
@@ -13,18 +13,17 @@ publish_copy() { # ends the session
   local made=/proc/self/fd/$target/.
   [ "$prepare" = no ] || run_task prepare "prepare_copy_$transfer_type" || exit 1
   if [ "$transfer_type" = file ]; then
-    chown_and_sync "./$source_name" && publish_entry
+    # Its owner was set before its lists were compared.
+    run_task sync write_copy "./$source_name" || exit 1
+    publish_entry
   else
-    chown_and_sync . && publish_content
+    [ -z "$owner" ] || run_task owner set_owner . || exit 1
+    run_task sync write_copy . || exit 1
+    publish_content
   fi
   read_filesystem "$made"
   emit published ${made_target:+$(stat -c 'inode=%i born=%W published=%Y' "$made") filesystem="$REPLY"}
   exit 0
-}
-
-chown_and_sync() { # PATH: sets the owner of the copy, if one was given, and writes the copy to disk
-  [ -z "$owner" ] || run_task owner chown -hR -- "$owner" "$1" || exit 1
-  run_task sync write_copy "$1" || exit 1
 }
 
 publish_entry() { # renames the copy to its final name; never replaces another file

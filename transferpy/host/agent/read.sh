@@ -14,7 +14,7 @@ prepare_read() {
 
 list_tree_of_source() {
   enter_directory "$source_directory"
-  start_task manifest list_tree "$source_name" "$run_directory/manifest" "$run_directory/stamps"
+  start_task manifest list_tree "$source_name" "$lists"
 }
 
 await_manifest() { # a change of the source can be detected only if the list is complete before the first byte is read
@@ -27,15 +27,15 @@ digest_source() { # TASK
 }
 
 source_is_unchanged() { # TASK: compares the source with the lists from before the stream; reports the paths that changed
-  local before=$run_directory/manifest stamps=$run_directory/stamps after=$run_directory/again
-  run_task stamps list_tree "$source_name" "$after" "$stamps.again" || return
-  if ! cmp -s "$stamps" "$stamps.again" || ! cmp -s "$before" "$after"; then
-    emit changed job="$1" paths="$({
-      comm -z -3 -- "$before" "$after"
-      comm -z -3 -- "$stamps" "$stamps.again"
-    } | sed -z 's,^[^/]*\./,,' | sort -zu | head -zn 5 | base64 -w0)"
-    return 1
-  fi
+  local list changed=()
+  mkdir -p -- "$lists/again" && run_task stamps list_tree "$source_name" "$lists/again" || return
+  for list in manifest stamps attributes; do
+    cmp -s -- "$lists/$list" "$lists/again/$list" || changed+=("$list")
+  done
+  [ ${#changed[@]} -gt 0 ] || return 0
+  emit changed job="$1" paths="$(for list in "${changed[@]}"; do comm -z -3 -- "$lists/$list" "$lists/again/$list"; done |
+    sed -z 's,^\t*\./,,; s,//.*,,' | sort_list -zur | head -zn 5 | base64 -w0)"
+  return 1
 }
 
 wait_for_digests() { # TASK: waits for the digests of the source, while the source does not change

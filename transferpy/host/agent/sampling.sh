@@ -17,7 +17,7 @@ report_sample() { # reports how small each codec made the sample, and how fast
 }
 
 take_sample() { # compresses a sample with each codec; writes the label, the size and the microseconds to the file "trials"
-  local list=$run_directory/manifest label
+  local list=$lists/manifest label
   if [ -n "$sample_directory" ]; then
     list=$run_directory/sampled
     find "$sample_directory" -type f \( -name '*.ibd' -o -name 'ibdata*' -o -name '*.MYD' -o -name '*.MAD' \) \

@@ -18,7 +18,9 @@ open my $records, '<', $list or die "cannot read $list: $!\n";
 sub next_file { # returns the size and the path of the next file that is not empty
     while (defined(my $record = <$records>)) {
         chomp $record;
-        return ($1, $2) if $record =~ /^(?:f \S+ \S+ \S+ )?([0-9]+) (.*)$/s && $1;
+        my ($size, $name) = $record =~ /^([0-9]+) (.*)$/s;
+        ($name, $size) = $record =~ m{^(.*?)//f (?:\S+ ){3}([0-9]+) }s if !defined $size;
+        return ($size, $name) if $size;
     }
     return;
 }

@@ -1,6 +1,7 @@
 # Prints a list of a session.
-# requires: lib/environment
+# requires: lib/lists
 
 print_list() { # RUN-DIRECTORY NAME: prints the sorted list, compressed, in base64
-  sort -z -- "$1/$2" | gzip -c | base64
+  lists=$1/lists
+  sort_list -z -- "$lists/$2" | gzip -c | base64
 }

@@ -1,5 +1,5 @@
 # The transfer type "file": a file or a tree, whose manifest both ends compare, and the digests of its files.
-# requires: agent/read agent/manifest agent/digests
+# requires: agent/read agent/manifest agent/digests agent/owner
 
 list_source_file() {
   list_tree_of_source
@@ -11,12 +11,19 @@ await_source_file() {
 
 check_source_file() { # TASK
   source_is_unchanged "$1" || return
-  report_list manifest "$run_directory/manifest"
+  report_lists
   [ "$checksum" = no ] || { wait_for_digests "$1" && report_digests; }
 }
 
 check_copy_file() {
-  run_task manifest list_tree "$source_name" "$run_directory/manifest" "$run_directory/stamps" || exit 1
-  report_list manifest "$run_directory/manifest"
+  # Lists made before the change of the owner would not be those of the copy on the disk.
+  [ -z "$owner" ] || run_task owner set_owner "./$source_name" || exit 1
+  run_task manifest list_tree "$source_name" "$lists" /dev/null || exit 1
+  report_lists
   [ "$checksum" = no ] || report_digests || exit 1
+}
+
+report_lists() {
+  report_list manifest "$lists/manifest"
+  report_list attributes "$lists/attributes"
 }

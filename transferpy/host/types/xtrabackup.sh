@@ -9,13 +9,13 @@ list_source_xtrabackup() {
 }
 
 await_source_xtrabackup() {
-  run_task tables list_tables "$source_directory" "$run_directory/tables.before" || return
+  run_task tables list_tables "$source_directory" "$lists/tables.before" || return
   [ "$stop_slave" = no ] || [ -n "$replication_was_stopped" ] || stop_replication "${client[@]}"
   replication_was_stopped=yes
 }
 
 check_source_xtrabackup() { # TASK
-  local list=$run_directory/tables
+  local list=$lists/tables
   run_task backup check_backup_log "$run_directory/$1.0.err" || return
   # A table that was created or dropped meanwhile need not be in the backup.
   run_task tables list_tables "$source_directory" "$list.after" || return
@@ -27,7 +27,7 @@ list_tables() { # DIRECTORY LIST [SUFFIX]: lists the tables of a server, or of a
   # The directory of a database may be a link. A directory that cannot be read is gone, or the backup tool fails on it.
   find -L "$1" -mindepth 2 -maxdepth 2 -type f -size +0 \
     '(' -name '*.ibd' -o -name '*.MYD' -o -name '*.MAD' -o -name "*.${3-ibd}" ')' \
-    ! -name '#sql*' -printf '%P\0' 2>/dev/null | grep -azv '^[.#]' | sort -z >"$2"
+    ! -name '#sql*' -printf '%P\0' 2>/dev/null | grep -azv '^[.#]' | sort_list -z >"$2"
   [ "${PIPESTATUS[2]}" = 0 ]
 }
 
@@ -58,8 +58,8 @@ check_copy_xtrabackup() { # reports its position in the binary logs
   [ -n "$info" ] || fail content "the received backup has no info file: it is incomplete"
   emit position binlog="$(encode "$position")" replica="$(encode "$replica")"
   # A table that was created during the backup has another suffix until the copy is prepared.
-  run_task tables list_tables . "$run_directory/tables" new || exit 1
-  report_list tables "$run_directory/tables"
+  run_task tables list_tables . "$lists/tables" new || exit 1
+  report_list tables "$lists/tables"
 }
 
 prepare_copy_xtrabackup() { # in the task "prepare", whose standard error is the log

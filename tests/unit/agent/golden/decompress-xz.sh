@@ -37,7 +37,7 @@ stop_activity_reports
 run_next_script
 
 # === session on db1
-# files: lib/environment lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication lib/cgroup agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read agent/connect types/decompress
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read agent/connect types/decompress
 run_id=0123456789abcdef
 source_directory=/srv/backups
 source_name=sqldata.tar
@@ -45,6 +45,7 @@ stop_slave=no
 own_name=source.0123456789abcdef
 cores=4
 transfer_type=decompress
+owner=''
 encrypt=yes
 one_file_system=no
 checksum=no
@@ -66,7 +67,7 @@ send_0_none() {
 run_session
 
 # === session for db2
-# files: lib/environment lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication lib/cgroup agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports preflight/values firewall/firewalld firewall/iptables firewall/nftables agent/listen agent/verify lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read types/decompress
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports preflight/values firewall/firewalld firewall/iptables firewall/nftables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read types/decompress
 run_id=0123456789abcdef
 wanted_port=0
 shares_port=yes
@@ -75,12 +76,12 @@ target_directory=/srv/y
 staging_name=.transferpy-0123456789abcdef-0
 source_name=sqldata.tar
 final_name=sqldata.tar
-owner=''
 create_target=no
 prepare=no
 own_name=target.0123456789abcdef
 cores=4
 transfer_type=decompress
+owner=''
 encrypt=yes
 one_file_system=no
 checksum=no

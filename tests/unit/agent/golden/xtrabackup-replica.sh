@@ -58,7 +58,7 @@ stop_activity_reports
 run_next_script
 
 # === session on db1
-# files: lib/environment lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication lib/cgroup agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read agent/connect perl/storage agent/storage types/xtrabackup
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read agent/connect perl/storage agent/storage types/xtrabackup
 run_id=0123456789abcdef
 source_directory=/srv/sqldata
 source_name=''
@@ -68,6 +68,7 @@ sampled_bytes=0
 own_name=source.0123456789abcdef
 cores=4
 transfer_type=xtrabackup
+owner=mysql:mysql
 encrypt=yes
 one_file_system=no
 checksum=no
@@ -168,7 +169,7 @@ send_1_lz41() {
 run_session
 
 # === session for db2
-# files: lib/environment lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication lib/cgroup agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports preflight/values firewall/firewalld firewall/iptables firewall/nftables agent/listen agent/verify lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read types/xtrabackup
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports preflight/values firewall/firewalld firewall/iptables firewall/nftables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read types/xtrabackup
 run_id=0123456789abcdef
 wanted_port=0
 shares_port=yes
@@ -177,12 +178,12 @@ target_directory=/srv/y
 staging_name=.transferpy-0123456789abcdef-0
 source_name=''
 final_name=mysqld.sock
-owner=mysql:mysql
 create_target=no
 prepare=yes
 own_name=target.0123456789abcdef
 cores=4
 transfer_type=xtrabackup
+owner=mysql:mysql
 encrypt=yes
 one_file_system=no
 checksum=no
@@ -245,7 +246,7 @@ prepare_copy() {
 run_session
 
 # === session for db3
-# files: lib/environment lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication lib/cgroup agent/main agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports preflight/values firewall/firewalld firewall/iptables firewall/nftables agent/listen agent/verify lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read types/xtrabackup
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports preflight/values firewall/firewalld firewall/iptables firewall/nftables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read types/xtrabackup
 run_id=0123456789abcdef
 wanted_port=0
 shares_port=yes
@@ -254,12 +255,12 @@ target_directory=/srv/z
 staging_name=.transferpy-0123456789abcdef-1
 source_name=''
 final_name=mysqld.sock
-owner=mysql:mysql
 create_target=no
 prepare=yes
 own_name=target.0123456789abcdef
 cores=4
 transfer_type=xtrabackup
+owner=mysql:mysql
 encrypt=yes
 one_file_system=no
 checksum=no
