@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from watching import (
     DIGEST_TOOL,
+    FLUSH,
     LAST_SYNC,
     MOVE,
     PROMISED_SECONDS,
@@ -74,7 +75,7 @@ STEPS_OF_TARBALLS = {
     "the stream flows": ("db1", "", ""),
     "the stream is unpacked": ("db2", "tar", "*"),
     "the source is looked at again": ("db1", "cmp", "*"),
-    "the copy goes to disk": ("db2", *LAST_SYNC),
+    "the copy goes to disk": ("db2", *FLUSH),
     "the copy is moved": ("db2", *MOVE),
     "its names go to disk": ("db2", "sync", "'-- /proc/'*"),
     "the target ends": ("db2", "rm", f"'{ENDING[:-1]}'*"),
@@ -117,7 +118,7 @@ def end_at(lab: Lab, words: Sequence[str], moment: tuple[str, str, str], sent: s
             run.wait_for_stream(lab["db2"])
         else:
             hold.wait_for_call()
-        deadline = end_by_signal(run, sent, hold if moment[1:] != LAST_SYNC else None)
+        deadline = end_by_signal(run, sent, hold if moment[1:] not in {LAST_SYNC, FLUSH} else None)
         # The wrapper must not disappear before: the shells have already resolved its path.
         wait_for_sessions(lab, deadline)
         return deadline

@@ -17,7 +17,7 @@ from helpers import transfer
 from lab import difference
 from watching import (
     DIGEST_TOOL,
-    LAST_SYNC,
+    FLUSH,
     MOVE,
     PROMISED_SECONDS,
     SLOW,
@@ -56,7 +56,7 @@ STEPS = {
     "the stream is unpacked": ("db3", "mbstream", "*"),
     "replication is going to start": ("db2", "mariadb", "*'START SLAVE'*"),
     "the copy is prepared": ("db3", "mariadb-backup", "*--prepare*"),
-    "the copy goes to disk": ("db3", *LAST_SYNC),
+    "the copy goes to disk": ("db3", *FLUSH),
     "the copy is moved": ("db3", *MOVE),
     "the target ends": ("db3", "rm", "'-rf -- /run/transferpy/run.'*"),
 }
@@ -124,7 +124,7 @@ def test_a_signal_at_any_step_leaves_replication_running_and_a_whole_copy_or_non
             run.wait_for_stream(fleet["db3"])
         else:
             hold.wait_for_call()
-        deadline = end_by_signal(run, sent, hold if (command, matching) != LAST_SYNC else None)
+        deadline = end_by_signal(run, sent, hold if (command, matching) != FLUSH else None)
         # The wrapper must not disappear before: the shells have already resolved its path.
         wait_for_sessions(fleet.lab, deadline)
     if list(STEPS).index(step) >= list(STEPS).index("the copy is moved"):

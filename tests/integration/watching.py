@@ -155,6 +155,8 @@ def replaced(host: Host, command: str, script: str) -> Iterator[None]:
         host.run(["rm", wrapper])
 
 
+FLUSH = ("perl", "*'could not write all data to disk since the copy began'*")
+"""The command that writes the copy of a tarball or of a server to disk, and its arguments."""
 MOVE = ("perl", "*' move all . /proc/self/fd/'*")
 """The command that gives a copy its final name, and its arguments."""
 LAST_SYNC = ("sync", "'-f .'")
