@@ -387,7 +387,7 @@ def test_a_target_that_fails_stops_no_other_and_each_has_its_status(ready: Lab) 
     before = census_on(ready["db1"], "/srv/tree")
     counting = f'echo >>{STRUCK}; exec $real "$@"'
     # On db3, a byte changes. On the second target of db2, the disk gets full.
-    damage = on_the_disk("echo X >tree/a")
+    damage = on_the_disk("tree/a")
     failing = f'[[ $PWD == /srv/second/* ]] || exec $real "$@"; touch {STRUCK}; cat >/dev/null; exit 2'
     targets = ("db2:/srv/first", "db3:/srv/first", "db2:/srv/second", "db2:/srv/in")
     with (

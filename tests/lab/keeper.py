@@ -186,9 +186,10 @@ class Keeper:
         customized = self.directory / self.hosts[0].name / f"seed/etc/python3.{sys.version_info.minor}/sitecustomize.py"
         customized.parent.mkdir()
         customized.write_text(sitecustomize(variables))
-        # A script for a host has none of the variables of its login. It finds this program first in its PATH.
+        # A script for a host has none of the variables of its login. It finds this program in its PATH: before bash of Debian, and
+        # after programs in /usr/local, with which tests replace bash.
         for host in self.hosts:
-            program = self.directory / host.name / "seed/usr/local/sbin/bash"
+            program = self.directory / host.name / "seed/usr/sbin/bash"
             program.parent.mkdir(parents=True)
             program.write_text(f'#!/bin/sh\nBASH_ENV={variables["BASH_ENV"]} exec /usr/bin/bash "$@"\n')
             program.chmod(0o755)

@@ -5,5 +5,5 @@ Three environment variables start the measurement; ``pytest --coverage`` sets th
 * ``COVERAGE_PROCESS_START`` and ``COVERAGE_FILE`` start coverage.py in each Python process of ``.venv``. Hosts of a lab
   have an environment of their own: ``sitecustomize.py`` sets the variables on the orchestration host.
 * ``BASH_ENV`` names ``trace.sh``, with which bash writes a trace of each script for a host. The environment of
-  a script has no variable of the tests: ``tests/conftest.py`` adds it, and in a lab ``/usr/local/sbin/bash`` does.
+  a script has no variable of the tests: ``tests/conftest.py`` adds it, and in a lab ``/usr/sbin/bash`` does.
 """

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Makes bash write a trace of a script for a host. Each bash process reads it that starts with its name in BASH_ENV. The
 # scripts do not inherit this variable from the tests: tests/conftest.py adds it to the environment of their launch, and on the
-# hosts of a lab the program /usr/local/sbin/bash does.
+# hosts of a lab the program /usr/sbin/bash does.
 #
 # The trace is a file of its own: first the commands of bash -c, ended by NUL, then one line for each command that ran:
 # pluses, and the number of the command's line between two @.

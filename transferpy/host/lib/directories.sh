@@ -79,8 +79,10 @@ remove_staging() { # PATH: removes the staging directory that was made there
       return 0
     }
   else
-    # The session was killed before it recorded the identity. The directory has no content then.
-    [ ! -d "$1" ] || rmdir -- "$1" || return 1
+    # The session was killed before it recorded the identity, so the directory has no content; or it has not made the directory,
+    # because another user was faster.
+    { [ ! -L "$1" ] && [ -d "$1" ] && [ -O "$1" ]; } || return 0
+    rmdir -- "$1" || return 1
     return 0
   fi
   remove_working_directory || return 1
