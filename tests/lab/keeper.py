@@ -186,8 +186,8 @@ class Keeper:
         customized = self.directory / self.hosts[0].name / f"seed/etc/python3.{sys.version_info.minor}/sitecustomize.py"
         customized.parent.mkdir()
         customized.write_text(sitecustomize(variables))
-        # A script for a host has none of the variables of its login. It finds this program in its PATH: before bash of Debian, and
-        # after programs in /usr/local, with which tests replace bash.
+        # A script for a host has none of the variables of its login. It finds this program in its PATH before bash,
+        # and after those programs in /usr/local with which tests replace bash.
         for host in self.hosts:
             program = self.directory / host.name / "seed/usr/sbin/bash"
             program.parent.mkdir(parents=True)

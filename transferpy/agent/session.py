@@ -72,6 +72,7 @@ class Session:
         self.bytes = self._first_bytes = 0  # bytes that the observed stage of the stream has read
         self._total = 0  # bytes that all stages of the stream have read
         self.moved = self.heard = time.monotonic()  # of the last progress of the stream, and of the last event
+        self._refused = 0.0  # time of the last malformed event
         self.outcome: Outcome | None = None  # the result of the process, once it has ended
         self.error: TransferpyError | None = None  # the reason for which the session cannot continue
         self.stopping = False  # True after the command to stop
@@ -141,7 +142,7 @@ class Session:
 
     def refuse(self, problem: protocol.ProtocolError) -> None:
         """Record a malformed event: the session cannot continue."""
-        self.heard = time.monotonic()
+        self.heard = self._refused = time.monotonic()
         self.error = self.error or MalformedEventError(f"{self.host}: the session sent a malformed event {problem}")
 
     def failure(self, run_id: str) -> TransferpyError | None:
@@ -161,7 +162,8 @@ class Session:
         if not isinstance(self.error, MalformedEventError):
             return False
         if self.outcome is None:
-            return time.monotonic() - self.heard < _CUT_TIME
+            # A session that sends further events has not lost its connection.
+            return self.heard == self._refused and time.monotonic() - self._refused < _CUT_TIME
         return not isinstance(self.outcome, TransferpyError) and self.outcome.returncode > _SIGNALLED
 
     def _cause_of_end(self, result: "CommandResult", run_id: str) -> str:

@@ -207,6 +207,14 @@ class TestWaiting:
         with pytest.raises(RemoteExecutionError, match="malformed event"):
             made.wait(session, until=lambda: False)
 
+    def test_a_malformed_event_of_a_session_that_sends_further_events_is_an_error(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(session_module, "_CUT_TIME", 3600.0)
+        made, (session,) = talk(ScriptedSession(["stages", "progress"]))
+        with pytest.raises(RemoteExecutionError, match="malformed event"):
+            made.wait(session, until=lambda: False)
+
     def test_a_session_that_is_silent_ends_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(session_manager, "_SILENCE", -1.0)
         made, (session,) = talk(ScriptedSession([]))
