@@ -9,7 +9,9 @@ hangs: a read of the file never ends. No signal ends a process that reads it.
 faults: the file is a disk of SIZE bytes. A write of data that contains FAULT fails; everything else is stored.
 """
 
+import ctypes
 import errno
+import os
 import stat
 import sys
 import time
@@ -18,14 +20,43 @@ import fusepy  # type: ignore[import-not-found]  # the python of Debian has it
 
 FAULT = b"this block cannot be written"
 
+# Of linux/sched.h and sys/mount.h.
+_CLONE_NEWNS = 0x20000
+_MS_REC = 0x4000
+_MS_PRIVATE = 1 << 18
+_MNT_DETACH = 2
+
+
+def leave_mount_namespace(mounted: str) -> None:
+    """Move this process to a mount namespace of its own, without the file system that it serves.
+
+    The kernel closes the files of a process after it has left its namespace. If the process is the last one there, the
+    disk is unmounted first, and waits for ever for answers of this process.
+
+    :param mounted: the directory of the file system.
+    :raises OSError: if the kernel refuses it.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    for status in (
+        libc.unshare(_CLONE_NEWNS),
+        libc.mount(None, b"/", None, _MS_REC | _MS_PRIVATE, None),
+        libc.umount2(os.fsencode(mounted), _MNT_DETACH),
+    ):
+        if status:
+            raise OSError(ctypes.get_errno(), "the namespace cannot be left")
+
 
 class LyingFileSystem(fusepy.Operations):  # type: ignore[misc]  # fusepy has no types
     """The file system; its methods are the calls of FUSE."""
 
-    def __init__(self, manner: str, size: int) -> None:
+    def __init__(self, directory: str, manner: str, size: int) -> None:
+        self._directory = directory
         self._has_faults = manner == "faults"
         self._hangs = manner == "hangs"
         self._data = bytearray(size if self._has_faults else b"data" * (size // 4))
+
+    def init(self, _path: str) -> None:
+        leave_mount_namespace(self._directory)
 
     def getattr(self, path: str, _handle: int | None = None) -> dict[str, int]:
         if path == "/":
@@ -50,4 +81,5 @@ class LyingFileSystem(fusepy.Operations):  # type: ignore[misc]  # fusepy has no
 
 
 if __name__ == "__main__":
-    fusepy.FUSE(LyingFileSystem(sys.argv[2], int(sys.argv[3])), sys.argv[1], foreground=True, nothreads=True)
+    served, requested, length = sys.argv[1:]
+    fusepy.FUSE(LyingFileSystem(served, requested, int(length)), served, foreground=True, nothreads=True)

@@ -30,7 +30,8 @@ def lying_file_system(host: Host, directory: str, manner: str, size: int) -> Ite
         assert eventually(lambda: host.run(["mountpoint", "-q", directory], check=False).returncode == 0)
         yield
     finally:
-        host.run(["umount", directory])
+        # A disk whose file is here gives it back a moment after it is unmounted.
+        assert eventually(lambda: host.run(["umount", directory], check=False).returncode == 0)
         process.wait(30)
 
 
@@ -44,12 +45,13 @@ def faulty_disk(host: Host, directory: str) -> Iterator[None]:
             host.run(f"echo 4 >/sys/block/{device.removeprefix('/dev/')}/queue/max_sectors_kb; mkfs.ext4 -q {device}")
             host.run(["mkdir", "-p", directory])
             host.run(["mount", device, directory])
-            try:
-                yield
-            finally:
-                host.run(["umount", directory])
         finally:
+            # The kernel detaches a disk that is mounted when it is unmounted, also if this process is killed.
             host.run(["losetup", "--detach", device])
+        try:
+            yield
+        finally:
+            host.run(["umount", directory])
 
 
 @pytest.fixture
