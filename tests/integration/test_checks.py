@@ -149,6 +149,18 @@ def test_attributes_are_compared_always_and_those_that_differ_are_named(ready: L
     assert_as_before(ready, before)
 
 
+@pytest.mark.parametrize(
+    ("host", "message"),
+    [("db1", "the source could not be read completely"), ("db2", "the copy could not be unpacked completely")],
+)
+def test_an_unknown_message_of_tar_fails_the_copy(ready: Lab, host: str, message: str) -> None:
+    before = ready.snapshot()
+    with replaced(ready[host], "tar", '$real "$@" || exit; echo tar: an odd thing happened >&2'):
+        result = transfer(ready, TREE, INTO)
+    failed(ready, result, 7, f"{host}: {message}: tar: an odd thing happened\n")
+    assert_as_before(ready, before)
+
+
 def test_a_tar_that_fails_on_either_side_is_named_with_what_it_said(ready: Lab) -> None:
     before = ready.snapshot()
     for host, script in (("db1", '$real "$@"'), ("db2", "cat >/dev/null")):

@@ -133,6 +133,19 @@ def test_a_link_in_it_leads_nothing_out_of_the_target(ready: Lab) -> None:
     assert ready["db2"].sh("ls -A /srv/outside") == ""
 
 
+def test_one_with_an_entry_of_an_unknown_kind_is_refused(ready: Lab) -> None:
+    make(ready, FORMATS["plain"])
+    path = ready["db1"].root / "srv/made/tarball"
+    content = bytearray(path.read_bytes())
+    header = content.index(b"sqldata/table.ibd")
+    # The sum of the bytes of a header is at offset 148, the kind is at offset 156.
+    total = int(content[header + 148 : header + 154], 8) + ord("Z") - content[header + 156]
+    content[header + 148 : header + 154] = b"%06o" % total
+    content[header + 156] = ord("Z")
+    path.write_bytes(content)
+    refused(ready, 7, "db2: the copy could not be unpacked completely: tar: sqldata/table.ibd: Unknown file type 'Z'")
+
+
 @pytest.mark.parametrize(
     "content", ["", "no tarball", "\\x1f\\x8b no gzip behind it"], ids=["empty", "text", "mark only"]
 )

@@ -11,13 +11,14 @@ _TAR_BLOCKS = "256"  # of 512 bytes: 128 KiB
 _ARCHIVE = (
     *("--format=posix", "--pax-option=delete=atime,delete=ctime"),
     *("--acls", "--xattrs", "--xattrs-include=*", "--numeric-owner", "--sort=name"),
+    *("--warning=no-timestamp", "--warning=no-file-ignored"),  # times are compared, and sockets are not copied
     "--no-unquote",  # else a backslash in the name of the source would begin an escape sequence
 )
-_INDEX: tuple[Argument, ...] = ("-vv", join("--index-file=", RUN_DIRECTORY, "/lists/members"))
+_INDEX: tuple[Argument, ...] = ("-vv", "--quoting-style=escape", join("--index-file=", RUN_DIRECTORY, "/lists/members"))
 """Given twice, ``-v`` lists the kind and the size of each member."""
 _EXTRACT = (
     *("--preserve-permissions", "--same-owner", "--numeric-owner"),
-    *("--acls", "--xattrs", "--xattrs-include=*", "--delay-directory-restore"),
+    *("--acls", "--xattrs", "--xattrs-include=*", "--delay-directory-restore", "--warning=no-timestamp"),
 )
 
 
@@ -70,8 +71,10 @@ def extract_tarball() -> Drain:
     found; it lists them only with ``--block-number``. If the tarball has several versions of a file (``tar --update``),
     the last one counts.
     """
+    # Other programs write keywords for flags and times that Linux cannot set, and contiguous files, which it lacks.
+    unused = ("--warning=no-unknown-keyword", "--warning=no-contiguous-cast")
     marks = ("--ignore-zeros", "--block-number", join("--index-file=", RUN_DIRECTORY, "/tarball.marks"))
-    return Drain(Command(("tar", "--extract", *_EXTRACT, *marks, "-b", _TAR_BLOCKS, "--file=-")))
+    return Drain(Command(("tar", "--extract", *_EXTRACT, *unused, *marks, "-b", _TAR_BLOCKS, "--file=-")))
 
 
 def read(name: str) -> Command:

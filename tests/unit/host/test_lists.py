@@ -16,7 +16,7 @@ from host_text import events, in_session
 
 from transferpy.engine.differences import differing_attributes, differing_entries, differing_paths
 from transferpy.stream.commands import Command
-from transferpy.stream.renderer import render_command
+from transferpy.stream.renderer import render_argument, render_command
 from transferpy.stream.tar import archive
 
 TOP = "x 'y'\n"
@@ -366,6 +366,41 @@ def test_names_that_tar_does_not_tell_whole_are_an_error(tmp_path: Path) -> None
         digest_files read 2>&1 | sed 's,/.*/,,'; echo "${PIPESTATUS[0]}"
     """
     assert in_session(tmp_path, script) == b"the last line of members is incomplete\n1\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-rw-r--r-- 0/0 1 2026-01-01 00:00 x",  # without the directory
+        "-rw-r--r-- root/root 1 2026-01-01 00:00 ./x",
+        "-rw-r--r-- 0/0 1 01.01.2026 ./x",
+        "Crw-r--r-- 0/0 1 2026-01-01 00:00 ./x",
+        "tar: an odd thing happened",
+        "",
+    ],
+)
+def test_a_line_of_the_index_in_another_format_is_an_error(tmp_path: Path, line: str) -> None:
+    (tmp_path / "x").write_text("x")
+    script = f"""
+        digest_tool=(md5sum)
+        printf '%s\n' {render_argument(line)} '-rw-r--r-- 0/0 1 2026-01-01 00:00 ./x' >"$lists/members"
+        : >"$lists/members.end"
+        digest_files read 2>&1; echo $?
+    """
+    assert in_session(tmp_path, script) == f"tar printed an unknown line: {line}\n1\n".encode()
+
+
+def test_files_are_digested_whatever_their_times(in_memory: Path) -> None:
+    top = in_memory / "x"
+    top.mkdir()
+    # tar prints the largest one as a number, and puts spaces behind those that follow it.
+    times = [-(10**16), -1, 0, 1 << 31, 67768036191676800, 1]
+    for number, seconds in enumerate(times):
+        path = top / f"{number}  2026-01-01 00:00 .%"
+        path.write_text(f"{number}")
+        subprocess.run(["touch", "-d", f"@{seconds}", path], check=True)
+    files = [(f"./x/{path.name}", path.read_bytes()) for path in in_the_order_of_tar(top) if path.is_file()]
+    assert digested(in_memory, "x") == [f"{bundle_digest(*files)} {files[0][0]} to {files[-1][0][2:]}"]
 
 
 @pytest.mark.parametrize(("files", "says"), [(1, ["digests"]), (2, ["error"]), (0, ["error"])])

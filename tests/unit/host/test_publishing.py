@@ -459,6 +459,60 @@ class TestLog:
         assert output_of(in_target(target, script)) == (b"failed\n" if fails else b"ready\n")
 
 
+@pytest.mark.parametrize(
+    ("printed", "kind", "message"),
+    [
+        (
+            "mbstream: Can't create/write to file './db/t.ibd' (Errcode: 28 \"No space left on device\")",
+            *("content", "the copy could not be unpacked completely"),
+        ),
+        ("tar: an unknown message", "content", "the copy could not be unpacked completely"),
+        ("an unknown message", "content", "the copy could not be unpacked completely"),
+        (
+            "tar: setxattrat: Cannot set 'user.x' extended attribute for file './a': Operation not supported",
+            *("attributes", "the file system cannot hold all attributes"),
+        ),
+        (
+            "tar: acl_set_file_at: Cannot set POSIX ACLs for file './a': No space left on device",
+            "content",
+            "the copy could",
+        ),
+        (
+            "x tar: acl_set_file_at: Cannot set POSIX ACLs for file './a': Operation not supported",
+            "content",
+            "the copy could",
+        ),
+    ],
+)
+def test_a_program_that_unpacks_prints_nothing_but_faults(target: Path, printed: str, kind: str, message: str) -> None:
+    known = "tar: acl_delete_def_file_at: Cannot drop default POSIX ACLs for file './a': Operation not supported"
+    script = f"""
+        task_statuses[receive]='0 0 0'
+        printf '%s\n' {render_argument(known)} {render_argument(printed)} >"$run_directory/receive.2.err"
+        fail_for_messages
+    """
+    found, text = failure(target, script)
+    assert found == kind
+    assert text.startswith(message)
+    assert text.endswith(f": {printed}")
+
+
+def test_known_messages_about_a_file_system_without_acls_are_no_faults(target: Path) -> None:
+    script = """
+        task_statuses[receive]='0 0'
+        echo "tar: an old message" >"$run_directory/receive.3.err" # of a longer pipeline before
+        for words in 'set_file_at: Cannot set' 'delete_def_file_at: Cannot drop default'; do
+            echo "tar: acl_$words POSIX ACLs for file './a': Operation not supported"
+        done >"$run_directory/receive.1.err"
+        fail_for_messages && echo no fault
+    """
+    assert output_of(in_target(target, script)) == b"no fault\n"
+
+
+def test_messages_that_cannot_be_read_are_a_fault(target: Path) -> None:
+    assert failure(target, "task_statuses[receive]='0 0'; fail_for_messages")[0] == "content"
+
+
 class TestHotCopy:
     """What has arrived of a hot copy, before it is published."""
 
@@ -473,19 +527,6 @@ class TestHotCopy:
             *("position", "db2-bin.000007\t342\t0-1-105"),
             "CHANGE MASTER TO MASTER_LOG_FILE='db1-bin.000012';",
         )
-
-    @pytest.mark.parametrize(
-        "words",
-        [
-            "mbstream: Can't create/write to file './db/t.ibd' (Errcode: 28 \"No space left on device\")",
-            "mbstream: failed to create file.",
-            "Error creating ./db",
-        ],
-    )
-    def test_what_could_not_be_unpacked_is_told(self, target: Path, words: str) -> None:
-        (target / CONTENT / "xtrabackup_info").write_text("x")
-        script = f'printf "%s\\n" {render_argument(words)} >"$run_directory/receive.3.err"; check_copy_xtrabackup'
-        assert failure(target, script) == ("content", f"the backup could not be unpacked completely: {words}")
 
     def test_its_tables_are_told(self, target: Path) -> None:
         staging = target / CONTENT

@@ -14,7 +14,7 @@ prepare_unpack() {
   on_failure+=(examine_storage)
   during_receive+=(digest_copy)
   while_receiving+=(write_behind)
-  after_receive+=(fail_for_lost_attributes finish_writing)
+  after_receive+=(fail_for_messages finish_writing)
 }
 
 make_target() { # DIRECTORY: makes it with all missing directories above it; all of them are removed if the session fails
@@ -87,10 +87,18 @@ write_copy() { # PATH: writes the copy to disk; fails if data could not be writt
   fi
 }
 
-fail_for_lost_attributes() {
-  # tar only warns if the file system cannot hold an attribute of a file. On a file system without ACLs, it prints another warning
-  # for every file; an ACL that is really lost is one of these attributes.
-  local lost
-  lost=$(grep -ahm 3 "Cannot set '.*' extended attribute" "$run_directory"/receive.*.err) || return 0
-  fail attributes "the file system cannot hold all attributes: $lost"
+# tar prints the first two lines for every file on a file system without ACLs. An ACL that is really lost is an extended attribute
+# that tar cannot set. The third line is an error of the check of tarballs.
+known_messages="acl_set_file_at: Cannot set POSIX ACLs for file '.*': Operation not supported"
+known_messages+="|acl_delete_def_file_at: Cannot drop default POSIX ACLs for file '.*': Operation not supported"
+known_messages+='|Removing leading `.*'
+
+fail_for_messages() { # tar and mbstream exit with 0 also after some faults. They print nothing but faults.
+  local statuses message
+  read -ra statuses <<<"${task_statuses[receive]}"
+  message=$(grep -avxEm 3 -e "tar: ($known_messages)" -- "$run_directory/receive.$((${#statuses[@]} - 1)).err" 2>&1)
+  (($? != 1)) || return 0
+  examine_storage
+  [[ $message != *"' extended attribute for "* ]] || fail attributes "the file system cannot hold all attributes: $message"
+  fail content "the copy could not be unpacked completely: $message"
 }

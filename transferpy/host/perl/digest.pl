@@ -401,12 +401,15 @@ sub finish_current {
     close_bundle() if @bundle == $bundle_files || $bundle_size >= $bundle_bytes;
 }
 
+# Kind and mode, numbers of user and group, size or number of the device, time, name. tar prints some times of far years as a
+# number, and puts spaces behind each time that is shorter than one before.
+my $member = qr{^([-hlbcpd])\S{9}[ +.*]? \d+/\d+ +(\d+)(?:,\d+)? (?:-?\d{4,}-\d\d-\d\d \d\d:\d\d|-?\d+) +(\./.*)$}s;
 my %escape = (a => "\a", b => "\b", f => "\f", n => "\n", r => "\r", t => "\t", v => "\x0b");
 
 sub handle_lines { # of the index, in the format of "ls -l"; characters that cannot be printed are escaped
     for (@_) {
         finish_current() if $current;
-        my ($kind, $size, $name) = /^(.)\S+ +\S+ +(\d+) \S+ \S+ (.*)$/s or next;
+        my ($kind, $size, $name) = /$member/ or fail "tar printed an unknown line: $_";
         # A further name of a file is counted, but the file is not digested again.
         $files++ if $kind eq '-' || $kind eq 'h';
         next if $kind ne '-';
