@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from attackers import as_nobody
 from helpers import eventually, transfer
 from lab import difference
 from watching import (
@@ -436,6 +437,36 @@ def test_a_run_directory_that_cannot_be_made_is_an_error_that_says_so(ready: Lab
     assert result.status == 3
     assert "failed: db2: cannot make a directory below /run/transferpy: is /run full or read-only?" in result.stderr
     assert_as_before(ready, before)
+
+
+@pytest.mark.parametrize("options", [(), ("--no-checksum",)])
+@pytest.mark.parametrize("host", ["db1", "db2"])
+def test_a_disk_that_cannot_take_the_lists_is_an_error_that_says_so(
+    ready: Lab, host: str, options: tuple[str, ...]
+) -> None:
+    full = ready[host]
+    full.small_disk("/var/tmp", "64k")
+    full.run("cat /dev/zero >/var/tmp/filler || true")
+    before = ready.snapshot()
+    result = transfer(ready, *options, DATA, INTO)
+    assert result.status in {3, 4, 6, 7}
+    assert re.search(f"ERROR .*{host}: .*(/var/tmp.*|: No space left on device)\n", result.stderr), result.stderr
+    assert_as_before(ready, before)
+    full.run("rm /var/tmp/filler; mount -o remount,ro /var/tmp")
+    before = ready.snapshot()
+    result = transfer(ready, *options, DATA, INTO)
+    assert result.status == 3
+    assert f"failed: {host}: cannot make a directory in /var/tmp: is it full or read-only?" in result.stderr
+    assert_as_before(ready, before)
+
+
+def test_the_lists_of_a_session_that_was_killed_are_removed_by_the_next_one(ready: Lab) -> None:
+    db1, name = ready["db1"], "transferpy.run.0123456789abcdef.1"
+    as_nobody(db1, f"mkdir /var/tmp/{name}.1; touch /var/tmp/{name}.1/x")
+    db1.run(f"cd /var/tmp; ln -s /srv {name}.2; mkdir -p {name}.3/again")
+    transfer(ready, DATA, INTO, check=True)
+    assert db1.sh("cd /var/tmp; echo *; ls -A */") == f"{name}.1 {name}.2\n{name}.1/:\nx\n\n{name}.2/:\ndata"
+    db1.run("rm -r /var/tmp/*")
 
 
 # Settings that break programs which get them: bash, perl, the compressors, tar, socat, openssl, sort.

@@ -16,9 +16,9 @@ UPLINK = "eth0"
 
 OVERLAID = ("/etc", "/usr", "/var")
 """Directories of the machine that a host can read; its changes are private and in memory."""
-ON_DISK = ("/srv", "/tmp")
+ON_DISK = ("/srv", "/tmp", "/var/tmp")
 """Private directories of each host on the disk of the machine, for large data."""
-IN_MEMORY = ("/run", "/root", "/dev/shm", "/etc/cumin", "/etc/transferpy", "/var/log", "/var/tmp")
+IN_MEMORY = ("/run", "/root", "/dev/shm", "/etc/cumin", "/etc/transferpy", "/var/log")
 """Private directories of each host in memory, initially empty."""
 
 ENVIRONMENT = {

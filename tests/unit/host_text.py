@@ -34,10 +34,17 @@ def host_script(directory: Path, script: str, *files: str) -> str:
     """Return a script with ``files``, by default those of the recovery, whose runs are in ``directory/run``."""
     fixed = assemble(*(files or ("lib/recovery",)), variables={"run_id": RUN})
     fixed = without_comments(fixed)
-    root = "readonly run_root=/run/transferpy\n"
-    assert fixed.count(root) == 1
-    own_root = f"readonly {render_assignment('run_root', str(directory / 'run'))}\n"
-    return f"{fixed.replace(root, own_root)}\n{script}"
+    return f"{with_own_roots(directory, fixed)}\n{script}"
+
+
+def with_own_roots(directory: Path, script: str) -> str:
+    """Return a script whose runs are in ``directory/run``, and their lists in ``directory``."""
+    roots = (("run_root", "/run/transferpy", directory / "run"), ("lists_root", "/var/tmp", directory))
+    for name, path, own in roots:
+        fixed = f"readonly {name}={path}\n"
+        assert script.count(fixed) == 1
+        script = script.replace(fixed, f"readonly {render_assignment(name, str(own))}\n")
+    return script
 
 
 def session_script(directory: Path, script: str) -> str:

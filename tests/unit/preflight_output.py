@@ -11,7 +11,7 @@ QUERY = PreflightQuery(
 )
 ANSWERS = {
     "finished-dead-run": "run=target.fedcba",
-    "host": "uid=0 cores=4 memory=8000000000 run=90000000 boot=b1 tools=tar,ss listening=22,4400",
+    "host": "uid=0 cores=4 memory=8000000000 lists=90000000 boot=b1 tools=tar,ss listening=22,4400",
     "netcat": f"name=nc help={encoded('OpenBSD netcat')}",
     "source": (
         f"directory={encoded('/srv')} name={encoded('x')} kind=d identity=7:8 error="

@@ -198,7 +198,8 @@ def answer(facts: HostFacts, *, owner: bool = False) -> list[str]:
     ]
     lines += [f"undo-failed entry={encoded(entry)} text={encoded(text)}" for entry, text in facts.not_undone]
     lines.append(
-        f"host uid={facts.uid} cores={facts.cores} memory={facts.memory} run={facts.run or 1 << 40} boot={facts.boot}"
+        f"host uid={facts.uid} cores={facts.cores} memory={facts.memory} lists={facts.lists or 1 << 40}"
+        f" boot={facts.boot}"
         f" tools={','.join(sorted(facts.tools))}"
         f" listening={','.join(map(str, facts.listening))}"
     )

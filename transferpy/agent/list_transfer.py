@@ -14,8 +14,8 @@ from transferpy.Exceptions import RemoteExecutionError
 from transferpy.RemoteExecution.interface import RemoteExecution
 
 _CHUNK = 1 << 16
-_LONGEST_RECORD = 1 << 16
-"""Bytes of a record, which holds at most two paths."""
+_LONGEST_RECORD = 1 << 18
+"""Bytes of a record, which holds a path, and another path or an extended attribute of 64 KiB in hexadecimal digits."""
 _MOST_BYTES = 256 << 20
 """Bytes of a compressed list."""
 _TIMEOUT = 300.0

@@ -89,7 +89,7 @@ def _facts(host: str, answers: _Answers) -> HostFacts:
         },
         targets={answer.index: _target(answer) for answer in answers.all(protocol.TargetAnswer)},
         memory=general.memory,
-        run=general.run,
+        lists=general.lists,
         magic=(os.fsencode(magic.first), os.fsencode(magic.tar)) if magic else (b"", b""),
         database=_database(database) if database else None,
         backup_versions={answer.tool: answer.version for answer in answers.all(protocol.BackupToolAnswer)},

@@ -411,7 +411,7 @@ class HostAnswer(Event, name="host"):
     tools: Words
     listening: Counts
     memory: Count
-    run: Count
+    lists: Count
 
 
 class NetcatAnswer(Event, name="netcat"):

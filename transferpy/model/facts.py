@@ -117,7 +117,7 @@ class HostFacts:
     not_undone: tuple[tuple[str, str], ...] = ()  # the undo entries of stale runs that failed, with their errors
     unknown_owner: str = ""  # the user or group of --owner that does not exist on the host; empty if both exist
     memory: int = 0  # free memory in bytes
-    run: int | None = None  # free bytes in /run, where a run stores its lists; None if unknown
+    lists: int | None = None  # free bytes in /var/tmp, where a run stores its lists; None if unknown
     magic: tuple[bytes, bytes] = (b"", b"")  # the first bytes of the source, and those at the magic of a tar header
     database: DatabaseFacts | None = None  # the server at the source path, on the source host
     backup_versions: Mapping[str, str] = field(default_factory=dict)  # the version text of each backup tool

@@ -17,7 +17,7 @@ from transferpy.planning.topology import Edge
 from transferpy.planning.types import transfer_type_strategy
 from transferpy.stream.transports import netcat_supports_ipv6
 
-_LIST_BYTES = 850  # of memory for each entry, in all lists that exist at the same time: a path has about 70 characters
+_LIST_BYTES = 850  # on disk for each entry, in all lists that exist at the same time: a path has about 70 characters
 _SLACK_BYTES = 1 << 20  # the directories and block sizes of the target differ a little from those of the source
 
 
@@ -143,10 +143,10 @@ def _space_problems(context: PlanContext) -> Iterator[str]:
 
 
 def _list_problems(context: PlanContext) -> Iterator[str]:
-    """Yield the hosts whose /run, a file system in memory, is too small for the lists of files."""
+    """Yield the hosts whose /var/tmp is too small for the lists of files."""
     if not context.options.type.compares_files:
         return
     needed = context.source.inodes * _LIST_BYTES
     for host in context.facts.values():
-        if host.run is not None and needed > host.run:
-            yield f"{host.host}: the lists of files need {needed:,} bytes in /run, but only {host.run:,} are free"
+        if host.lists is not None and needed > host.lists:
+            yield f"{host.host}: the lists of files need {needed:,} bytes in /var/tmp, but only {host.lists:,} are free"

@@ -14,7 +14,7 @@ _ARCHIVE = (
     *("--warning=no-timestamp", "--warning=no-file-ignored"),  # times are compared, and sockets are not copied
     "--no-unquote",  # else a backslash in the name of the source would begin an escape sequence
 )
-_INDEX: tuple[Argument, ...] = ("-vv", "--quoting-style=escape", join("--index-file=", RUN_DIRECTORY, "/lists/members"))
+_INDEX: tuple[Argument, ...] = ("-vv", "--quoting-style=escape", join("--index-file=", Variable("lists"), "/members"))
 """Given twice, ``-v`` lists the kind and the size of each member."""
 _EXTRACT = (
     *("--preserve-permissions", "--same-owner", "--numeric-owner"),

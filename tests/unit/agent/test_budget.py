@@ -91,7 +91,7 @@ def test_many_hosts_that_print_without_end_need_no_more_memory() -> None:
 
 def test_a_small_list_that_unpacks_to_one_large_record_is_refused() -> None:
     error, peak = talk("list", "head -c 200M /dev/zero | tr '\\0' a | gzip -c | base64")
-    assert error == "db1: /manifest has a record of more than 65536 bytes"
+    assert error == "db1: /manifest has a record of more than 262144 bytes"
     assert peak < MOST_MEMORY
 
 

@@ -55,7 +55,7 @@ FACTS = HostFacts(
     },
     finished=(("target.fedcba", False),),
     memory=8_000_000_000,
-    run=90_000_000,
+    lists=90_000_000,
 )
 
 
@@ -70,8 +70,8 @@ def test_a_whole_answer_becomes_facts() -> None:
 
 def test_a_host_without_part_in_the_transfer_is_asked_for_little() -> None:
     assert parse(
-        {"host": "uid=1000 cores=1 memory=0 run=0 boot= tools= listening=", "asked": ""}, PreflightQuery()
-    ) == HostFacts(host="db1", uid=1000, cores=1, boot="", tools=frozenset(), listening=frozenset(), run=0)
+        {"host": "uid=1000 cores=1 memory=0 lists=0 boot= tools= listening=", "asked": ""}, PreflightQuery()
+    ) == HostFacts(host="db1", uid=1000, cores=1, boot="", tools=frozenset(), listening=frozenset(), lists=0)
 
 
 def test_noise_between_the_answers_does_not_matter() -> None:
@@ -135,7 +135,7 @@ def test_a_missing_field_is_an_error_that_names_event_and_field(name: str, field
     [
         ("host", "uid=root cores=4 boot=b1 tools= listening="),
         ("host", "uid=0 cores= boot=b1 tools= listening="),
-        ("host", "uid=0 cores=4 memory=8000000000 run=90000000 boot=b1 tools= listening=22,ssh"),
+        ("host", "uid=0 cores=4 memory=8000000000 lists=90000000 boot=b1 tools= listening=22,ssh"),
         ("route", "index=0 address=db2 source=198.18.0.1"),
         ("route", "index=0 address=198.18.0.2 source=dev"),
         ("route", "index=0 address=198.18.0.2 source=fe80::1%],verify=0!!SYSTEM:reboot,range=[::1"),

@@ -172,7 +172,7 @@ class TestBeforeTheFirstTarget:
         [
             [],
             ["host uid=0"],
-            ["host uid=x cores= memory= run= boot= tools= listening=", "asked"],
+            ["host uid=x cores= memory= lists= boot= tools= listening=", "asked"],
             answer(target_host())[:-1],
         ],
     )

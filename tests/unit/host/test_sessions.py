@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 from bash import bash_command, output_of
-from host_text import TIMEOUT, on_host
+from host_text import TIMEOUT, on_host, with_own_roots
 from raw_events import Event, parse_event
 
 from transferpy.agent.session_plan import DeliveryPlan, ListeningPlan, ReadingPlan, SendingPlan, SessionPlan
@@ -27,7 +27,6 @@ from transferpy.model.options import TransferOptions
 from transferpy.stream.codecs import codecs
 from transferpy.stream.commands import Command, Pipeline, Variable, join
 from transferpy.stream.pipelines import receiver, sender
-from transferpy.stream.renderer import render_assignment
 from transferpy.stream.tar import archive, extract
 from transferpy.stream.transports import Transport
 
@@ -70,9 +69,7 @@ class Running:
     """A session that runs here, with the orders and the events of a real one."""
 
     def __init__(self, directory: Path, script: str) -> None:
-        root = "readonly run_root=/run/transferpy\n"
-        assert script.count(root) == 1
-        script = script.replace(root, f"readonly {render_assignment('run_root', str(directory / 'run'))}\n")
+        script = with_own_roots(directory, script)
         self.identifier = f"job-{directory.name}-{os.getpid()}-{id(self)}"
         command = bash_command(script, self.identifier)
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=directory)

@@ -256,8 +256,8 @@ class TestSources:
         (problem,) = problems(request("db1:/srv/x", "db2:/srv/y"), source, target_host())
         assert problem.startswith("db1:/srv/x: is the root directory, ")
 
-    def test_the_lists_of_all_files_need_space_in_run(self) -> None:
-        source = source_host(source=source_facts(inodes=1_000_000), run=900_000_000)
-        target = target_host(targets={0: target_facts(inodes=2_000_000)}, run=800_000_000)
+    def test_the_lists_of_all_files_need_space_on_disk(self) -> None:
+        source = source_host(source=source_facts(inodes=1_000_000), lists=900_000_000)
+        target = target_host(targets={0: target_facts(inodes=2_000_000)}, lists=800_000_000)
         found = problems(request("db1:/srv/x", "db2:/srv/y"), source, target)
-        assert found == ["db2: the lists of files need 850,000,000 bytes in /run, but only 800,000,000 are free"]
+        assert found == ["db2: the lists of files need 850,000,000 bytes in /var/tmp, but only 800,000,000 are free"]

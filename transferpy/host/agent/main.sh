@@ -40,7 +40,6 @@ begin_session() { # makes the run directory, and sets the traps that undo all ch
   [ "$priority" = normal ] || lower_priority
   read_start_time $$ || fail host "cannot read /proc"
   run_directory=$run_root/run.$run_id.$$.$REPLY
-  lists=$run_directory/lists
   trap end_session EXIT
   trap 'exit 129' HUP
   trap 'exit 130' INT
@@ -53,9 +52,12 @@ begin_session() { # makes the run directory, and sets the traps that undo all ch
   done 2>/dev/null
   { [ -O "$run_root" ] && [ ! -L "$run_root" ]; } || fail host "$run_root does not belong to root"
   {
-    printf %s "$identifier" >"$run_directory/job" && mkfifo -- "$run_directory/control" && mkdir -- "$lists" &&
+    printf %s "$identifier" >"$run_directory/job" && mkfifo -- "$run_directory/control" &&
       exec {input}<&0 {control}<>"$run_directory/control" 2>>"$run_directory/session.err" >/dev/null </dev/null
   } || fail_cannot_write
+  find_lists "$run_directory"
+  mkdir -m 700 -- "$REPLY" 2>/dev/null || fail host "cannot make a directory in $lists_root: is it full or read-only?"
+  lists=$REPLY
   enter_cgroup "transferpy.$identifier" "$run_directory/cgroup" || fail_cannot_write
   pass_input_on &
   exec {input}<&-
@@ -96,6 +98,7 @@ end_session() { # the EXIT trap: undoes all changes of the session
   end_processes 250 6000 sleep find_own_processes || undone=no
   undo_the_rest "$run_directory" || undone=no
   remove_cgroup "$cgroup" || undone=no
+  [ -z "$lists" ] || rm -rf -- "$lists"
   [ "$undone" = no ] || remove_run_directory "$run_directory"
   emit end status="$status" undone="$undone"
   exit "$status"

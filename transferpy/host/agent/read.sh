@@ -28,7 +28,8 @@ digest_source() { # TASK
 
 source_is_unchanged() { # TASK: compares the source with the lists from before the stream; reports the paths that changed
   local list changed=()
-  mkdir -p -- "$lists/again" && run_task stamps list_tree "$source_name" "$lists/again" || return
+  mkdir -p -- "$lists/again" || fail host "cannot write in $lists: is it full?"
+  run_task stamps list_tree "$source_name" "$lists/again" || return
   for list in manifest stamps attributes; do
     cmp -s -- "$lists/$list" "$lists/again/$list" || changed+=("$list")
   done

@@ -9,6 +9,7 @@ recover_stale_runs() { # runs the undo lists of all stale runs of this host
     { [ -d "$directory" ] && [ -O "$directory" ] && [ ! -L "$directory" ]; } || continue
     run_is_alive "$directory" || recover_run "$directory" "$own"
   done
+  remove_stale_lists
 }
 
 find_stale_processes() { # DIRECTORY: a search for the processes of a stale run

@@ -1,5 +1,7 @@
 # Run directories: each session has one, with the process ID and the start time of the session in its name.
-# requires: lib/processes lib/locks
+#
+# The lists of a session have a directory of their own, on disk: /run is in memory.
+# requires: lib/processes lib/locks lib/lists
 
 readonly run_root=/run/transferpy
 run_directory='' # that of this session
@@ -7,6 +9,15 @@ run_directory='' # that of this session
 run_is_alive() { # DIRECTORY: succeeds while the session with that run directory runs
   local start=${1##*.} name=${1%.*}
   read_start_time "${name##*.}" && [ "$REPLY" = "$start" ]
+}
+
+remove_stale_lists() { # a directory of lists is stale once its session has ended: nothing else reads them
+  local directory
+  for directory in "$lists_root"/transferpy.run.*; do
+    # Other users can make a directory of such a name.
+    { [ -d "$directory" ] && [ -O "$directory" ] && [ ! -L "$directory" ]; } || continue
+    run_is_alive "$directory" || rm -rf -- "$directory"
+  done
 }
 
 remove_run_directory() { # PATH

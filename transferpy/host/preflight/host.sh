@@ -1,5 +1,5 @@
 # Facts about the host and its tools.
-# requires: lib/events lib/sockets preflight/values
+# requires: lib/events lib/lists lib/sockets preflight/values
 
 host_facts() { # TOOL ...: facts about the host, and the tools that it has
   local tool found=() ports tools
@@ -11,7 +11,7 @@ host_facts() { # TOOL ...: facts about the host, and the tools that it has
   tools=$REPLY
   join_words "${ports[@]}"
   emit host uid="$EUID" cores="$(nproc)" boot="$(</proc/sys/kernel/random/boot_id)" tools="$tools" listening="$REPLY" \
-    memory="$(free_memory)" run="$(free_bytes /run)"
+    memory="$(free_memory)" lists="$(free_bytes "$lists_root")"
 }
 
 free_memory() { # prints the available memory in bytes, without awk, which the host may not have

@@ -1,5 +1,5 @@
 # Facts about the source.
-# requires: lib/events preflight/mounts
+# requires: lib/events preflight/mounts perl/totals
 
 source_facts() { # PATH [-xdev]: its kind, and the number and size of its files; with -xdev, those on its own file system
   local path=$1 directory kind='' identity='' counted='' error='' server=no unproven=''
@@ -14,7 +14,7 @@ source_facts() { # PATH [-xdev]: its kind, and the number and size of its files;
   read -r kind identity < <(find "$path" -maxdepth 0 -printf '%y %D:%i\n' 2>/dev/null)
   # A pseudo file system has no end.
   [ -z "$kind" ] || [ "$path" = / ] || has_endless_mount "$path" "${@:2}" || {
-    read -ra counted && totals=("${counted[@]}") # without awk there is no line; the plan reports that awk is missing
+    read -ra counted && totals=("${counted[@]}") # without perl there is no line; the plan reports that perl is missing
     IFS= read -r error
   } < <(count_tree "$path" "${@:2}")
   # After the count, which mounts the file systems that are mounted on access.
@@ -46,17 +46,7 @@ has_endless_mount() { # PATH [-xdev]: succeeds if a count would meet a pseudo fi
 }
 
 count_tree() { # PATH [-xdev]: prints totals, and on the next line the last error
-  # As a copy needs the space: a file with several names counts once, and holes do not count.
-  find "$1" "${@:2}" -printf '%y %D:%i %n %b %s\n' 2>&1 | awk '
-    NF != 5 || $1 !~ /^.$/ { error = $0; next }
-    $1 == "s" { sockets++; next }
-    $1 != "d" && $3 > 1 { if (seen[$2]++) next }
-    { inodes++; blocks += $4 }
-    $1 == "f" { files++; bytes += $5 }
-    END {
-      printf "disk=%.0f inodes=%.0f files=%.0f bytes=%.0f sockets=%.0f\n", blocks * 512, inodes, files, bytes, sockets
-      print error
-    }'
+  find "$1" "${@:2}" -printf '%y %D:%i %n %b %s\0' 2>&1 | perl -e "$perl_totals"
 }
 
 holds_running_server() { # DIRECTORY: succeeds if it has the data of a database server that runs, which locks these files

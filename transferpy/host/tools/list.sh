@@ -2,6 +2,7 @@
 # requires: lib/lists
 
 print_list() { # RUN-DIRECTORY NAME: prints the sorted list, compressed, in base64
-  lists=$1/lists
+  find_lists "$1"
+  lists=$REPLY
   sort_list -z -- "$lists/$2" | gzip -c | base64
 }

@@ -19,7 +19,7 @@ check_source_xtrabackup() { # TASK
   run_task backup check_backup_log "$run_directory/$1.0.err" || return
   # A table that was created or dropped meanwhile need not be in the backup.
   run_task tables list_tables "$source_directory" "$list.after" || return
-  comm -z -12 -- "$list.before" "$list.after" >"$list" || fail_cannot_write
+  comm -z -12 -- "$list.before" "$list.after" >"$list" || fail host "cannot write in $lists: is it full?"
   report_list tables "$list"
 }
 

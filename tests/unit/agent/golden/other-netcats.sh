@@ -4,7 +4,7 @@
 # What the hosts are told for: other-netcats: 'db1:/srv/x' 'db2:/srv/y'
 
 # === preflight on db1
-# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/mounts preflight/source preflight/database preflight/routes preflight/target preflight/main
+# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/mounts perl/totals preflight/source preflight/database preflight/routes preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
 start_activity_reports
@@ -20,7 +20,7 @@ stop_activity_reports
 run_next_script
 
 # === preflight on db2
-# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/mounts preflight/source preflight/database preflight/routes preflight/target preflight/main
+# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/mounts perl/totals preflight/source preflight/database preflight/routes preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
 start_activity_reports
@@ -62,24 +62,24 @@ benchmark_zstd1=(zstd --stdout --quiet -T1 -1)
 benchmark_zstd3=(zstd --stdout --quiet -T1 -3)
 benchmark_lz41=(lz4 --stdout --quiet -1)
 send_0_none() {
-  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --warning=no-timestamp --warning=no-file-ignored --no-unquote --sparse -vv --quoting-style=escape --index-file="${run_directory}"/lists/members -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --warning=no-timestamp --warning=no-file-ignored --no-unquote --sparse -vv --quoting-style=escape --index-file="${lists}"/members -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec nc -q 0 "${peer_address}" "${peer_port}"; } 2>"$run_directory"/send_0.1.err
   statuses=("${PIPESTATUS[@]}")
 }
 send_0_zstd1() {
-  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --warning=no-timestamp --warning=no-file-ignored --no-unquote --sparse -vv --quoting-style=escape --index-file="${run_directory}"/lists/members -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --warning=no-timestamp --warning=no-file-ignored --no-unquote --sparse -vv --quoting-style=escape --index-file="${lists}"/members -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -1; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec nc -q 0 "${peer_address}" "${peer_port}"; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
 }
 send_0_zstd3() {
-  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --warning=no-timestamp --warning=no-file-ignored --no-unquote --sparse -vv --quoting-style=escape --index-file="${run_directory}"/lists/members -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --warning=no-timestamp --warning=no-file-ignored --no-unquote --sparse -vv --quoting-style=escape --index-file="${lists}"/members -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -3; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec nc -q 0 "${peer_address}" "${peer_port}"; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
 }
 send_0_lz41() {
-  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --warning=no-timestamp --warning=no-file-ignored --no-unquote --sparse -vv --quoting-style=escape --index-file="${run_directory}"/lists/members -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --warning=no-timestamp --warning=no-file-ignored --no-unquote --sparse -vv --quoting-style=escape --index-file="${lists}"/members -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec lz4 --stdout --quiet -1; } 2>"$run_directory"/send_0.1.err |
     { widen_pipe; exec nc -q 0 "${peer_address}" "${peer_port}"; } 2>"$run_directory"/send_0.2.err
   statuses=("${PIPESTATUS[@]}")
@@ -121,25 +121,25 @@ open_firewall() {
 }
 receive_none() {
   measure_input receive ncat -4 --recv-only --no-shutdown -l "${port}" 2>"$run_directory"/receive.0.err |
-    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --warning=no-timestamp -vv --quoting-style=escape --index-file="${run_directory}"/lists/members --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.1.err
+    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --warning=no-timestamp -vv --quoting-style=escape --index-file="${lists}"/members --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.1.err
   statuses=("${PIPESTATUS[@]}")
 }
 receive_zstd1() {
   measure_input receive ncat -4 --recv-only --no-shutdown -l "${port}" 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.1.err |
-    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --warning=no-timestamp -vv --quoting-style=escape --index-file="${run_directory}"/lists/members --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
+    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --warning=no-timestamp -vv --quoting-style=escape --index-file="${lists}"/members --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
   statuses=("${PIPESTATUS[@]}")
 }
 receive_zstd3() {
   measure_input receive ncat -4 --recv-only --no-shutdown -l "${port}" 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.1.err |
-    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --warning=no-timestamp -vv --quoting-style=escape --index-file="${run_directory}"/lists/members --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
+    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --warning=no-timestamp -vv --quoting-style=escape --index-file="${lists}"/members --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
   statuses=("${PIPESTATUS[@]}")
 }
 receive_lz41() {
   measure_input receive ncat -4 --recv-only --no-shutdown -l "${port}" 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec lz4 --decompress --stdout; } 2>"$run_directory"/receive.1.err |
-    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --warning=no-timestamp -vv --quoting-style=escape --index-file="${run_directory}"/lists/members --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
+    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --warning=no-timestamp -vv --quoting-style=escape --index-file="${lists}"/members --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.2.err
   statuses=("${PIPESTATUS[@]}")
 }
 prepare_copy() {
