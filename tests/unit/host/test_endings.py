@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from bash import bash_command, run_bash
+from bash import bash_command, output_of, run_bash
 from host_text import SESSION, TIMEOUT, host_script, on_host
 
 LYING_FILE_SYSTEM = Path(__file__).parents[2] / "integration" / "lying_file_system.py"
@@ -140,3 +140,29 @@ def test_the_firewall_and_replication_do_not_wait_for_a_process_that_hangs(tmp_p
             output = session.communicate(timeout=TIMEOUT)[0]
         assert output.endswith(b" undone=yes\n")
         assert (tmp_path / "removed").exists()
+
+
+@pytest.mark.parametrize("group", ["firewall", "replication"])
+def test_an_undo_that_hangs_is_ended_after_a_time_and_all_others_are_done(tmp_path: Path, group: str) -> None:
+    script = f"""
+        run_directory={tmp_path}/run/run.x; mkdir -p "$run_directory"; urgent_seconds=1
+        on_undo {group} sleep 1000
+        on_undo staging touch {tmp_path}/removed
+        start_urgent_undo "$run_directory" undo "$run_directory" replication
+        undo_the_rest "$run_directory" 2>/dev/null; echo "$?"
+        ls "$run_directory" | sed 's/.*[.]//'
+        until processes=(); find_groups "$spared_group"; [ "${{processes[*]-}}" = '' ]; do sleep 0.02; done
+    """
+    program = host_script(tmp_path, script).replace("urgent_seconds=300", "", 1)
+    assert output_of(program, cwd=tmp_path) == f"1\n{group}\n".encode()
+    assert (tmp_path / "removed").exists()
+
+
+def test_a_session_that_cannot_leave_its_cgroup_still_ends_its_processes(tmp_path: Path) -> None:
+    # Another program has moved the session out of its control group, and has removed the group above it.
+    script = host_script(tmp_path, f"{BEGIN}{TASKS}leave_cgroup; cgroup=$cgroup/gone/session; exit 0", *SESSION)
+    result = run_bash(script, identifier(tmp_path), cwd=tmp_path)
+    assert result.stdout.endswith(b" end status=0 undone=yes\n")
+    assert processes_of(tmp_path) == []
+    for directory in cgroups(tmp_path):
+        directory.rmdir()

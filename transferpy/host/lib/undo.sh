@@ -40,7 +40,7 @@ undo() { # DIRECTORY [PATTERN]: runs the entries of the groups that match, the n
 }
 
 # Neither the firewall nor replication waits for the end of processes, which can hang with their disk or their file system.
-readonly urgent='@(firewall|replication)' urgent_seconds=300
+readonly not_urgent='!(firewall|replication)' urgent_seconds=300
 
 start_urgent_undo() { # DIRECTORY COMMAND [ARGUMENT ...]: starts to undo the firewall entries, and COMMAND, which starts replication
   # Sets spared_group. An entry that fails stays, so that the next undo tries it again and reports it.
@@ -65,7 +65,7 @@ undo_the_rest() { # DIRECTORY: waits for start_urgent_undo, and runs all entries
     read_uptime
     if ((REPLY > deadline)); then
       kill -s KILL -- "-$spared_group"
-      undo "$1" "!$urgent"
+      undo "$1" "$not_urgent"
       return 1
     fi
     sleep 0.02
