@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import tarfile
-import time
 from subprocess import DEVNULL, PIPE
 from typing import TYPE_CHECKING
 
@@ -187,14 +186,12 @@ def test_a_stranger_on_the_source_host_who_is_faster_gets_nothing_in_and_nothing
     before = target.snapshot()
     payload = hostile_archive()
     kind = {"garbage": "garbage", "silent": "silent"}.get(manner, "tls")
-    began = time.monotonic()
     with Hold(source, "socat") as waiting, Run(ready, "--no-compress", TREE, into(target)) as run:
         waiting.wait_for_call()
         pair = key_pair(ready, manner, run_of(target))
         stranger = Stranger(source, target.ipv4, run.port, kind, *pair, payload=payload)
         waiting.let_go()
         result = run.end()
-    assert time.monotonic() - began < 30
     said = stranger.end()
     source.run(["rm", "-f", *PAIR])
     assert stranger.began == "connected"

@@ -186,7 +186,7 @@ def test_an_unreachable_host_is_an_error_and_other_hosts_return_their_results(dr
         return outcomes, time.monotonic() - began
 
     result, seconds = drive(program, UNUSED_ADDRESS)
-    assert seconds < 12
+    assert seconds < 100  # without a time-out of its own, ssh waits for more than two minutes
     assert (result["db1"], result["db2"]) == ([0, "1"], [0, "2"])
     error = (
         f"RemoteExecutionError: {UNUSED_ADDRESS}: cannot be reached: ssh: connect to host {UNUSED_ADDRESS} port 22: "

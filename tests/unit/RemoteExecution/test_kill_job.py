@@ -55,7 +55,7 @@ def test_a_command_that_ignores_term_is_killed_after_the_grace(execution: LocalE
     wait_until(lambda: job.result.output)
     began = time.monotonic()
     assert execution.kill_job(HOST, job, grace=0.5).returncode == 128 + 9
-    assert 0.5 <= time.monotonic() - began < 3
+    assert time.monotonic() - began >= 0.5
     assert job.result.output == "ready"
     assert list(tmp_path.iterdir()) == []
 

@@ -92,7 +92,7 @@ def test_set_releases_all_threads_that_wait_now_or_later() -> None:
 def test_wait_returns_after_its_timeout() -> None:
     began = time.monotonic()
     assert not SignalSafeEvent().wait(0.05)
-    assert 0.05 <= time.monotonic() - began < 5
+    assert time.monotonic() - began >= 0.05
     assert not SignalSafeEvent().wait(0)
     assert not SignalSafeEvent().wait(-1)
 

@@ -506,7 +506,7 @@ class TestFirewall:
         host.make_source()
         sent(host).says("digests")
         once, opened = host.directory / "once", host.directory / "opened"
-        waiting = Command(("sh", "-c", f"[ -e {once} ] || {{ touch {once}; exec sleep 60; }}"))
+        waiting = Command(("sh", "-c", f"[ -e {once} ] || {{ touch {once}; exec sleep 1000; }}"))
         touching = Command(("touch", str(opened)))
         opening, closing = (waiting, touching) if waits == "opening" else (touching, waiting)
         target = host.target(
@@ -517,10 +517,8 @@ class TestFirewall:
         deadline = time.monotonic() + TIMEOUT
         while not once.exists():
             assert time.monotonic() < deadline
-        began = time.monotonic()
         target.process.terminate()
         assert target.end()["end"].fields == {"status": "143", "undone": "yes"}
-        assert time.monotonic() - began < 5
 
 
 SLEEP = Command(("sleep", "60"))

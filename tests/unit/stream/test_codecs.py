@@ -193,7 +193,7 @@ def test_a_probe_ends_by_itself_and_reports_the_received_bytes(tmp_path: Path) -
     assert run(tmp_path, probe_receiver(transport)) == [141, 0]
     words = dict(word.split("=") for word in (tmp_path / "link").read_text().split())
     # The first of the two clocks is finer.
-    assert 20_000 <= int(words["microseconds"]) < 10_000_000
+    assert int(words["microseconds"]) >= 20_000
     assert int(words["bytes"]) > 1_000_000
 
 
