@@ -4,7 +4,7 @@ Run it with fusepy of Debian.
 
 Usage: lying_file_system.py DIRECTORY holes|faults|hangs SIZE
 
-holes: the file has data, but 0 blocks, as some real file systems report.
+holes: the file has data, but 0 blocks, as some real file systems report. Its inode number is another one at each look.
 hangs: a read of the file never ends. No signal ends a process that reads it.
 faults: the file is a disk of SIZE bytes. A write of data that contains FAULT fails; everything else is stored.
 """
@@ -53,6 +53,7 @@ class LyingFileSystem(fusepy.Operations):  # type: ignore[misc]  # fusepy has no
         self._directory = directory
         self._has_faults = manner == "faults"
         self._hangs = manner == "hangs"
+        self._looks = 1
         self._data = bytearray(size if self._has_faults else b"data" * (size // 4))
 
     def init(self, _path: str) -> None:
@@ -62,7 +63,11 @@ class LyingFileSystem(fusepy.Operations):  # type: ignore[misc]  # fusepy has no
         if path == "/":
             return {"st_mode": stat.S_IFDIR | 0o755, "st_nlink": 2}
         if path == "/file":
-            return {"st_mode": stat.S_IFREG | 0o644, "st_nlink": 1, "st_size": len(self._data), "st_blocks": 0}
+            self._looks += 1
+            return {
+                **{"st_mode": stat.S_IFREG | 0o644, "st_nlink": 1, "st_size": len(self._data), "st_blocks": 0},
+                "st_ino": self._looks,
+            }
         raise fusepy.FuseOSError(errno.ENOENT)
 
     def readdir(self, _path: str, _handle: int) -> list[str]:
@@ -82,4 +87,8 @@ class LyingFileSystem(fusepy.Operations):  # type: ignore[misc]  # fusepy has no
 
 if __name__ == "__main__":
     served, requested, length = sys.argv[1:]
-    fusepy.FUSE(LyingFileSystem(served, requested, int(length)), served, foreground=True, nothreads=True)
+    fusepy.FUSE(
+        LyingFileSystem(served, requested, int(length)),
+        served,
+        **{"foreground": True, "nothreads": True, "use_ino": True, "attr_timeout": 0},
+    )

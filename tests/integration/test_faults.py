@@ -39,13 +39,13 @@ ENDING = "-rf -- /run/transferpy/run.*"
 
 # The steps of a run in order: host, next command, and a pattern for the arguments of the command.
 STEPS = {
-    "preflight: the source is measured": ("db1", "awk", "*"),
+    "preflight: the source is measured": ("db1", "find", "*'%y %D:%i %n'*"),
     "preflight: the way to the target": ("db1", "getent", "*"),
     "preflight: the firewall": ("db2", "nft", "'-j list'*"),
     "preflight: the target": ("db2", "realpath", "*"),
     "the source begins": ("db1", "mkfifo", "*"),
     "the target begins": ("db2", "mkfifo", "*"),
-    "the list of the source": ("db1", "sort", "*/lists -z"),
+    "the list of the source": ("db1", "sort", "*' /var/tmp/'*' -z'"),
     "the key of the source": ("db1", "openssl", "req*"),
     "the key of the target": ("db2", "openssl", "ca*"),
     "a port is locked": ("db2", "flock", "*"),
@@ -58,7 +58,7 @@ STEPS = {
     "the stream is unpacked": ("db2", "tar", "*"),
     "the source is looked at again": ("db1", "cmp", "*"),
     "the checksums of the source": ("db1", DIGEST_TOOL, "*"),
-    "the list of the target": ("db2", "sort", "*/lists -z"),
+    "the list of the target": ("db2", "sort", "*' /var/tmp/'*' -z'"),
     "the checksums of the target": ("db2", DIGEST_TOOL, "*"),
     "what is digested goes to disk": ("db2", "sync", "'--file-system .'"),
     "the copy goes to disk": ("db2", *LAST_SYNC),

@@ -73,7 +73,7 @@ def test_a_copy_arrives_where_no_system_call_renames_without_replacing(ready: La
     target = ready["db2"]
     name = source.rpartition("/")[2]
     with ExitStack() as stack:
-        target.run("mkdir /srv/real && bindfs /srv/real /srv/in")
+        target.run("mkdir /srv/real && mergerfs /srv/real /srv/in")
         stack.callback(target.run, "umount /srv/in; rm -rf /srv/real")
         assert "Invalid argument" in target.run("mkdir /srv/in/x && perl -e '" + RENAME + "'").stderr.decode()
         transfer(ready, f"db1:/srv/{source}", INTO, check=True)

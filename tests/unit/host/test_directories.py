@@ -182,7 +182,7 @@ class TestDefaultAcls:
             assert self.acl(open_to_all / ".transferpy-r1-0" / path) == ["user::rwx", "group::---", "other::---"]
 
 
-@pytest.fixture(params=["", "bindfs"], ids=["renameat2", "fuse"])
+@pytest.fixture(params=["", "mergerfs"], ids=["renameat2", "fuse"])
 def place(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """Return a directory, also on a file system that cannot rename without replacing."""
     path = tmp_path / "place"
@@ -190,10 +190,10 @@ def place(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     if not request.param:
         yield path
         return
-    if os.geteuid() != 0 or not shutil.which("bindfs"):
-        pytest.skip("bindfs is missing")
+    if os.geteuid() != 0 or not shutil.which("mergerfs"):
+        pytest.skip("mergerfs is missing")
     (tmp_path / "real").mkdir()
-    subprocess.run(["bindfs", str(tmp_path / "real"), str(path)], check=True)
+    subprocess.run(["mergerfs", str(tmp_path / "real"), str(path)], check=True)
     try:
         yield path
     finally:

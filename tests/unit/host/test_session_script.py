@@ -296,6 +296,21 @@ def test_all_stages_of_a_stream_count_for_its_progress(tmp_path: Path) -> None:
     assert "total=" in run_in_session(tmp_path, script)
 
 
+def test_what_a_backup_tool_reads_is_no_progress_of_its_stream(tmp_path: Path) -> None:
+    # As mariadb-backup does, which reads the log of the server while nothing takes its output.
+    script = """
+        backup() { measure_input send_0 dd if=/dev/zero of=/dev/null status=none | (exec wc -c >/dev/null); }
+        start_task send_0 backup
+        stream_stage[send_0]=wc
+        until measure_progress send_0; [ -n "$bytes" ]; do sleep 0.05; done
+        before=$total; sleep 0.2; measure_progress send_0; echo "$((total - before))"
+        stream_stage[send_0]=dd # if it is observed, it counts
+        measure_progress send_0; [ "$bytes" -gt 1000000 ] && echo "$((total >= bytes))"
+        kill -- "-${task_pid[send_0]}"
+    """
+    assert run_in_session(tmp_path, script) == "0\n1\n"
+
+
 @pytest.mark.parametrize(("codec", "trials", "status"), [("tr -d x", "one 3 N\ntwo 4 N\n", 0), ("false", "one ", 1)])
 def test_each_codec_is_measured_on_the_sample(tmp_path: Path, codec: str, trials: str, status: int) -> None:
     script = f"""

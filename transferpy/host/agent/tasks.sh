@@ -100,19 +100,26 @@ heartbeat() { # reports the progress of each stream; ends the session if the orc
 }
 
 measure_progress() { # TASK: sets bytes to the number of bytes that its observed stage has read, and total to that of all stages
-  local child children=() grandchildren=() name='' pid=${task_pid[$1]}
+  local child children=() more=() first_stage=() pid=${task_pid[$1]}
   bytes='' total=0
   { read -ra children <"/proc/$pid/task/$pid/children"; } 2>/dev/null
   for child in "${children[@]}"; do
     # The first stage is the child of a subshell.
-    { read -ra grandchildren <"/proc/$child/task/$child/children"; } 2>/dev/null
-    children+=("${grandchildren[@]}")
+    { read -ra more <"/proc/$child/task/$child/children"; } 2>/dev/null
+    first_stage+=("${more[@]}")
   done
-  for child in "${children[@]}"; do
-    { read -r name <"/proc/$child/comm"; } 2>/dev/null
-    read_bytes_read "$child" || continue
+  add_progress "${stream_stage[$1]}" "${children[@]}"
+  # Without progress of the stream, a backup tool, which is not observed, still reads the log of its server.
+  [ -n "$bytes" ] || add_progress "${stream_stage[$1]}" "${first_stage[@]}"
+}
+
+add_progress() { # PROGRAM PID ...: adds the bytes that the processes have read to total; sets bytes to those of the program
+  local name='' pid
+  for pid in "${@:2}"; do
+    { read -r name <"/proc/$pid/comm"; } 2>/dev/null
+    read_bytes_read "$pid" || continue
     total=$((total + REPLY))
-    [ "$name" != "${stream_stage[$1]}" ] || bytes=$REPLY
+    [ "$name" != "$1" ] || bytes=$REPLY
   done
 }
 
