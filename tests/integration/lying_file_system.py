@@ -65,8 +65,11 @@ class LyingFileSystem(fusepy.Operations):  # type: ignore[misc]  # fusepy has no
         if path == "/file":
             self._looks += 1
             return {
-                **{"st_mode": stat.S_IFREG | 0o644, "st_nlink": 1, "st_size": len(self._data), "st_blocks": 0},
+                "st_mode": stat.S_IFREG | 0o644,
                 "st_ino": self._looks,
+                "st_nlink": 1,
+                "st_size": len(self._data),
+                "st_blocks": 0,
             }
         raise fusepy.FuseOSError(errno.ENOENT)
 
@@ -90,5 +93,8 @@ if __name__ == "__main__":
     fusepy.FUSE(
         LyingFileSystem(served, requested, int(length)),
         served,
-        **{"foreground": True, "nothreads": True, "use_ino": True, "attr_timeout": 0},
+        foreground=True,
+        nothreads=True,
+        use_ino=True,
+        attr_timeout=0,
     )

@@ -29,17 +29,23 @@ remove_ended() { # removes the processes that have ended
 
 search_stat() { # PATTERN: sets the array pids to the processes with a match in /proc/PID/stat; fails if the search fails
   # Nothing here reads the memory of a process, such as its arguments: a user can block that for ever.
-  local paths=(/proc/[0-9]*/stat) pid first
+  local paths=(/proc/[0-9]*/stat) first
   pids=()
   # The length of an argument list is limited.
   for ((first = 0; first < ${#paths[@]}; first += 4096)); do
-    while IFS=/ read -r _ _ pid _; do
-      pids+=("$pid")
-    done < <(exec grep -slE -e "$1" -- "${paths[@]:first:4096}")
-    wait "$!"
+    add_matches grep -slE -e "$1" -- "${paths[@]:first:4096}"
     # The status is 2 if a process has ended in the meantime, and larger if grep did not run.
     (($? <= 2)) || return 1
   done
+}
+
+add_matches() { # COMMAND [ARGUMENT ...]: adds to pids the process of each /proc/PID/FILE that it prints; has its status
+  # bash can wait for ever for a process substitution that has ended. So the status comes with the output.
+  local directory word status=127
+  while IFS=/ read -r _ directory word _; do
+    if [ "$directory" = proc ]; then pids+=("$word"); else status=$word; fi
+  done < <("$@"; echo "/status/$?")
+  return "$status"
 }
 
 find_groups() { # GROUP ...: a search for the processes of process groups
@@ -101,16 +107,11 @@ find_command() { # IDENTIFIER: a search for the processes of a remote command, i
 
 search_memory() { # IDENTIFIER DIRECTORY ...: sets the array pids to those of a remote command; its status is that of grep
   # A script and its subshells have the identifier in their argument list, the programs that they start in their environment.
-  local pid directories=("${@:2}") patterns=$1$'\n'TRANSFERPY_JOB=$1
+  local directories=("${@:2}") patterns=$1$'\n'TRANSFERPY_JOB=$1
   pids=()
   # grep itself must not match: neither its arguments nor its environment have the identifier.
-  while IFS=/ read -r _ _ pid _; do
-    pids+=("$pid")
-  done < <(
-    TRANSFERPY_JOB='' exec timeout -s KILL 5 \
-      grep -slzxF -f - -- "${directories[@]/%//cmdline}" "${directories[@]/%//environ}" <<<"$patterns"
-  )
-  wait "$!"
+  TRANSFERPY_JOB='' add_matches timeout -s KILL 5 \
+    grep -slzxF -f - -- "${directories[@]/%//cmdline}" "${directories[@]/%//environ}" <<<"$patterns"
 }
 
 signal_until_ended() { # SIGNALS TIME WAIT SEARCH [ARGUMENT]: signals the found processes and those of SEARCH, each once
