@@ -18,7 +18,7 @@ from docutils.statemachine import StringList
 
 import transferpy
 from transferpy.cli import arguments
-from transferpy.model.codecs import CODECS
+from transferpy.model.codecs import CODECS, formats
 from transferpy.model.digests import ALGORITHMS
 from transferpy.model.options import OPTIONS
 from transferpy.model.tools import HOST_TOOLS
@@ -82,9 +82,11 @@ def tools() -> Iterator[str]:
     """Yield a table of the programs that hosts need, their Debian packages, and when they need them."""
     rows = [(tool.packages, tool.needed_for) for tool in HOST_TOOLS]
     rows += [
-        ({program.name: program.package for program in codec.programs}, f"--compressor {codec.name}, tarballs")
+        ({program.name: program.package for program in codec.programs}, f"--compressor {codec.name}")
         for codec in CODECS.values()
     ]
+    unpacking = [row.programs[-1] for row in formats()]
+    rows += [({program.name: program.package}, "the targets of a tarball in its format") for program in unpacking]
     rows += [({row.argv[0]: row.package}, f"--checksum-algorithm {row.name}") for row in ALGORITHMS.values()]
     yield from (".. list-table::", "   :header-rows: 1", "")
     for programs, packages, needed_for in (

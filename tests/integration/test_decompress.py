@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,9 @@ from trees import census_on, plant_on
 from watching import SLOW, Run, assert_as_before, fill
 
 if TYPE_CHECKING:
-    from lab import Lab
+    from collections.abc import Iterator
+
+    from lab import Host, Lab
 
 DECOMPRESS = ("--type", "decompress")
 SOURCE, INTO = "db1:/srv/made/tarball", "db2:/srv/into"
@@ -22,8 +25,28 @@ FORMATS = {
     "lz4": "--use-compress-program=lz4",
     "xz": "--use-compress-program='xz -0'",
     "plain": "--numeric-owner",
+    "bzip2": "--bzip2",
+    "lzip": "--lzip",
+    "lzop": "--lzop",
 }
-"""The option of tar for each format."""
+"""The option of tar for the usual format of each program."""
+OTHER_FORMATS = {
+    "lzma": "--use-compress-program='xz -0 --format=lzma'",
+    "compress": "--use-compress-program='compress -f'",  # -f: also if the result is larger
+    "pzstd": "--use-compress-program='pzstd -p 2'",
+    "zstd-long-27": "--use-compress-program='zstd --long=27'",
+    "zstd-long-28": "--use-compress-program='zstd --long=28'",
+    "zstd-long-31": "--use-compress-program='zstd --long=31'",
+    "zstd-frames": "--use-compress-program='split --bytes=700K --filter=zstd'",
+    "gzip-members": "--use-compress-program='split --bytes=700K --filter=gzip'",
+    "gzip-padded": "--use-compress-program='gzip; head -c 5000 /dev/zero'",
+    "xz-streams": "--use-compress-program='split --bytes=700K --filter=\"xz -0\"'",
+    "bzip2-streams": "--use-compress-program='split --bytes=700K --filter=bzip2'",
+    "lz4-frames": "--use-compress-program='split --bytes=700K --filter=lz4'",
+    "lz4-legacy": "--use-compress-program='lz4 -l'",
+    "lz4-skippable": "--use-compress-program='printf \"P*M\\030\\003\\0\\0\\0abc\"; lz4'",
+}
+"""The option of tar for the other formats that the programs read."""
 
 
 @pytest.fixture
@@ -87,6 +110,17 @@ def test_the_owner_that_is_asked_for_has_all_of_it(ready: Lab) -> None:
     assert ready["db2"].sh("find /srv/into -printf '%u:%g\\n' | sort -u") == "mysql:mysql"
 
 
+@pytest.mark.parametrize("format_of_it", [*OTHER_FORMATS, "v7", "oldgnu", "gnu", "ustar"])
+def test_what_the_programs_read_in_addition_is_unpacked(ready: Lab, format_of_it: str) -> None:
+    if format_of_it in OTHER_FORMATS:
+        make(ready, OTHER_FORMATS[format_of_it])
+    else:
+        ready["db1"].run(f"cd /srv/made && tar --create --format={format_of_it} --file=tarball sqldata")
+    result = transfer(ready, *DECOMPRESS, SOURCE, INTO, check=True)
+    assert "INFO  db2:/srv/into: complete" in result.stderr
+    assert ready["db2"].sh("md5sum </srv/into/table.ibd") == ready["db1"].sh("md5sum </srv/made/sqldata/table.ibd")
+
+
 @pytest.mark.parametrize("format_of_it", FORMATS)
 @pytest.mark.parametrize("share", ["9/10", "1/1000"])
 def test_one_that_is_cut_is_refused(ready: Lab, format_of_it: str, share: str) -> None:
@@ -95,14 +129,14 @@ def test_one_that_is_cut_is_refused(ready: Lab, format_of_it: str, share: str) -
     refused(ready, 6, "db2: .* (failed with status|was ended by)|db2: the tarball has no end mark")
 
 
-@pytest.mark.parametrize("format_of_it", ["gzip", "zstd", "lz4", "xz"])
+@pytest.mark.parametrize("format_of_it", ["gzip", "zstd", "lz4", "xz", "bzip2", "lzip", "lzop"])
 def test_one_with_a_bit_that_flipped_is_refused(ready: Lab, format_of_it: str) -> None:
     make(ready, FORMATS[format_of_it])
     path = ready["db1"].root / "srv/made/tarball"
     content = bytearray(path.read_bytes())
     content[1 << 20] ^= 4
     path.write_bytes(content)
-    refused(ready, 6, "db2: (pigz|zstd|lz4|xz) failed with status")
+    refused(ready, 6, "db2: (gzip|zstd|lz4|xz|bzip2|lzip|lzop) failed with status")
 
 
 @pytest.mark.parametrize(
@@ -152,7 +186,7 @@ def test_one_with_an_entry_of_an_unknown_kind_is_refused(ready: Lab) -> None:
 def test_what_is_no_tarball_is_refused(ready: Lab, content: str) -> None:
     ready["db1"].run(f"printf %b '{content}' >/srv/made/tarball")
     status = 6 if content.startswith("\\") else 4
-    refused(ready, status, "db2: pigz failed with status" if status == 6 else f"{SOURCE}: is not a tarball")
+    refused(ready, status, "db2: gzip failed with status" if status == 6 else f"{SOURCE}: is not a tarball")
 
 
 def test_a_target_that_is_not_empty_is_refused(ready: Lab) -> None:
@@ -167,6 +201,51 @@ def test_a_host_without_the_program_for_the_format_is_named(ready: Lab) -> None:
     refused(ready, 4, r"db2: zstd is missing \(Debian package zstd\)")
 
 
+@contextmanager
+def free_memory(host: Host, mebibytes: int) -> Iterator[None]:
+    """Let the kernel of a host report this free memory."""
+    host.run(f"echo MemAvailable: {mebibytes << 10} kB >/srv/meminfo; mount --bind /srv/meminfo /proc/meminfo")
+    try:
+        yield
+    finally:
+        host.run("umount /proc/meminfo; rm /srv/meminfo")
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--use-compress-program='zstd --long=31'", "zstd failed .* Window size larger than maximum : 2147483648 > "),
+        ("--use-compress-program='xz --lzma2=dict=64MiB'", "xz failed .* Memory usage limit reached"),
+    ],
+    ids=["zstd", "xz"],
+)
+def test_one_that_needs_more_memory_than_the_target_has_is_refused(ready: Lab, option: str, message: str) -> None:
+    make(ready, option)
+    with free_memory(ready["db2"], 60):
+        refused(ready, 6, f"db2: {message}")
+
+
+@pytest.mark.parametrize(
+    ("option", "status", "message"),
+    [
+        ("--gzip", 6, "db2: gzip failed with status 2: .* trailing garbage"),
+        ("--zstd", 6, "db2: zstd failed with status 1: "),
+        ("--bzip2", 7, "db2: the tarball has data after its end mark"),
+        ("--numeric-owner", 6, "db2: tar failed with status 2: "),
+    ],
+    ids=["gzip", "zstd", "bzip2", "plain"],
+)
+def test_one_with_garbage_behind_it_is_refused(ready: Lab, option: str, status: int, message: str) -> None:
+    make(ready, option)
+    ready["db1"].run("yes garbage | head -c 5000 >>/srv/made/tarball")
+    refused(ready, status, message)
+
+
+def test_a_compressed_file_without_a_tar_is_refused(ready: Lab) -> None:
+    ready["db1"].run("gzip -c /srv/made/sqldata/table.ibd >/srv/made/tarball")
+    refused(ready, 6, "db2: tar failed with status 2: tar: This does not look like a tar archive")
+
+
 def test_a_disk_that_is_full_leaves_the_directory_empty(ready: Lab) -> None:
     ready["db1"].run("head -c 60M /dev/zero >/srv/made/sqldata/zeros")
     make(ready)
@@ -174,7 +253,7 @@ def test_a_disk_that_is_full_leaves_the_directory_empty(ready: Lab) -> None:
     refused(ready, 6, "db2: the file system of /srv/into is full; db2: tar failed with status 2: ")
 
 
-@pytest.mark.parametrize(("host", "command"), [("db1", "cat -- "), ("db2", "pigz"), ("db2", "socat"), ("db2", "tar")])
+@pytest.mark.parametrize(("host", "command"), [("db1", "cat -- "), ("db2", "gzip"), ("db2", "socat"), ("db2", "tar")])
 def test_a_stage_that_is_killed_leaves_the_directory_empty(ready: Lab, host: str, command: str) -> None:
     fill(ready["db1"], "/srv/made/sqldata/large")
     make(ready)

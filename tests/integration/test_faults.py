@@ -68,7 +68,7 @@ STEPS = {
     "the source ends": ("db1", "rm", f"'{ENDING[:-1]}'*"),
 }
 STEPS_OF_TARBALLS = {
-    "preflight: what it is": ("db1", "tail", "*"),
+    "preflight: what it is": ("db1", "head", "'-c 512 '*"),
     "the target is claimed": ("db2", "flock", "*"),
     "the target listens": ("db1", "socat", "*"),
     "the stream begins": ("db1", "cat", "*tarball*"),

@@ -1,5 +1,6 @@
 """Hosts that exist on paper only: requests, and what hosts would have answered."""
 
+import tarfile
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -18,13 +19,16 @@ NC_TRADITIONAL = "[v1.10-47]\nconnect to somewhere:\tnc [-options] hostname port
 SERVER_VERSION = "10.11.14-MariaDB-0+deb12u2-log"
 BACKUP_TOOL = "mariadb-backup based on MariaDB server 10.11.14-MariaDB debian-linux-gnu (x86_64)"
 TARBALLS = {
-    "gzip": (b"\x1f\x8b\x08\0\0\0", b""),
-    "zstd": (b"\x28\xb5\x2f\xfd\x04\x58", b"\0\0\0\0\0"),
-    "lz4": (b"\x04\x22\x4d\x18\x64\x40", b""),
-    "xz": (b"\xfd7zXZ\x00", b"12345"),
-    "plain": (b"sqldat", b"ustar"),
+    "gzip": b"\x1f\x8b\x08\0\0\0",
+    "zstd": b"\x28\xb5\x2f\xfd\x04\x58",
+    "lz4": b"\x04\x22\x4d\x18\x64\x40",
+    "xz": b"\xfd7zXZ\x00\0\x04",
+    "bzip2": b"BZh91AY&SY",
+    "lzip": b"LZIP\x01\x0c",
+    "lzop": b"\x89LZO\0\r\n\x1a\n\x10",
+    "plain": tarfile.TarInfo("sqldata").tobuf(tarfile.USTAR_FORMAT),
 }
-"""The first bytes of tarballs, and what they have where a tar header has its mark."""
+"""The first bytes of tarballs."""
 NCAT = "Ncat 7.93 ( https://nmap.org/ncat )\nUsage: ncat [options] [hostname] [port]"
 
 

@@ -207,8 +207,7 @@ def answer(facts: HostFacts, *, owner: bool = False) -> list[str]:
     lines += [_source(facts.source)] if facts.source else []
     lines += [_database(facts.database)] if facts.database else []
     lines += [f"backup tool={tool} version={encoded(text)}" for tool, text in facts.backup_versions.items()]
-    first, mark = (base64.b64encode(part).decode() for part in facts.magic)
-    lines += [f"magic first={first} tar={mark}"] if first else []
+    lines += [f"magic first={base64.b64encode(facts.magic).decode()}"] if facts.magic else []
     lines += [f"owner unknown={facts.unknown_owner}"] if owner else []
     if facts.source:
         lines += [

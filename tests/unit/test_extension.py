@@ -85,7 +85,7 @@ class TestCodec:
         assert notes == ("db2: brotli is missing (Debian package brotli); pigz is used instead",)
 
     def test_it_decompresses_tarballs(self) -> None:
-        assert decompressors(MAGIC, b"") == (PROGRAM,)
+        assert decompressors(MAGIC) == (PROGRAM,)
 
 
 @pytest.mark.usefixtures("sha512")

@@ -90,7 +90,7 @@ def _facts(host: str, answers: _Answers) -> HostFacts:
         targets={answer.index: _target(answer) for answer in answers.all(protocol.TargetAnswer)},
         memory=general.memory,
         lists=general.lists,
-        magic=(os.fsencode(magic.first), os.fsencode(magic.tar)) if magic else (b"", b""),
+        magic=os.fsencode(magic.first) if magic else b"",
         database=_database(database) if database else None,
         backup_versions={answer.tool: answer.version for answer in answers.all(protocol.BackupToolAnswer)},
         finished=tuple((event.run, event.replication) for event in answers.all(protocol.StaleRunRecovered)),

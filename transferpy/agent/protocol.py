@@ -454,10 +454,9 @@ class MountAnswer(Event, name="mount"):
 
 
 class MagicAnswer(Event, name="magic"):
-    """The first bytes of the source, and the bytes at the place of the mark of a tar header."""
+    """The first bytes of the source."""
 
     first: Text
-    tar: Text
 
 
 class BackupToolAnswer(Event, name="backup"):

@@ -118,6 +118,6 @@ class HostFacts:
     unknown_owner: str = ""  # the user or group of --owner that does not exist on the host; empty if both exist
     memory: int = 0  # free memory in bytes
     lists: int | None = None  # free bytes in /var/tmp, where a run stores its lists; None if unknown
-    magic: tuple[bytes, bytes] = (b"", b"")  # the first bytes of the source, and those at the magic of a tar header
+    magic: bytes = b""  # the first 512 bytes of the source
     database: DatabaseFacts | None = None  # the server at the source path, on the source host
     backup_versions: Mapping[str, str] = field(default_factory=dict)  # the version text of each backup tool

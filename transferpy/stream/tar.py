@@ -1,5 +1,7 @@
 """The stages that read the source and unpack the stream."""
 
+import re
+
 from transferpy.model.codecs import Program, formats
 from transferpy.stream.commands import Argument, Command, Drain, Variable, join
 
@@ -22,20 +24,30 @@ _EXTRACT = (
 )
 
 
-_TAR_MARK = b"ustar"
+_HEADER_SIZE = 512
 
 
-def decompressors(first: bytes, tar_mark: bytes) -> tuple[Program, ...] | None:
-    """Return the programs that can decompress a tarball; none for a plain tarball, None for a file of another kind.
+def decompressors(head: bytes) -> tuple[Program, ...] | None:
+    """Return the program that decompresses a tarball; none for a plain tarball, None for a file of another kind.
 
     Args:
-        first: the first six bytes of the file.
-        tar_mark: the five bytes at offset 257, where a tar header has its magic.
+        head: the first 512 bytes of the file.
     """
-    for row in formats():
-        if first.startswith(row.magic):
-            return row.programs
-    return () if tar_mark == _TAR_MARK else None
+    # The first name in a plain tarball may begin with the magic of another format.
+    if _is_tar_header(head):
+        return ()
+    return next((row.programs[-1:] for row in formats() if re.match(row.magic, head, re.DOTALL)), None)
+
+
+def _is_tar_header(block: bytes) -> bool:
+    """Return whether a block is the header of a member: all formats of tar have the same checksum.
+
+    It is the sum of all bytes, with blanks in its own place. Some old programs added the bytes with a sign.
+    """
+    checksum = re.match(rb"\0?\s*([0-7]+)", block[148:156])
+    summed = block[:148] + b" " * 8 + block[156:]
+    sums = {sum(summed), sum(memoryview(summed).cast("b"))}
+    return len(block) == _HEADER_SIZE and checksum is not None and int(checksum[1], 8) in sums
 
 
 def archive(

@@ -136,7 +136,7 @@ CASES: dict[str, Case] = {
     **{
         f"decompress-{name}": (
             request("db1:/srv/backups/sqldata.tar", "db2:/srv/y", **TARBALL),
-            answers(tarball_host(name), target_host()),
+            answers(tarball_host(name), target_host(memory=64 << 30)),
         )
         for name in TARBALLS
     },

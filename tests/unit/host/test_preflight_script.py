@@ -316,24 +316,23 @@ class TestSource:
 
 class TestTarball:
     @pytest.mark.parametrize("name", HOSTILE_NAMES)
-    def test_its_first_bytes_and_the_mark_of_tar_are_told(self, tmp_path: Path, name: str) -> None:
-        content = bytes(range(256)) * 2
+    def test_its_first_bytes_are_told(self, tmp_path: Path, name: str) -> None:
+        content = bytes(range(256)) * 3
         (tmp_path / name).write_bytes(content)
         for path in (f"{tmp_path}/{name}", f"{tmp_path}/{name}/", f"./{name}"):
             found = ask(tmp_path, PreflightQuery(source_path=path, magic=True))
-            assert found.magic == (content[:6], content[257:262])
+            assert found.magic == content[:512]
 
-    @pytest.mark.parametrize("content", [b"", b"x", b"x" * 256, b"x" * 258])
+    @pytest.mark.parametrize("content", [b"", b"x", b"\n" * 511])
     def test_a_short_file_has_what_it_has(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "x").write_bytes(content)
-        found = ask(tmp_path, PreflightQuery(source_path=f"{tmp_path}/x", magic=True))
-        assert found.magic == (content[:6], content[257:262])
+        assert ask(tmp_path, PreflightQuery(source_path=f"{tmp_path}/x", magic=True)).magic == content
 
     def test_what_is_no_file_is_not_waited_for(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "fifo")
         (tmp_path / "directory").mkdir()
         for path in (tmp_path / "fifo", tmp_path / "directory", tmp_path / "none", "/dev/zero", "/"):
-            assert ask(tmp_path, PreflightQuery(source_path=str(path), magic=True)).magic == (b"", b"")
+            assert ask(tmp_path, PreflightQuery(source_path=str(path), magic=True)).magic == b""
 
     def test_a_link_to_the_latest_one_is_followed(self, tmp_path: Path) -> None:
         (tmp_path / "sqldata.2026-11-22.tar").write_bytes(b"x" * 5000)
@@ -343,7 +342,7 @@ class TestTarball:
         found = ask(tmp_path, replace(preflight_queries(wanted, {})["db1"], routes=()))
         assert found.source is not None
         assert (found.source.name, found.source.kind, found.source.bytes) == ("sqldata.2026-11-22.tar", "f", 5000)
-        assert found.magic == (b"xxxxxx", b"xxxxx")
+        assert found.magic == b"x" * 512
         wanted = request(f"db1:{tmp_path}/dangling", "db2:/srv/y", transfer_type="decompress")
         found = ask(tmp_path, replace(preflight_queries(wanted, {})["db1"], routes=()))
         assert found.source is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import subprocess
+import sys
 import tarfile
 from typing import TYPE_CHECKING
 
@@ -24,48 +25,93 @@ from transferpy.stream.tar import decompressors, extract_tarball
 if TYPE_CHECKING:
     from pathlib import Path
 
-COMPRESSORS = {
-    "gzip": ("gzip", ("pigz", "gzip")),
-    "zstd": ("zstd", ("zstd",)),
-    "lz4": ("lz4", ("lz4",)),
-    "xz": ("xz", ("xz",)),
+ZIP = f'{sys.executable} -c \'import sys, zipfile; zipfile.ZipFile(sys.argv[1], "w", 8).write(sys.argv[2], "tar")\''
+FORMATS = {
+    "gzip": ("gzip", "gzip"),
+    "gzip-members": ("split --bytes=30K --filter=gzip", "gzip"),
+    "gzip-padded": ("gzip; head -c 5000 /dev/zero", "gzip"),
+    "pigz": ("pigz --processes 2 --blocksize 128", "gzip"),
+    "compress": ("compress -f", "gzip"),  # -f: also if the result is larger
+    "zip": (f"cat >tar; {ZIP} zip tar; cat zip", "gzip"),
+    "zstd": ("zstd", "zstd"),
+    "zstd-frames": ("split --bytes=30K --filter=zstd", "zstd"),
+    "zstd-long": ("zstd --long=31 --ultra -1", "zstd"),
+    "zstd-skippable": (r"printf 'P*M\030\003\0\0\0abc_*M\030\0\0\0\0'; zstd", "zstd"),
+    "pzstd": ("pzstd -p 2", "zstd"),
+    "lz4": ("lz4", "lz4"),
+    "lz4-frames": ("split --bytes=30K --filter=lz4", "lz4"),
+    "lz4-legacy": ("lz4 -l", "lz4"),
+    "lz4-skippable": (r"printf 'P*M\030\003\0\0\0abc'; lz4", "zstd"),
+    "xz": ("xz", "xz"),
+    "xz-streams": ("split --bytes=30K --filter='xz -0'", "xz"),
+    "xz-padded": ("xz -0; head -c 5000 /dev/zero", "xz"),
+    "lzma": ("xz --format=lzma", "xz"),
+    "lzma-unusual": ("xz --format=lzma --lzma1=dict=4KiB,lc=0,lp=0,pb=0", "xz"),
+    "bzip2": ("bzip2", "bzip2"),
+    "bzip2-streams": ("split --bytes=30K --filter=bzip2", "bzip2"),
+    "lzip": ("lzip -0", "lzip"),
+    "lzip-members": ("split --bytes=30K --filter='lzip -0'", "lzip"),
+    "lzop": ("lzop", "lzop"),
 }
-"""What makes each format, and what can read it."""
-DECOMPRESSION = {program.name: program.decompress for program in programs()}
-READERS = [(name, reader) for name, (_, readers) in COMPRESSORS.items() for reader in readers]
+"""The shell command that makes each format, and the program that reads it."""
+WITHOUT_CHECKSUM = {"compress", "lz4-legacy", "lzma", "lzma-unusual"}
+PROGRAMS = {program.name: program for program in programs()}
+TAR_FORMATS = ["v7", "oldgnu", "gnu", "ustar", "pax"]
 
 
-def readers_of(first: bytes, mark: bytes) -> tuple[str, ...] | None:
-    """Return the names of the programs that can decompress a tarball."""
-    found = decompressors(first, mark)
-    return None if found is None else tuple(program.name for program in found)
+def reader_of(head: bytes) -> str | None:
+    """Return the name of the program that decompresses a tarball; "" for a plain one, None for another file."""
+    found = decompressors(head)
+    return None if found is None else "".join(program.name for program in found)
 
 
 class TestFormat:
+    @pytest.mark.parametrize("name", TARBALLS)
+    def test_it_is_recognized_by_the_first_bytes(self, name: str) -> None:
+        assert reader_of(TARBALLS[name]) == name.replace("plain", "")
+
+    @pytest.mark.parametrize("name", FORMATS)
+    def test_the_output_of_the_tools_is_recognized(self, tmp_path: Path, name: str) -> None:
+        made = compressed(tmp_path, name, tarball({"sqldata/": None}))
+        assert reader_of(made[:512]) == FORMATS[name][1]
+
     @pytest.mark.parametrize(
-        ("name", "programs"),
-        [("gzip", ("pigz", "gzip")), ("zstd", ("zstd",)), ("lz4", ("lz4",)), ("xz", ("xz",)), ("plain", ())],
+        ("head", "program"),
+        [
+            (b"%\xb5\x2f\xfd", "zstd"),  # of zstd 0.5
+            (b"$\xb5\x2f\xfd", None),  # of zstd 0.4, which the program of Debian does not read
+            (b"\x1f\x1e", "gzip"),  # of pack
+            (b"\x1f\xa0", "gzip"),  # of lzh
+            (b"\x5d\0\0\0\x04\x00\x28\0\0\0\0\0\0\0", "xz"),  # .lzma with the size of its data
+            (b"\0" * 14, None),
+            (b"\0" * 512, None),
+            (b"\n" * 512, None),
+        ],
     )
-    def test_it_is_told_by_the_first_bytes(self, name: str, programs: tuple[str, ...]) -> None:
-        assert readers_of(*TARBALLS[name]) == programs
+    def test_formats_without_a_tool_that_makes_them(self, head: bytes, program: str | None) -> None:
+        assert reader_of(head) == program
 
-    @pytest.mark.parametrize("name", COMPRESSORS)
-    def test_what_the_tools_write_is_known(self, name: str) -> None:
-        made = compressed(name, tarball({"sqldata/": None}))
-        assert readers_of(made[:6], made[257:262]) == COMPRESSORS[name][1]
+    @pytest.mark.parametrize("format_of_tar", TAR_FORMATS)
+    @pytest.mark.parametrize("name", ["sqldata", "BZh9", "PK\x03\x04", "(\udcb5/\udcfd", "\udcff\udcfe"])
+    def test_a_plain_one_is_recognized_by_its_checksum(self, tmp_path: Path, name: str, format_of_tar: str) -> None:
+        (tmp_path / name).mkdir(parents=True)
+        command = ["tar", "--create", f"--format={format_of_tar}", "--", name]
+        made = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True).stdout
+        assert reader_of(made[:512]) == ""
+        assert reader_of(made[:511]) != ""
 
-    @pytest.mark.parametrize("format_of_tar", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-    def test_a_plain_one_is_known_by_the_mark_in_its_header(self, format_of_tar: int) -> None:
-        made = tarball({"sqldata/": None, "sqldata/é": b"x"}, format_of_tar)
-        assert readers_of(made[:6], made[257:262]) == ()
+    @given(st.binary(max_size=600))
+    @example(b"")
+    @example(b"\x1f")
+    def test_no_bytes_are_an_error(self, head: bytes) -> None:
+        assert reader_of(head) in {None, "", *PROGRAMS}
 
-    @given(first=st.binary(max_size=6), mark=st.binary(max_size=5))
-    @example(first=b"", mark=b"")
-    @example(first=b"\x1f", mark=b"usta")
-    def test_no_bytes_make_it_stumble(self, first: bytes, mark: bytes) -> None:
-        found = readers_of(first, mark)
-        assert found is None or found == () or found in [programs for _, programs in COMPRESSORS.values()]
-        assert (found is not None) >= (mark == b"ustar")
+    @given(st.text(max_size=150), st.integers(0, 7))
+    def test_a_header_of_tar_is_recognized_until_a_bit_flips(self, name: str, bit: int) -> None:
+        head = bytearray(tarfile.TarInfo(name or "x").tobuf(tarfile.GNU_FORMAT)[:512])
+        assert reader_of(bytes(head)) == ""
+        head[500] ^= 1 << bit
+        assert reader_of(bytes(head)) != ""
 
 
 def tarball(members: dict[str, bytes | str | None], format_of_tar: int = tarfile.PAX_FORMAT) -> bytes:
@@ -85,8 +131,10 @@ def tarball(members: dict[str, bytes | str | None], format_of_tar: int = tarfile
     return stream.getvalue()
 
 
-def compressed(name: str, plain: bytes) -> bytes:
-    return subprocess.run([COMPRESSORS[name][0], "-c"], input=plain, capture_output=True, check=True).stdout
+def compressed(directory: Path, name: str, plain: bytes) -> bytes:
+    """Return a tarball in a format; its tools may create files in the directory."""
+    command = ["sh", "-c", FORMATS[name][0]]
+    return subprocess.run(command, input=plain, cwd=directory, capture_output=True, check=True).stdout
 
 
 GOOD: dict[str, bytes | str | None] = {
@@ -98,16 +146,19 @@ GOOD: dict[str, bytes | str | None] = {
 }
 
 
-def unpack(directory: Path, stream: bytes, program: str | None = None) -> str:
+def unpack(directory: Path, stream: bytes, memory: int = 4 << 30) -> str:
     """Unpack a stream in a directory as a target does, and return what is wrong with it, or nothing."""
     (directory / "stream").write_bytes(stream)
     staging = directory / "staging"
     staging.mkdir()
-    stages = (Command(DECOMPRESSION[program]), extract_tarball()) if program else (extract_tarball(),)
+    found = decompressors(stream[:512])
+    assert found is not None
+    decompression = [Command(program.decompress_tarball(memory)) for program in found]
     script = [
         f'cp -- stream "$run_directory/stream"; {render_assignment("staging", str(staging))}; cd -- "$staging"',
-        render_pipeline_function("receive", receiver(stages, None, FILE, None)),
+        render_pipeline_function("receive", receiver((*decompression, extract_tarball()), None, FILE, None)),
         'receive; [[ ${statuses[*]} != *[!0\\ ]* ]] || fail host "${statuses[*]} $(cat -- "$run_directory"/*.err)"',
+        "task_statuses[receive]=${statuses[*]}; fail_for_messages",
         'check_copy_decompress; emit top directory="$(encode "$PWD")"',
     ]
     result = run_bash(session_script(directory, "\n".join(script)), cwd=directory)
@@ -131,19 +182,68 @@ def assert_good(directory: Path) -> None:
             assert path.read_bytes() == content
 
 
+NO_TAR = "tar: This does not look like a tar archive"
 BEHIND = "the tarball has data after its end mark: it is damaged, or contains several tarballs"
 
 
 class TestUnpacking:
-    @pytest.mark.parametrize(("name", "reader"), READERS)
-    def test_each_format_is_unpacked_whole(self, tmp_path: Path, name: str, reader: str) -> None:
-        assert unpack(tmp_path, compressed(name, tarball(GOOD)), reader) == ""
+    @pytest.mark.parametrize("name", FORMATS)
+    def test_each_format_is_unpacked_whole(self, tmp_path: Path, name: str) -> None:
+        assert unpack(tmp_path, compressed(tmp_path, name, tarball(GOOD))) == ""
         assert_good(tmp_path)
 
     @pytest.mark.parametrize("format_of_tar", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
     def test_a_plain_one_is_unpacked_whole(self, tmp_path: Path, format_of_tar: int) -> None:
         assert unpack(tmp_path, tarball(GOOD, format_of_tar)) == ""
         assert_good(tmp_path)
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            *[f"--format={name}" for name in TAR_FORMATS],
+            *[f"--sparse --format={name}" for name in ("oldgnu", "gnu")],
+            *[f"--sparse --format=posix --sparse-version={version}" for version in ("0.0", "0.1", "1.0")],
+            "--label=backup",
+            "--listed-incremental=../snapshot",
+            "--format=posix --pax-option=LIBARCHIVE.creationtime=1",
+            "--format=posix --pax-option=LIBARCHIVE.creationtime:=1",
+            "--blocking-factor=1",
+            "--blocking-factor=4096",
+        ],
+    )
+    def test_each_format_of_gnu_tar_is_unpacked_whole(self, tmp_path: Path, options: str) -> None:
+        made = tmp_path / "made" / "sqldata"
+        made.mkdir(parents=True)
+        (made / "table.ibd").write_bytes(b"x" * 100_000 + bytes(200_000) + b"x")
+        os.truncate(made / "table.ibd", 10_000_000)
+        command = ["tar", "--create", *options.split(), "sqldata"]
+        stream = subprocess.run(command, cwd=made.parent, capture_output=True, check=True).stdout
+        assert unpack(tmp_path, stream) == ""
+        assert (tmp_path / "staging/sqldata/table.ibd").read_bytes() == (made / "table.ibd").read_bytes()
+
+    def test_a_checksum_of_bytes_with_a_sign_is_valid(self) -> None:
+        head = bytearray(tarball({"sqldata-\udcff/": None}, tarfile.GNU_FORMAT)[:512])
+        head[148:156] = b" " * 8
+        head[148:155] = b"%06o\0" % sum(memoryview(head).cast("b"))
+        subprocess.run(["tar", "--list"], input=head + bytes(1024), stdout=subprocess.DEVNULL, check=True)
+        assert reader_of(bytes(head)) == ""
+
+    @pytest.mark.parametrize(
+        ("name", "mebibytes", "reason"),
+        [
+            ("zstd-long", 2047, "Window size larger than maximum : 2147483648 > 2146435072"),
+            ("xz", 8, "xz: (stdin): Memory usage limit reached"),
+            ("lzma", 0, "xz: (stdin): Memory usage limit reached"),
+        ],
+    )
+    def test_one_that_needs_more_memory_than_is_free_is_refused(
+        self, tmp_path: Path, name: str, mebibytes: int, reason: str
+    ) -> None:
+        assert reason in unpack(tmp_path, compressed(tmp_path, name, tarball(GOOD)), mebibytes << 20)
+
+    @pytest.mark.parametrize("name", ["zstd-long", "xz"])
+    def test_memory_of_any_size_is_a_valid_limit(self, tmp_path: Path, name: str) -> None:
+        assert unpack(tmp_path, compressed(tmp_path, name, tarball(GOOD)), 1 << 50) == ""
 
     def test_what_gnu_tar_makes_is_unpacked_whole(self, tmp_path: Path) -> None:
         made = tmp_path / "made" / "sqldata"
@@ -172,24 +272,48 @@ class TestUnpacking:
         assert unpack(tmp_path, stream) == ""
         assert (tmp_path / "staging" / "sqldata" / "file").read_text() == "as it was at last"
 
-    @pytest.mark.parametrize(("name", "reader"), READERS)
-    @pytest.mark.parametrize("kept", [0.999, 0.5, 20])
-    def test_a_compressed_one_that_was_cut_is_refused(
-        self, tmp_path: Path, name: str, reader: str, kept: float
-    ) -> None:
-        stream = compressed(name, tarball(GOOD))
-        assert unpack(tmp_path, stream[: int(kept * len(stream)) if kept < 1 else int(kept)], reader) != ""
+    @pytest.mark.parametrize("name", sorted(FORMATS.keys() - {"gzip-padded", "xz-padded"}))
+    @pytest.mark.parametrize("kept", [0.9, 0.5, 20])
+    def test_a_compressed_one_that_was_cut_is_refused(self, tmp_path: Path, name: str, kept: float) -> None:
+        stream = compressed(tmp_path, name, tarball(GOOD))
+        assert unpack(tmp_path, stream[: int(kept * len(stream)) if kept < 1 else int(kept)]) != ""
 
-    @pytest.mark.parametrize(("name", "reader"), READERS)
-    def test_a_compressed_one_of_a_tar_that_was_cut_is_refused(self, tmp_path: Path, name: str, reader: str) -> None:
-        stream = compressed(name, cut_between_members(tarball(GOOD)))
-        assert unpack(tmp_path, stream, reader) == "the tarball has no end mark: it is incomplete"
+    @pytest.mark.parametrize("name", FORMATS)
+    def test_a_compressed_one_of_a_tar_that_was_cut_is_refused(self, tmp_path: Path, name: str) -> None:
+        stream = compressed(tmp_path, name, cut_between_members(tarball(GOOD)))
+        assert unpack(tmp_path, stream) == "the tarball has no end mark: it is incomplete"
 
-    @pytest.mark.parametrize(("name", "reader"), READERS)
-    def test_a_compressed_one_that_was_damaged_is_refused(self, tmp_path: Path, name: str, reader: str) -> None:
-        stream = bytearray(compressed(name, tarball(GOOD)))
+    @pytest.mark.parametrize("name", sorted(FORMATS.keys() - WITHOUT_CHECKSUM))
+    def test_a_compressed_one_that_was_damaged_is_refused(self, tmp_path: Path, name: str) -> None:
+        stream = bytearray(compressed(tmp_path, name, tarball(GOOD)))
         stream[len(stream) // 2] ^= 0x55
-        assert unpack(tmp_path, bytes(stream), reader) != ""
+        assert unpack(tmp_path, bytes(stream)) != ""
+
+    # The index of a zip file is behind its data, and gzip reads only the data. In a .Z file, everything is data.
+    @pytest.mark.parametrize("name", sorted(FORMATS.keys() - {"compress", "zip"}))
+    def test_any_garbage_behind_a_compressed_one_is_refused(self, tmp_path: Path, name: str) -> None:
+        assert unpack(tmp_path, compressed(tmp_path, name, tarball(GOOD)) + b"x") != ""
+
+    @pytest.mark.parametrize("name", sorted(FORMATS.keys() - {"zip"}))
+    def test_much_garbage_behind_a_compressed_one_is_refused(self, tmp_path: Path, name: str) -> None:
+        assert unpack(tmp_path, compressed(tmp_path, name, tarball(GOOD)) + b"garbage " * 1000) != ""
+
+    @pytest.mark.parametrize("length", [512, 513, 5000, 500_000])
+    def test_garbage_behind_a_plain_one_is_refused(self, tmp_path: Path, length: int) -> None:
+        assert unpack(tmp_path, tarball(GOOD) + b"x" * length) != ""
+
+    @pytest.mark.parametrize("name", FORMATS)
+    def test_a_compressed_file_of_another_kind_is_refused(self, tmp_path: Path, name: str) -> None:
+        assert NO_TAR in unpack(tmp_path, compressed(tmp_path, name, b"no tar " * 999))
+
+    @pytest.mark.parametrize("name", sorted({program for _, program in FORMATS.values()}))
+    def test_a_compressed_file_without_content_is_refused(self, tmp_path: Path, name: str) -> None:
+        assert NO_TAR in unpack(tmp_path, compressed(tmp_path, name, b""))
+
+    @pytest.mark.parametrize("name", ["gzip", "zstd"])
+    def test_one_that_was_compressed_twice_is_refused(self, tmp_path: Path, name: str) -> None:
+        twice = compressed(tmp_path, name, compressed(tmp_path, name, tarball(GOOD)))
+        assert "tar: Archive is compressed" in unpack(tmp_path, twice)
 
     @pytest.mark.parametrize("kept", [512, 1024, 1536, 5000, 20_000, 200_000])
     def test_a_plain_one_that_was_cut_is_refused(self, tmp_path: Path, kept: int) -> None:
@@ -231,7 +355,6 @@ class TestUnpacking:
     @pytest.mark.parametrize(
         ("members", "reason"),
         [
-            ({}, "the tarball has 0 top-level entries; exactly one directory is required"),
             ({"a": b"x"}, "the tarball has 1 top-level entries; exactly one directory is required"),
             ({"a": "/etc"}, "the tarball has 1 top-level entries; exactly one directory is required"),
             ({"a/": None, "b/": None}, "the tarball has 2 top-level entries; exactly one directory is required"),
@@ -253,6 +376,10 @@ class TestUnpacking:
         assert unpack(tmp_path, tarball(members)) == reason
         assert not (tmp_path / "gone").exists()
 
+    def test_one_without_members_is_refused(self, tmp_path: Path) -> None:
+        reason = "the tarball has 0 top-level entries; exactly one directory is required"
+        assert unpack(tmp_path, compressed(tmp_path, "gzip", tarball({}))) == reason
+
     @pytest.mark.parametrize("name", ["../gone", "sqldata/../../gone", "sqldata/../gone"])
     def test_one_with_a_name_that_leads_upwards_is_refused(self, tmp_path: Path, name: str) -> None:
         assert f"tar: {name}: Member name contains '..'" in unpack(tmp_path, tarball({"sqldata/": None, name: b""}))
@@ -260,6 +387,17 @@ class TestUnpacking:
 
     def test_one_directory_may_be_written_with_a_dot_before(self, tmp_path: Path) -> None:
         assert unpack(tmp_path, tarball({"./": None, "./sqldata/": None, "./sqldata/a": b"x"})) == ""
+
+    @pytest.mark.parametrize("target", ["/etc/passwd", "../../stream", "sqldata/../../../stream"])
+    def test_a_hard_link_to_the_outside_is_refused(self, tmp_path: Path, target: str) -> None:
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w") as archive:
+            for name, kind in (("sqldata", tarfile.DIRTYPE), ("sqldata/link", tarfile.LNKTYPE)):
+                entry = tarfile.TarInfo(name)
+                entry.type, entry.mode, entry.linkname = kind, 0o755, target
+                archive.addfile(entry)
+        assert unpack(tmp_path, stream.getvalue()) != ""
+        assert (tmp_path / "stream").stat().st_nlink == 1
 
     def test_a_link_cannot_lead_a_file_elsewhere(self, tmp_path: Path) -> None:
         outside = tmp_path / "outside"

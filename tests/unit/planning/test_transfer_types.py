@@ -32,6 +32,7 @@ TARBALL = request("db1:/srv/backups/sqldata.tar", "db2:/srv/y", transfer_type="d
 MARIADB_11 = BACKUP_TOOL.replace("10.11", "11.4")
 
 
+NO_TARBALL = "is not a tarball (zstd, gzip, lz4, bzip2, lzip, lzop, xz or plain tar)"
 ALL_BACKUP_TOOLS = ("mariadb-backup", "mariabackup", "xtrabackup")
 
 
@@ -147,12 +148,12 @@ class TestTools:
         ("tarball", "missing", "expected"),
         [
             ("gzip", ("pigz",), []),
-            ("gzip", ("gzip",), []),
-            ("gzip", ("pigz", "gzip"), ["db2: gzip is missing (Debian package gzip)"]),
+            ("gzip", ("gzip",), ["db2: gzip is missing (Debian package gzip)"]),
             ("zstd", ("zstd",), ["db2: zstd is missing (Debian package zstd)"]),
             ("lz4", ("lz4",), ["db2: lz4 is missing (Debian package lz4)"]),
             ("xz", ("xz",), ["db2: xz is missing (Debian package xz-utils)"]),
-            ("plain", ("zstd", "lz4", "xz", "pigz", "gzip"), []),
+            ("lzip", ("lzip", "xz"), ["db2: lzip is missing (Debian package lzip)"]),
+            ("plain", ("zstd", "lz4", "xz", "pigz", "gzip", "bzip2"), []),
         ],
     )
     def test_a_tarball_needs_its_decompressor_on_the_target(
@@ -173,23 +174,15 @@ class TestTarball:
     @pytest.mark.parametrize(
         ("source", "magic", "expected"),
         [
-            ({"kind": "d"}, (b"", b""), "is not a file; --type decompress needs a tarball"),
-            ({"kind": "p"}, (b"", b""), "is not a file; --type decompress needs a tarball"),
-            ({"kind": "b"}, (b"\x1f\x8b", b""), "is not a file; --type decompress needs a tarball"),
-            ({"kind": ""}, (b"", b""), "no such file or directory"),
-            (
-                {"error": "find: 'x': Input/output error"},
-                (b"", b""),
-                "cannot be read: find: 'x': Input/output error",
-            ),
-            ({}, (b"", b""), "is not a tarball (zstd, gzip, lz4, xz or plain tar)"),
-            ({}, (b"PK\x03\x04", b""), "is not a tarball (zstd, gzip, lz4, xz or plain tar)"),
-            ({}, (b"BZh91A", b"\0\0\0\0\0"), "is not a tarball (zstd, gzip, lz4, xz or plain tar)"),
+            ({"kind": "d"}, b"", "is not a file; --type decompress needs a tarball"),
+            ({"kind": "p"}, b"", "is not a file; --type decompress needs a tarball"),
+            ({"kind": "b"}, b"\x1f\x8b", "is not a file; --type decompress needs a tarball"),
+            ({"kind": ""}, b"", "no such file or directory"),
+            ({"error": "find: 'x': Input/output error"}, b"", "cannot be read: find: 'x': Input/output error"),
+            *[({}, head, NO_TARBALL) for head in (b"", b"\x1f", b"#!/bin/sh\n", b"7z\xbc\xaf\x27\x1c", bytes(512))],
         ],
     )
-    def test_a_file_of_another_kind_is_refused(
-        self, source: dict[str, Any], magic: tuple[bytes, bytes], expected: str
-    ) -> None:
+    def test_a_file_of_another_kind_is_refused(self, source: dict[str, Any], magic: bytes, expected: str) -> None:
         facts = source_facts("/srv/backups", "sqldata.tar", **{"kind": "f", **source})
         found = problems(TARBALL, source_host(source=facts, magic=magic), target_host())
         assert found == [f"db1:/srv/backups/sqldata.tar: {expected}"]

@@ -62,9 +62,7 @@ is_locked() { # INODE: succeeds if a process has a lock to write on a file with 
   grep -Eqs "WRITE +[0-9]+ [^ ]+:$1 " /proc/locks
 }
 
-magic_facts() { # PATH: the first bytes of the file, and the bytes where a tar header has its mark
+magic_facts() { # PATH: the first bytes of the file, as many as a tar header has
   [ -f "$1" ] || set -- /dev/null # a pipe or a terminal may never have data
-  emit magic first="$(head -c 6 -- "$1" 2>/dev/null | base64 -w0)" tar="$(
-    tail -c +258 -- "$1" 2>/dev/null | head -c 5 | base64 -w0
-  )"
+  emit magic first="$(head -c 512 -- "$1" 2>/dev/null | base64 -w0)"
 }

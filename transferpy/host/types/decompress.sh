@@ -18,6 +18,8 @@ check_copy_decompress() { # the tarball must be complete and have one directory 
   # The end mark has two blocks of zeros. Most tarballs have more, to fill their last record.
   { read_zero_blocks <"$run_directory/tarball.marks" && [ "$zero_blocks" -ge 2 ]; } ||
     fail content "the tarball has no end mark: it is incomplete"
+  # bzip2 ignores garbage behind its data, with status 0.
+  ! grep -q 'trailing garbage after EOF' "$run_directory"/receive.*.err || data_follows=yes
   [ "$data_follows" = no ] || fail content "the tarball has data after its end mark: it is damaged, or contains several tarballs"
   ! grep -q '^tar: Removing leading' "$run_directory"/receive.*.err ||
     fail content "the tarball has absolute names or names with .."

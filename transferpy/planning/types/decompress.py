@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from transferpy.agent.preflight import PreflightQuery
-from transferpy.model.codecs import Program, formats
+from transferpy.model.codecs import formats
 from transferpy.model.facts import HostFacts
 from transferpy.model.request import TransferRequest
 from transferpy.planning.context import PlanContext
@@ -32,24 +32,21 @@ class _DecompressStrategy(TransferTypeStrategy):
             yield from self._format_problems(context)
 
     def _format_problems(self, context: PlanContext) -> Iterator[str]:
-        programs = decompressors(*context.source_host.magic)
+        programs = decompressors(context.source_host.magic)
         if programs is None:
             names = ", ".join(row.programs[-1].name for row in formats())
             yield f"{context.request.source}: is not a tarball ({names} or plain tar)"
         for host in context.facts.values():
-            if programs and host.targets and not _available(programs, host):
-                yield missing_program(host, programs[-1].name)
+            for program in programs or ():
+                if host.targets and program.name not in host.tools:
+                    yield missing_program(host, program.name)
 
     def read(self, context: PlanContext) -> Command:
         return read(context.source.name)
 
     def unpack(self, context: PlanContext, receiver: HostFacts) -> tuple[Stage, ...]:
-        program = _available(decompressors(*context.source_host.magic) or (), receiver)
-        return (Command(program.decompress), extract_tarball()) if program else (extract_tarball(),)
-
-
-def _available(programs: tuple[Program, ...], host: HostFacts) -> Program | None:
-    return next((program for program in programs if program.name in host.tools), None)
+        programs = decompressors(context.source_host.magic) or ()
+        return (*(Command(program.decompress_tarball(receiver.memory)) for program in programs), extract_tarball())
 
 
 STRATEGY = _DecompressStrategy()

@@ -9,7 +9,7 @@ run_id=0123456789abcdef
 keep_input
 start_activity_reports
 recover_stale_runs
-host_facts tar flock awk cmp md5sum getent perl ss netstat ip socat openssl mariadb mysql mariadb-backup mariabackup xtrabackup mbstream xbstream zstd pigz gzip lz4 xz xxh128sum b3sum sha256sum
+host_facts tar flock awk cmp md5sum getent perl ss netstat ip socat openssl mariadb mysql mariadb-backup mariabackup xtrabackup mbstream xbstream zstd pigz gzip lz4 bzip2 lzip lzop xz xxh128sum b3sum sha256sum
 announce_path /srv/backups/sqldata.tar/
 source_facts /srv/backups/sqldata.tar/
 magic_facts /srv/backups/sqldata.tar
@@ -25,7 +25,7 @@ run_id=0123456789abcdef
 keep_input
 start_activity_reports
 recover_stale_runs
-host_facts tar flock awk cmp md5sum getent perl ss netstat ip socat openssl mariadb mysql mariadb-backup mariabackup xtrabackup mbstream xbstream zstd pigz gzip lz4 xz xxh128sum b3sum sha256sum
+host_facts tar flock awk cmp md5sum getent perl ss netstat ip socat openssl mariadb mysql mariadb-backup mariabackup xtrabackup mbstream xbstream zstd pigz gzip lz4 bzip2 lzip lzop xz xxh128sum b3sum sha256sum
 announce_path ''
 iptables_facts
 nftables_facts
@@ -99,7 +99,7 @@ receive_none() {
   local process_1=$!
   measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
-    { widen_pipe; exec xz --decompress --stdout; } 2>"$run_directory"/receive.2.err |
+    { widen_pipe; exec xz --decompress --stdout --memlimit-decompress=65536MiB; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --warning=no-timestamp --warning=no-unknown-keyword --warning=no-contiguous-cast --ignore-zeros --block-number --index-file="${run_directory}"/tarball.marks -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
