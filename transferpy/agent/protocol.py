@@ -19,6 +19,8 @@ from transferpy.model.facts import MountKind, TargetState
 MARK = "@transferpy"
 _MOST_FIELDS = 32
 """More fields than any event has; each field of a line needs some memory."""
+_MOST_ADDRESSES = 4
+"""The most addresses in one field; a host sends no more."""
 _COMMAND_PREFIX = "command"
 _Value = TypeVar("_Value")
 
@@ -76,6 +78,13 @@ def _parse_address(text: str) -> str:
     return text
 
 
+def _parse_addresses(text: str) -> tuple[str, ...]:
+    addresses = text.split(",", _MOST_ADDRESSES) if text else []
+    if len(addresses) > _MOST_ADDRESSES:
+        raise ValueError(f"more than {_MOST_ADDRESSES} addresses")
+    return tuple(map(_parse_address, addresses))
+
+
 def _parse_yes(text: str) -> bool:
     if text not in {"yes", "no"}:
         raise ValueError(f"{text[:20]!r} is neither yes nor no")
@@ -107,6 +116,7 @@ Words = Annotated[tuple[str, ...], _parse_list(_parse_word)]
 Tokens = Annotated[tuple[str, ...], _parse_list(str)]
 Port = Annotated[int, _parse_port]
 Address = Annotated[str, _parse_address]
+Addresses = Annotated[tuple[str, ...], _parse_addresses]
 Flag = Annotated[bool, _parse_yes]
 
 
@@ -266,6 +276,33 @@ class StorageFault(Event, name="storage"):
     fault: Word  # full, inodes, quota, read-only or other
     path: Text  # the target directory
     text: Text  # the message of the kernel
+
+
+class Handshake(Event, name="handshake"):
+    """The packets of the connection that the host saw, in answer to ``Examine``, and what can stop them there.
+
+    Attributes:
+        watched: the host could watch the packets.
+        examined: the search for obstacles has ended; False in the first of two events.
+        listed: the host could list the chains of all of its firewalls.
+        seen: ``open`` (SYN), ``accept`` (SYN and ACK) or ``refuse`` (RST or ICMP error), from the peer (``-in``) or to
+            it (``-out``).
+        strangers: other addresses from which a SYN arrived.
+        refusers: the addresses from which ICMP errors arrived.
+        unresolved: the next hop on the route to the peer, if it does not answer ARP or neighbour discovery.
+        arriving: the chains of the firewall that can drop packets which arrive.
+        leaving: the chains of the firewall that can drop packets which leave.
+    """
+
+    watched: Flag
+    examined: Flag
+    listed: Flag = False
+    seen: Words = ()
+    strangers: Addresses = ()
+    refusers: Addresses = ()
+    unresolved: Addresses = ()
+    arriving: Text = ""
+    leaving: Text = ""
 
 
 class ListDigest(Event):
@@ -598,6 +635,10 @@ class Send(SessionCommand, word="send"):
     address: str
     port: int
     certificate: str
+
+
+class Examine(SessionCommand, word="examine"):
+    """Report the packets of the connection, and what can stop them; the session answers at once."""
 
 
 class ResumeReplication(SessionCommand, word="resume"):

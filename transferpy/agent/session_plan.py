@@ -41,6 +41,7 @@ class ListeningPlan:
     """The ability to receive one stream."""
 
     pipelines: Mapping[str, Pipeline]  # the pipeline for each codec, by the label of the codec
+    sender_address: str  # the address from which the sender connects
     port: int = 0  # the port to listen on, or 0 for a free one
     shares_port: bool = True  # as of the transport
     firewall_rules: tuple[FirewallRule, ...] = ()  # the rules that admit the sender

@@ -136,15 +136,17 @@ def _sending_plan(context: PlanContext, edge: Edge) -> SendingPlan:
 def _listening_plan(context: PlanContext, edge: Edge) -> ListeningPlan:
     host, options = context.host(edge.receiver), context.options
     transport = _transport(context, edge, edge.receiver, edge.sender)
+    sender_address = context.route(edge).source
     last = transfer_type_strategy(options.transfer_type).unpack(context, host)
     digest = stream_digest(context)
     return ListeningPlan(
         pipelines={
             label: receiver(last, codec, transport, digest) for label, codec in codecs_by_label(context, edge).items()
         },
+        sender_address=sender_address,
         port=options.port,
         shares_port=transport.shares_port,
-        firewall_rules=firewall_rules(host.firewalls, options.firewall, context.route(edge).source, context.run_id),
+        firewall_rules=firewall_rules(host.firewalls, options.firewall, sender_address, context.run_id),
         probe=probe_receiver(transport) if is_link_probed(context, edge) else None,
     )
 

@@ -19,6 +19,7 @@ import pytest
 from bash import bash_command, output_of
 from host_text import TIMEOUT, on_host, with_own_roots
 from raw_events import Event, parse_event
+from waiting import wait_until
 
 from transferpy.agent.session_plan import DeliveryPlan, ListeningPlan, ReadingPlan, SendingPlan, SessionPlan
 from transferpy.agent.session_script import session_script
@@ -48,7 +49,7 @@ COMMON = SessionPlan(host="here", own_name="here.r1", cores=2, encrypt=False, di
 SOURCE = replace(COMMON, reading=ReadingPlan(directory="", name="x"), sending=sends(SEND))
 TARGET = replace(
     COMMON,
-    listening=ListeningPlan(pipelines={"gzip": RECEIVE}),
+    listening=ListeningPlan(pipelines={"gzip": RECEIVE}, sender_address="127.0.0.1"),
     delivery=DeliveryPlan(directory="", staging_name=".transferpy-r1-0", source_name="x", final_name="x"),
 )
 
@@ -468,6 +469,33 @@ class TestFirewall:
         assert len(list((host.directory / "run").glob("port.*"))) == 1
         target.order("stop")
         target.end()
+
+    def test_the_handshake_is_reported_while_the_stream_is_awaited(self, host: Host) -> None:
+        gate, opened = host.directory / "gate", host.directory / "opened"
+        target = host.target(pipelines=gated(gate, opened))
+        gate.touch()
+        target.says("listening")
+        target.order("examine")
+        watched = {"watched": "yes" if os.geteuid() == 0 else "no"}
+        assert watched.items() <= target.says("handshake")["handshake"].fields.items()
+        found = target.says("handshake")["handshake"].fields
+        assert {**watched, "examined": "yes", "unresolved": ""}.items() <= found.items()
+        target.order("stop")
+        assert target.end()["end"].fields["undone"] == "yes"
+
+    @pytest.mark.parametrize("tool", ["nft", "ip"])
+    def test_a_tool_that_hangs_does_not_delay_the_report_of_the_packets(self, host: Host, tool: str) -> None:
+        called = host.directory / "called"
+        hanging = f'{tool}() {{ touch {called}; sleep 600; }}\ntimeout() {{ "${{@:2}}"; }}\n'
+        plan = changed(TARGET, directory=str(host.directory / "target"))
+        target = host.start(hanging + session_script(RUN, plan))
+        target.says("ready")
+        target.order("receive", "gzip")
+        target.order("examine")
+        assert target.says("handshake")["handshake"].fields["examined"] == "no"
+        wait_until(called.exists)
+        target.order("stop")
+        assert target.end()["end"].fields["undone"] == "yes"
 
     def test_a_wanted_port_that_the_listener_finds_taken_fails_the_stream(self, host: Host) -> None:
         listener = Command(("sh", "-c", "echo 'bind: Address already in use' >&2; exit 1"))

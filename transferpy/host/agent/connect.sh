@@ -1,5 +1,5 @@
 # The ability "connect": the session sends streams to the sessions of targets.
-# requires: agent/main agent/streams agent/keys
+# requires: agent/main agent/streams agent/keys agent/handshake
 
 prepare_connect() {
   command_handler[probe]=send_probe
@@ -7,9 +7,9 @@ prepare_connect() {
 }
 
 send_probe() { # EDGE ADDRESS PORT [CERTIFICATE]: sends zeros, by which the target measures the link
-  # shellcheck disable=SC2034 # the pipeline reads both variables
-  local peer_address=$2 peer_port=$3
+  local peer_address=$2 peer_port=$3 # the pipeline reads both
   accept_peer receiver.pem "${4-}"
+  watch_handshake "$peer_port" "${peer_address//[][]/}"
   start_task send_probe "send_probe_$1"
   wait_for_task send_probe # it never succeeds: the target does not read all zeros
   emit probed
@@ -17,11 +17,11 @@ send_probe() { # EDGE ADDRESS PORT [CERTIFICATE]: sends zeros, by which the targ
 
 send_stream() { # EDGE CODEC ADDRESS PORT [CERTIFICATE]
   local task=send_$1 step
-  # shellcheck disable=SC2034 # the pipeline reads both variables
-  local peer_address=$3 peer_port=$4
+  local peer_address=$3 peer_port=$4 # the pipeline reads both
   accept_peer receiver.pem "${5-}"
   for step in "${before_send[@]}"; do "$step" || return; done
   discard_digests
+  watch_handshake "$peer_port" "${peer_address//[][]/}"
   emit sending
   start_stream "$task" "${task}_$2"
   for step in "${during_send[@]}"; do "$step" "$task"; done

@@ -27,9 +27,10 @@ declare sample_directory # the directory from which the sample is taken; empty f
 declare sampled_bytes    # the sum of the sizes of the files over which the sample is spread; 0 if unknown
 
 # The ability to listen.
-declare wanted_port # a port, or 0 for a free one
-declare shares_port # yes or no: the listener shares its port with the process that holds the port (SO_REUSEPORT)
-declare probe       # yes or no: the session also receives a probe, which measures the link
+declare wanted_port    # a port, or 0 for a free one
+declare shares_port    # yes or no: the listener shares its port with the process that holds the port (SO_REUSEPORT)
+declare probe          # yes or no: the session also receives a probe, which measures the link
+declare sender_address # the address from which the sender connects
 
 # The abilities to unpack, verify and publish.
 declare target_directory # the target directory

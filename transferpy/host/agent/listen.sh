@@ -1,5 +1,5 @@
 # The ability "listen": the session receives a stream.
-# requires: agent/main agent/streams agent/ports agent/keys firewall/*
+# requires: agent/main agent/streams agent/ports agent/keys agent/handshake firewall/*
 
 connection=''     # of the stream: empty before the listener is ready, awaited, accepted
 sender_admitted=no # yes after the firewall rules were added
@@ -31,6 +31,7 @@ accept_sender() { # [CERTIFICATE]
 
 receive_probe_of_link() { # listens for a probe, which the source may send after it has taken its sample
   on_task_end[receive_probe]=report_link
+  watch_handshake "$port" "$sender_address"
   lend_port
   start_task receive_probe receive_probe
   ! wait_for_listener receive_probe || admit_sender # if the task ends first, the session has reported that
@@ -64,6 +65,7 @@ receive_stream() { # CODEC
 
 listen_for_stream() { # CODEC: starts the stream, and waits until its listener is seen or the stream has ended
   while :; do
+    watch_handshake "$port" "$sender_address"
     lend_port
     start_stream receive "receive_$1"
     ! wait_for_listener receive || return 0
@@ -85,6 +87,7 @@ follow_stream() { # BYTES
 report_connection() {
   [ "$connection" = awaited ] || return 0
   connection=accepted
+  forget_handshake
   take_port_back
   emit connected
 }

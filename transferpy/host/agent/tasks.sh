@@ -11,6 +11,7 @@ declare -A stream_stage=()  # by task that carries a stream, the program whose i
 declare -A on_progress=()   # by such a task, the function to call once a second with the number of bytes
 on_failure=()               # the functions to call when a task has failed
 pending_commands=()         # session commands that no function has handled yet
+declare -A at_once=()       # by session command that does not wait for the end of another one, its function
 partial_message=''
 last_heartbeat=0
 
@@ -50,7 +51,10 @@ dispatch() { # MESSAGE
       ;;
     'command stop') exit 0 ;;
     'input lost') fail host "the process that reads the session commands was killed" ;;
-    'command '*) pending_commands+=("${1#command }") ;;
+    'command '*)
+      set -- "${1#command }"
+      if [ -n "${at_once[$1]-}" ]; then "${at_once[$1]}"; else pending_commands+=("$1"); fi
+      ;;
   esac
 }
 
