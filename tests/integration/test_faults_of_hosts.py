@@ -291,7 +291,8 @@ def test_a_firewall_further_on_is_named_as_what_it_may_be(
     with dropping(ready):
         result = transfer(ready, "--connect-timeout", "2", *options, *words)
     no_connection = (
-        r"db1 to db2: no connection to \S+ port 44\d\d within 2 seconds; is there a firewall between the two\?"
+        r"db1 to db2: no connection to \S+ port 44\d\d within 2 seconds \(--connect-timeout\); packets left db1, but"
+        r" none arrived at db2; a firewall between the two drops them"
     )
     assert result.status == 6, result.stderr
     assert re.search(f"ERROR {into(words)}: failed: {no_connection}", result.stderr), result.stderr

@@ -163,23 +163,24 @@ def test_a_firewall_that_is_named_is_opened_and_left_as_it_was(walls: Lab, choic
 
 
 @pytest.mark.parametrize(
-    ("choice", "kind"),
+    ("choice", "kind", "chain"),
     [
-        ("none", Firewall.NFTABLES),
-        ("none", Firewall.IPTABLES_DROP),
-        ("iptables", Firewall.NFTABLES),
-        ("nftables", Firewall.LEGACY),
+        ("none", Firewall.NFTABLES, "inet filter input"),
+        ("none", Firewall.IPTABLES_DROP, "ip6? filter INPUT"),
+        ("iptables", Firewall.NFTABLES, "inet filter input"),
+        ("nftables", Firewall.LEGACY, "ip6?tables filter INPUT"),
     ],
 )
-def test_a_firewall_that_stays_shut_ends_the_run_in_time(walls: Lab, choice: str, kind: Firewall) -> None:
+def test_a_firewall_that_stays_shut_ends_the_run_in_time(walls: Lab, choice: str, kind: Firewall, chain: str) -> None:
     before = walls.snapshot()
     result = transfer(
         walls, "--firewall", choice, "--connect-timeout", "2", "source:/srv/data", f"{kind}:/srv/in", timeout=60
     )
     assert result.status == 6
     assert re.search(
-        rf"ERROR {kind}:/srv/in: failed: source to {kind}: no connection to \S+ port 44\d\d within 2 seconds; "
-        r"is there a firewall between the two\? \(--connect-timeout\)",
+        rf"ERROR {kind}:/srv/in: failed: source to {kind}: no connection to \S+ port 44\d\d within 2 seconds "
+        rf"\(--connect-timeout\); the packets of source arrive at {kind}, but {kind} does not answer; its firewall can"
+        rf" drop them in {chain}; allow ",
         result.stderr,
     ), result.stderr
     assert_as_before(walls, before)
@@ -189,7 +190,10 @@ def test_a_firewall_that_refuses_ends_the_run_at_once(walls: Lab) -> None:
     before = walls.snapshot()
     result = transfer(walls, "--firewall", "none", "source:/srv/data", "iptables-reject:/srv/in")
     assert result.status == 6
-    assert re.search("source: socat failed with status 1: .*Connection refused", result.stderr), result.stderr
+    error = (
+        "source: socat failed with status 1: .*Connection refused; iptables-reject refuses the connection; its firewall"
+    )
+    assert re.search(f"{error} can reject it in ip6? filter INPUT; allow ", result.stderr), result.stderr
     assert_as_before(walls, before)
 
 

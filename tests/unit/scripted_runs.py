@@ -12,23 +12,28 @@ HELLO = f"hello directory={encoded('/run/transferpy/run.x')}"
 SENT = "stages job=send_{} statuses=0,0,0"
 RECEIVED = "stages job=receive statuses=0,0,0"
 KILLED = {"kill": END}
+EXAMINED = {"examine": ("handshake watched=no examined=yes",)}
+"""The answer of a host that cannot watch packets."""
 
 
 def source_session(targets: int = 1, **reactions: Any) -> ScriptedSession:
-    """Return a session that sends well, but for ``reactions``: send_0 and such."""
+    """Return a session that sends well, but for ``reactions``: send_0 and such, examine."""
     sends = {
         f"send {n} CODEC 198.18.0.2 4400 cer2": reactions.get(f"send_{n}", (SENT.format(n), *LISTS))
         for n in range(targets)
     }
-    return ScriptedSession([HELLO, "ready certificate=cer1", "sample size=0 trials="], {**sends, "stop": END, **KILLED})
+    examined = {"examine": reactions.get("examine", EXAMINED["examine"])}
+    start = [HELLO, "ready certificate=cer1", "sample size=0 trials="]
+    return ScriptedSession(start, {**sends, **examined, "stop": END, **KILLED})
 
 
 def target_session(**reactions: Any) -> ScriptedSession:
-    """Return a session that receives well, but for ``reactions``: start, peer_c1, peer, publish, kill."""
+    """Return a session that receives well, but for ``reactions``: start, peer_c1, peer, examine, publish, kill."""
     usual: dict[str, Any] = {
         "peer": ("listening port=4400", "connected", "progress bytes=100", RECEIVED, *LISTS),
         "publish": ("published", *END),
         **KILLED,
+        **EXAMINED,
         **reactions,
     }
     start = usual.pop("start", (HELLO, "ready port=4400 certificate=cer2"))

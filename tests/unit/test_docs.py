@@ -17,7 +17,7 @@ from transferpy import transfer
 from transferpy.agent import preflight_connection, session_manager
 from transferpy.cli.arguments import argument_parser
 from transferpy.cli.command_line import parse_command_line
-from transferpy.engine import root_cause, stream_run
+from transferpy.engine import handshake, root_cause, stream_run
 from transferpy.model.options import TransferOptions
 
 ROOT = Path(__file__).parents[2]
@@ -297,6 +297,7 @@ TIMES = {
     "a heartbeat of a session": f"{session_manager._SILENCE:.0f} seconds",
     "is ready, or listens": f"{stream_run._READY_TIME:.0f} seconds",
     "the error message of the other end": f"{root_cause._OTHER_END_TIME:.0f} seconds",
+    "the packets of a connection that failed": f"{handshake._EXAMINATION_TIME:.0f} seconds",
     "the end of a clean-up": f"{session_manager._CLEAN_UP_TIME:.0f} seconds",
 }
 
@@ -328,7 +329,8 @@ def test_every_event_of_a_session_is_in_the_architecture(event: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", sorted({word for text in SCRIPTS for word in re.findall(r"\bcommand_handler\[([a-z]+)\]=", text)})
+    "command",
+    sorted({word for text in SCRIPTS for word in re.findall(r"\b(?:command_handler|at_once)\[([a-z]+)\]=", text)}),
 )
 def test_every_session_command_is_in_the_architecture(command: str) -> None:
     assert re.search(rf"   \* - ``{command}\b", ARCHITECTURE)

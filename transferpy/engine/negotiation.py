@@ -5,6 +5,7 @@ import time
 
 from transferpy.agent import protocol
 from transferpy.agent.session import Session
+from transferpy.engine.handshake import explain_handshake
 from transferpy.engine.root_cause import await_other_end, raise_stream_failure
 from transferpy.engine.stream_run import StreamRun
 from transferpy.Exceptions import StreamError
@@ -30,6 +31,7 @@ def start_stream(run: StreamRun) -> None:
         protocol.Checked,
         protocol.Sending,
         protocol.Probed,
+        protocol.Handshake,
     )
     sender.statuses.clear()
     _wait_for(run, protocol.Ready, sender, receiver)
@@ -50,11 +52,15 @@ def start_stream(run: StreamRun) -> None:
 
 
 def no_connection(run: StreamRun, kind: type[protocol.Listening] | type[protocol.Probing]) -> StreamError:
-    """Return the error for a sender that could not connect to the listener of that event."""
+    """Return the error for a sender that could not connect to the listener of that event.
+
+    Raises:
+        TransferpyError: one of the sessions ended, failed or fell silent, which is the root cause.
+    """
     address, port, _ = _listener(run, kind)
     return StreamError(
-        f"{run.names}: no connection to {address} port {port} within {run.plan.options.connect_timeout} seconds;"
-        " is there a firewall between the two? (--connect-timeout)"
+        f"{run.names}: no connection to {address} port {port} within {run.plan.options.connect_timeout} seconds"
+        f" (--connect-timeout); {explain_handshake(run) or 'is there a firewall between the two?'}"
     )
 
 

@@ -3,12 +3,14 @@
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from enum import IntEnum
 from typing import NoReturn
 
 from transferpy.agent.protocol import SourceChanged
 from transferpy.agent.session import Session
 from transferpy.engine.differences import name_some
+from transferpy.engine.handshake import explain_handshake
 from transferpy.engine.stream_run import StreamEnd, StreamRun
 from transferpy.Exceptions import FinishError, PublishError, StreamError, TransferpyError, VerificationError
 from transferpy.MariaDB import BACKUP_TOOLS, UNPACK_TOOLS
@@ -57,7 +59,7 @@ def raise_stream_failure(run: StreamRun) -> NoReturn:
         # A tarball that was truncated meanwhile is sent without an error. Only the second listing finds the change.
         await_other_end(run, until=lambda: run.sender_is_free)
         raise_if_changed(run)
-    raise StreamError("; ".join(_root_causes(run)))
+    raise StreamError("; ".join(filter(None, [*_root_causes(run), _handshake_fault(run)])))
 
 
 def raise_task_failure(run: StreamRun) -> None:
@@ -89,6 +91,15 @@ def _root_causes(run: StreamRun) -> list[str]:
     ranked = [ranked for end in run.ends for ranked in _ranked_failures(end)]
     highest = min(rank for rank, _ in ranked)
     return [*_storage_faults(run), *(message for rank, message in ranked if rank == highest)]
+
+
+def _handshake_fault(run: StreamRun) -> str:
+    """Return the reason for which the sender could not connect; empty if that is not why the stream failed."""
+    sent, received = run.ends
+    has_failed_to_connect = any(sent.statuses) and sent.statuses[-1] not in {0, _BROKEN_PIPE}
+    with suppress(TransferpyError):  # the failure of the stream is reported in any case
+        return explain_handshake(run) if has_failed_to_connect and not received.statuses else ""
+    return ""
 
 
 def _storage_faults(run: StreamRun) -> list[str]:

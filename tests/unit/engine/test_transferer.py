@@ -394,7 +394,7 @@ class TestSource:
                 ("sending",),
                 ("listening port=4400",),
                 6,
-                "db1 to db2: no connection to 198.18.0.2 port 4400 within 1 seconds;",
+                "db1 to db2: no connection to 198.18.0.2 port 4400 within 1 seconds (--connect-timeout);",
             ),
             (
                 ("sending",),
@@ -513,7 +513,7 @@ class TestHotCopy:
             (10_000_000, (300, 300), "the stream made no progress for 1 seconds, after 300 B (--idle-timeout)"),
             (0, (300, 100_000), "the stream made no progress for 1 seconds, after 100 kB (--idle-timeout)"),
             # its first byte may take a backup longer than that
-            (9_000, (300, 9_000), "no connection to 198.18.0.2 port 4400 within 4 seconds;"),
+            (9_000, (300, 9_000), "no connection to 198.18.0.2 port 4400 within 4 seconds (--connect-timeout);"),
         ],
     )
     def test_a_stream_that_flowed_may_not_stand_still(
@@ -768,7 +768,9 @@ class TestMessages:
         source, target = source_session(), target_session(peer_c1=("probing port=4401",))
         source.reactions = {**source.reactions, "probe 0 198.18.0.2 4401 cer2": ()}
         assert transferer(fleet_with_much(source, target), connect_timeout=1).run() == [6]
-        said = "db2:/srv/y: failed: db1 to db2: no connection to 198.18.0.2 port 4401 within 1 seconds;"
+        said = (
+            "db2:/srv/y: failed: db1 to db2: no connection to 198.18.0.2 port 4401 within 1 seconds (--connect-timeout)"
+        )
         assert said in caplog.text
 
     @pytest.mark.usefixtures("_impatient")
