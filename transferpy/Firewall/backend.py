@@ -21,6 +21,7 @@ class FirewallBackend(Protocol):
 
     TOOL: str  # the program without which a host does not have this kind of firewall
     PACKAGE: str  # the Debian package of the program
+    IS_DAEMON: bool  # whether an empty listing means that this kind of firewall does not run
 
     def rules(
         self, listings: Mapping[str, str], address: str, comment: str, *, is_requested: bool

@@ -8,6 +8,7 @@ from transferpy.stream.transports import PORT
 
 TOOL = "firewall-cmd"
 PACKAGE = "firewalld"
+IS_DAEMON = True
 
 
 def rules(listings: Mapping[str, str], address: str, comment: str, *, is_requested: bool) -> Iterator[FirewallRule]:
@@ -16,8 +17,8 @@ def rules(listings: Mapping[str, str], address: str, comment: str, *, is_request
     A rich rule has no comment. Its priority, which comes before that of all other rules, distinguishes it from the
     rules of an administrator.
     """
-    del comment
-    if listings.get(TOOL) or (is_requested and TOOL in listings):
+    del comment, is_requested
+    if listings.get(TOOL):
         family = "ipv6" if ":" in address else "ipv4"
         rule = join(
             f'rule priority="-32768" family="{family}" source address="{address}" port port="',

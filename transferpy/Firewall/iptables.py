@@ -7,6 +7,7 @@ from transferpy.stream.commands import Command
 from transferpy.stream.transports import PORT
 
 TOOL = PACKAGE = "iptables"
+IS_DAEMON = False
 _LOCK_SECONDS = "30"  # concurrent runs hold the lock of iptables for milliseconds each
 
 

@@ -10,6 +10,7 @@ from transferpy.stream.transports import PORT
 
 TOOL = "nft"
 PACKAGE = "nftables"
+IS_DAEMON = False
 _Chain = tuple[str, str, str]  # family, table, name
 
 

@@ -23,7 +23,7 @@ EXIT_STATUSES = {
     "8": "the verified copy could not be renamed to its final name",
     "9": "replication on the source could not be stopped, or may not run again",
     "10": "the copy could not be prepared, or its owner could not be set",
-    "11": "all copies succeeded, but a later step failed (report, metrics, log, hook or pruning)",
+    "11": "all copies succeeded, but a later step failed (report, metrics, log, hook or removal of old copies)",
     "12": "another run of the same job has not ended yet",
     "129, 130, 143": "SIGHUP, SIGINT or SIGTERM ended the run; the clean-up is complete",
 }

@@ -47,6 +47,8 @@ def _host_problems(context: PlanContext, host: HostFacts) -> Iterator[str]:
         backend = firewall_backend(context.options.firewall)
         if not any(backend.TOOL in tool for tool in host.firewalls):
             yield f"{host.host}: {backend.TOOL} is missing (Debian package {backend.PACKAGE}), required by --firewall"
+        elif backend.IS_DAEMON and not host.firewalls[backend.TOOL]:
+            yield f"{host.host}: {backend.PACKAGE} does not run: start it, or omit --firewall"
 
 
 def _tool_problems(context: PlanContext, host: HostFacts) -> Iterator[str]:

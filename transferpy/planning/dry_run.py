@@ -69,14 +69,14 @@ def _target_lines(
     yield f"{edge.final}:"
     if found.state is TargetState.MISSING:
         yield f"  directory: {edge.target.path} is missing and would be made"
-    yield f"  free space: {size(before)} before, {least}{size(before - plan.facts.copied)} after it"
+    yield f"  free space: {size(before)} before, {least}{size(before - plan.facts.copied)} after the copy"
     port = str(plan.options.port or "a free port in 4400-4499")
-    yield f"  port: {port}, for {plan.sessions[edge.sender].host} at {edge.address}"
+    yield f"  port: {port}; {plan.sessions[edge.sender].host} connects to {edge.address}"
     if edge.listening.firewall_rules:
         for rule in edge.listening.firewall_rules:
             yield f"  firewall: {render_command(rule.opening)}"
     else:
-        yield "  firewall: no rule is needed"
+        yield f"  firewall: no rule is added (--firewall {plan.options.firewall})"
     several = f"auto, one of {', '.join(edge.candidates)}, chosen during the run"
     yield f"  compression: {several if edge.is_codec_chosen_at_run_time else edge.candidates[0]}"
     yield f"  receives{_first_codec(edge)}: {render_pipeline(edge.listening.pipelines[_first_label(edge)])}"

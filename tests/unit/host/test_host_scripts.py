@@ -306,6 +306,7 @@ class TestUndoCommands:
             "work (active)\n  sources: 10.0.0.0/8\n  rich rules: \n\trule a\n\trule a b\n"
         )
         fake = """
+            search_stat() { pids=(1); }
             timeout() {
               case "$*" in
                 *--list*) cat zones ;;
@@ -323,9 +324,13 @@ class TestUndoCommands:
         assert "rule a b c" in listing.read_text()
 
     def test_a_firewalld_that_does_not_run_has_no_rule_and_one_that_hangs_may_have_one(self, tmp_path: Path) -> None:
-        fake = "timeout() { echo 'FirewallD is not running' >&2; return %d; }; firewalld_remove 'rule a' 2>&1; echo $?"
-        assert on_host(tmp_path, fake % 252) == b"0\n"
-        assert on_host(tmp_path, fake % 124) == b"FirewallD is not running\n1\n"
+        fake = "timeout() { echo 'FirewallD is not running' >&2; return %d; }; "
+        call = "firewalld_remove 'rule a' 2>&1; echo $?"
+        found, failing = "search_stat() { pids=(1); }; ", "search_stat() { pids=(); return 1; }; "
+        assert on_host(tmp_path, fake % 252 + found + call) == b"0\n"
+        assert on_host(tmp_path, fake % 124 + found + call) == b"FirewallD is not running\n1\n"
+        assert on_host(tmp_path, fake % 127 + call) == b"0\n"  # no process of firewalld
+        assert on_host(tmp_path, fake % 127 + failing + call) == b"FirewallD is not running\n1\n"
 
     def test_a_rich_rule_is_added_to_the_default_zone_and_to_each_active_zone(self, tmp_path: Path) -> None:
         fake = """

@@ -178,6 +178,11 @@ def test_a_source_and_a_target_on_one_machine_that_collide(target: TargetFacts, 
             {"firewalls": {"iptables": ""}},
             "db2: nft is missing (Debian package nftables), required by --firewall",
         ),
+        (
+            request("db1:/srv/x", "db2:/srv/y", firewall="firewalld"),
+            {"firewalls": {"firewall-cmd": ""}},
+            "db2: firewalld does not run: start it, or omit --firewall",
+        ),
         (request("db1:/srv/x", "db2:/srv/y", port=22), {}, "db2: port 22 is in use"),
     ],
 )

@@ -38,9 +38,11 @@ firewalld_remove() { # RULE: removes a rich rule from all zones
 }
 
 firewalld_zones_with() { # RULE: prints the names of the zones that have the rich rule; none if the daemon does not run
-  local line listing zone=''
+  local line listing zone='' pids=()
+  # The daemon removes all of its rules when it ends.
+  ! search_stat '^[0-9]+ \(firewalld\) ' || [ ${#pids[@]} -gt 0 ] || return 0
   listing=$(timeout 5 firewall-cmd --list-all-zones 2>&1) || {
-    [ $? -ne 252 ] || return 0 # the daemon removes all of its rules when it ends
+    [ $? -ne 252 ] || return 0 # it has ended in the meantime
     printf '%s\n' "$listing" >&2
     return 1
   }
