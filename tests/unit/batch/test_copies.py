@@ -222,6 +222,23 @@ def test_a_copy_that_has_changed_since_it_was_published_is_not_removed(tmp_path:
     assert prune(0, copy, published=published + 10) == ["removed"]
 
 
+def test_a_change_among_many_files_is_found(tmp_path: Path) -> None:
+    path, inode = made(tmp_path / "1")
+    for number in range(20_000):
+        (path / f"{number}").touch()
+    published = int(path.stat().st_mtime)
+    assert prune(0, (path, inode), published=published - 2) == ["changed"]
+
+
+def test_a_copy_that_cannot_be_searched_has_changed(tmp_path: Path) -> None:
+    call = f"has_changed {shlex.quote(str(tmp_path / 'none'))} 1 2>/dev/null && echo changed"
+    assert output_of(assemble("tools/prune", variables={"run_id": "r"}, call=call)) == b"changed\n"
+
+
+def test_a_copy_whose_file_system_is_not_recorded_is_gone_if_it_is_not_there(tmp_path: Path) -> None:
+    assert prune(0, (tmp_path / "none", 1), disk="") == ["gone"]
+
+
 def test_the_times_of_the_copied_files_are_no_change(tmp_path: Path) -> None:
     copy = made(tmp_path / "1")
     os.utime(copy[0] / "sub/file", (1 << 33, 1 << 33))

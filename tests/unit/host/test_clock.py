@@ -11,8 +11,8 @@ from transferpy.host import HOST, assemble, perl_program
 
 PACKAGE = HOST.parent
 SETTABLE = {
-    # bash derives SECONDS from the time of the day, too.
-    ".sh": r"\b(EPOCHSECONDS|EPOCHREALTIME|SECONDS)\b|\bdate\b|%\([^)]*\)T|-newer[aBcm]t\b|-[acm]min\b",
+    # bash derives SECONDS from the time of the day, too. "@" begins a time that does not depend on now.
+    ".sh": r"\b(EPOCHSECONDS|EPOCHREALTIME|SECONDS)\b|\bdate\b|%\([^)]*\)T|-newer[aBcm]t\b(?! \"@)|-[acm]min\b",
     ".pl": r"(?<![$@%&\w])(time|localtime|gmtime|gettimeofday|alarm)\b(?! *=>)",
     ".py": r"\btime\.(time|time_ns|localtime|gmtime)\b|\bCLOCK_REALTIME\b",
 }

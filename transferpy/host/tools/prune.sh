@@ -32,12 +32,16 @@ is_in_use() { # DIRECTORY: succeeds if a process works in it, has a file of it o
 }
 
 has_changed() { # DIRECTORY PUBLISHED: succeeds if an entry has changed more than a second after the copy was published
-  [ "$2" != 0 ] && find "$1" -xdev -mindepth 1 -printf '%C@\n' | awk -v last="$2" '$1 >= last + 2 { exit found = 1 } END { exit !found }'
+  # It also succeeds if the directory cannot be searched.
+  local found
+  [ "$2" != 0 ] || return 1
+  found=$(find "$1" -xdev -mindepth 1 -newerct "@$(($2 + 1))" -print -quit) || return 0
+  [ -n "$found" ]
 }
 
-is_elsewhere() { # DIRECTORY FILESYSTEM: succeeds unless the file system of the copy is mounted where it was
+is_elsewhere() { # DIRECTORY FILESYSTEM: succeeds unless the file system of the copy is mounted where it was, or is not recorded
   read_filesystem "$1"
-  [ "$REPLY" != "$2" ]
+  [ -n "$2" ] && [ "$REPLY" != "$2" ]
 }
 
 remove_renamed() { # REMOVING DIRECTORY INODE BORN: removes a directory that was renamed from DIRECTORY; sets result
