@@ -6,6 +6,7 @@ A host sends about one event in a second. A host that is broken, or that an atta
 import time
 from collections.abc import Callable
 
+from transferpy.agent.protocol import ProgressMade
 from transferpy.Exceptions import RemoteExecutionError
 from transferpy.RemoteExecution.job_streams import LONGEST_LINE
 
@@ -15,6 +16,8 @@ _RATE = 16 << 10
 """Bytes per second that a host may send all the time."""
 _LINE_COST = 200
 """Bytes of memory that a line needs besides its text."""
+_HEARTBEAT = f" {ProgressMade.event_name} "
+"""A part of a heartbeat, which is handled at once. After a suspension of this program, thousands arrive together."""
 
 
 class BudgetExceededError(RemoteExecutionError):
@@ -42,7 +45,8 @@ class LineBudget:
         """Return whether a line is within the budget; after the first one that is not, none is."""
         if self.error is None:
             now = self._clock()
-            self._left = min(self._capacity, self._left + (now - self._at) * self._rate) - len(line) - _LINE_COST
+            cost = len(line) + (0 if _HEARTBEAT in line else _LINE_COST)
+            self._left = min(self._capacity, self._left + (now - self._at) * self._rate) - cost
             self._at = now
             if len(line) >= LONGEST_LINE:
                 self.error = BudgetExceededError(

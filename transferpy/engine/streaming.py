@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 _HANDSHAKE_BYTES = 1 << 16
 """More bytes than the two ends exchange before the first byte of the data."""
+_BUFFER_TIME = 3600.0
+"""Seconds that a target may need for the data in the buffers, after the end of the source."""
 
 
 def await_stream(run: StreamRun) -> None:
@@ -32,18 +34,27 @@ def await_stream(run: StreamRun) -> None:
             started = run.sender.moved = now
             run.enter(Phase.COPYING)
         if started is not None:
-            _check_limits(run, now - started, now - run.sender.moved)
+            _check_limits(run, now - started, now - _last_progress(run))
         run.wait(*run.both, until=lambda: run.has_ended() or run.has_failed(), deadline=now + 1)
     if run.has_failed():
         raise_stream_failure(run)
     _report_received(run, max(time.monotonic() - began, 0.001))
 
 
+def _last_progress(run: StreamRun) -> float:
+    """Return the time of the last progress (monotonic seconds).
+
+    A target can report any progress. It does not count, because the source stops when the target takes no more data.
+    But at the end of the source, the buffers between the two can hold hundreds of thousands of small files.
+    """
+    sender, _ = run.ends
+    return max(run.sender.moved, min(run.receiver.moved, run.sender.moved + _BUFFER_TIME) if sender.statuses else 0.0)
+
+
 def _check_limits(run: StreamRun, since_start: float, since_moved: float) -> None:
     options = run.plan.options
     if not run.receiver.has(Connected) and since_start > options.connect_timeout:
         raise no_connection(run, Listening)
-    # A target can report any progress. It does not count, because the source stops when the target takes no more data.
     # A tree is read at once. The first byte of a hot copy may take some time. All bytes that have left the sender may
     # be in the buffers between the two.
     moved = max(run.sender.bytes, run.receiver.received_bytes)

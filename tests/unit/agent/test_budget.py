@@ -57,6 +57,12 @@ class TestLines:
         assert not budget.accept("x" * LONGEST_LINE)
         assert str(budget.error) == f"db1: the host sent a line of more than {LONGEST_LINE} bytes"
 
+    def test_the_heartbeats_of_a_suspended_run_can_arrive_together(self) -> None:
+        budget = LineBudget("db1", clock=lambda: 0.0)
+        heartbeat = f"{EVENT} progress bytes=123456789012 total=123456789012"
+        assert all(budget.accept(heartbeat) for _ in range(10_000))
+        assert not all(budget.accept(heartbeat) for _ in range(100_000))
+
     def test_empty_lines_cost_memory_too(self) -> None:
         budget = LineBudget("db1", capacity=1000, rate=0)
         assert [budget.accept("") for _ in range(6)] == [True] * 5 + [False]

@@ -23,6 +23,7 @@ from scripted_runs import (
 )
 
 from transferpy.agent.preflight_connection import _NOT_STARTED
+from transferpy.engine import streaming
 from transferpy.Exceptions import Interrupted, RemoteExecutionError
 from transferpy.model.facts import HostFacts, TargetFacts, TargetState
 from transferpy.model.text import size
@@ -485,6 +486,24 @@ class TestSource:
         made = Transferer("db1", "/srv/x", ["db2"], ["/srv/y"], {"idle_timeout": 1}, remote=remote, observer=claim)
         assert made.run() == [6]
         assert len(claims) > 5
+        assert "the stream made no progress for 1 seconds" in caplog.text
+
+    def test_a_target_may_be_slow_with_what_is_in_the_buffers_after_the_end_of_the_source(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(streaming, "_BUFFER_TIME", 3.0)
+        source = source_session(send_0=("sending", "progress bytes=1000", SENT.format(0)))
+        remote = fleet(source, target_session(peer=("listening port=4400", "connected")))
+        began, claims = time.monotonic(), [0]
+
+        def claim(_progress: object) -> None:
+            if time.monotonic() - began > 0.2 * len(claims):
+                claims.append(10 * len(claims))
+                remote.jobs[-1].react([f"progress bytes={claims[-1]}"])
+
+        made = Transferer("db1", "/srv/x", ["db2"], ["/srv/y"], {"idle_timeout": 1}, remote=remote, observer=claim)
+        assert made.run() == [6]
+        assert time.monotonic() - began >= 3
         assert "the stream made no progress for 1 seconds" in caplog.text
 
     @pytest.mark.parametrize(
