@@ -3,6 +3,7 @@
 The reasons that depend on the transfer type are found by the modules of ``planning.types``.
 """
 
+import posixpath
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -18,6 +19,7 @@ from transferpy.planning.types import transfer_type_strategy
 from transferpy.stream.transports import netcat_supports_ipv6
 
 _LIST_BYTES = 850  # on disk for each entry, in all lists that exist at the same time: a path has about 70 characters
+_LISTS = "/var/tmp"  # noqa: S108 - of the hosts, see host/lib/lists.sh
 _SLACK_BYTES = 1 << 20  # the directories and block sizes of the target differ a little from those of the source
 
 
@@ -148,7 +150,9 @@ def _list_problems(context: PlanContext) -> Iterator[str]:
     """Yield the hosts whose /var/tmp is too small for the lists of files."""
     if not context.options.type.compares_files:
         return
+    if f"{_LISTS}/".startswith(f"{posixpath.join(context.source.directory, context.source.name)}/"):
+        yield f"{context.request.source}: contains {_LISTS}, where a run stores its lists"
     needed = context.source.inodes * _LIST_BYTES
     for host in context.facts.values():
         if host.lists is not None and needed > host.lists:
-            yield f"{host.host}: the lists of files need {needed:,} bytes in /var/tmp, but only {host.lists:,} are free"
+            yield f"{host.host}: the lists of files need {needed:,} bytes in {_LISTS}, but only {host.lists:,} are free"

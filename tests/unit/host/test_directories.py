@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
-from bash import HOSTILE_NAMES, run_bash
+from bash import HOSTILE_NAMES, output_of, run_bash
 from host_text import events, in_session, on_host
 
 from transferpy.host import perl_program
@@ -198,6 +198,15 @@ def place(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
         yield path
     finally:
         subprocess.run(["umount", str(path)], check=True)
+
+
+def test_a_handle_that_the_kernel_may_change_is_not_a_part_of_an_identity(place: Path) -> None:
+    (place / "x").touch()
+    script = f"{RENAME}; printf '%s\\0' x {place}/x | perl -e \"$rename\" identify"
+    handles = [record.split(b" ")[0].rpartition(b":")[2] for record in output_of(script, cwd=place).split(b"\0")[:-1]]
+    is_fuse = (place.parent / "real").exists()
+    assert len(handles) == 2
+    assert all((handle == b"-") == is_fuse for handle in handles)
 
 
 class TestRename:

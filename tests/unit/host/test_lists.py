@@ -403,6 +403,25 @@ def test_files_are_digested_whatever_their_times(in_memory: Path) -> None:
     assert digested(in_memory, "x") == [f"{bundle_digest(*files)} {files[0][0]} to {files[-1][0][2:]}"]
 
 
+@pytest.mark.parametrize(
+    ("printed", "says"),
+    [
+        ("tar: ./x: Warning: Cannot flistxattr: Operation not supported", []),
+        ("tar: ./x: Warning: Cannot flistxattr: Input/output error", ["error"]),
+        ("tar: an odd thing happened", ["error"]),
+    ],
+)
+def test_a_file_system_without_attributes_is_no_fault_of_the_source(
+    tmp_path: Path, printed: str, says: list[str]
+) -> None:
+    script = f"""
+        source_is_unchanged() {{ :; }}; report_lists() {{ :; }}
+        echo {render_argument(printed)} >"$run_directory/send_0.0.err"
+        (check_source_file send_0) || true
+    """
+    assert [event.name for event in events(in_session(tmp_path, script))] == says
+
+
 @pytest.mark.parametrize(("files", "says"), [(1, ["digests"]), (2, ["error"]), (0, ["error"])])
 def test_digests_of_other_files_than_there_are_count_for_nothing(tmp_path: Path, files: int, says: list[str]) -> None:
     script = f"""

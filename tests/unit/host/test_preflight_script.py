@@ -303,6 +303,35 @@ class TestSource:
         """
         assert output_of(host_script(tmp_path, script, "preflight/main"), cwd=tmp_path) == b"fuseblk\nfuseblk\n"
 
+    @pytest.mark.parametrize("name", [*NASTIEST_NAMES, "disk 1", "\t7", "100%s %d\\n", "-v x"])
+    def test_the_point_of_a_mount_can_have_any_name(self, tmp_path: Path, name: str) -> None:
+        path = os.fsencode(tmp_path / name)
+        point = b"".join(b"\\%03o" % byte if byte in b" \t\n\\" else bytes([byte]) for byte in path)
+        (tmp_path / "mounts").write_bytes(b"1 2 0:9 / %s rw - tmpfs x x\n" % point)
+        script = f"""
+            {render_assignment("point", os.fspath(tmp_path / name))}
+            eval "$(declare -f read_mounts | sed 's,/proc/self/mountinfo,mounts,')"
+            read_mounts; [ "${{mount_points[0]}}" = "$point" ] && echo found
+        """
+        assert output_of(host_script(tmp_path, script, "preflight/main"), cwd=tmp_path) == b"found\n"
+
+    def test_a_pseudo_file_system_that_a_later_mount_hides_is_no_part_of_the_source(self, tmp_path: Path) -> None:
+        (tmp_path / "x" / "hidden").mkdir(parents=True)
+        status = (tmp_path / "x").stat()
+        device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
+        (tmp_path / "mounts").write_text(
+            f"1 2 {device} / / rw - ext4 x x\n"
+            f"1 2 0:999 / {tmp_path}/x/hidden rw - proc x x\n"
+            f"1 2 {device} / {tmp_path}/x rw - proc x x\n"
+        )
+        script = f"""
+            eval "$(declare -f read_mounts | sed 's,/proc/self/mountinfo,mounts,')"
+            mount_facts {tmp_path}; mount_facts {tmp_path}/x
+        """
+        output = output_of(host_script(tmp_path, script, "preflight/main"), cwd=tmp_path)
+        found = [(event.text("path"), event.fields["kind"]) for event in events(output)]
+        assert found == [(f"{tmp_path}/x", "pseudo"), (f"{tmp_path}/x", "source")]
+
     def test_the_file_systems_of_linux_itself_are_not_known_for_their_holes(self, tmp_path: Path) -> None:
         assert source(tmp_path, "/proc/self/status").unproven == "proc"
         assert source(tmp_path, "/dev/shm").unproven == ""

@@ -249,6 +249,13 @@ class TestSources:
         (problem,) = problems(request("db1:/srv/x", "db2:/srv/y"), source, target_host())
         assert problem.startswith("db1:/srv/x: is the root directory, ")
 
+    @pytest.mark.parametrize("name", ["var", "var/tmp"])
+    def test_the_directory_of_the_lists_is_not_copied(self, name: str) -> None:
+        directory, _, name = f"/{name}".rpartition("/")
+        source = source_host(source=source_facts(directory or "/", name))
+        found = problems(request(f"db1:{directory}/{name}", "db2:/srv/y"), source, target_host())
+        assert found == [f"db1:{directory}/{name}: contains /var/tmp, where a run stores its lists"]
+
     def test_the_lists_of_all_files_need_space_on_disk(self) -> None:
         source = source_host(source=source_facts(inodes=1_000_000), lists=900_000_000)
         target = target_host(targets={0: target_facts(inodes=2_000_000)}, lists=800_000_000)

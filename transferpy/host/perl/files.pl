@@ -10,18 +10,27 @@ my $here = -100; # AT_FDCWD
 # Returns DEVICE:INODE:HANDLE of the file at a path, or nothing if there is none; it does not follow a symbolic link.
 #
 # File systems soon reuse an inode number. The handle has the generation of the inode too, also where the file system does not
-# record the time of a birth. On a file system without handles, HANDLE is a minus sign: such an identity proves nothing.
+# record the time of a birth. On a file system without handles, and on FUSE, whose handles change when the kernel needs memory, HANDLE
+# is a minus sign: such an identity proves nothing.
 sub identity {
     my ($path) = @_;
     my ($device, $inode) = lstat $path or return;
     my ($buffer, $mount) = (pack('L l x128', 128, 0), pack 'l', 0);
     my $number = $system_call{name_to_handle_at};
     my $handle = '-';
-    if ($number && syscall($number, $here, $path, $buffer, $mount, 0) == 0) {
+    if ($number && !is_on_fuse($path) && syscall($number, $here, $path, $buffer, $mount, 0) == 0) {
         my ($size, $type) = unpack 'L l', $buffer;
         $handle = "$type." . unpack 'H*', substr $buffer, 8, $size;
     }
     return "$device:$inode:$handle";
+}
+
+# Returns whether the directory above a path is on FUSE.
+sub is_on_fuse {
+    my ($path) = @_;
+    my ($above, $status) = ($path =~ m{\A(.*/)}s ? $1 : '.', "\0" x 256); # the status begins with the type of the file system
+    return $system_call{statfs} && syscall($system_call{statfs}, $above, $status) == 0 &&
+        unpack('l!', $status) == 0x65735546;
 }
 
 # Renames a file; fails if the new name exists, also if another process creates it at the same moment.

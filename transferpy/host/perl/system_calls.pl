@@ -8,13 +8,13 @@ my %on_new_machines = (llistxattr => 12, lgetxattr => 9, lsetxattr => 6);
 my %on_32_bits = (llistxattr => 233, lgetxattr => 230, lsetxattr => 227);
 my %system_call = %{ {
     x86_64 => {
-        clock_gettime => 228, fstatfs => 138, posix_fadvise => 221, splice => 275, tee => 276,
+        clock_gettime => 228, statfs => 137, fstatfs => 138, posix_fadvise => 221, splice => 275, tee => 276,
         sync_file_range => 277, syncfs => 306,
         fremovexattr => 199, name_to_handle_at => 303, open_by_handle_at => 304, renameat2 => 316,
         llistxattr => 195, lgetxattr => 192, lsetxattr => 189,
     },
     aarch64 => {
-        clock_gettime => 113, fstatfs => 44, posix_fadvise => 223, splice => 76, tee => 77,
+        clock_gettime => 113, statfs => 43, fstatfs => 44, posix_fadvise => 223, splice => 76, tee => 77,
         sync_file_range => 84, syncfs => 267,
         fremovexattr => 16, name_to_handle_at => 264, open_by_handle_at => 265, renameat2 => 276, %on_new_machines,
     },

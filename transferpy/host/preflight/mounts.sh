@@ -6,8 +6,8 @@ read_mounts() { # sets the arrays mount_points, mount_types, mount_devices and m
   mount_points=() mount_types=() mount_devices=() mount_roots=()
   while read -r _ _ device root point rest; do
     # Blanks and backslashes are octal numbers in this list. A separator follows the optional fields.
-    printf -v point %b "$point"
-    printf -v root %b "$root"
+    # shellcheck disable=SC2059 # %b would take a digit that follows such a number for a part of it
+    printf -v point -- "${point//%/%%}" && printf -v root -- "${root//%/%%}"
     read -r type _ <<<"${rest#* - }"
     mount_points+=("$point") mount_types+=("$type") mount_devices+=("$device") mount_roots+=("$root")
   done </proc/self/mountinfo
@@ -43,6 +43,8 @@ mount_facts() { # PATH: the mounts inside of the source, and the type of its own
     [[ ${mount_points[index]} == "${real%/}"/* ]] || continue
     kind=other
     if is_pseudo "${mount_types[index]}"; then
+      # A later mount above it can hide it.
+      [ "$(stat -c '%Hd:%Ld' -- "${mount_points[index]}" 2>/dev/null)" = "${mount_devices[index]}" ] || continue
       kind=pseudo
     elif [ "${mount_devices[index]}" = "${mount_devices[within]}" ]; then
       kind=bind

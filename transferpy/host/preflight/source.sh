@@ -30,7 +30,8 @@ list_unproven() { # PATH: sets REPLY to the types of the file systems in it that
   REPLY=''
   IFS= read -r -d '' real < <(realpath -ez -- "$1" 2>/dev/null)
   while read -r _ _ _ _ point _; do
-    printf -v point %b "$point" # blanks and backslashes are octal numbers in this list
+    # shellcheck disable=SC2059 # blanks and backslashes are octal numbers in this list
+    printf -v point -- "${point//%/%%}"
     [[ $point != "${real%/}"/* ]] || places+=("$point")
   done </proc/self/mountinfo
   while read -r type name; do
