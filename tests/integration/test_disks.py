@@ -98,7 +98,8 @@ def source_of(name: str, options: tuple[str, ...]) -> str:
 def test_a_copy_that_the_disk_could_not_write_is_not_published(
     faulty: Lab,
     options: tuple[str, ...],
-    taken: bool,  # noqa: FBT001
+    *,
+    taken: bool,
 ) -> None:
     faulty["db2"].run("mkdir /srv/in/target")
     with error_taker(faulty["db2"], "/srv/in") if taken else nullcontext():

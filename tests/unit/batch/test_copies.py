@@ -230,9 +230,13 @@ def test_a_change_among_many_files_is_found(tmp_path: Path) -> None:
     assert prune(0, (path, inode), published=published - 2) == ["changed"]
 
 
-def test_a_copy_that_cannot_be_searched_has_changed(tmp_path: Path) -> None:
-    call = f"has_changed {shlex.quote(str(tmp_path / 'none'))} 1 2>/dev/null && echo changed"
-    assert output_of(assemble("tools/prune", variables={"run_id": "r"}, call=call)) == b"changed\n"
+@pytest.mark.parametrize("question", ["has_changed {} 1", "is_in_use {}"])
+@pytest.mark.parametrize(
+    "fault", ["find() { return 1; }", "find() { exit 137; }", 'find() { [ "$1" = /proc ] && command find "$@"; }']
+)
+def test_a_copy_that_cannot_be_searched_stays(tmp_path: Path, question: str, fault: str) -> None:
+    call = f"{fault}\n{question.format(shlex.quote(str(tmp_path)))} && echo yes"
+    assert output_of(assemble("tools/prune", variables={"run_id": "r"}, call=call)) == b"yes\n"
 
 
 def test_a_copy_whose_file_system_is_not_recorded_is_gone_if_it_is_not_there(tmp_path: Path) -> None:

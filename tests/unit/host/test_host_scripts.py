@@ -244,7 +244,9 @@ class TestUndo:
 
 class TestUndoCommands:
     def test_a_rule_is_deleted_as_often_as_it_stands_there(self, tmp_path: Path) -> None:
-        fake = 'tool() { case "$3" in -C) [ -s rules ] ;; -D) echo "$@"; sed -i 1d rules ;; esac }\n'
+        fake = (
+            'tool() { case "$3" in -C) [ -s rules ] ;; -D) echo "$@"; sed -i 1d rules ;; esac }; tool-save() { :; }\n'
+        )
         (tmp_path / "rules").write_text("1\n2\n3\n")
         assert on_host(tmp_path, f"{fake} delete_while_present tool -s a") == b"-w 5 -D INPUT -s a\n" * 3
         assert on_host(tmp_path, f"{fake} delete_while_present tool -s a") == b""
@@ -285,7 +287,7 @@ class TestUndoCommands:
     def test_a_rule_that_is_gone_with_its_chain_is_deleted(
         self, tmp_path: Path, command: str, said: str, status: int
     ) -> None:
-        fake = f"nft() {{ echo '{said}' >&2; return 1; }}\n"
+        fake = f"nft() {{ echo '{said}' >&2; return 1; }}; nft-save() {{ :; }}\n"
         output = on_host(tmp_path, f"{fake} {command}; echo $?").decode()
         assert output == (f"{said}\n{status}\n" if status else "0\n")
 
@@ -349,12 +351,14 @@ class TestUndoCommands:
         fake = """nft() { [ "$2" != -a ] || echo 'accept comment "c" # handle 3'; }\n"""
         output = on_host(tmp_path, f"{fake} nft_delete_commented c; echo $?")
         assert output == b'accept comment "c" # handle 3\n1\n'
+        delete = "delete_while_present tool --dport 1 -m comment --comment c -j ACCEPT; echo $?"
         saved = "-A OTHER -p tcp -m tcp --dport 1 -m comment --comment c -j ACCEPT"
         fake = f"tool() {{ return 1; }}; tool-save() {{ echo '{saved}'; }}\n"
-        output = on_host(
-            tmp_path, f"{fake} delete_while_present tool --dport 1 -m comment --comment c -j ACCEPT; echo $?"
-        )
+        output = on_host(tmp_path, fake + delete)
         assert output.decode() == f"the rule is still there, in another place: {saved}\n1\n"
+        failing = "tool() { return 1; }; tool-save() { echo 'no memory' >&2; return 1; }\n"
+        assert on_host(tmp_path, failing + delete) == b"no memory\n1\n"
+        assert on_host(tmp_path, "tool() { return 1; }; tool-save() { :; }\n" + delete) == b"0\n"
 
     def test_the_root_of_the_runs_goes_with_the_last_of_them(self, tmp_path: Path) -> None:
         script = 'remove_run_directory "$run_root/run.{}"; echo $?; ls "$run_root" 2>/dev/null; true'

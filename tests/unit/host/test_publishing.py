@@ -106,6 +106,11 @@ class TestEmptiness:
         )
         assert [event.name for event in said(target, "lock_target")] == ([] if empty else ["error"])
 
+    def test_a_directory_that_cannot_be_searched_is_not_empty(self, target: Path) -> None:
+        script = 'find() { return 1; }; finds_nothing . || echo "not searched"; target_is_empty || echo full'
+        assert output_of(in_target(target, script)) == b"not searched\nfull\n"
+        assert failure(target, "find() { return 1; }; lock_target")[0] == "host"
+
     def test_a_dangling_link_is_something(self, target: Path) -> None:
         (target / "link").symlink_to("nowhere")
         assert failure(target, "lock_target") == ("host", f"{target} is not empty")

@@ -46,14 +46,14 @@ lock_target() { # keeps other runs out of the target directory, which has to be 
 }
 
 target_is_empty() {
-  [ -z "$(find "/proc/self/fd/$target/" -mindepth 1 -maxdepth 1 ! -name lost+found ! -name "$staging_name" -printf x -quit)" ]
+  finds_nothing "/proc/self/fd/$target/" -mindepth 1 -maxdepth 1 ! -name lost+found ! -name "$staging_name"
 }
 
 make_staging() { # makes the staging directory and enters it; fails if another user has replaced it
   make_directory "$staging_name" 2>/dev/null && cd -P -- "$staging_name" || return
   # A user who can write in the target directory may have replaced it by a link to another directory.
   [ .. -ef "/proc/self/fd/$target/." ] && [ -O . ] && [[ $(stat -c %a .) == *700 ]] &&
-    [ -z "$(find . -mindepth 1 -printf x -quit)" ] || return
+    finds_nothing . -mindepth 1 || return
   exec {staging}<.
   printf '.\0' | identify >"$run_directory/staging" || fail_cannot_write
   # The copy may set the owner and the mode of the directory in which it is unpacked. Other users cannot reach the inner one.

@@ -51,11 +51,13 @@ delete_while_present() { # TOOL SPECIFICATION ...: deletes a rule from the chain
     case $? in
       0) "$iptables" -w 5 -D INPUT "$@" || return 1 ;;
       1) # the rule is not there
-        ! message=$(iptables_rules_like "$iptables" "$@") || {
-          printf 'the rule is still there, in another place: %s\n' "$message"
+        message=$(iptables_rules_like "$iptables" "$@") || {
+          printf '%s\n' "$message"
           return 1
         }
-        return 0
+        [ -z "$message" ] && return 0
+        printf 'the rule is still there, in another place: %s\n' "$message"
+        return 1
         ;;
       *) # another error, such as a lock that is held: the rule may be there
         printf '%s\n' "$message"
@@ -66,7 +68,8 @@ delete_while_present() { # TOOL SPECIFICATION ...: deletes a rule from the chain
 }
 
 iptables_rules_like() { # TOOL ... --dport PORT ... --comment COMMENT ... [-t TABLE]: prints the rules of the table with both values
-  local tool=$1 table=filter port='' comment=''
+  # If the rules cannot be listed, it prints the error and fails.
+  local tool=$1 table=filter port='' comment='' rules
   while [ $# -gt 1 ]; do
     case $1 in
       --dport) port=$2 ;;
@@ -75,5 +78,10 @@ iptables_rules_like() { # TOOL ... --dport PORT ... --comment COMMENT ... [-t TA
     esac
     shift
   done
-  "$tool-save" -t "$table" 2>/dev/null | grep -F -- "--dport $port -m comment --comment $comment -j"
+  rules=$("$tool-save" -t "$table" 2>&1) || {
+    printf '%s\n' "$rules"
+    return 1
+  }
+  grep -F -- "--dport $port -m comment --comment $comment -j" <<<"$rules"
+  (($? <= 1)) || return 1
 }

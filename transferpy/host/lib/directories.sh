@@ -49,6 +49,12 @@ has_mounts() { # succeeds if a file system is mounted below the working director
   return 1
 }
 
+finds_nothing() { # ARGUMENT ...: succeeds if find has run and found nothing
+  # A search that fails must not count as one that finds nothing: what was not found is then removed, or taken for free.
+  local found
+  found=$(find "$@" -printf x -quit) && [ -z "$found" ] || return 1
+}
+
 remove_working_directory() { # removes the working directory with its content
   if has_mounts; then
     echo "a file system is mounted below $REPLY" >&2
@@ -93,7 +99,7 @@ remove_made_directories() { # removes the directories that the session made for 
   mapfile -d '' -t records 2>/dev/null <"${entry%/*}/made"
   for ((index = ${#records[@]} - 1; index >= 0; index--)); do
     enter_recorded "${records[index]#* }" "${records[index]%% *}" 2>/dev/null || continue
-    [ -n "$(find . -mindepth 1 -printf x -quit)" ] || remove_own_name || return 1
+    ! finds_nothing . -mindepth 1 || remove_own_name || return 1
   done
 }
 
@@ -104,8 +110,8 @@ unpublish() { # PATH IDENTITY: takes the entries that the session has published 
   if [ -n "$staging" ]; then
     cd -P "/proc/self/fd/$target/." || return 1
     move_entries proven . "/proc/self/fd/$staging/taken" <"$directory/published" || status=1
-    # Another process has written into the copy.
-    [ -z "$(find "/proc/self/fd/$staging/taken" -mindepth 1 -newer "$directory/published" -print -quit)" ] ||
+    # Otherwise, another process has written into the copy.
+    finds_nothing "/proc/self/fd/$staging/taken" -mindepth 1 -newer "$directory/published" ||
       set_aside "/proc/self/fd/$staging/taken" || status=1
   else
     enter_recorded "$1" "$2" || status=$?

@@ -17,26 +17,34 @@ made() { # DIRECTORY INODE BORN: succeed if the job made DIRECTORY; file systems
 }
 
 is_in_use() { # DIRECTORY: succeeds if a process works in it, has a file of it open, or a database server has locked its files
-  local path link inode
-  IFS= read -r -d '' path < <(realpath -ez -- "$1")
+  # It also succeeds if the searches cannot run. The status of each is its last record.
+  local path link inode links=() inodes=()
+  IFS= read -r -d '' path < <(realpath -ez -- "$1") || return 0
   # A link of /proc is read without access to the file, whose file system may hang.
-  while IFS= read -r -d '' link; do
+  mapfile -d '' -t links < <(
+    find /proc -mindepth 2 -maxdepth 3 '(' -path '/proc/[0-9]*/fd/*' -o -path '/proc/[0-9]*/cwd' ')' -lname '/*' \
+      -printf '%l\0' 2>/dev/null
+    printf '%s\0' "$?"
+  )
+  # The status is 1 if a process has ended in the meantime.
+  [[ ${links[*]: -1} == [01] ]] || return 0
+  for link in "${links[@]}"; do
     [[ $link != "$path" && $link != "$path"/* ]] || return 0
-  done < <(find /proc -mindepth 2 -maxdepth 3 '(' -path '/proc/[0-9]*/fd/*' -o -path '/proc/[0-9]*/cwd' ')' \
-    -printf '%l\0' 2>/dev/null | grep -azF -- "$path")
+  done
   # The paths of a server in a container are others.
-  while read -r inode; do
+  mapfile -t inodes < <(
+    find "$1" -xdev '(' -name ibdata1 -o -name aria_log_control ')' -printf '%i\n'
+    echo "status $?"
+  )
+  [ "${inodes[*]: -1}" = 'status 0' ] || return 0
+  for inode in "${inodes[@]}"; do
     ! is_locked "$inode" || return 0
-  done < <(find "$1" -xdev '(' -name ibdata1 -o -name aria_log_control ')' -printf '%i\n')
+  done
   return 1
 }
 
 has_changed() { # DIRECTORY PUBLISHED: succeeds if an entry has changed more than a second after the copy was published
-  # It also succeeds if the directory cannot be searched.
-  local found
-  [ "$2" != 0 ] || return 1
-  found=$(find "$1" -xdev -mindepth 1 -newerct "@$(($2 + 1))" -print -quit) || return 0
-  [ -n "$found" ]
+  [ "$2" != 0 ] && ! finds_nothing "$1" -xdev -mindepth 1 -newerct "@$(($2 + 1))"
 }
 
 is_elsewhere() { # DIRECTORY FILESYSTEM: succeeds unless the file system of the copy is mounted where it was, or is not recorded

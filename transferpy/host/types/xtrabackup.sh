@@ -32,7 +32,7 @@ list_tables() { # DIRECTORY LIST [SUFFIX]: lists the tables of a server, or of a
 }
 
 log_is_complete() { # FILE: succeeds if the log of a backup tool ends with the line of a success
-  tail -n 3 -- "$1" | grep -q 'completed OK!'
+  [[ $(tail -n 3 -- "$1") == *'completed OK!'* ]]
 }
 
 check_backup_log() { # FILE
