@@ -18,5 +18,9 @@ sub fault {
 
 # The name of a file needs an inode, but no block of data.
 sysopen my $file, $ARGV[0], O_CREAT | O_EXCL | O_WRONLY, 0600 or fault('inodes');
-(syswrite($file, 'x' x (128 << 10)) // 0) == 128 << 10 && $file->sync && close $file or fault('full');
+# If only a part fits, the kernel writes that part, and reports the error of the next write.
+for (my $left = 128 << 10; $left > 0;) {
+    $left -= syswrite($file, 'x' x $left) // fault('full');
+}
+$file->sync && close $file or fault('full');
 unlink $ARGV[0];
