@@ -1,4 +1,4 @@
-"""The reason for which the two ends of a stream did not meet, from the packets that both hosts saw."""
+"""The reason for which a stream has no connection, from the packets that both hosts saw."""
 
 import time
 from contextlib import suppress
@@ -17,7 +17,7 @@ _UNKNOWN = Handshake(watched=False, examined=False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Meeting:
+class ConnectionAttempt:
     """The two ends of a connection, and the packets that each of them saw."""
 
     source: str  # the host that connects
@@ -29,7 +29,7 @@ class Meeting:
     received: Handshake = _UNKNOWN  # on the target
 
     @property
-    def wish(self) -> str:
+    def required_rule(self) -> str:
         """The connection that a firewall has to allow."""
         return f"allow {self.source_address} to connect to {self.target_address} port {self.port}"
 
@@ -37,7 +37,7 @@ class Meeting:
 def explain_handshake(run: StreamRun) -> str:
     """Let both hosts report the packets of the connection; return the reason for which there is no connection.
 
-    The text is empty if the ends met, or if the reason is unknown.
+    The text is empty if there was a connection, or if the reason is unknown.
 
     Raises:
         TransferpyError: one of the sessions ended, failed or fell silent, which is the root cause.
@@ -55,7 +55,7 @@ def explain_handshake(run: StreamRun) -> str:
 
     run.sessions.wait(*run.both, until=is_examined, deadline=time.monotonic() + _EXAMINATION_TIME)
     return reason(
-        Meeting(
+        ConnectionAttempt(
             source=run.sender.host,
             target=run.receiver.host,
             source_address=run.edge.listening.sender_address,
@@ -67,98 +67,104 @@ def explain_handshake(run: StreamRun) -> str:
     )
 
 
-def reason(meeting: Meeting) -> str:
+def reason(attempt: ConnectionAttempt) -> str:
     """Return the reason for which there is no connection, and the next step; empty if it is unknown."""
-    rules = (_nothing_left, _other_address, _refused, _no_answer, _answer_lost, _answer_dropped, _nothing_arrived)
-    return next(filter(None, (rule(meeting) for rule in rules)), "")
+    rules = (_not_sent, _other_address, _refused, _no_answer, _answer_lost, _answer_dropped, _nothing_arrived)
+    return next(filter(None, (rule(attempt) for rule in rules)), "")
 
 
-def _nothing_left(meeting: Meeting) -> str:
+def _not_sent(attempt: ConnectionAttempt) -> str:
     """The source could not send the first packet."""
-    sent = meeting.sent
+    sent = attempt.sent
     if not sent.watched or "open-out" in sent.seen:
         return ""
     if sent.unresolved:
         return (
-            f"{meeting.source} gets no answer from {sent.unresolved[0]}, the next hop to {meeting.target_address} (ARP"
-            f" or neighbour discovery); check if it is up, and the network and the route of {meeting.source}"
+            f"{attempt.source} gets no answer from {sent.unresolved[0]}, the next hop to {attempt.target_address} (ARP"
+            " or neighbour discovery); check that this host is up, and check the network and the route of"
+            f" {attempt.source}"
         )
     cause = _place("drop it", sent.leaving) or _no_place("drop it", sent)
-    return f"no packet for this port left {meeting.source}; {cause}; {meeting.wish} there, and check its route"
-
-
-def _other_address(meeting: Meeting) -> str:
-    """The first packet arrived from an address that is not let in."""
-    others = meeting.received.strangers
-    if not others or "open-in" in meeting.received.seen:
-        return ""
     return (
-        f"packets for this port arrive at {meeting.target} from {', '.join(others)}, but only {meeting.source_address}"
-        f" is let in; {meeting.source} uses a second address, or a router translates its address (NAT); give an address"
-        f" of {meeting.target} that {meeting.source} reaches without translation"
+        f"no packet for this port left {attempt.source}; {cause}; {attempt.required_rule} in that firewall, and check"
+        f" the route of {attempt.source}"
     )
 
 
-def _refused(meeting: Meeting) -> str:
+def _other_address(attempt: ConnectionAttempt) -> str:
+    """The first packet arrived from an address that the target does not admit."""
+    others = attempt.received.strangers
+    if not others or "open-in" in attempt.received.seen:
+        return ""
+    return (
+        f"packets for this port arrive at {attempt.target} from {', '.join(others)}, but only {attempt.source_address}"
+        f" is admitted; {attempt.source} uses a second address, or a router translates its address (NAT); give an"
+        f" address of {attempt.target} that {attempt.source} reaches without translation"
+    )
+
+
+def _refused(attempt: ConnectionAttempt) -> str:
     """A host or a router refused the connection."""
-    sent, received = meeting.sent, meeting.received
+    sent, received = attempt.sent, attempt.received
     if "refuse-in" not in sent.seen:
         return ""
-    routers = [address for address in sent.refusers if address != meeting.target_address]
+    routers = [address for address in sent.refusers if address != attempt.target_address]
     if routers:
-        return f"{', '.join(routers)} refuses the connection (ICMP); {meeting.wish} in the firewall there"
+        return (
+            f"{', '.join(routers)} refuses the connection (ICMP); {attempt.required_rule} in the firewall of that host"
+        )
     if "refuse-out" in received.seen:
         cause = _place("reject it", received.arriving) or _no_place("reject it", received)
-        return f"{meeting.target} refuses the connection; {cause}; {meeting.wish} there"
+        return f"{attempt.target} refuses the connection; {cause}; {attempt.required_rule} in that firewall"
     if received.watched:
         return (
-            f"a device between the two refuses the connection in the name of {meeting.target_address};"
-            f" {meeting.wish} there"
+            f"a device between the two refuses the connection in the name of {attempt.target_address};"
+            f" {attempt.required_rule} in the firewall of that device"
         )
     return ""
 
 
-def _no_answer(meeting: Meeting) -> str:
+def _no_answer(attempt: ConnectionAttempt) -> str:
     """The first packet arrived, but the target sent no answer."""
-    received = meeting.received
+    received = attempt.received
     if "open-in" not in received.seen or "accept-out" in received.seen:
         return ""
     return (
-        f"the packets of {meeting.source} arrive at {meeting.target}, but {meeting.target} does not answer;"
-        f" {_drop(received)}; {meeting.wish} there"
+        f"the packets of {attempt.source} arrive at {attempt.target}, but {attempt.target} does not answer;"
+        f" {_drop(received)}; {attempt.required_rule} in that firewall"
     )
 
 
-def _answer_lost(meeting: Meeting) -> str:
+def _answer_lost(attempt: ConnectionAttempt) -> str:
     """The target sent an answer, which did not arrive."""
-    sent = meeting.sent
-    if "accept-out" not in meeting.received.seen or not sent.watched or "accept-in" in sent.seen:
+    sent = attempt.sent
+    if "accept-out" not in attempt.received.seen or not sent.watched or "accept-in" in sent.seen:
         return ""
     return (
-        f"{meeting.target} answers, but its answers do not arrive at {meeting.source}; a firewall between the two drops"
-        f" them, or the route from {meeting.target} to {meeting.source_address} is wrong; check that route"
+        f"{attempt.target} answers, but its answers do not arrive at {attempt.source}; a firewall between the two drops"
+        f" them, or the route from {attempt.target} to {attempt.source_address} is wrong; check that route"
     )
 
 
-def _answer_dropped(meeting: Meeting) -> str:
+def _answer_dropped(attempt: ConnectionAttempt) -> str:
     """The answer arrived, but the source did not take it."""
-    if "accept-in" not in meeting.sent.seen:
+    if "accept-in" not in attempt.sent.seen:
         return ""
     return (
-        f"the answers of {meeting.target} arrive at {meeting.source}, but {meeting.source} does not accept them;"
-        f" {_drop(meeting.sent)}; allow answers from {meeting.target_address} port {meeting.port} there"
+        f"the answers of {attempt.target} arrive at {attempt.source}, but {attempt.source} does not accept them;"
+        f" {_drop(attempt.sent)}; allow answers from {attempt.target_address} port {attempt.port} in that firewall"
     )
 
 
-def _nothing_arrived(meeting: Meeting) -> str:
+def _nothing_arrived(attempt: ConnectionAttempt) -> str:
     """The first packet did not arrive."""
-    received = meeting.received
+    received = attempt.received
     if not received.watched or "open-in" in received.seen:
         return ""
-    beginning = f"packets left {meeting.source}, but none" if meeting.sent.watched else "no packet"
+    beginning = f"packets left {attempt.source}, but none" if attempt.sent.watched else "no packet"
     return (
-        f"{beginning} arrived at {meeting.target}; a firewall between the two drops them, or {meeting.target_address}"
-        f" is not an address of {meeting.target}; {meeting.wish} in that firewall"
+        f"{beginning} arrived at {attempt.target}; a firewall between the two drops them, or {attempt.target_address}"
+        f" is not an address of {attempt.target}; {attempt.required_rule} in that firewall"
     )
 
 
@@ -170,7 +176,7 @@ def _drop(seen: Handshake) -> str:
 
 
 def _place(action: str, chains: str) -> str:
-    """Return the sentence that a firewall can take an action in chains; empty if there are none."""
+    """Return the part of a message about the chains that can take an action; empty if there are none."""
     return f"its firewall can {action} in {printable(one_line(chains[:_LONGEST_TEXT]))}" if chains else ""
 
 

@@ -19,7 +19,7 @@ def start_stream(run: StreamRun) -> None:
     """Let the receiver listen and the sender connect.
 
     Raises:
-        TransferpyError: a session failed, or the two did not meet for the link probe.
+        TransferpyError: a session failed, or the link probe had no connection.
     """
     sender, receiver = run.both
     sender.forget(

@@ -23,7 +23,7 @@ def await_stream(run: StreamRun) -> None:
     """Wait for the end of the stream on both ends.
 
     Raises:
-        StreamError: a stage failed, the two ends did not meet, or no byte moved for too long.
+        StreamError: a stage failed, there was no connection, or no byte moved for too long.
     """
     began = time.monotonic()
     started = None

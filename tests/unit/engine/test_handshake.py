@@ -1,4 +1,4 @@
-"""The reason for which two ends did not meet, as one sentence, from the packets that both hosts saw."""
+"""The reason for which there is no connection, as one sentence, from the packets that both hosts saw."""
 
 import logging
 import re
@@ -10,13 +10,13 @@ from scripted import END, encoded
 from scripted_runs import fleet, source_session, target_session, transferer
 
 from transferpy.agent.protocol import Handshake
-from transferpy.engine.handshake import Meeting, reason
+from transferpy.engine.handshake import ConnectionAttempt, reason
 
 QUIET = Handshake(watched=True, examined=True, listed=True)
 SENT = replace(QUIET, seen=("open-out",))
 ARRIVED = replace(QUIET, seen=("open-in",))
 UNWATCHED = Handshake(watched=False, examined=True)
-MEETING = Meeting(
+ATTEMPT = ConnectionAttempt(
     source="db1", target="db2", source_address="198.18.0.1", target_address="198.18.0.2", port=4400, sent=SENT
 )
 ALLOW = "allow 198.18.0.1 to connect to 198.18.0.2 port 4400"
@@ -35,7 +35,7 @@ def saw(seen: str, arriving: str = "", leaving: str = "", refusers: tuple[str, .
             QUIET,
             (
                 "no packet for this port left db1; its firewall can drop it in ip filter OUTPUT;"
-                f" {ALLOW} there, and check its route"
+                f" {ALLOW} in that firewall, and check the route of db1"
             ),
         ),
         # db1 rejects its own packets; the address of db2 has nothing to do with that
@@ -52,7 +52,7 @@ def saw(seen: str, arriving: str = "", leaving: str = "", refusers: tuple[str, .
         (
             SENT,
             replace(QUIET, strangers=("198.18.0.7", "198.18.0.8")),
-            "packets for this port arrive at db2 from 198.18.0.7, 198.18.0.8, but only 198.18.0.1 is let in; db1",
+            "packets for this port arrive at db2 from 198.18.0.7, 198.18.0.8, but only 198.18.0.1 is admitted; db1",
         ),
         # the firewall of db2 rejects the other address
         (
@@ -75,29 +75,32 @@ def saw(seen: str, arriving: str = "", leaving: str = "", refusers: tuple[str, .
         (
             saw("open-out refuse-in", refusers=("198.18.0.9",)),
             QUIET,
-            f"198.18.0.9 refuses the connection (ICMP); {ALLOW} in the firewall there",
+            f"198.18.0.9 refuses the connection (ICMP); {ALLOW} in the firewall of that host",
         ),
         (
             saw("open-out refuse-in", refusers=("198.18.0.2",)),
             saw("open-in refuse-out", "inet filter input"),
-            f"db2 refuses the connection; its firewall can reject it in inet filter input; {ALLOW} there",
+            f"db2 refuses the connection; its firewall can reject it in inet filter input; {ALLOW} in that firewall",
         ),
         (
             saw("open-out refuse-in"),
             saw("open-in refuse-out"),
-            f"db2 refuses the connection; no chain of its firewall can reject it; {ALLOW} there",
+            f"db2 refuses the connection; no chain of its firewall can reject it; {ALLOW} in that firewall",
         ),
         (
             saw("open-out refuse-in"),
             QUIET,
-            f"a device between the two refuses the connection in the name of 198.18.0.2; {ALLOW} there",
+            (
+                "a device between the two refuses the connection in the name of 198.18.0.2;"
+                f" {ALLOW} in the firewall of that device"
+            ),
         ),
         (
             SENT,
             replace(ARRIVED, arriving="ip raw PREROUTING, ip mangle INPUT"),
             (
                 "the packets of db1 arrive at db2, but db2 does not answer; its firewall can drop them in ip raw"
-                f" PREROUTING, ip mangle INPUT; {ALLOW} there"
+                f" PREROUTING, ip mangle INPUT; {ALLOW} in that firewall"
             ),
         ),
         (
@@ -105,7 +108,7 @@ def saw(seen: str, arriving: str = "", leaving: str = "", refusers: tuple[str, .
             replace(ARRIVED, arriving="ip raw PREROUTING", leaving="ip filter OUTPUT"),
             (
                 "the packets of db1 arrive at db2, but db2 does not answer; its firewall can drop them in ip raw"
-                f" PREROUTING, or its firewall can drop the answers in ip filter OUTPUT; {ALLOW} there"
+                f" PREROUTING, or its firewall can drop the answers in ip filter OUTPUT; {ALLOW} in that firewall"
             ),
         ),
         (
@@ -113,7 +116,7 @@ def saw(seen: str, arriving: str = "", leaving: str = "", refusers: tuple[str, .
             ARRIVED,
             (
                 "the packets of db1 arrive at db2, but db2 does not answer; no chain of its firewall can drop"
-                f" them; check its routes and its reverse path filter (rp_filter); {ALLOW} there"
+                f" them; check its routes and its reverse path filter (rp_filter); {ALLOW} in that firewall"
             ),
         ),
         (
@@ -134,7 +137,7 @@ def saw(seen: str, arriving: str = "", leaving: str = "", refusers: tuple[str, .
             saw("open-in accept-out"),
             (
                 "the answers of db2 arrive at db1, but db1 does not accept them; its firewall can drop them in ip"
-                " filter INPUT; allow answers from 198.18.0.2 port 4400 there"
+                " filter INPUT; allow answers from 198.18.0.2 port 4400 in that firewall"
             ),
         ),
         (
@@ -149,16 +152,16 @@ def saw(seen: str, arriving: str = "", leaving: str = "", refusers: tuple[str, .
     ],
 )
 def test_the_packets_that_both_hosts_saw_give_the_reason(sent: Handshake, received: Handshake, message: str) -> None:
-    assert reason(replace(MEETING, sent=sent, received=received)).startswith(message)
+    assert reason(replace(ATTEMPT, sent=sent, received=received)).startswith(message)
 
 
 @pytest.mark.parametrize("sent", [UNWATCHED, SENT, saw("open-out refuse-in", refusers=("198.18.0.2",))])
 def test_without_the_packets_of_the_target_there_is_no_reason(sent: Handshake) -> None:
-    assert reason(replace(MEETING, sent=sent, received=UNWATCHED)) == ""
+    assert reason(replace(ATTEMPT, sent=sent, received=UNWATCHED)) == ""
 
 
 def test_names_of_chains_cannot_flood_or_control_a_terminal() -> None:
-    found = reason(replace(MEETING, received=replace(ARRIVED, arriving="\x1b[31m\n" * 100_000)))
+    found = reason(replace(ATTEMPT, received=replace(ARRIVED, arriving="\x1b[31m\n" * 100_000)))
     assert found.isprintable()
     assert len(found) < 2000
 

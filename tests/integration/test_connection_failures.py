@@ -1,4 +1,4 @@
-"""Two ends that do not meet: the message has the reason and the next step, wherever packets are lost."""
+"""Connections that are not established: the message has the reason and the next step, wherever packets are lost."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_packets_from_another_address_of_the_source_are_named(
     with translated(source, version) as other:
         result = transfer(ready, *IN_TIME, *options, "source:/srv/data", word(target, version))
     message = (
-        rf"packets for this port arrive at \S+ from {other}, but only {address(source, version)} is let in; source"
+        rf"packets for this port arrive at \S+ from {other}, but only {address(source, version)} is admitted; source"
     )
     assert_fails(result, message)
     assert_as_before(ready, before)
@@ -141,7 +141,7 @@ def test_another_address_is_named_on_a_target_without_a_firewall(ready: Lab, ver
     with translated(ready["source"], version) as other:
         result = transfer(ready, *IN_TIME, "source:/srv/data", word(ready["none"], version))
     assert result.status == 6, result.stderr
-    assert f"from {other}, but only {address(ready['source'], version)} is let in; source uses" in result.stderr
+    assert f"from {other}, but only {address(ready['source'], version)} is admitted; source uses" in result.stderr
     assert_as_before(ready, before)
 
 
