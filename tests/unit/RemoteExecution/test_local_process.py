@@ -10,6 +10,7 @@ from types import FrameType
 
 import pytest
 
+from transferpy.RemoteExecution import local_process
 from transferpy.RemoteExecution.local_process import LocalProcess, SignalSafeEvent
 
 
@@ -47,12 +48,15 @@ class Rang(Exception):  # noqa: N818 - it is no error
 
 @pytest.fixture
 def alarms(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Raise Rang on SIGALRM, except while the main thread runs code of this file."""
+    """Raise Rang on SIGALRM while the main thread runs code of the event, or of the module threading.
+
+    An exception in the code that measures the coverage would leave the lock of all threads locked.
+    """
     # An alarm may strike within a destructor, where Python ignores it, and again in the hook that reports it.
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
 
     def ring(_signum: int, frame: FrameType | None) -> None:
-        if frame and frame.f_code.co_filename != __file__:
+        if frame and frame.f_code.co_filename in {local_process.__file__, threading.__file__}:
             raise Rang
 
     before = signal.signal(signal.SIGALRM, ring)
