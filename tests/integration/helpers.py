@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from lab import CHECKOUT
+from lab.host import in_network
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from lab import Lab
 
@@ -109,3 +111,15 @@ def eventually(condition: Callable[[], object], *, seconds: float = 30) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+@contextmanager
+def switch_drops(lab: Lab, match: str) -> Iterator[None]:
+    """A firewall between the hosts that drops packets."""
+    made = "add table bridge further; add chain bridge further forward { type filter hook forward priority 1; }; "
+    in_network(lab.state.switch, "nft", f"{made}add rule bridge further forward {match} counter drop")
+    try:
+        yield
+        assert " packets 0 " not in in_network(lab.state.switch, "nft", "list", "table", "bridge", "further")
+    finally:
+        in_network(lab.state.switch, "nft", "delete", "table", "bridge", "further")

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import eventually, transfer
+from helpers import eventually, switch_drops, transfer
 from lab import Firewall, HostSpec, Lab
-from lab.host import in_network
 from watching import Run, assert_as_before, fill, replaced
 
 if TYPE_CHECKING:
@@ -71,18 +70,6 @@ def changed(host: Host, change: str, undo: str) -> Iterator[None]:
         yield
     finally:
         host.run(undo)
-
-
-@contextmanager
-def switch_drops(lab: Lab, match: str) -> Iterator[None]:
-    """A firewall between the hosts that drops packets."""
-    made = "add table bridge further; add chain bridge further forward { type filter hook forward priority 1; }; "
-    in_network(lab.state.switch, "nft", f"{made}add rule bridge further forward {match} counter drop")
-    try:
-        yield
-        assert " packets 0 " not in in_network(lab.state.switch, "nft", "list", "table", "bridge", "further")
-    finally:
-        in_network(lab.state.switch, "nft", "delete", "table", "bridge", "further")
 
 
 def assert_fails(result: Result, message: str) -> None:

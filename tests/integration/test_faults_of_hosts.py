@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import SYSTEM_PYTHON, eventually, transfer
+from helpers import SYSTEM_PYTHON, eventually, switch_drops, transfer
 from lab import CHECKOUT, difference
-from lab.host import in_network
 from watching import SLOW, Hold, Run, arrived, assert_as_before, fill
 
 if TYPE_CHECKING:
@@ -270,25 +269,13 @@ def test_a_tarball_that_changes_while_it_is_sent_is_refused(ready: Lab, change: 
 # --- the network
 
 
-@contextmanager
-def dropping(lab: Lab) -> Iterator[None]:
-    """A firewall between the hosts that drops packets to the ports of transfers."""
-    rules = "add table bridge further; add chain bridge further forward { type filter hook forward priority 1; }; "
-    in_network(lab.state.switch, "nft", f"{rules}add rule bridge further forward tcp dport 4400-4499 counter drop")
-    try:
-        yield
-        assert " packets 0 " not in in_network(lab.state.switch, "nft", "list", "table", "bridge", "further")
-    finally:
-        in_network(lab.state.switch, "nft", "delete", "table", "bridge", "further")
-
-
 @BOTH
 @pytest.mark.parametrize("options", [(), ("--no-encrypt",)], ids=["encrypted", "open"])
 def test_a_firewall_further_on_is_named_as_what_it_may_be(
     ready: Lab, words: Sequence[str], options: tuple[str, ...]
 ) -> None:
     before = ready.snapshot()
-    with dropping(ready):
+    with switch_drops(ready, "tcp dport 4400-4499"):
         result = transfer(ready, "--connect-timeout", "2", *options, *words)
     no_connection = (
         r"db1 to db2: no connection to \S+ port 44\d\d within 2 seconds \(--connect-timeout\); packets left db1, but"
