@@ -23,6 +23,8 @@ MEGABYTES = 8
 """The size of the incompressible data in the table ``shop.blobs``, in bytes."""
 RUNNING = ("Yes", "Yes")
 STOPPED = ("No", "No")
+HELD = ("Yes", "No")
+"""The state during a backup with --stop-slave."""
 
 _STARTING_SECONDS = 60
 _OWN = ("/srv/mysql", "/run/mysqld")

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from databases import RUNNING, SOCKET, STOPPED, Fleet, assert_unchanged, replicating, running_fleet
+from databases import HELD, RUNNING, SOCKET, Fleet, assert_unchanged, replicating, running_fleet
 from helpers import transfer
 from lab import difference
 from watching import (
@@ -82,7 +82,7 @@ def streaming(fleet: Fleet, *options: str) -> Iterator[Run]:
     fleet["db3"].shape(SLOW)
     with Run(fleet.lab, *BACKUP, *options, *WORDS) as run:
         run.wait_for_stream(fleet["db3"])
-        assert fleet.replica.replication() == {"": STOPPED}
+        assert fleet.replica.replication() == {"": HELD}
         yield run
         fleet["db3"].shape(None)
 
@@ -233,7 +233,7 @@ def test_the_next_run_finishes_what_a_killed_run_and_both_its_killed_sessions_le
         run.process.wait()
     left = difference(before, fleet.snapshot())
     assert "/srv/copy/.transferpy-" in left
-    assert fleet.replica.replication() == {"": STOPPED}
+    assert fleet.replica.replication() == {"": HELD}
     result = transfer(fleet.lab, *BACKUP, *WORDS, check=True)
     assert re.search(r"INFO  db2: undid the changes of the stale run \w+\n", result.stderr)
     assert re.search(r"INFO  db3: undid the changes of the stale run \w+\n", result.stderr)

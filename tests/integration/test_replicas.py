@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 from attackers import NOBODY
 from databases import (
+    HELD,
     REPLICATION_USER,
     RUNNING,
     SOCKET,
     STOPPED,
     Fleet,
     Server,
+    Writer,
     assert_unchanged,
     backing_up,
     quoted,
@@ -82,7 +84,7 @@ def streaming(fleet: Fleet, *options: str) -> Iterator[Run]:
     fleet["db3"].shape(SLOW)
     with Run(fleet.lab, *BACKUP, *options, SOURCE, TARGET) as run:
         run.wait_for_stream(fleet["db3"])
-        assert set(fleet.replica.replication().values()) == {STOPPED}
+        assert "Yes" not in {sql_thread for _, sql_thread in fleet.replica.replication().values()}
         yield run
 
 
@@ -136,7 +138,7 @@ def test_replication_is_stopped_once_for_several_targets(fleet: Fleet) -> None:
     assert "db2: replication stopped: 1 connection(s)\n" in result.stderr
     assert "db2: replication runs as before\n" in result.stderr
     assert (fleet.replica.counted("stop_slave"), fleet.replica.counted("start_slave")) == tuple(n + 1 for n in before)
-    assert [line.split()[-1] for line in fleet["db2"].sh("cat /srv/states").splitlines()] == ["No"] * 4
+    assert [line.split()[-1] for line in fleet["db2"].sh("cat /srv/states").splitlines()] == ["Yes", "No"] * 2
 
 
 def test_replication_that_does_not_run_is_not_started(fleet: Fleet) -> None:
@@ -156,20 +158,142 @@ def test_a_server_that_replicates_nothing_is_copied_all_the_same(fleet: Fleet) -
     assert "db1: replication does not run, so there is nothing to stop\n" in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("stopped", "state"), [("SQL_THREAD", ("Yes", "No")), ("IO_THREAD", ("No", "Yes"))], ids=["io", "sql"]
-)
-def test_of_one_connection_only_the_thread_that_ran_runs_again(
-    fleet: Fleet, stopped: str, state: tuple[str, str]
-) -> None:
-    fleet.replica.execute(f"STOP SLAVE {stopped}")
+def test_an_io_thread_that_runs_alone_is_left_alone(fleet: Fleet) -> None:
+    fleet.replica.execute("STOP SLAVE SQL_THREAD")
+    try:
+        result = transfer(fleet.lab, *BACKUP, SOURCE, TARGET, check=True)
+        assert "db2: replication does not run, so there is nothing to stop\n" in result.stderr
+        assert fleet.replica.replication() == {"": ("Yes", "No")}
+    finally:
+        fleet.replica.execute("START SLAVE")
+
+
+def test_an_sql_thread_that_runs_alone_runs_alone_again(fleet: Fleet) -> None:
+    fleet.replica.execute("STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID=no; START SLAVE SQL_THREAD")
     try:
         with streaming(fleet) as run:
             fleet["db3"].shape(None)
             assert run.end().status == 0, run.log
-        assert fleet.replica.replication() == {"": state}
+        assert fleet.replica.replication() == {"": ("No", "Yes")}
     finally:
-        fleet.replica.execute("START SLAVE")
+        fleet.replica.execute("STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID=slave_pos; START SLAVE")
+
+
+@contextmanager
+def delayed(fleet: Fleet) -> Iterator[list[str]]:
+    """The replica, an hour behind with rows whose binary logs the primary has no longer; yield the relay logs."""
+    fleet.replica.execute("STOP SLAVE; CHANGE MASTER TO MASTER_DELAY=3600; START SLAVE")
+    fleet.primary.execute("INSERT INTO shop.orders VALUES (-1, 1); FLUSH LOGS; INSERT INTO shop.orders VALUES (-2, 2)")
+    fleet.primary.execute("FLUSH LOGS")
+    assert has_received(fleet)
+    file = fleet.primary.execute("SHOW MASTER STATUS")[0][0]
+
+    def are_gone() -> bool:  # a log stays while it is sent
+        fleet.primary.execute(f"PURGE BINARY LOGS TO '{file}'")
+        return fleet.primary.execute("SHOW BINARY LOGS")[0][0] == file
+
+    assert eventually(are_gone, seconds=30)
+    try:
+        yield relay_logs(fleet)
+    finally:
+        without_delay(fleet)
+
+
+def without_delay(fleet: Fleet) -> None:
+    """Let the replica execute the transactions in its relay logs, and end the delay."""
+    if fleet.replica.replication()[""] != STOPPED:
+        fleet.replica.execute("STOP SLAVE")
+    file, position = fleet.replica.execute("SHOW ALL SLAVES STATUS")[0][9:11]
+    start = f"RELAY_LOG_FILE='{file}', RELAY_LOG_POS={position}"
+    fleet.replica.execute(f"CHANGE MASTER TO MASTER_DELAY=0, MASTER_USE_GTID=no, {start}; START SLAVE")
+    rows = "SELECT COUNT(*) FROM shop.orders WHERE id < 0"
+    assert eventually(lambda: fleet.replica.value(rows) == "2", seconds=60), fleet.replica.execute(
+        "SHOW ALL SLAVES STATUS"
+    )
+    fleet.primary.execute("DELETE FROM shop.orders WHERE id < 0")
+    assert fleet.replica.has_caught_up(fleet.primary)
+    fleet.replica.execute("STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID=slave_pos; START SLAVE")
+
+
+def has_received(fleet: Fleet) -> bool:
+    """Return whether the I/O thread of the replica has received all transactions of the primary."""
+    newest = fleet.primary.value("SELECT @@gtid_binlog_pos")
+    return eventually(lambda: newest in str(fleet.replica.execute("SHOW ALL SLAVES STATUS")), seconds=30)
+
+
+def relay_logs(fleet: Fleet) -> list[str]:
+    return fleet["db2"].sh(f"cat {fleet.replica.datadir}/relay.index").split()
+
+
+def test_a_delayed_replica_keeps_its_relay_logs(fleet: Fleet) -> None:
+    with delayed(fleet) as before:
+        assert len(before) > 2
+        transfer(fleet.lab, *BACKUP, SOURCE, TARGET, check=True)
+        assert relay_logs(fleet)[: len(before)] == before
+        assert fleet.replica.replication() == {"": RUNNING}
+
+
+def test_a_delayed_replica_without_an_io_thread_keeps_its_relay_logs(fleet: Fleet) -> None:
+    with delayed(fleet) as before:
+        fleet.replica.execute("STOP SLAVE IO_THREAD")
+        result = transfer(fleet.lab, *BACKUP, SOURCE, TARGET)
+        assert relay_logs(fleet)[: len(before)] == before
+        assert fleet.replica.replication() == {"": ("No", "Yes")}
+    assert result.status == 9
+    assert "connection '' has no running I/O thread: a start would delete its relay logs" in result.stderr
+
+
+@pytest.mark.parametrize("mode", ["conservative", "optimistic"])
+def test_a_parallel_replica_misses_nothing(fleet: Fleet, mode: str) -> None:
+    settings = f"STOP SLAVE; SET GLOBAL slave_parallel_threads={{}}; SET GLOBAL slave_parallel_mode={mode}; START SLAVE"
+    fleet.replica.execute(settings.format(4))
+    try:
+        with Writer(fleet.primary), streaming(fleet) as run:
+            fleet["db3"].shape(None)
+            assert run.end().status == 0, run.log
+        assert fleet.replica.has_caught_up(fleet.primary)
+        query = "SELECT COUNT(*), SUM(id), SUM(amount) FROM shop.orders"
+        assert fleet.replica.execute(query) == fleet.primary.execute(query)
+    finally:
+        fleet.replica.execute(settings.format(0))
+
+
+@contextmanager
+def temporary_table(fleet: Fleet) -> Iterator[subprocess.Popen[bytes]]:
+    """An open temporary table of replication; the end of the client's input closes it."""
+    sql = "SET binlog_format=STATEMENT; CREATE TEMPORARY TABLE shop.passing (id INT); SELECT 1;\n"
+    with fleet["db1"].popen(["mariadb", f"--socket={SOCKET}", "--unbuffered"], stdin=PIPE, stdout=DEVNULL) as client:
+        assert client.stdin
+        client.stdin.write(sql.encode())
+        client.stdin.flush()
+        assert eventually(lambda: open_tables(fleet) == 1, seconds=30)
+        yield client
+
+
+def open_tables(fleet: Fleet) -> int:
+    return int(fleet.replica.execute("SHOW GLOBAL STATUS LIKE 'Slave_open_temp_tables'")[0][1])
+
+
+def test_the_backup_waits_until_no_temporary_table_is_open(fleet: Fleet) -> None:
+    with temporary_table(fleet) as client, Run(fleet.lab, *BACKUP, SOURCE, TARGET) as run:
+        assert eventually(lambda: "waits for a moment without open temporary tables" in run.log, seconds=60), run.log
+        assert fleet.replica.replication() == {"": RUNNING}
+        assert client.stdin
+        client.stdin.close()
+        client.wait()
+        assert run.end().status == 0, run.log
+    assert open_tables(fleet) == 0
+    assert fleet.replica.replication() == {"": RUNNING}
+
+
+def test_temporary_tables_that_stay_open_end_the_run_before_the_backup(fleet: Fleet) -> None:
+    with temporary_table(fleet), wrapped(fleet["db2"], "mariadb-backup", backing_up("touch /srv/called")):
+        result = transfer(fleet.lab, *BACKUP, "--safe-timeout", "2", SOURCE, TARGET)
+        assert fleet.replica.replication() == {"": RUNNING}
+    assert result.status == 9
+    assert "db2: the replica has had open temporary tables for 2 seconds (--safe-timeout)" in result.stderr
+    assert fleet["db2"].run("test -e /srv/called", check=False).returncode == 1
+    assert eventually(lambda: open_tables(fleet) == 0, seconds=30)
 
 
 @pytest.mark.parametrize("idle", ["", OTHER])
@@ -248,7 +372,7 @@ def test_a_stop_that_is_not_allowed_is_an_error_of_its_own(fleet: Fleet) -> None
     result = transfer(fleet.lab, *BACKUP, "--defaults-file", "/srv/reader.cnf", SOURCE, TARGET)
     fleet.primary.execute("DROP USER reader@localhost")
     assert result.status == 9
-    words = "STOP SLAVE ''; ERROR 1227 (42000) at line 1: Access denied"
+    words = "STOP SLAVE '' SQL_THREAD; ERROR 1227 (42000) at line 1: Access denied"
     assert f"ERROR {TARGET}: failed: db2: cannot stop replication: {words}" in result.stderr
     assert "not undone" not in result.stderr
     assert fleet.replica.replication() == {"": RUNNING}
@@ -270,12 +394,10 @@ def test_the_privileges_that_the_manual_names_are_enough(fleet: Fleet) -> None:
 
 
 def test_a_start_that_is_refused_is_an_error_of_its_own_and_made_up_for_by_the_next_run(fleet: Fleet) -> None:
-    with wrapped(fleet["db2"], "mariadb-backup", backing_up("real \"$@\"; mariadb -e 'RESET SLAVE ALL'")):
+    with wrapped(fleet["db2"], "mariadb-backup", backing_up("real \"$@\"; mariadb -e 'STOP SLAVE; RESET SLAVE ALL'")):
         result = transfer(fleet.lab, *BACKUP, SOURCE, TARGET)
     assert result.status == 9
-    words = (
-        "START SLAVE '' IO_THREAD, SQL_THREAD; ERROR 1200 (HY000) at line 1: Misconfigured slave: MASTER_HOST was not"
-    )
+    words = "START SLAVE '' SQL_THREAD; ERROR 1200 (HY000) at line 1: Misconfigured slave: MASTER_HOST was not"
     assert f"ERROR db2: replication is stopped and does not start again, start it by hand: {words}" in result.stderr
     assert "db2: replication does not start, the next run tries again: START SLAVE" in result.stderr
     again = transfer(fleet.lab, "db2:/srv/none", "db3:/srv")
@@ -283,7 +405,7 @@ def test_a_start_that_is_refused_is_an_error_of_its_own_and_made_up_for_by_the_n
     assert "WARNING db2: replication does not start, the next run tries again: START SLAVE" in again.stderr
     assert fleet.replica.replication() == {}
     fleet.replica.follow(fleet.primary)
-    fleet.replica.execute("STOP SLAVE")
+    fleet.replica.execute("STOP SLAVE SQL_THREAD")
     fleet["db2"].run("echo text >/srv/file; mkdir /srv/other")
     again = transfer(fleet.lab, "db2:/srv/file", "db3:/srv", check=True)
     assert "INFO  db2: undid the changes of the stale run " in again.stderr
@@ -291,17 +413,35 @@ def test_a_start_that_is_refused_is_an_error_of_its_own_and_made_up_for_by_the_n
 
 
 def test_a_start_that_fails_a_moment_later_has_failed(fleet: Fleet) -> None:
-    change = "CHANGE MASTER TO MASTER_USE_GTID=no, MASTER_LOG_FILE='bin.000099', MASTER_LOG_POS=4"
-    with wrapped(fleet["db2"], "mariadb-backup", backing_up(f'real "$@"; mariadb -e "{change}"')):
-        result = transfer(fleet.lab, *BACKUP, SOURCE, TARGET)
-    try:
+    fleet.primary.execute("INSERT INTO shop.payments VALUES (-1, 1)")
+    assert fleet.replica.has_caught_up(fleet.primary)
+    with streaming(fleet) as run:
+        fleet.replica.execute("SET sql_log_bin = 0; DELETE FROM shop.payments WHERE id = -1")
+        fleet.primary.execute("SET binlog_format = ROW; DELETE FROM shop.payments WHERE id = -1")
+        assert has_received(fleet)
+        fleet["db3"].shape(None)
+        result = run.end()
+    assert result.status == 9
+    assert "ERROR db2: replication is stopped and does not start again, start it by hand: connection ''" in (
+        result.stderr
+    )
+    assert "SQL_THREAD did not start to run within 5 seconds; Could not execute Delete_rows" in result.stderr
+    fleet.replica.execute("SET sql_log_bin = 0; INSERT INTO shop.payments VALUES (-1, 1)")
+    fleet["db2"].run("echo text >/srv/file")
+    transfer(fleet.lab, "db2:/srv/file", "db3:/srv", check=True)
+    assert fleet.replica.replication() == {"": RUNNING}
+
+
+def test_relay_logs_that_a_start_would_delete_stay(fleet: Fleet) -> None:
+    with delayed(fleet) as before:
+        with streaming(fleet) as run:
+            fleet.replica.execute("STOP SLAVE IO_THREAD")
+            fleet["db3"].shape(None)
+            result = run.end()
         assert result.status == 9
-        assert "ERROR db2: replication is stopped and does not start again, start it by hand: connection ''" in (
-            result.stderr
-        )
-        assert "did not start to run within 5 seconds; Got fatal error 1236 from master" in result.stderr
-    finally:
-        fleet.replica.execute("STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID=slave_pos")
+        assert "its I/O thread has stopped too, and START SLAVE would delete its relay logs" in result.stderr
+        assert relay_logs(fleet)[: len(before)] == before
+        assert fleet.replica.replication() == {"": STOPPED}
     fleet["db2"].run("echo text >/srv/file")
     transfer(fleet.lab, "db2:/srv/file", "db3:/srv", check=True)
     assert fleet.replica.replication() == {"": RUNNING}
@@ -342,7 +482,7 @@ def ended(fleet: Fleet, moment: str, end: Callable[[Run], Any]) -> Iterator[Run]
     gate = Gate(fleet["db2"], "mariadb", "*'STOP SLAVE'*", after=True)
     with gate, Run(fleet.lab, *BACKUP, SOURCE, TARGET) as run:
         gate.wait_for(1)
-        assert fleet.replica.replication() == {"": STOPPED}
+        assert fleet.replica.replication() == {"": HELD}
         end(run)
         yield run
 
@@ -384,7 +524,7 @@ def test_the_next_run_starts_replication_when_run_and_session_are_killed(fleet: 
     before = fleet.snapshot()
     with ended(fleet, moment, kill_both) as run:
         run.process.wait()
-        assert fleet.replica.replication() == {"": STOPPED}
+        assert fleet.replica.replication() == {"": HELD}
         result = transfer(fleet.lab, "db2:/srv/none", "db3:/srv")
         assert result.status == 4
         assert "INFO  db2: undid the changes of the stale run " in result.stderr
@@ -415,7 +555,7 @@ def test_five_nightly_calls_at_once_share_one_stop(fleet: Fleet) -> None:
     with Gate(fleet["db2"], "mariadb-backup", "*--backup*") as gate:
         calls = [start_nightly(fleet, number) for number in range(1, 6)]
         gate.wait_for(5)
-        assert fleet.replica.replication() == {"": STOPPED}
+        assert fleet.replica.replication() == {"": HELD}
         gate.open(*range(1, 6))
         assert [call.wait(timeout=120) for call in calls] == [0] * 5
     assert fleet.replica.replication() == {"": RUNNING}
@@ -432,7 +572,7 @@ def test_the_last_of_several_runs_to_end_starts_replication(fleet: Fleet) -> Non
         gate.wait_for(2)
         gate.open(1)
         assert eventually(lambda: any(run.process.poll() is not None for run in runs), seconds=60)
-        assert fleet.replica.replication() == {"": STOPPED}
+        assert fleet.replica.replication() == {"": HELD}
         gate.open(2)
         results = [run.end() for run in runs]
     assert [result.status for result in results] == [0, 0]
@@ -457,7 +597,7 @@ def test_a_run_that_was_killed_is_not_waited_for(fleet: Fleet, killed: int) -> N
         runs[killed].process.send_signal(signal.SIGSTOP)
         fleet["db2"].run(["kill", "-KILL", sessions[killed].split(".")[-2]])
         runs[killed].process.kill()
-        assert fleet.replica.replication() == {"": STOPPED}
+        assert fleet.replica.replication() == {"": HELD}
         gate.open(1, 2)
         survivor = runs[1 - killed]
         assert survivor.end().status == 0, survivor.log

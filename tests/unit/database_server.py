@@ -18,6 +18,7 @@ class Connection:
     sql: str = "Yes"
     error: str = ""
     until: str = "None"
+    gtid: str = "No"
 
 
 # A bash that a test runs has it in its argument lists, and its state in a file.
@@ -53,6 +54,12 @@ def answer(statement, state):
     if statement == "SELECT CONCAT(VERSION(), ' ', @@datadir)":
         assert words == ["--batch", "--skip-column-names"], words
         print(f"{state['version']} {state['datadir']}")
+    elif statement == (
+        "SHOW GLOBAL STATUS WHERE Variable_name IN ('Slave_open_temp_tables', 'Replica_open_temp_tables')"
+    ):
+        for name in ("Replica", "Slave") if mysql else ("Slave",):
+            print(f"{name}_open_temp_tables\t{state['tables'][0]}")
+        state["tables"] = state["tables"][1:] or state["tables"]
     elif statement == ("SHOW REPLICA STATUS" if mysql else "SHOW ALL SLAVES STATUS"):
         assert words == ["--batch", "--skip-column-names", "--column-names", "--vertical"], words
         for number, connection in enumerate(state["connections"], 1):
@@ -75,6 +82,7 @@ def mariadb_rows(connection):
     yield "Until_Log_File", ""
     yield "Last_IO_Error", ""
     yield "Last_SQL_Error", connection["error"]
+    yield "Using_Gtid", connection["gtid"]
     yield "Slave_Heartbeat_Period", "30.000"
 
 
@@ -102,11 +110,11 @@ def change(statement, state, mysql):
         fail(f"ERROR 1617 (HY000): There is no master connection '{name}'")
     entries = [open(file).read() for file in glob.glob(state["entries"])]
     state["changes"].append({"verb": verb, "name": name, "threads": threads, "entries": entries})
-    if verb == "STOP":
-        connection |= {"io": "No", "sql": "No"}
-    elif not state["deaf"]:
-        for thread in threads.split(", "):
-            connection[{"IO_THREAD": "io", "SQL_THREAD": "sql"}[thread]] = "Yes"
+    if verb == "START" and {connection["io"], connection["sql"]} == {"No"} and connection["gtid"] != "No":
+        connection["error"] = "its relay logs were deleted"
+    for thread in threads.split(", "):
+        if verb == "STOP" or not state["deaf"]:
+            connection[{"IO_THREAD": "io", "SQL_THREAD": "sql"}[thread]] = "No" if verb == "STOP" else "Yes"
 
 
 *words, option, statement = sys.argv[1:]
@@ -151,6 +159,7 @@ class DatabaseServer:
             connections=list(map(asdict, connections)),
             failures={},
             changes=[],
+            tables=[0],
             deaf=False,
             slow=False,
             entries=f"{directory}/run/run.*/undo.*.replication",
@@ -164,7 +173,8 @@ class DatabaseServer:
         """Make the server something else from now on.
 
         ``failures`` has messages by how statements begin that fail with them; ``once`` adds failures after a statement
-        that begins so; ``deaf`` is a server that starts nothing; ``slow`` one whose next STOP never comes back.
+        that begins so; ``tables`` are its numbers of open temporary tables, of which the last one stays; ``deaf`` is a
+        server that starts nothing; ``slow`` one whose next STOP never comes back.
         """
         self._state.write_text(json.dumps(self.state | values))
 

@@ -348,6 +348,10 @@ class Position(Event, name="position"):
     replica: Text
 
 
+class ReplicationWaits(Event, name="replication-waits"):
+    """The session waits for a moment without open temporary tables of replication."""
+
+
 class ReplicationStopping(Event, name="replication-stopping"):
     """The first connection is about to be stopped."""
 

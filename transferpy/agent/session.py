@@ -236,6 +236,10 @@ class ReplicationState:
     def handle(self, event: protocol.Event, run_directory: str) -> None:
         """Change the state as an event demands; only a report that replication runs clears the error."""
         match event:
+            case protocol.ReplicationWaits():
+                logger.info(
+                    "%s: the backup waits for a moment without open temporary tables of replication", self._host
+                )
             case protocol.ReplicationStopping():
                 self.error = _UNKNOWN
             case protocol.ReplicationStopped(connections=0):

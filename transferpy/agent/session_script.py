@@ -66,6 +66,7 @@ def _reading_variables(plan: ReadingPlan) -> dict[str, str]:
         "source_directory": plan.directory,
         "source_name": plan.name,
         "stop_slave": _yes_or_no(plan.stop_slave),
+        "safe_timeout": str(plan.safe_timeout),
     }
     if plan.sample:
         variables["sample_directory"] = plan.sample.directory

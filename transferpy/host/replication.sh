@@ -7,6 +7,10 @@
 # An undo entry is: start_replication server=DIRECTORY flavour=FLAVOUR connection=NAME threads=THREADS -- CLIENT.
 # DIRECTORY is the data directory of the server, which identifies it. FLAVOUR is mariadb, or mysql, which has channels and other
 # keywords. CLIENT is the command of the database client with all options to log in, as separate words.
+#
+# Only the SQL thread is stopped: the I/O thread keeps receiving. With GTIDs, MariaDB deletes the relay logs of a connection when a
+# thread starts while both threads are stopped, and the primary may have no more binary logs to replace them. In the entries of
+# earlier versions, THREADS can also have the I/O thread.
 # requires: lib/undo lib/locks
 
 identify_server() { # CLIENT ...: sets server and flavour
@@ -33,31 +37,29 @@ replication_statement() { # FLAVOUR START|STOP CONNECTION [THREADS]: sets REPLY 
 }
 
 read_replication_status() { # FLAVOUR CLIENT ...: sets arrays with an element for each connection: its name, in connections;
-  # running (its threads that run), connecting (yes while it connects to its primary), ending (yes if it will stop at a position)
-  # and errors
-  local line status name='' names='' is_connecting='' has_end='' error='' is_first=yes query='SHOW ALL SLAVES STATUS'
+  # running (its threads that run), ending (yes if it will stop at a position), discarding (yes if the server deletes the relay
+  # logs when a thread starts while both are stopped) and errors
+  local line status name='' names='' has_end='' discards='' error='' is_first=yes query='SHOW ALL SLAVES STATUS'
   [ "$1" = mariadb ] || query='SHOW REPLICA STATUS'
-  connections=() running=() connecting=() ending=() errors=()
+  connections=() running=() ending=() discarding=() errors=()
   status=$("${@:2}" --column-names --vertical --execute "$query") || return 1
   while IFS= read -r line; do
     line=${line#"${line%%[! ]*}"}
     case $line in
       '***'*'. row ***'*)
         [ "$is_first" = yes ] ||
-          connections+=("$name") running+=("${names#, }") connecting+=("$is_connecting") ending+=("$has_end") errors+=("$error")
-        is_first=no name='' names='' is_connecting='' has_end='' error=''
+          connections+=("$name") running+=("${names#, }") ending+=("$has_end") discarding+=("$discards") errors+=("$error")
+        is_first=no name='' names='' has_end='' discards='' error=''
         ;;
       Connection_name:* | Channel_Name:*)
         name=${line#*:}
         name=${name# }
         ;;
       # A thread that is "Connecting" runs: the server tries again and again.
-      Slave_IO_Running:*[!o] | Replica_IO_Running:*[!o])
-        names+=', IO_THREAD'
-        [[ $line == *Yes ]] || is_connecting=yes
-        ;;
+      Slave_IO_Running:*[!o] | Replica_IO_Running:*[!o]) names+=', IO_THREAD' ;;
       Slave_SQL_Running:*[!o] | Replica_SQL_Running:*[!o]) names+=', SQL_THREAD' ;;
       Until_Condition:' '*[!\ ]*) [[ $line == *' None' ]] || has_end=yes ;;
+      Using_Gtid:*[!o]) discards=yes ;;
       Last_IO_Error:' '?* | Last_SQL_Error:' '?*) error+="; ${line#*: }" ;;
     esac
   done <<<"$status"$'\n*** last. row ***'
@@ -130,7 +132,8 @@ start_replication() { # FIELD=VALUE ... -- CLIENT ...: starts a connection, unle
 }
 
 start_connection() { # starts the connection, and waits until it is seen to run
-  local wanted=$threads index try seen=0 is_refused=no error='' connections running connecting ending errors
+  local wanted=$threads index try seen=0 is_refused=no error='' connections running ending discarding errors
+  start_keeps_relay_logs || return 1
   replication_statement "$flavour" START "$connection" "$wanted"
   # A user without the right to start the connection may have had no right to stop it either. The status is read after
   # the START: while a STOP is still at work, the connection looks as if it ran.
@@ -142,13 +145,23 @@ start_connection() { # starts the connection, and waits until it is seen to run
       error=${errors[index]}
       # More threads may run than before. A thread that is about to fail may be seen running once.
       if [[ ${running[index]} == *"$wanted"* ]]; then ((++seen)); else seen=0; fi
-      ((seen < 2)) || [ "${connecting[index]}" = yes ] || return 0
+      ((seen < 2)) || return 0
     done
     [ "$is_refused" = no ] || ((seen > 0)) || return 1
     sleep 0.1
   done
-  # The connection may have been connecting before the STOP, too.
-  ((seen == 0)) || return 0
   echo "connection '$connection': $wanted did not start to run within $((try / 10)) seconds$error"
   return 1
+}
+
+start_keeps_relay_logs() { # fails if a start of the connection would delete relay logs
+  local index
+  [ "$threads" = SQL_THREAD ] || return 0 # an earlier version stopped both threads
+  read_replication_status "$flavour" "${client[@]}" || return 1
+  for index in "${!connections[@]}"; do
+    [[ ${connections[index]} == "$connection" && ${running[index]} == '' && ${discarding[index]} == yes ]] || continue
+    echo "connection '$connection': its I/O thread has stopped too, and START SLAVE would delete its relay logs: check first that" \
+      "the primary has the binary logs from gtid_slave_pos on${errors[index]}"
+    return 1
+  done
 }

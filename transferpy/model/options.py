@@ -110,8 +110,14 @@ class TransferOptions(ToolOptions):
         values=choice(AUTO, table=ALGORITHMS),
     )
     stop_slave: bool = COPY.option(
-        "stop replication on the source during the backup; start it afterwards only if it ran before",
+        "stop the SQL threads of replication on the source during the backup; start those again that ran before",
         default=False,
+        only_for="xtrabackup",
+    )
+    safe_timeout: int = COPY.option(
+        "with --stop-slave: maximum time in seconds to wait for a moment without open temporary tables of replication",
+        default=300,
+        values=_SECONDS,
         only_for="xtrabackup",
     )
     prepare: bool = COPY.option(

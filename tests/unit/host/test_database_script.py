@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import psutil
@@ -23,6 +23,7 @@ from transferpy.stream.renderer import render_array, render_command
 
 BOTH = Connection()
 STOPPED = Connection("stopped", "No", "No")
+STOPPED_BOTH = Connection("", "No", "No")
 SEVERAL = (
     *(BOTH, Connection("io", "Yes", "No"), STOPPED),
     *(Connection("sql", "No", "Yes"), Connection("two words")),
@@ -32,7 +33,7 @@ NAMES = [name for name in HOSTILE_NAMES if name.isprintable()]
 
 SOURCE = """
 echo ready
-priority=normal
+priority=normal safe_timeout=${safe_timeout-300}
 begin_session
 stop_replication "${client[@]}"
 while :; do await_command; resume_replication; done
@@ -124,26 +125,22 @@ class TestStopping:
         server = DatabaseServer(tmp_path, *SEVERAL, version=version)
         with backup(tmp_path, server) as session:
             session.until("replication-stopped")
-            assert session.last("replication-stopped").fields == {"connections": "4"}
-            assert {(connection.io, connection.sql) for connection in server.connections} == {("No", "No")}
-            assert server.changes == ["STOP", "STOP io", "STOP sql", "STOP two words"]
+            assert session.last("replication-stopped").fields == {"connections": "3"}
+            assert server.connections == [replace(connection, sql="No") for connection in SEVERAL]
+            assert server.changes == ["STOP SQL_THREAD", "STOP sql SQL_THREAD", "STOP two words SQL_THREAD"]
         assert session.names == ["replication-stopped", "replication-runs", "end"]
         assert session.last("end").fields == {"status": "0", "undone": "yes"}
         assert server.connections == [*SEVERAL]
-        assert sorted(server.changes[4:]) == [
-            "START IO_THREAD, SQL_THREAD",
-            "START io IO_THREAD",
-            "START sql SQL_THREAD",
-            "START two words IO_THREAD, SQL_THREAD",
-        ]
+        assert sorted(server.changes[3:]) == ["START SQL_THREAD", "START sql SQL_THREAD", "START two words SQL_THREAD"]
         assert not (tmp_path / "run").exists()
 
     @pytest.mark.parametrize("state", ["Connecting", "Preparing"])
-    def test_a_connection_that_tries_to_reach_its_primary_runs(self, tmp_path: Path, state: str) -> None:
-        server = DatabaseServer(tmp_path, Connection("", state, "Yes"))
+    def test_a_connection_that_tries_to_reach_its_primary_goes_on_trying(self, tmp_path: Path, state: str) -> None:
+        server = DatabaseServer(tmp_path, Connection("", state, "Yes", gtid="Slave_Pos"))
         with backup(tmp_path, server) as session:
             session.until("replication-stopped")
-        assert server.changes == ["STOP", "START IO_THREAD, SQL_THREAD"]
+            assert server.connections == [Connection("", state, "No", gtid="Slave_Pos")]
+        assert server.connections == [Connection("", state, "Yes", gtid="Slave_Pos")]
 
     @pytest.mark.parametrize("version", ["10.11.14-MariaDB-log", MYSQL], ids=["mariadb", "mysql"])
     def test_a_connection_may_have_any_name(self, tmp_path: Path, version: str) -> None:
@@ -162,19 +159,19 @@ class TestStopping:
         self, tmp_path: Path, version: str
     ) -> None:
         quoted = "Error 'x' on query: '/*\n*****************************\n***** banner *****\n */ DELETE FROM t'"
-        connections = [Connection("a", "Yes", "No", quoted), Connection("b", "Yes", "Yes")]
+        connections = [Connection("a", "No", "Yes", quoted), Connection("b", "Yes", "Yes")]
         server = DatabaseServer(tmp_path, *connections, version=version)
         with backup(tmp_path, server) as session:
             session.until("replication-stopped")
         assert server.connections == connections
-        assert server.changes[:2] == ["STOP a", "STOP b"]
+        assert server.changes[:2] == ["STOP a SQL_THREAD", "STOP b SQL_THREAD"]
 
     def test_each_stop_has_its_entry_in_the_undo_list_before(self, tmp_path: Path) -> None:
         server = DatabaseServer(tmp_path, *SEVERAL)
         with backup(tmp_path, server) as session:
             session.until("replication-stopped")
         stops = [change for change in server.state["changes"] if change["verb"] == "STOP"]
-        assert [len(change["entries"]) for change in stops] == [1, 2, 3, 4]
+        assert [len(change["entries"]) for change in stops] == [1, 2, 3]
         for change in stops:
             assert any(entry.startswith("start_replication ") for entry in change["entries"])
             assert sum(
@@ -206,6 +203,63 @@ class TestStopping:
             session.until("replication-stopped")
         assert session.names[-2:] == ["replication-runs", "end"]
 
+    @pytest.mark.parametrize("gtid", ["Slave_Pos", "Current_Pos"])
+    def test_one_whose_relay_logs_a_start_would_delete_is_left_alone(self, tmp_path: Path, gtid: str) -> None:
+        connections = (BOTH, Connection("two", "No", "Yes", gtid=gtid))
+        server = DatabaseServer(tmp_path, *connections)
+        with backup(tmp_path, server) as session:
+            session.until("error")
+        assert session.last("error").text("text") == (
+            "connection 'two' has no running I/O thread: a start would delete its relay logs"
+        )
+        assert (server.connections, server.changes) == ([*connections], [])
+
+    @pytest.mark.parametrize("version", ["10.11.14-MariaDB-log", MYSQL], ids=["mariadb", "mysql"])
+    def test_it_stops_at_a_moment_without_temporary_tables(self, tmp_path: Path, version: str) -> None:
+        server = DatabaseServer(tmp_path, *SEVERAL, version=version)
+        # The second number is that after the first stop.
+        server.change(tables=[0, 1, 2, 10, 0, 0])
+        with backup(tmp_path, server) as session:
+            session.until("replication-stopped")
+            assert server.connections == [replace(connection, sql="No") for connection in SEVERAL]
+        assert session.names == [
+            *("replication-runs", "replication-waits", "replication-stopped"),
+            *("replication-runs", "end"),
+        ]
+        verbs = [change.split()[0] for change in server.changes]
+        assert verbs == ["STOP"] * 3 + ["START"] * 3 + ["STOP"] * 3 + ["START"] * 3
+        assert server.connections == [*SEVERAL]
+
+    @pytest.mark.parametrize("tables", [[1], [0, 1]])
+    def test_temporary_tables_that_stay_open_fail_the_session(self, tmp_path: Path, tables: list[int]) -> None:
+        server = DatabaseServer(tmp_path, *SEVERAL)
+        server.change(tables=tables)
+        with backup(tmp_path, server, "safe_timeout=0") as session:
+            session.until("error")
+        assert session.last("error").fields["kind"] == "replication"
+        assert session.last("error").text("text") == (
+            "the replica has had open temporary tables for 0 seconds (--safe-timeout)"
+        )
+        assert server.connections == [*SEVERAL]
+        assert "replication-stopped" not in session.names
+
+    def test_a_server_that_does_not_count_its_temporary_tables_fails_the_session(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, BOTH)
+        server.change(failures={"SHOW GLOBAL STATUS": "ERROR 2013 (HY000): Lost connection"})
+        with backup(tmp_path, server) as session:
+            session.until("error")
+        assert "Lost connection" in session.last("error").text("text")
+        assert server.changes == []
+
+    def test_a_start_between_two_stops_that_fails_fails_the_session(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, BOTH)
+        server.change(tables=[0, 1], failures={"START": "ERROR 1200 (HY000): Misconfigured replica"})
+        with backup(tmp_path, server) as session:
+            session.until("error")
+            assert session.last("error").text("text") == "cannot start replication between two stops"
+        assert session.last("undo-failed").text("text") == "ERROR 1200 (HY000): Misconfigured replica"
+        assert len(entries(tmp_path)) == 1
+
     def test_a_server_that_does_not_stop_fails_the_session_and_the_others_run_again(self, tmp_path: Path) -> None:
         server = DatabaseServer(tmp_path, BOTH, Connection("b"), Connection("c"))
         server.change(failures={"STOP SLAVE 'b'": "ERROR 1227 (42000): Access denied"})
@@ -215,7 +269,7 @@ class TestStopping:
         assert session.last("error").text("text") == "cannot stop replication: ERROR 1227 (42000): Access denied"
         assert session.last("end").fields == {"status": "1", "undone": "yes"}
         assert server.connections == [BOTH, Connection("b"), Connection("c")]
-        assert "STOP c" not in server.changes
+        assert "STOP c SQL_THREAD" not in server.changes
 
     @pytest.mark.parametrize("statement", ["SELECT", "SHOW"])
     def test_a_server_that_cannot_be_asked_fails_the_session(self, tmp_path: Path, statement: str) -> None:
@@ -231,10 +285,13 @@ class TestStopping:
 
     def test_a_server_that_answers_but_once_is_not_taken_for_one_where_nothing_runs(self, tmp_path: Path) -> None:
         server = DatabaseServer(tmp_path, BOTH)
-        server.change(once={"after": "SHOW", "failures": {"SHOW": "ERROR 2013 (HY000): Lost connection"}})
+        server.change(once={"after": "SHOW ALL", "failures": {"SHOW ALL": "ERROR 2013 (HY000): Lost connection"}})
         with backup(tmp_path, server) as session:
             session.until("replication-stopped")
-            assert (session.last("replication-stopped").fields["connections"], server.changes) == ("1", ["STOP"])
+            assert (session.last("replication-stopped").fields["connections"], server.changes) == (
+                "1",
+                ["STOP SQL_THREAD"],
+            )
             server.change(failures={})
         assert server.connections == [BOTH]
 
@@ -248,7 +305,7 @@ class TestStarting:
             session.until("replication-runs")
             assert server.connections == [BOTH]
         assert session.names == ["replication-stopped", "replication-runs", "end"]
-        assert server.changes == ["STOP", "START IO_THREAD, SQL_THREAD"]
+        assert server.changes == ["STOP SQL_THREAD", "START SQL_THREAD"]
 
     @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
     def test_it_runs_again_after_a_signal(self, tmp_path: Path, signum: signal.Signals) -> None:
@@ -271,7 +328,7 @@ class TestStarting:
             assert session.processes() == []
         assert session.process.returncode == 143
         # it was not seen to be stopped, so it is started all the same
-        assert server.changes == ["START IO_THREAD, SQL_THREAD"]
+        assert server.changes == ["START SQL_THREAD"]
 
     def test_a_session_that_waits_for_a_slow_server_gives_signs_of_life(self, tmp_path: Path) -> None:
         server = DatabaseServer(tmp_path, BOTH)
@@ -326,7 +383,7 @@ class TestStarting:
         assert failed.text("entry").startswith("start_replication ")
         assert failed.text("text") == "ERROR 1200 (HY000): Misconfigured replica"
         assert session.last("end").fields == {"status": "0", "undone": "no"}
-        assert server.connections == [BOTH, Connection("b", "No", "No")]
+        assert server.connections == [BOTH, Connection("b", "Yes", "No")]
         assert len(entries(tmp_path)) == 1
         server.change(failures={})
         assert [event.name for event in events(on_host(tmp_path, "recover_stale_runs"))] == ["finished-dead-run"]
@@ -338,7 +395,7 @@ class TestStarting:
             session.until("replication-stopped")
             server.change(deaf=True)
         assert session.last("undo-failed").text("text") == (
-            "connection 'b': IO_THREAD, SQL_THREAD did not start to run within 5 seconds; Could not execute Write_rows"
+            "connection 'b': SQL_THREAD did not start to run within 5 seconds; Could not execute Write_rows"
         )
         assert session.last("end").fields["undone"] == "no"
 
@@ -346,9 +403,33 @@ class TestStarting:
         server = DatabaseServer(tmp_path, Connection("b", "No", "Yes"))
         with backup(tmp_path, server) as session:
             session.until("replication-stopped")
-            server.change(connections=[asdict(Connection("b", "Yes", "No"))])
+            server.change(connections=[asdict(Connection("b", "Yes", "Yes"))])
         assert session.names[-2:] == ["replication-runs", "end"]
         assert server.connections == [Connection("b")]
+
+    @pytest.mark.parametrize("gtid", ["Slave_Pos", "Current_Pos"])
+    def test_relay_logs_that_a_start_would_delete_stay(self, tmp_path: Path, gtid: str) -> None:
+        server = DatabaseServer(tmp_path, BOTH, Connection("b", gtid=gtid))
+        stopped = Connection("b", "No", "No", "Got fatal error 1236", gtid=gtid)
+        with backup(tmp_path, server) as session:
+            session.until("replication-stopped")
+            server.change(connections=[asdict(Connection("", "Yes", "No")), asdict(stopped)])
+        assert session.last("undo-failed").text("text") == (
+            "connection 'b': its I/O thread has stopped too, and START SLAVE would delete its relay logs: check first"
+            " that the primary has the binary logs from gtid_slave_pos on; Got fatal error 1236"
+        )
+        assert server.connections == [BOTH, stopped]
+        assert len(entries(tmp_path)) == 1
+        server.change(connections=[asdict(BOTH), asdict(Connection("b", "Yes", "No", gtid=gtid))])
+        on_host(tmp_path, "recover_stale_runs")
+        assert server.connections == [BOTH, Connection("b", gtid=gtid)]
+
+    def test_a_connection_whose_threads_were_both_stopped_since_is_started_by_position(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, BOTH)
+        with backup(tmp_path, server) as session:
+            session.until("replication-stopped")
+            server.change(connections=[asdict(STOPPED_BOTH)])
+        assert server.connections == [Connection("", "No", "Yes")]
 
     def test_a_connection_that_is_gone_by_then_is_told(self, tmp_path: Path) -> None:
         server = DatabaseServer(tmp_path, Connection("b"))
@@ -369,21 +450,21 @@ class TestSeveralSessions:
                 session.until("replication-stopped")
             sessions = [one, two]
             first, second = sessions.pop(first_to_end), sessions.pop()
-            assert [session.last("replication-stopped").fields["connections"] for session in (one, two)] == ["4", "4"]
+            assert [session.last("replication-stopped").fields["connections"] for session in (one, two)] == ["3", "3"]
             first.end()
             assert first.names[-2:] == ["replication-left", "end"]
             assert {connection.sql for connection in server.connections} == {"No"}
             second.end()
             assert second.names[-2:] == ["replication-runs", "end"]
         assert server.connections == [*SEVERAL]
-        assert len([change for change in server.changes if change.startswith("STOP")]) == 4
+        assert len([change for change in server.changes if change.startswith("STOP")]) == 3
         assert not (tmp_path / "run").exists()
 
     def test_a_connection_that_somebody_has_started_since_counts_once(self, tmp_path: Path) -> None:
-        server = DatabaseServer(tmp_path, BOTH, Connection("io", "Yes", "No"))
+        server = DatabaseServer(tmp_path, BOTH, Connection("sql", "No", "Yes"))
         with backup(tmp_path, server) as one:
             one.until("replication-stopped")
-            server.change(connections=[asdict(BOTH), asdict(Connection("io", "No", "No"))])
+            server.change(connections=[asdict(BOTH), asdict(Connection("sql", "No", "No"))])
             with backup(tmp_path, server, name="2") as two:
                 two.until("replication-stopped")
                 words = [
@@ -391,9 +472,9 @@ class TestSeveralSessions:
                     for path in entries(tmp_path)
                     if two.directory in path.parents
                 ]
-                assert words == ["", "io", ""]
+                assert words == ["", "sql", ""]
                 assert two.last("replication-stopped").fields == {"connections": "2"}
-        assert server.connections == [BOTH, Connection("io", "Yes", "No")]
+        assert server.connections == [BOTH, Connection("sql", "No", "Yes")]
 
     def test_a_session_that_was_killed_is_not_counted_on(self, tmp_path: Path) -> None:
         server = DatabaseServer(tmp_path, *SEVERAL)
@@ -428,7 +509,7 @@ class TestSeveralSessions:
         impatient = 'flock() { if [ "$1" = -w ]; then command flock -w 0.02 "$3"; else command flock "$@"; fi; }'
         with backup(tmp_path, server, impatient) as one:
             one.until("replication-stopped")
-            server.change(connections=[asdict(Connection("a", "No", "No")), asdict(Connection("b"))], slow=True)
+            server.change(connections=[asdict(Connection("a", "Yes", "No")), asdict(Connection("b"))], slow=True)
             with backup(tmp_path, server, name="2") as two:
                 eventually(lambda: server.state.get("waiting"))
                 tell(one.process, line=b"command resume\n")
@@ -495,7 +576,7 @@ class TestSeveralSessions:
                 session.until("replication-stopped")
             first.end()
             assert (first.names[-2:], one.connections) == (["replication-runs", "end"], [BOTH])
-            assert two.connections == [Connection("", "No", "No")]
+            assert two.connections == [Connection("", "Yes", "No")]
         assert two.connections == [BOTH]
 
 

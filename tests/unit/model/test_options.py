@@ -23,6 +23,7 @@ class TestOptions:
             connect_timeout=60,
             idle_timeout=300,
             copy_timeout=604800,
+            safe_timeout=300,
             defaults_file="",
             prepare=False,
             owner="",
@@ -107,7 +108,8 @@ class TestOptions:
 
     @pytest.mark.parametrize("transfer_type", ["file", "decompress"])
     @pytest.mark.parametrize(
-        ("name", "value"), [("stop_slave", True), ("prepare", True), ("defaults_file", "/root/my.cnf")]
+        ("name", "value"),
+        [("stop_slave", True), ("safe_timeout", 7), ("prepare", True), ("defaults_file", "/root/my.cnf")],
     )
     def test_a_backup_option_requires_the_type_xtrabackup(self, transfer_type: str, name: str, value: object) -> None:
         with pytest.raises(UsageError, match=f"^{name} needs the transfer type xtrabackup, not {transfer_type}$"):

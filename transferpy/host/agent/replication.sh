@@ -3,31 +3,63 @@
 
 replication_lock='' # the descriptor of the lock of a server
 
-stop_replication() { # CLIENT ...: stops every connection that runs, until the session ends or gets the command "resume"
-  local index server flavour connections running connecting ending errors is_reported=no
+stop_replication() { # CLIENT ...: stops the SQL thread of every connection at a moment without open temporary tables
+  # A replica that is made from the copy has no temporary tables, so the next statement that uses one would stop its replication.
+  local server flavour deadline is_waiting=no
   identify_server "$@" 2>"$run_directory/ask.err" || fail_replication_query
+  read_uptime
+  deadline=$((REPLY + safe_timeout * 100))
+  until has_no_temporary_tables "$@" && stop_connections "$@" && has_no_temporary_tables "$@"; do
+    resume_replication || fail replication "cannot start replication between two stops"
+    read_uptime
+    ((REPLY < deadline)) ||
+      fail replication "the replica has had open temporary tables for $safe_timeout seconds (--safe-timeout)"
+    [ "$is_waiting" = yes ] || emit replication-waits
+    is_waiting=yes
+    wait_for_message 1
+  done
+  emit replication-stopped connections="$(count_stopped_connections)"
+}
+
+has_no_temporary_tables() { # CLIENT ...: succeeds if the SQL threads have no open temporary tables
+  local answer query="SHOW GLOBAL STATUS WHERE Variable_name IN ('Slave_open_temp_tables', 'Replica_open_temp_tables')"
+  answer=$("$@" --execute "$query" 2>"$run_directory/ask.err") || fail_replication_query
+  [[ $answer == *[0-9]* && $answer != *[1-9]* ]]
+}
+
+stop_connections() { # CLIENT ...: stops the SQL thread of every connection that runs, until resume_replication
+  local index connections running ending discarding errors is_reported=no
   until lock_server "$server" -n; do
     [ $? -ne 2 ] || fail host "cannot write in $run_root: is it full?"
     wait_for_message 0.2
   done
   replication_lock=$lock lock=''
   read_replication_status "$flavour" "$@" 2>"$run_directory/ask.err" || fail_replication_query
+  refuse_to_stop
   share_stopped_connections "$@"
   for index in "${!connections[@]}"; do
-    [ -n "${running[index]}" ] || continue
-    [ -z "${ending[index]}" ] ||
-      fail replication "connection '${connections[index]}' has a stop position (START SLAVE UNTIL): wait until it has stopped"
+    [[ ${running[index]} == *SQL_THREAD* ]] || continue
     [ "$is_reported" = yes ] || emit replication-stopping
     is_reported=yes
-    undo_by_start "$server" "$flavour" "${connections[index]}" "${running[index]}" "$@"
-    replication_statement "$flavour" STOP "${connections[index]}"
+    undo_by_start "$server" "$flavour" "${connections[index]}" SQL_THREAD "$@"
+    replication_statement "$flavour" STOP "${connections[index]}" SQL_THREAD
     # The server may have to complete a large transaction first.
     run_task stop "$@" --execute "$REPLY" ||
       fail replication "cannot stop replication: $(without_separators "$run_directory/stop.err")"
   done
   exec {replication_lock}>&-
   replication_lock=''
-  emit replication-stopped connections="$(count_stopped_connections)"
+}
+
+refuse_to_stop() { # fails the session if a connection would not be the same after a stop and a start
+  local index
+  for index in "${!connections[@]}"; do
+    [[ ${running[index]} == *SQL_THREAD* ]] || continue
+    [ -z "${ending[index]}" ] ||
+      fail replication "connection '${connections[index]}' has a stop position (START SLAVE UNTIL): wait until it has stopped"
+    [ -z "${discarding[index]}" ] || [[ ${running[index]} == *IO_THREAD* ]] ||
+      fail replication "connection '${connections[index]}' has no running I/O thread: a start would delete its relay logs"
+  done
 }
 
 undo_by_start() { # SERVER FLAVOUR CONNECTION THREADS CLIENT ...: adds the undo entry that starts a connection

@@ -63,6 +63,7 @@ class _XtrabackupStrategy(TransferTypeStrategy):
             name=source.name,
             client=MariaDB.client(client, context.request.source.path, options.defaults_file),
             stop_slave=options.stop_slave,
+            safe_timeout=options.safe_timeout,
             sample=SamplePlan(benchmarks=benchmarks, directory=source.directory) if benchmarks else None,
             # The backup tool also reads the log of the server once a second, whether data flows or not.
             metered_stage=1,

@@ -42,6 +42,7 @@ run_id=0123456789abcdef
 source_directory=/srv/backups
 source_name=sqldata.tar
 stop_slave=no
+safe_timeout=0
 own_name=source.0123456789abcdef
 cores=4
 transfer_type=decompress

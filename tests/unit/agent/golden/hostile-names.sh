@@ -50,6 +50,7 @@ source_directory='/it'"'"'s $(touch gone)
 source_name='it'"'"'s $(touch gone)
 -x *ÿ'
 stop_slave=no
+safe_timeout=0
 sample_directory=''
 sampled_bytes=4000000
 own_name=source.0123456789abcdef

@@ -43,6 +43,7 @@ run_id=0123456789abcdef
 source_directory=/srv
 source_name=x
 stop_slave=no
+safe_timeout=0
 own_name=source.0123456789abcdef
 cores=4
 transfer_type=file

@@ -48,6 +48,7 @@ source_directory='/it'"'"'s $(touch gone)
 -x *ÿ'
 source_name=''
 stop_slave=yes
+safe_timeout=300
 sample_directory='/it'"'"'s $(touch gone)
 -x *ÿ'
 sampled_bytes=0

@@ -44,6 +44,7 @@ run_id=0123456789abcdef
 source_directory=/srv/sqldata
 source_name=''
 stop_slave=no
+safe_timeout=300
 own_name=source.0123456789abcdef
 cores=16
 transfer_type=xtrabackup

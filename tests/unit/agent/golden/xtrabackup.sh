@@ -42,6 +42,7 @@ run_id=0123456789abcdef
 source_directory=/srv/sqldata
 source_name=''
 stop_slave=no
+safe_timeout=300
 sample_directory=/srv/sqldata
 sampled_bytes=0
 own_name=source.0123456789abcdef
