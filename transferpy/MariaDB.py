@@ -110,5 +110,13 @@ def _prepared_name(file: str) -> str:
 
 def major_version(text: str) -> str | None:
     """Return the major version, such as ``10.11``, from a version text of a server or a tool; None if it has none."""
-    found = re.search(r"(\d+\.\d+)\.\d+", text)
+    found = re.search(r"(\d+\.\d+)(\.\d|$)", text)
     return found[1] if found else None
+
+
+def may_accept(program: str, name: str) -> bool:
+    """Return False if a backup tool is known to refuse a server of this name, which its option ``--version`` sets.
+
+    mariadb-backup (10.11.19) needs the word MariaDB and a number from 10.0 on. It ignores "5.5.5-" before the number.
+    """
+    return program == "xtrabackup" or re.match(r"(5\.5\.5-)?[1-9]\d\.\d+\.\d.*MariaDB", name) is not None

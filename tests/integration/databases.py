@@ -50,13 +50,17 @@ class Server:
         host: host of the server.
         number: server_id, and domain of its GTIDs.
         suffix: suffix of its directory and its socket, if a host has several servers.
+        options: further options.
     """
 
-    def __init__(self, host: Host, number: int, suffix: str = "", *, datadir: str = "") -> None:
+    def __init__(
+        self, host: Host, number: int, suffix: str = "", *, datadir: str = "", options: Sequence[str] = ()
+    ) -> None:
         self.host = host
         self.datadir = datadir or f"/srv/mysql{suffix}"
         self.socket = SOCKET.replace("d.sock", f"d{suffix}.sock")
         self._number = number
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
     def install(self) -> None:
@@ -79,6 +83,7 @@ class Server:
                 *(f"--log-bin={self.datadir}/bin", f"--relay-log={self.datadir}/relay"),
                 *("--innodb-log-file-size=16M", "--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=2"),
                 "--max-allowed-packet=64M",
+                *self._options,
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -328,6 +328,40 @@ def test_a_primary_that_cannot_be_reached_is_looked_for_again(fleet: Fleet) -> N
         fleet.replica.execute("STOP SLAVE; START SLAVE")
 
 
+@contextmanager
+def renamed(fleet: Fleet, version: str) -> Iterator[Server]:
+    """A second replica on db2, which shows its clients another version."""
+    server = Server(fleet["db2"], 6, "-renamed", options=[f"--version={version}"])
+    server.install()
+    try:
+        with server:
+            assert server.value("SELECT VERSION()") == version
+            server.follow(fleet.primary, OTHER)
+            yield server
+    finally:
+        fleet["db2"].run(f"rm -rf {server.datadir} {server.socket}*")
+
+
+@pytest.mark.parametrize("version", ["11.4.2-MariaDB", "5.5.5-10.11.9-MariaDB"])
+def test_a_server_that_shows_another_version_is_what_it_is(fleet: Fleet, version: str) -> None:
+    with renamed(fleet, version) as server:
+        transfer(fleet.lab, *BACKUP, f"db2:{server.socket}", TARGET, check=True)
+        assert server.counted("stop_slave") == server.counted("start_slave") - 1 == 1
+        assert server.replication() == {OTHER: RUNNING}
+
+
+@pytest.mark.parametrize("version", ["8.0.36-log", "10.11.19-log"])
+def test_a_version_that_the_backup_tool_refuses_is_refused_before_replication_stops(fleet: Fleet, version: str) -> None:
+    with renamed(fleet, version) as server:
+        command = f"mariadb-backup --backup --stream=xbstream --socket={server.socket} 2>&1 >/dev/null"
+        assert f"Unsupported server version: '{version}'" in fleet["db2"].sh(f"{command}; true")
+        result = transfer(fleet.lab, *BACKUP, f"db2:{server.socket}", TARGET)
+        assert server.counted("stop_slave") == 0
+    assert result.status == 4
+    name = f"'{version}, Debian 12' (set by its option --version)"
+    assert f"ERROR db2:{server.socket}: mariadb-backup refuses a server of the name {name}" in result.stderr
+
+
 # --- runs that fail
 
 

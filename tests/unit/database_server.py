@@ -50,10 +50,12 @@ def answer(statement, state):
     failure = next((text for start, text in state["failures"].items() if statement.startswith(start)), None)
     if failure is not None:
         fail(failure)
-    mysql = "MariaDB" not in state["version"]
-    if statement == "SELECT CONCAT(VERSION(), ' ', @@datadir)":
+    mysql = not state["mariadb"]
+    if statement == "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('datadir', 'gtid_domain_id')":
         assert words == ["--batch", "--skip-column-names"], words
-        print(f"{state['version']} {state['datadir']}")
+        print(f"datadir\t{state['datadir']}")
+        if not mysql:
+            print("gtid_domain_id\t0")
     elif statement == (
         "SHOW GLOBAL STATUS WHERE Variable_name IN ('Slave_open_temp_tables', 'Replica_open_temp_tables')"
     ):
@@ -154,7 +156,7 @@ class DatabaseServer:
         self.words = (str(client), "--socket=/run/it's a socket", "--batch", "--skip-column-names")
         self._state = place / "state.json"
         self.change(
-            version=version,
+            mariadb="MariaDB" in version,
             datadir=f"{datadir}/",
             connections=list(map(asdict, connections)),
             failures={},

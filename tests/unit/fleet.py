@@ -58,7 +58,9 @@ def source_facts(directory: str = "/srv", name: str = "x", **changes: object) ->
 
 
 def database_facts(**changes: object) -> DatabaseFacts:
-    usual = DatabaseFacts(state="server", version=SERVER_VERSION, datadir="/srv/sqldata", disk=5_000_000, inodes=30)
+    usual = DatabaseFacts(
+        state="server", version="10.11", name=SERVER_VERSION, datadir="/srv/sqldata", disk=5_000_000, inodes=30
+    )
     return replace(usual, **changes)  # type: ignore[arg-type]  # the caller knows
 
 

@@ -232,8 +232,8 @@ def _database(facts: DatabaseFacts) -> str:
     if facts.state != "server":
         return f"database state={facts.state} error={encoded(facts.error)}"
     return (
-        f"database state=server version={encoded(facts.version)} datadir={encoded(facts.datadir)}"
-        f" disk={facts.disk} inodes={facts.inodes}"
+        f"database state=server version={encoded(facts.version)} name={encoded(facts.name)}"
+        f" datadir={encoded(facts.datadir)} disk={facts.disk} inodes={facts.inodes}"
     )
 
 

@@ -95,7 +95,7 @@ class TestMajorVersion:
             ("mariadb-backup based on MariaDB server 10.11.14-MariaDB debian-linux-gnu (x86_64)", "10.11"),
             ("xtrabackup version 8.0.35-31 based on MySQL server 8.0.35 Linux (x86_64) (revision id: 55ec21d7)", "8.0"),
             ("mariadb-backup: error while loading shared libraries", None),
-            ("10.11", None),
+            ("10.11", "10.11"),
             ("", None),
         ],
     )

@@ -105,7 +105,7 @@ def _source(answer: protocol.SourceAnswer, mounts: Iterable[protocol.MountAnswer
 
 
 def _database(answer: protocol.DatabaseAnswer) -> DatabaseFacts:
-    return DatabaseFacts(**{**vars(answer), "error": one_line(answer.error)})
+    return DatabaseFacts(**{**vars(answer), "error": one_line(answer.error), "name": one_line(answer.name)})
 
 
 def _target(answer: protocol.TargetAnswer) -> TargetFacts:

@@ -514,13 +514,14 @@ class DatabaseAnswer(Event, name="database"):
     error: Text = ""
     version: Text = ""
     datadir: Text = ""
+    name: Text = ""
     disk: Count = 0
     inodes: Count = 0
 
     @classmethod
     def required(cls, values: Mapping[str, str]) -> set[str]:
         """Return the fields that the answer has to have: more where there is a server."""
-        more = {"version", "datadir", "disk", "inodes"} if values.get("state") == "server" else set[str]()
+        more = {"version", "name", "datadir", "disk", "inodes"} if values.get("state") == "server" else set[str]()
         return super().required(values) | more
 
 

@@ -14,10 +14,12 @@
 # requires: lib/undo lib/locks
 
 identify_server() { # CLIENT ...: sets server and flavour
+  # Only MariaDB has the second variable. An option of the server sets VERSION() to any text.
   local answer
-  answer=$("$@" --execute "SELECT CONCAT(VERSION(), ' ', @@datadir)") || return 1
-  server=${answer#* } flavour=mysql
-  [[ ${answer%% *} != *MariaDB* ]] || flavour=mariadb
+  answer=$("$@" --execute "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('datadir', 'gtid_domain_id')") || return 1
+  server=${answer#datadir$'\t'} flavour=mysql
+  [[ $server != *$'\n'gtid_domain_id$'\t'* ]] || flavour=mariadb
+  server=${server%%$'\n'*}
 }
 
 lock_server() { # SERVER FLOCK-OPTION ...: as take_lock, with the lock of a server

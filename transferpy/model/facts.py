@@ -55,7 +55,8 @@ class DatabaseFacts:
 
     state: str  # server; missing or other if the path is not a socket; silent without a valid answer
     error: str = ""  # the answer that was not valid
-    version: str = ""
+    version: str = ""  # the version of InnoDB in it
+    name: str = ""  # the text that its clients see as its version, and its comment; its option "version" sets the text
     datadir: str = ""  # the data directory
     disk: int = 0  # bytes on disk in the data directory, without the logs of replication
     inodes: int = 0  # the number of files and directories in the data directory

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 from collections.abc import Iterator
@@ -378,7 +379,7 @@ class TestTarball:
         assert found.source.kind == ""
 
 
-ANSWERED = 'printf "%s\\t%s\\t%s\\t%s\\n" '
+ANSWERED = 'printf "%s\\t%s\\t%s\\t%s\\t%s\\n" '
 
 
 class TestServer:
@@ -402,10 +403,12 @@ class TestServer:
         return event
 
     def test_it_says_what_it_is_and_what_it_holds(self, place: Path) -> None:
-        client = f"""[ "$*" = '--defaults-file=/r --socket=s --batch --skip-column-names --execute {ASKED}' ] || exit 9
-            {ANSWERED} 10.11.14-MariaDB '{place}/data dir' NULL NULL"""
+        words = shlex.quote(f"--defaults-file=/r --socket=s --batch --skip-column-names --execute {ASKED}")
+        client = f"""[ "$*" = {words} ] || exit 9
+            {ANSWERED} 10.11 '{place}/data dir' NULL NULL '5.6.7, Debian 12'"""
         event = self.database(place, f"{place}/socket", "--defaults-file=/r", "--socket=s", mariadb=client)
-        assert (event.fields["state"], event.text("version")) == ("server", "10.11.14-MariaDB")
+        assert (event.fields["state"], event.text("version")) == ("server", "10.11")
+        assert event.text("name") == "5.6.7, Debian 12"
         assert event.text("datadir") == f"{place}/data dir"
         used = sum(path.stat().st_blocks * 512 for path in (place / "data dir", place / "data dir" / "ibdata1"))
         assert (int(event.fields["disk"]), event.fields["inodes"]) == (used, "2")
@@ -417,7 +420,7 @@ class TestServer:
 
     def test_the_logs_of_replication_are_not_counted(self, place: Path) -> None:
         data = place / "data dir"
-        answer = f"{ANSWERED} 10.11.14-MariaDB '{data}' '{data}/db2-bin' '{data}/relay bin'"
+        answer = f"{ANSWERED} 10.11.14-MariaDB '{data}' '{data}/db2-bin' '{data}/relay bin' name"
         before = self.database(place, f"{place}/socket", mariadb=answer)
         (place / "tools").rename(place / "done")
         for name in ("db2-bin.000001", "db2-bin.000002", "relay bin.000017"):
@@ -427,7 +430,7 @@ class TestServer:
         assert after.fields["inodes"] == before.fields["inodes"]
 
     def test_a_warning_of_the_client_does_not_matter(self, place: Path) -> None:
-        client = f"echo 'Warning: World-writable config file' >&2; {ANSWERED} 8.0.36 '{place}/data dir' NULL NULL"
+        client = f"echo 'Warning: World-writable config file' >&2; {ANSWERED} 8.0.36 '{place}/data dir' NULL NULL name"
         assert self.database(place, f"{place}/socket", mysql=client).text("version") == "8.0.36"
 
     @pytest.mark.parametrize(
@@ -435,7 +438,7 @@ class TestServer:
         [
             ("echo 'ERROR 1045 (28000): Access denied' >&2; exit 1", "ERROR 1045 (28000): Access denied"),
             ("echo 'ERROR 2002 (HY000): no server' >&2; exit 1", "ERROR 2002 (HY000): no server"),
-            (f"{ANSWERED} 10.11.14-MariaDB /none/at/all NULL NULL", "10.11.14-MariaDB\t/none/at/all\tNULL\tNULL"),
+            (f"{ANSWERED} 10.11.14-MariaDB /none/at/all NULL NULL x", "10.11.14-MariaDB\t/none/at/all\tNULL\tNULL\tx"),
             ("echo something else", "something else"),
             ("exit 0", ""),
         ],
@@ -467,7 +470,10 @@ class TestServer:
         ]
 
 
-ASKED = "SELECT VERSION(), @@datadir, @@log_bin_basename, @@relay_log_basename"
+ASKED = (
+    "SELECT COALESCE((SELECT PLUGIN_VERSION FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'InnoDB'), VERSION()),"
+    "     @@datadir, @@log_bin_basename, @@relay_log_basename, CONCAT(VERSION(), ', ', @@version_comment)"
+)
 
 
 class TestOwner:

@@ -102,6 +102,20 @@ class TestServer:
         source_of = database_host(database_facts(version=server), backup_versions=source)
         assert problems(BACKUP, source_of, target_host(backup_versions=target)) == expected
 
+    @pytest.mark.parametrize(
+        ("name", "is_accepted"),
+        [
+            *(("10.11.19-MariaDB-0+deb12u1-log, Debian 12", True), ("11.4.2-log, mariadb.org: MariaDB Server", True)),
+            *(("5.5.5-10.11.19-MariaDB, Debian 12", True), ("5.6.51-log, Debian 12", False)),
+            *(("8.0.36-log, Debian 12", False), ("10.11.19-log, Debian 12", False), ("5.7.9, Debian 12", False)),
+            *(("MariaDB, Debian 12", False), ("5.5.5-MariaDB, Debian 12", False), (", ", False)),
+        ],
+    )
+    def test_a_server_whose_name_its_backup_tool_refuses(self, name: str, is_accepted: bool) -> None:  # noqa: FBT001
+        expected = f"{SOCKET}: mariadb-backup refuses a server of the name '{name}' (set by its option --version)"
+        found = problems(BACKUP, database_host(database_facts(name=name)), target_host())
+        assert found == ([] if is_accepted else [expected])
+
     def test_facts_without_a_server_are_a_defect(self) -> None:
         with pytest.raises(ValueError, match="db1: the preflight did not query the server"):
             problems(BACKUP, source_host(), target_host())

@@ -48,12 +48,15 @@ class _XtrabackupStrategy(TransferTypeStrategy):
 
     def _version_problems(self, context: PlanContext, database: DatabaseFacts) -> Iterator[str]:
         """Yield the backup tools of another major version: they cannot read or prepare the files of the server."""
-        server = MariaDB.major_version(database.version)
+        server, tools = MariaDB.major_version(database.version), context.source_host.backup_versions
         for host in context.facts.values():
             tool = first_available(MariaDB.BACKUP_TOOLS, host)
             version = MariaDB.major_version(host.backup_versions.get(tool, "")) if tool else None
             if version and version != server:
                 yield f"{host.host}: {tool} has version {version}, but the server has version {server}"
+        source, tool = context.request.source, _backup_tool(context.source_host)
+        if not MariaDB.may_accept(tool, database.name) and server == MariaDB.major_version(tools.get(tool, "")):
+            yield f"{source}: {tool} refuses a server of the name '{database.name}' (set by its option --version)"
 
     def reading(self, context: PlanContext, benchmarks: Mapping[str, Command]) -> ReadingPlan:
         source, options = context.source, context.options
