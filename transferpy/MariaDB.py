@@ -35,10 +35,13 @@ def login(socket: str, defaults_file: str) -> tuple[str, ...]:
     return (*defaults, "--host=localhost", _BY_SOCKET, f"--socket={socket}")
 
 
-def client(program: str, socket: str, defaults_file: str) -> tuple[str, ...]:
-    """Return the command of the client without ``--execute`` and the statement."""
-    # A server that hangs still accepts connections.
-    return (program, *login(socket, defaults_file), "--connect-timeout=30", "--batch", "--skip-column-names")
+def client_options(socket: str, defaults_file: str) -> tuple[str, ...]:
+    """Return the options of the client without ``--execute`` and the statement, for any name in UTF-8."""
+    # A server that hangs still accepts connections. The locale and an option file can name another character set.
+    return (
+        *login(socket, defaults_file),
+        *("--default-character-set=utf8mb4", "--connect-timeout=30", "--batch", "--skip-column-names"),
+    )
 
 
 def backup(program: str, socket: str, defaults_file: str, cores: int) -> Command:

@@ -116,7 +116,10 @@ class Server:
 
     def client(self, sql: str) -> Sequence[str]:
         """Return the command of the client that executes statements."""
-        return ("mariadb", "--no-defaults", f"--socket={self.socket}", "--batch", "--skip-column-names", f"-e{sql}")
+        return (
+            *("mariadb", "--no-defaults", f"--socket={self.socket}", "--default-character-set=utf8mb4"),
+            *("--batch", "--skip-column-names", f"-e{sql}"),
+        )
 
     def execute(self, sql: str) -> list[list[str]]:
         """Execute statements and return the rows of the results."""

@@ -328,6 +328,26 @@ def test_a_primary_that_cannot_be_reached_is_looked_for_again(fleet: Fleet) -> N
         fleet.replica.execute("STOP SLAVE; START SLAVE")
 
 
+@pytest.mark.parametrize("name", ["レプリカ", "реплика", "ünï cöde", OTHER])
+def test_a_connection_may_have_a_name_in_any_language(fleet: Fleet, second_primary: Server, name: str) -> None:
+    replica = fleet.replica
+    fleet["db2"].run("printf '[client]\\ndefault-character-set = latin1\\n' >/srv/client.cnf")
+    replica.follow(second_primary, name)
+    mode = replica.value("SELECT @@GLOBAL.sql_mode")
+    replica.execute("SET GLOBAL sql_mode = 'NO_BACKSLASH_ESCAPES,ANSI_QUOTES'")
+    try:
+        with streaming(fleet, "--defaults-file", "/srv/client.cnf") as run:
+            assert "db2: replication stopped: 2 connection(s)\n" in run.log
+            fleet["db3"].shape(None)
+            result = run.end()
+        assert result.status == 0, result.stderr
+        assert replica.replication() == {"": RUNNING, name: RUNNING}
+        assert f"CHANGE MASTER '{name}' TO " in fleet["db3"].sh("cat /srv/copy/xtrabackup_slave_info") or name == OTHER
+    finally:
+        replica.execute(f"SET GLOBAL sql_mode = '{mode}'")
+        replica.execute(f"STOP SLAVE {quoted(name)}; RESET SLAVE {quoted(name)} ALL")
+
+
 @contextmanager
 def renamed(fleet: Fleet, version: str) -> Iterator[Server]:
     """A second replica on db2, which shows its clients another version."""

@@ -122,6 +122,7 @@ def change(statement, state, mysql):
 *words, option, statement = sys.argv[1:]
 assert option == "--execute", sys.argv
 assert words.pop(0) == "--socket=/run/it's a socket", sys.argv
+statement = statement.removeprefix("SET SESSION sql_mode = ''; ")
 state = load()
 slow = statement.startswith("STOP") and state["slow"]
 if slow:

@@ -4,7 +4,7 @@ import pytest
 from bash import any_text
 from hypothesis import example, given
 
-from transferpy.MariaDB import backup, client, lacking_tables, login, major_version, prepare, unpack
+from transferpy.MariaDB import backup, client_options, lacking_tables, login, major_version, prepare, unpack
 
 SOCKET = "/run/mysqld/mysqld.sock"
 BY_SOCKET = ("--host=localhost", "--protocol=socket", f"--socket={SOCKET}")
@@ -18,16 +18,13 @@ class TestLogin:
 
     def test_the_option_file_is_the_first_option(self) -> None:
         assert login(SOCKET, DEFAULTS)[0] == f"--defaults-file={DEFAULTS}"
-        for words in (
-            client("mariadb", SOCKET, DEFAULTS),
-            backup("mariadb-backup", SOCKET, DEFAULTS, 4).argv,
-        ):
-            assert words[1:5] == (f"--defaults-file={DEFAULTS}", *BY_SOCKET)
+        for words in (client_options(SOCKET, DEFAULTS), backup("mariadb-backup", SOCKET, DEFAULTS, 4).argv[1:]):
+            assert words[:4] == (f"--defaults-file={DEFAULTS}", *BY_SOCKET)
 
     @pytest.mark.parametrize("defaults_file", ["", DEFAULTS])
     def test_no_option_contains_a_secret(self, defaults_file: str) -> None:
         words = (
-            *client("mysql", SOCKET, defaults_file),
+            *client_options(SOCKET, defaults_file),
             *backup("xtrabackup", SOCKET, defaults_file, 1).argv,
             *prepare("xtrabackup", 1 << 30).argv,
             *unpack("xbstream").argv,
@@ -37,8 +34,8 @@ class TestLogin:
 
 class TestCommands:
     def test_the_client_prints_values_and_nothing_else(self) -> None:
-        options = ("--connect-timeout=30", "--batch", "--skip-column-names")
-        assert client("mysql", SOCKET, "") == ("mysql", *BY_SOCKET, *options)
+        options = ("--default-character-set=utf8mb4", "--connect-timeout=30", "--batch", "--skip-column-names")
+        assert client_options(SOCKET, "") == (*BY_SOCKET, *options)
 
     def test_a_backup_goes_to_standard_output_with_the_position_of_replication(self) -> None:
         assert backup("mariabackup", SOCKET, "", 16).argv == (

@@ -27,7 +27,7 @@ class PreflightQuery:
     source_path: str | None = None
     one_file_system: bool = False  # count only what is on the file system of the source
     magic: bool = False  # read the first bytes of the source
-    database: tuple[str, ...] = ()  # the source socket, and the options to log in to its server
+    database: tuple[str, ...] = ()  # the source socket, and the options of the client
     backup: bool = False  # find the versions of the backup tools
     routes: tuple[Route, ...] = ()  # the targets to find routes to, on the source host
     targets: tuple[tuple[int, str, str], ...] = ()  # index, directory and final name of each target on this host

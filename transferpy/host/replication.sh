@@ -30,11 +30,13 @@ lock_server() { # SERVER FLOCK-OPTION ...: as take_lock, with the lock of a serv
 }
 
 replication_statement() { # FLAVOUR START|STOP CONNECTION [THREADS]: sets REPLY to the SQL statement
+  # The session has its own sql_mode: that of the server can change the meaning of a backslash.
   local name=${3//\\/\\\\}
   name=${name//\'/\'\'}
+  REPLY="SET SESSION sql_mode = ''; "
   case $1 in
-    mariadb) REPLY="$2 SLAVE '$name' ${4-}" ;;
-    mysql) REPLY="$2 REPLICA ${4-} FOR CHANNEL '$name'" ;;
+    mariadb) REPLY+="$2 SLAVE '$name' ${4-}" ;;
+    mysql) REPLY+="$2 REPLICA ${4-} FOR CHANNEL '$name'" ;;
   esac
 }
 

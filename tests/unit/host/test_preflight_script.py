@@ -403,7 +403,7 @@ class TestServer:
         return event
 
     def test_it_says_what_it_is_and_what_it_holds(self, place: Path) -> None:
-        words = shlex.quote(f"--defaults-file=/r --socket=s --batch --skip-column-names --execute {ASKED}")
+        words = shlex.quote(f"--defaults-file=/r --socket=s --execute {ASKED}")
         client = f"""[ "$*" = {words} ] || exit 9
             {ANSWERED} 10.11 '{place}/data dir' NULL NULL '5.6.7, Debian 12'"""
         event = self.database(place, f"{place}/socket", "--defaults-file=/r", "--socket=s", mariadb=client)

@@ -14,7 +14,7 @@ database_facts() { # SOCKET OPTION ...: the answer of the server at that socket,
     emit database state="$state"
     return
   fi
-  answer=$(timeout "$answer_seconds" "$client" "$@" --batch --skip-column-names --execute \
+  answer=$(timeout "$answer_seconds" "$client" "$@" --execute \
     "SELECT COALESCE((SELECT PLUGIN_VERSION FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'InnoDB'), VERSION()), \
     @@datadir, @@log_bin_basename, @@relay_log_basename, CONCAT(VERSION(), ', ', @@version_comment)" 2>&1) || {
     # A server that hangs still accepts connections.

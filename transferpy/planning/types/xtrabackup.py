@@ -19,8 +19,8 @@ class _XtrabackupStrategy(TransferTypeStrategy):
 
     def query(self, query: PreflightQuery, request: TransferRequest, *, is_source: bool) -> PreflightQuery:
         socket = request.source.path
-        login = (socket, *MariaDB.login(socket, request.options.defaults_file))
-        return replace(query, database=login if is_source else (), backup=True)
+        words = (socket, *MariaDB.client_options(socket, request.options.defaults_file))
+        return replace(query, database=words if is_source else (), backup=True)
 
     def source_facts(self, host: HostFacts) -> SourceFacts:
         found = _database(host)
@@ -64,7 +64,7 @@ class _XtrabackupStrategy(TransferTypeStrategy):
         return ReadingPlan(
             directory=source.directory,
             name=source.name,
-            client=MariaDB.client(client, context.request.source.path, options.defaults_file),
+            client=(client, *MariaDB.client_options(context.request.source.path, options.defaults_file)),
             stop_slave=options.stop_slave,
             safe_timeout=options.safe_timeout,
             sample=SamplePlan(benchmarks=benchmarks, directory=source.directory) if benchmarks else None,

@@ -11,7 +11,7 @@ start_activity_reports
 recover_stale_runs
 host_facts tar flock awk cmp md5sum getent perl ss netstat ip socat openssl mariadb mysql mariadb-backup mariabackup xtrabackup mbstream xbstream zstd pigz gzip lz4 bzip2 lzip lzop xz xxh128sum b3sum sha256sum
 netcat_facts nc nc.openbsd ncat nc.traditional netcat
-database_facts /run/mysqld/mysqld.sock --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock
+database_facts /run/mysqld/mysqld.sock --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --default-character-set=utf8mb4 --connect-timeout=30 --batch --skip-column-names
 backup_facts mariadb-backup mariabackup xtrabackup
 announce_path ''
 route_facts 0 db2 203.0.113.9
@@ -55,7 +55,7 @@ checksum=no
 priority=normal
 abilities=(read connect)
 declare -A progress_program=([send_0_none]=xxh128sum)
-client=(mariadb --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --connect-timeout=30 --batch --skip-column-names)
+client=(mariadb --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --default-character-set=utf8mb4 --connect-timeout=30 --batch --skip-column-names)
 benchmarked=()
 send_0_none() {
   exec {branch_1}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.1.err)

@@ -10,7 +10,7 @@ keep_input
 start_activity_reports
 recover_stale_runs
 host_facts tar flock awk cmp md5sum getent perl ss netstat ip socat openssl mariadb mysql mariadb-backup mariabackup xtrabackup mbstream xbstream zstd pigz gzip lz4 bzip2 lzip lzop xz xxh128sum b3sum sha256sum
-database_facts /run/mysqld/mysqld.sock --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock
+database_facts /run/mysqld/mysqld.sock --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --default-character-set=utf8mb4 --connect-timeout=30 --batch --skip-column-names
 backup_facts mariadb-backup mariabackup xtrabackup
 announce_path ''
 route_facts 0 db2 203.0.113.9
@@ -76,7 +76,7 @@ checksum=no
 priority=normal
 abilities=(read connect)
 declare -A progress_program=([send_0_none]=wc [send_0_zstd1]=zstd [send_0_zstd3]=zstd [send_0_lz41]=lz4 [send_1_none]=wc [send_1_zstd1]=zstd [send_1_zstd3]=zstd [send_1_lz41]=lz4)
-client=(mariadb --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --connect-timeout=30 --batch --skip-column-names)
+client=(mariadb --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --default-character-set=utf8mb4 --connect-timeout=30 --batch --skip-column-names)
 benchmarked=(zstd1 zstd3 lz41)
 benchmark_zstd1=(zstd --stdout --quiet -T1 -1)
 benchmark_zstd3=(zstd --stdout --quiet -T1 -3)
