@@ -93,6 +93,7 @@ class Transferer:
             statuses = [self._serve(plan, edge) for edge in plan.edges]
         finally:
             self._sessions.end_all()
+            self._report.update(replication_stopped_seconds=self._sessions.stopped_seconds())
             replication_errors = self._sessions.replication_errors()
             if replication_errors:
                 logger.error("%s", replication_errors)

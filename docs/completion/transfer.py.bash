@@ -51,6 +51,7 @@ _transfer_py() {
     --compress-threads) : ;;
     --checksum-algorithm) _transfer_py_offer -W 'auto xxh128 b3 md5 sha256' ;;
     --safe-timeout) : ;;
+    --max-stop-time) : ;;
     --defaults-file) : ;;
     --owner) _transfer_py_offer -u ;;
     --port) : ;;
@@ -83,10 +84,11 @@ _transfer_py() {
 _transfer_py_options='
 --job --type --compress --no-compress --compressor --compress-level --compress-threads --encrypt --no-encrypt
 --checksum --no-checksum --parallel-checksum --no-parallel-checksum --checksum-algorithm --stop-slave
---no-stop-slave --safe-timeout --prepare --no-prepare --defaults-file --one-file-system --no-one-file-system
---owner --create-target --no-create-target --require-mount --no-require-mount --port --firewall --bwlimit
---connect-timeout --idle-timeout --copy-timeout --priority --dry-run --no-dry-run --verbose --no-verbose
---quiet --no-quiet --report --metrics --log-file --syslog --no-syslog --config --version -h --help
+--no-stop-slave --safe-timeout --max-stop-time --prepare --no-prepare --defaults-file --one-file-system
+--no-one-file-system --owner --create-target --no-create-target --require-mount --no-require-mount --port
+--firewall --bwlimit --connect-timeout --idle-timeout --copy-timeout --priority --dry-run --no-dry-run
+--verbose --no-verbose --quiet --no-quiet --report --metrics --log-file --syslog --no-syslog --config
+--version -h --help
 '
 # generated: end
 

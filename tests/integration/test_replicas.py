@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from contextlib import ExitStack, contextmanager
@@ -128,17 +129,47 @@ class Gate:
 # --- what is stopped and started
 
 
-def test_replication_is_stopped_once_for_several_targets(fleet: Fleet) -> None:
+def test_replication_is_stopped_for_each_backup_and_runs_in_between(fleet: Fleet) -> None:
     fleet["db1"].run("mkdir /srv/copy")
     before = fleet.replica.counted("stop_slave"), fleet.replica.counted("start_slave")
-    script = "mariadb -e 'SHOW ALL SLAVES STATUS\\G' | grep -E 'Slave_(IO|SQL)_Running:' >>/srv/states; real \"$@\""
-    with wrapped(fleet["db2"], "mariadb-backup", backing_up(script)):
-        result = transfer(fleet.lab, *BACKUP, SOURCE, TARGET, "db1:/srv/copy", check=True)
-    assert fleet.replica.replication() == {"": RUNNING}
-    assert "db2: replication stopped: 1 connection(s)\n" in result.stderr
+    states = "mariadb -e 'SHOW ALL SLAVES STATUS\\G' | grep -E 'Slave_SQL_Running:' >>/srv/states"
+    with ExitStack() as stack:
+        stack.enter_context(wrapped(fleet["db2"], "mariadb-backup", backing_up(f'{states}; real "$@"')))
+        gates = [stack.enter_context(Gate(fleet[host], "mariadb-backup", "*--prepare*")) for host in ("db3", "db1")]
+        run = stack.enter_context(
+            Run(fleet.lab, *BACKUP, "--prepare", "--report=/srv/r", SOURCE, TARGET, "db1:/srv/copy")
+        )
+        for gate in gates:
+            gate.wait_for(1)
+            assert fleet.replica.replication() == {"": RUNNING}
+            gate.open(1)
+        result = run.end()
+    assert result.status == 0, result.stderr
+    assert result.stderr.count("db2: replication stopped: 1 connection(s)\n") == 2
+    assert result.stderr.count("db2: replication runs as before\n") == 2
+    assert (fleet.replica.counted("stop_slave"), fleet.replica.counted("start_slave")) == tuple(n + 2 for n in before)
+    assert [line.split()[-1] for line in fleet["db2"].sh("cat /srv/states").splitlines()] == ["No"] * 2
+    report = json.loads(fleet["orch"].sh("cat /srv/r"))["transfers"][0]
+    assert 0 < report["replication_stopped_seconds"] < report["seconds"]
+
+
+def test_replication_runs_when_the_backup_has_ended_though_the_stream_has_not(fleet: Fleet) -> None:
+    hang = 'real "$@"; until [ -e /srv/go-on ]; do sleep 0.1; done; cat >/dev/null'
+    with wrapped(fleet["db2"], "socat", hang), Run(fleet.lab, *BACKUP, SOURCE, TARGET) as run:
+        assert eventually(lambda: "replication runs as before" in run.log, seconds=60), run.log
+        assert fleet.replica.replication() == {"": RUNNING}
+        fleet["db2"].run("touch /srv/go-on")
+        assert run.end().status == 0, run.log
+
+
+def test_a_backup_that_needs_replication_stopped_for_too_long_is_ended(fleet: Fleet) -> None:
+    with wrapped(fleet["db2"], "mariadb-backup", backing_up("exec sleep 600")):
+        result = transfer(fleet.lab, *BACKUP, "--max-stop-time", "4", SOURCE, TARGET)
+    assert result.status == 9
+    words = "the backup needs replication to be stopped for more than 4 seconds (--max-stop-time)"
+    assert f"ERROR {TARGET}: failed: db2: {words}" in result.stderr
     assert "db2: replication runs as before\n" in result.stderr
-    assert (fleet.replica.counted("stop_slave"), fleet.replica.counted("start_slave")) == tuple(n + 1 for n in before)
-    assert [line.split()[-1] for line in fleet["db2"].sh("cat /srv/states").splitlines()] == ["Yes", "No"] * 2
+    assert fleet.replica.replication() == {"": RUNNING}
 
 
 def test_replication_that_does_not_run_is_not_started(fleet: Fleet) -> None:

@@ -362,11 +362,21 @@ class ReplicationStopped(Event, name="replication-stopped"):
     connections: Count
 
 
-class ReplicationRuns(Event, name="replication-runs"):
+class ReplicationEnd(Event):
+    """The backup does not need replication stopped any more.
+
+    Attributes:
+        milliseconds: the time for which replication was stopped for the backup.
+    """
+
+    milliseconds: Count = 0
+
+
+class ReplicationRuns(ReplicationEnd, name="replication-runs"):
     """All connections run again."""
 
 
-class ReplicationLeft(Event, name="replication-left"):
+class ReplicationLeft(ReplicationEnd, name="replication-left"):
     """Another run on the host needs replication stopped, and will start it."""
 
 
@@ -644,10 +654,6 @@ class Send(SessionCommand, word="send"):
 
 class Examine(SessionCommand, word="examine"):
     """Report the packets of the connection, and what can stop them; the session answers at once."""
-
-
-class ResumeReplication(SessionCommand, word="resume"):
-    """Start replication again: the last stream has ended."""
 
 
 class Publish(SessionCommand, word="publish"):

@@ -232,9 +232,12 @@ class ReplicationState:
     def __init__(self, host: str) -> None:
         self._host = host
         self.error = ""  # the reason for which replication may not run; empty while it runs as before
+        self.stopped_seconds = 0.0  # the time for which it was stopped, as far as the session has reported it
 
     def handle(self, event: protocol.Event, run_directory: str) -> None:
         """Change the state as an event demands; only a report that replication runs clears the error."""
+        if isinstance(event, protocol.ReplicationEnd):
+            self.stopped_seconds += event.milliseconds / 1000
         match event:
             case protocol.ReplicationWaits():
                 logger.info(

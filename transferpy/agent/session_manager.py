@@ -171,6 +171,10 @@ class SessionManager:
         errors = ((session.host, session.replication.error) for session in self._sessions)
         return "; ".join(f"{host}: {error}" for host, error in errors if error)
 
+    def stopped_seconds(self) -> float:
+        """Return the time for which the sessions stopped replication, in seconds."""
+        return sum(session.replication.stopped_seconds for session in self._sessions)
+
     def end_all(self) -> None:
         """End every session, as ``end`` does."""
         try:

@@ -67,6 +67,7 @@ def _reading_variables(plan: ReadingPlan) -> dict[str, str]:
         "source_name": plan.name,
         "stop_slave": _yes_or_no(plan.stop_slave),
         "safe_timeout": str(plan.safe_timeout),
+        "max_stop_time": str(plan.max_stop_time),
     }
     if plan.sample:
         variables["sample_directory"] = plan.sample.directory

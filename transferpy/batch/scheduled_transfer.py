@@ -52,6 +52,7 @@ class ScheduledTransfer:
                 targets=tuple(retried.get(target.target, target) for target in earlier.targets) or report.targets,
                 started=earlier.started,
                 seconds=(report.started - earlier.started).total_seconds() + report.seconds,
+                replication_stopped_seconds=earlier.replication_stopped_seconds + report.replication_stopped_seconds,
                 attempts=earlier.attempts + report.attempts,
             )
         self.report = report

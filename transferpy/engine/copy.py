@@ -3,7 +3,7 @@
 import logging
 from contextlib import suppress
 
-from transferpy.agent.protocol import Position, Publish, Published, ResumeReplication
+from transferpy.agent.protocol import Position, Publish, Published
 from transferpy.engine.negotiation import start_stream
 from transferpy.engine.root_cause import await_other_end, raise_stream_failure
 from transferpy.engine.stream_run import StreamRun
@@ -36,8 +36,6 @@ def copy(run: StreamRun, *, last: bool) -> None:
                 raise_stream_failure(run)
         raise
     run.enter(Phase.CHECKING)
-    if last and run.plan.options.stop_slave:
-        run.sessions.send(run.sender, ResumeReplication())
     verify(run)
     if run.plan.options.prepare:
         logger.info("%s: preparing the copy", run.edge.final)

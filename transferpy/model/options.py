@@ -120,6 +120,13 @@ class TransferOptions(ToolOptions):
         values=_SECONDS,
         only_for="xtrabackup",
     )
+    max_stop_time: int = COPY.option(
+        "with --stop-slave: maximum time in seconds of the stop for each backup; a backup that needs more is ended, and"
+        " replication is started; 0: no limit",
+        default=0,
+        values=number(0, _DAY, "SECONDS"),
+        only_for="xtrabackup",
+    )
     prepare: bool = COPY.option(
         "prepare the copy on each target (mariadb-backup --prepare), so that a server can start on it",
         default=False,

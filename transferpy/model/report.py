@@ -52,6 +52,9 @@ class TransferReport:
     checksum: str = ""  # the algorithm that compares the data; empty without one, and before there is a plan
     started: datetime  # in UTC
     seconds: float = 0.0  # wall time
+    replication_stopped_seconds: float = (
+        0.0  # the time for which replication of the source was stopped, for all targets
+    )
     status: int = 0  # the exit status of transfer.py
     errors: tuple[str, ...] = ()  # the errors of the run as a whole; each target has its own error
     interrupted: str = ""  # the name of the signal that stopped the run; empty without one

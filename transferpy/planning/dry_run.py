@@ -26,7 +26,7 @@ def dry_run_lines(plan: TransferPlan, facts: Mapping[str, HostFacts]) -> Iterato
         sender, pipeline = plan.sessions[edge.sender].host, edge.sending.pipelines[_first_label(edge)]
         yield f"  {sender} sends to {edge.target.host}{_first_codec(edge)}: {render_pipeline(pipeline)}"
     if plan.options.stop_slave:
-        yield f"  {plan.source.host} stops replication before the first stream and starts it after the last one"
+        yield f"  {plan.source.host} stops replication before each backup and starts it after the backup"
     taken: dict[tuple[str, str], int] = {}
     for edge in plan.edges:
         host = facts[edge.target.host]

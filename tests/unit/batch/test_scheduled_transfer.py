@@ -27,12 +27,13 @@ def scheduled() -> ScheduledTransfer:
 
 
 def test_a_retry_is_for_the_targets_without_a_copy_and_the_report_has_all_targets(scheduled: ScheduledTransfer) -> None:
-    scheduled.add_report(replace(REPORT, status=6))
+    scheduled.add_report(replace(REPORT, status=6, replication_stopped_seconds=1.5))
     assert scheduled.schedule_retry()
     assert scheduled.targets == (BAD.target,)
     copied = replace(BAD, status=0)
-    scheduled.add_report(replace(REPORT, targets=(copied,)))
+    scheduled.add_report(replace(REPORT, targets=(copied,), replication_stopped_seconds=2.0))
     assert scheduled.report
+    assert scheduled.report.replication_stopped_seconds == 3.5
     assert (scheduled.report.name, scheduled.report.status, scheduled.report.attempts) == ("t0", 0, 2)
     assert scheduled.report.targets == (GOOD, copied)
     assert not scheduled.schedule_retry()

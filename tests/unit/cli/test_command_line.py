@@ -49,6 +49,7 @@ class TestCommandLine:
                 "idle_timeout": 300,
                 "copy_timeout": 604800,
                 "safe_timeout": 300,
+                "max_stop_time": 0,
                 "defaults_file": "",
                 "prepare": False,
                 "owner": "",
@@ -64,7 +65,7 @@ class TestCommandLine:
     def test_every_option_is_read(self, command_line: CommandLine) -> None:
         switches = ["--no-compress", "--no-encrypt", "--no-checksum", "--parallel-checksum", "--stop-slave"]
         limits = ["--port=4444", "--firewall", "iptables", "--connect-timeout", "5", "--idle-timeout=7"]
-        limits += ["--copy-timeout=8", "--safe-timeout=9"]
+        limits += ["--copy-timeout=8", "--safe-timeout=9", "--max-stop-time=10"]
         after = ["--prepare", "--owner", "mysql:mysql", "--defaults-file=/root/my.cnf"]
         outputs = ["--report", "-", "--metrics=m.prom", "--log-file=/var/log/t.log", "--syslog", "--quiet"]
         more = ["--create-target", "--require-mount", "--dry-run", *outputs]
@@ -100,6 +101,7 @@ class TestCommandLine:
             "idle_timeout": 7,
             "copy_timeout": 8,
             "safe_timeout": 9,
+            "max_stop_time": 10,
             "defaults_file": "/root/my.cnf",
             "prepare": True,
             "owner": "mysql:mysql",

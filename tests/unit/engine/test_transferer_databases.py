@@ -18,7 +18,7 @@ from transferpy.RemoteExecution.interface import CommandResult
 from transferpy.Transferer import Transferer
 
 RUN_DIRECTORY = "/run/transferpy/run.r1.{}.200"
-STOPPED, RUNS = "replication-stopped connections=2", "replication-runs"
+STOPPED, RUNS = "replication-stopped connections=2", "replication-runs milliseconds=1500"
 ENTRY = "start_replication /srv/sqldata/ mariadb '' IO_THREAD,\\ SQL_THREAD mariadb --socket=/run/mysqld/mysqld.sock "
 NOT_STARTED = (
     f"undo-failed entry={encoded(ENTRY)} text={encoded('ERROR 1200 (HY000): Misconfigured replica' + chr(10))}"
@@ -52,15 +52,16 @@ def size(digest: str | None) -> tuple[str, ...]:
 
 
 def source_session(targets: int = 1, *, sent: str | None = "4711", **reactions: Any) -> ScriptedSession:
-    """Return a source that stops and starts replication and sends well, but for ``reactions``: send_0, resume, stop."""
-    sends = {}
+    """Return a source that stops and starts replication and sends well, but for ``reactions``.
+
+    These are: send_0, stop, and started, the words after the end of each stream.
+    """
+    sends, started = {}, reactions.pop("started", (RUNS,))
     for n in range(targets):
-        usual = (*size(sent), f"stages job=send_{n} statuses=0,0,0,0", TABLES, "checked")
-        sends[f"send {n} CODEC 198.18.0.2 4400 cer2"] = reactions.pop(
-            f"send_{n}", (STOPPED, *usual) if n == 0 else usual
-        )
+        usual = (STOPPED, *size(sent), f"stages job=send_{n} statuses=0,0,0,0", *started, TABLES, "checked")
+        sends[f"send {n} CODEC 198.18.0.2 4400 cer2"] = reactions.pop(f"send_{n}", usual)
     hello = f"hello directory={encoded(RUN_DIRECTORY.format(100))}"
-    others = {"resume": (RUNS,), "stop": END, "kill": ("ending", RUNS, *END[1:]), **reactions}
+    others = {"stop": END, "kill": ("ending", RUNS, *END[1:]), **reactions}
     return ScriptedSession([hello, "ready certificate=cer1", "sample size=0 trials="], {**sends, **others})
 
 
@@ -106,7 +107,7 @@ class TestReplication:
         source, target = source_session(), target_session()
         assert back_up(source, target, compress=False) == [0]
         assert (source.received, target.received) == (
-            [SEND.format(0), "resume", "stop"],
+            [SEND.format(0), "stop"],
             ["peer cer1", "receive CODEC", "publish"],
         )
         assert [message.partition(" in ")[0] for message in caplog.messages] == [
@@ -114,8 +115,8 @@ class TestReplication:
             "db2: port 4400 listens for db1",
             "db1: replication stopped: 2 connection(s)",
             "db2: received a stream of 4.71 kB",
-            "db2: the size of the stream agrees with the source",
             "db1: replication runs as before",
+            "db2: the size of the stream agrees with the source",
             "db2:/srv/y: binary log file, position and GTID: db2-bin.000007 342 0-1-105",
             "db2:/srv/y: replication position of its source: CHANGE MASTER TO MASTER_LOG_POS=4471;",
             "db2:/srv/y: complete",
@@ -155,10 +156,11 @@ class TestReplication:
         assert back_up(source, target_session(), stop_slave=False) == [0]
         assert source.received == [SEND.format(0), "stop"]
 
-    def test_it_is_stopped_once_for_all_targets_and_resumed_when_the_last_stream_has_ended(self) -> None:
-        source = source_session(3)
-        assert back_up(source, *(target_session() for _ in range(3))) == [0, 0, 0]
-        assert source.received == [SEND.format(0), SEND.format(1), SEND.format(2), "resume", "stop"]
+    def test_the_report_has_the_time_of_all_stops(self) -> None:
+        fleet = remote(database_host(), source_session(2), target_session(), target_session())
+        run = Transferer("db1", "/run/s", ["db2", "db3"], ["/srv/y"] * 2, {"type": "xtrabackup"}, remote=fleet)
+        assert run.run() == [0, 0]
+        assert run.report.replication_stopped_seconds == 3.0
 
     def test_a_last_target_that_fails_leaves_it_to_the_end_of_the_session(self) -> None:
         source = source_session(2, stop=END_THAT_STARTS)
@@ -172,7 +174,7 @@ class TestReplication:
     def test_one_that_does_not_start_again_is_status_9_though_every_target_succeeded(
         self, targets: int, caplog: pytest.LogCaptureFixture
     ) -> None:
-        source = source_session(targets, resume=(NOT_STARTED,), stop=END_WITH_WORK_LEFT)
+        source = source_session(targets, started=(NOT_STARTED,), stop=END_WITH_WORK_LEFT)
         sessions = [target_session() for _ in range(targets)]
         runs = {("db1", "\nrecover_stale_runs"): [f"@transferpy RUN {NOT_STARTED}"]}
         assert back_up(source, *sessions, runs=runs) == [0] * (targets - 1) + [9]
@@ -191,24 +193,24 @@ class TestReplication:
         ]
 
     def test_one_that_starts_at_the_second_attempt_is_fine(self, caplog: pytest.LogCaptureFixture) -> None:
-        source = source_session(resume=(NOT_STARTED,), stop=("ending", RUNS, *END[1:]))
+        source = source_session(started=(NOT_STARTED,), stop=("ending", RUNS, *END[1:]))
         assert back_up(source, target_session()) == [0]
         assert errors(caplog) == []
 
     def test_one_that_the_next_script_starts_is_fine(self, caplog: pytest.LogCaptureFixture) -> None:
-        source = source_session(resume=(NOT_STARTED,), stop=END_WITH_WORK_LEFT)
+        source = source_session(started=(NOT_STARTED,), stop=END_WITH_WORK_LEFT)
         runs = {("db1", "\nrecover_stale_runs"): ["@transferpy RUN finished-dead-run run=r1 pid=100"]}
         assert back_up(source, target_session(), runs=runs) == [0]
         assert errors(caplog) == []
 
     def test_one_that_another_run_needs_stopped_is_left_to_it(self, caplog: pytest.LogCaptureFixture) -> None:
-        source = source_session(resume=("replication-left",))
+        source = source_session(started=("replication-left",))
         assert back_up(source, target_session()) == [0]
         assert "db1: another transfer needs replication stopped, and will start it again" in caplog.messages
 
     def test_where_nothing_runs_nothing_is_said_to_have_been_stopped(self, caplog: pytest.LogCaptureFixture) -> None:
         sent = (*size("4711"), "stages job=send_0 statuses=0,0,0,0", TABLES, "checked")
-        source = source_session(send_0=("replication-stopped connections=0", *sent), resume=())
+        source = source_session(send_0=("replication-stopped connections=0", *sent))
         assert back_up(source, target_session()) == [0]
         assert "db1: replication does not run, so there is nothing to stop" in caplog.messages
         assert not [message for message in caplog.messages if "as before" in message]
@@ -291,7 +293,8 @@ class TestCopy:
         self, failing: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         log = f"stderr job=backup stage=- text={encoded('Error 24' + chr(10) + 'the log does not end')}"
-        sent = (STOPPED, *size("4711"), "stages job=send_0 statuses=0,0,0,0", log, "stages job=backup statuses=1")
+        stream = (STOPPED, *size("4711"), "stages job=send_0 statuses=0,0,0,0", RUNS)
+        sent = (*stream, log, "stages job=backup statuses=1")
         no_info = f"error kind=content text={encoded('the received backup has no info file')}"
         received = ("listening port=4400", *size("4711"), "stages job=receive statuses=0,0,0,0", no_info, *END)
         if failing == "source":

@@ -33,7 +33,7 @@ NAMES = [name for name in HOSTILE_NAMES if name.isprintable()]
 
 SOURCE = """
 echo ready
-priority=normal safe_timeout=${safe_timeout-300}
+priority=normal safe_timeout=${safe_timeout-300} max_stop_time=${max_stop_time-0}
 begin_session
 stop_replication "${client[@]}"
 while :; do await_command; resume_replication; done
@@ -242,6 +242,28 @@ class TestStopping:
         )
         assert server.connections == [*SEVERAL]
         assert "replication-stopped" not in session.names
+
+    @pytest.mark.parametrize("is_slow", [False, True])
+    def test_the_session_ends_before_replication_is_stopped_for_too_long(self, tmp_path: Path, is_slow: bool) -> None:  # noqa: FBT001
+        server = DatabaseServer(tmp_path, *SEVERAL)
+        server.change(slow=is_slow)
+        with backup(tmp_path, server, "max_stop_time=3") as session:
+            session.until("error")
+            session.until("end")
+        assert session.last("error").fields["kind"] == "replication"
+        assert session.last("error").text("text") == (
+            "the backup needs replication to be stopped for more than 3 seconds (--max-stop-time)"
+        )
+        assert session.names[-2:] == ["replication-runs", "end"]
+        assert int(session.last("replication-runs").fields["milliseconds"]) >= 1000
+        assert server.connections == [*SEVERAL]
+
+    def test_a_session_that_stops_nothing_has_no_limit(self, tmp_path: Path) -> None:
+        with backup(tmp_path, DatabaseServer(tmp_path, STOPPED), "max_stop_time=1") as session:
+            session.until("replication-stopped")
+            for _ in range(3):
+                session.said.clear()
+                session.until("progress")
 
     def test_a_server_that_does_not_count_its_temporary_tables_fails_the_session(self, tmp_path: Path) -> None:
         server = DatabaseServer(tmp_path, BOTH)

@@ -307,7 +307,7 @@ class TestAbilities:
         source.order(*command.split())
         assert source.end()["error"].text("text") == f"unexpected session command: {command.split(maxsplit=1)[0]}"
 
-    @pytest.mark.parametrize("command", ["send 0 gzip nowhere 4400", "probe 0 nowhere 4400", "resume", "publish"])
+    @pytest.mark.parametrize("command", ["send 0 gzip nowhere 4400", "probe 0 nowhere 4400", "publish"])
     def test_a_session_takes_no_command_before_its_turn_or_without_the_ability(self, host: Host, command: str) -> None:
         target = host.start_target()
         target.says("ready")

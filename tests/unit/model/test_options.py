@@ -24,6 +24,7 @@ class TestOptions:
             idle_timeout=300,
             copy_timeout=604800,
             safe_timeout=300,
+            max_stop_time=0,
             defaults_file="",
             prepare=False,
             owner="",
@@ -109,7 +110,13 @@ class TestOptions:
     @pytest.mark.parametrize("transfer_type", ["file", "decompress"])
     @pytest.mark.parametrize(
         ("name", "value"),
-        [("stop_slave", True), ("safe_timeout", 7), ("prepare", True), ("defaults_file", "/root/my.cnf")],
+        [
+            ("stop_slave", True),
+            ("safe_timeout", 7),
+            ("max_stop_time", 8),
+            ("prepare", True),
+            ("defaults_file", "/root/my.cnf"),
+        ],
     )
     def test_a_backup_option_requires_the_type_xtrabackup(self, transfer_type: str, name: str, value: object) -> None:
         with pytest.raises(UsageError, match=f"^{name} needs the transfer type xtrabackup, not {transfer_type}$"):

@@ -86,7 +86,7 @@ def test_the_lines_have_each_command_that_a_hot_copy_runs_on_a_host() -> None:
     lines = list(dry_run_lines(make_plan(backup, hosts, RUN, {}), hosts))
     text = "\n".join(lines)
     assert "a server of about 5 MB" in lines[0]
-    assert "db1 stops replication before the first stream" in text
+    assert "db1 stops replication before each backup and starts it after the backup" in text
     assert "/srv/y is missing" in text
     assert re.search(f"mariadb-backup .*--socket={socket} --backup ", text)
     assert re.search("iptables .*-I INPUT", text)

@@ -16,7 +16,7 @@ send_probe() { # EDGE ADDRESS PORT [CERTIFICATE]: sends zeros, by which the targ
 }
 
 send_stream() { # EDGE CODEC ADDRESS PORT [CERTIFICATE]
-  local task=send_$1 step
+  local task=send_$1 step status=0
   local peer_address=$3 peer_port=$4 # the pipeline reads both
   accept_peer receiver.pem "${5-}"
   for step in "${before_send[@]}"; do "$step" || return; done
@@ -27,7 +27,9 @@ send_stream() { # EDGE CODEC ADDRESS PORT [CERTIFICATE]
   for step in "${during_send[@]}"; do "$step" "$task"; done
   wait_for_stream "$task"
   report_stream_digest "$task" sent.digest
-  report_task "$task" || return
+  report_task "$task" || status=1
+  for step in "${at_stream_end[@]}"; do "$step"; done
+  ((status == 0)) || return
   for step in "${after_send[@]}"; do "$step" "$task" || return; done
   emit checked
 }

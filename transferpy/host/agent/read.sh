@@ -1,9 +1,8 @@
 # The ability "read": the session reads the source. Each transfer type defines its functions list_source_TYPE, which is called
 # at the beginning, await_source_TYPE, which is called before each stream, and check_source_TYPE, which is called after it.
-# requires: agent/main agent/streams agent/directories agent/manifest agent/sampling agent/replication
+# requires: agent/main agent/streams agent/directories agent/manifest agent/sampling
 
 prepare_read() {
-  command_handler[resume]=resume_replication
   before_send+=("await_source_$transfer_type")
   during_send+=(digest_source)
   after_send+=("check_source_$transfer_type")

@@ -2,6 +2,9 @@
 # requires: replication agent/tasks
 
 replication_lock='' # the descriptor of the lock of a server
+stopped_at=''       # the uptime since when connections are stopped; empty while none is
+readonly start_seconds=2 # the time that is left for a start within --max-stop-time
+each_second+=(limit_stop_time)
 
 stop_replication() { # CLIENT ...: stops the SQL thread of every connection at a moment without open temporary tables
   # A replica that is made from the copy has no temporary tables, so the next statement that uses one would stop its replication.
@@ -36,6 +39,8 @@ stop_connections() { # CLIENT ...: stops the SQL thread of every connection that
   replication_lock=$lock lock=''
   read_replication_status "$flavour" "$@" 2>"$run_directory/ask.err" || fail_replication_query
   refuse_to_stop
+  read_uptime
+  stopped_at=$REPLY
   share_stopped_connections "$@"
   for index in "${!connections[@]}"; do
     [[ ${running[index]} == *SQL_THREAD* ]] || continue
@@ -49,6 +54,18 @@ stop_connections() { # CLIENT ...: stops the SQL thread of every connection that
   done
   exec {replication_lock}>&-
   replication_lock=''
+  has_stopped_connections || stopped_at=''
+}
+
+has_stopped_connections() { # succeeds if the undo list starts a connection
+  compgen -G "$run_directory/undo.*.replication" >/dev/null
+}
+
+limit_stop_time() { # ends the session, which starts replication, before the time is over
+  [ -n "$stopped_at" ] && [ "$max_stop_time" -gt 0 ] || return 0
+  read_uptime
+  ((REPLY - stopped_at < (max_stop_time - start_seconds) * 100)) ||
+    fail replication "the backup needs replication to be stopped for more than $max_stop_time seconds (--max-stop-time)"
 }
 
 refuse_to_stop() { # fails the session if a connection would not be the same after a stop and a start
@@ -95,14 +112,17 @@ share_stopped_connections() { # CLIENT ...: adds an undo entry for each connecti
 }
 
 resume_replication() { # starts the connections that stop_replication stopped
-  compgen -G "$run_directory/undo.*.replication" >/dev/null || return 0
+  has_stopped_connections || return 0
   rm -f -- "$run_directory/left-to-others"
   # A client that is about to stop a connection must not do so after the start.
   [ -z "${task_pid[stop]-}" ] || [ -n "${task_statuses[stop]-}" ] || end_processes 0 1000 sleep find_groups "${task_pid[stop]}"
   undo "$run_directory" replication || return 1
+  read_uptime
+  set -- milliseconds=$(((REPLY - stopped_at) * 10))
+  stopped_at=''
   if [ -e "$run_directory/left-to-others" ]; then
-    emit replication-left
+    emit replication-left "$@"
   else
-    emit replication-runs
+    emit replication-runs "$@"
   fi
 }

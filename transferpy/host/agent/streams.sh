@@ -4,6 +4,7 @@
 # The names of functions. The first one that fails ends the work on a stream.
 before_send=()
 during_send=() # TASK
+at_stream_end=() # after a stream that was sent or has failed, before its result counts
 after_send=()  # TASK
 during_receive=()
 while_receiving=() # BYTES: once a second

@@ -14,6 +14,7 @@ pending_commands=()         # session commands that no function has handled yet
 declare -A at_once=()       # by session command that does not wait for the end of another one, its function
 partial_message=''
 last_heartbeat=0
+each_second=() # the functions to call with each heartbeat
 
 start_task() { # TASK FUNCTION [ARGUMENT ...]
   local task=$1
@@ -94,7 +95,8 @@ task_is_lost() { # TASK: succeeds if the task was killed, so that it sent no mes
 }
 
 heartbeat() { # reports the progress of each stream; ends the session if the orchestration host reads no more events
-  local task bytes total
+  local task bytes total step
+  for step in "${each_second[@]}"; do "$step"; done
   [ ${#stream_stage[@]} -gt 0 ] || emit progress
   for task in "${!stream_stage[@]}"; do
     measure_progress "$task"

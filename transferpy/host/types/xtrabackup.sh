@@ -1,17 +1,26 @@
 # The transfer type "xtrabackup": a hot backup of a running database server. Both ends compare the list of its tables.
 # requires: agent/read agent/manifest agent/replication
 
-replication_was_stopped='' # yes once the session has looked at replication, so that it does so before the first stream only
-
 list_source_xtrabackup() {
   enter_directory "$run_directory"
   [ ${#benchmarked[@]} -eq 0 ] || start_sample
+  [ "$stop_slave" = no ] || during_send+=(watch_backup) at_stream_end+=(resume_replication)
 }
 
 await_source_xtrabackup() {
   run_task tables list_tables "$source_directory" "$lists/tables.before" || return
-  [ "$stop_slave" = no ] || [ -n "$replication_was_stopped" ] || stop_replication "${client[@]}"
-  replication_was_stopped=yes
+  [ "$stop_slave" = no ] || stop_replication "${client[@]}"
+}
+
+watch_backup() { # TASK: starts replication again when the backup tool has ended; the stream may take longer to arrive
+  backup_task=$1
+  on_progress[$1]=resume_after_backup
+}
+
+resume_after_backup() {
+  log_is_complete "$run_directory/$backup_task.0.err" || return 0
+  unset "on_progress[$backup_task]"
+  resume_replication
 }
 
 check_source_xtrabackup() { # TASK

@@ -67,6 +67,7 @@ class _XtrabackupStrategy(TransferTypeStrategy):
             client=(client, *MariaDB.client_options(context.request.source.path, options.defaults_file)),
             stop_slave=options.stop_slave,
             safe_timeout=options.safe_timeout,
+            max_stop_time=options.max_stop_time,
             sample=SamplePlan(benchmarks=benchmarks, directory=source.directory) if benchmarks else None,
             # The backup tool also reads the log of the server once a second, whether data flows or not.
             metered_stage=1,

@@ -42,6 +42,7 @@ source_directory=/srv
 source_name=x
 stop_slave=no
 safe_timeout=0
+max_stop_time=0
 sample_directory=''
 sampled_bytes=4000000
 own_name=source.0123456789abcdef

@@ -44,6 +44,7 @@ source_directory=/srv
 source_name=x
 stop_slave=no
 safe_timeout=0
+max_stop_time=0
 own_name=source.0123456789abcdef
 cores=4
 transfer_type=file

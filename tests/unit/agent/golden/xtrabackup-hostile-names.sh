@@ -49,6 +49,7 @@ source_directory='/it'"'"'s $(touch gone)
 source_name=''
 stop_slave=yes
 safe_timeout=300
+max_stop_time=0
 sample_directory='/it'"'"'s $(touch gone)
 -x *ÿ'
 sampled_bytes=0

@@ -45,6 +45,7 @@ source_directory=/srv/sqldata
 source_name=''
 stop_slave=no
 safe_timeout=300
+max_stop_time=0
 own_name=source.0123456789abcdef
 cores=16
 transfer_type=xtrabackup

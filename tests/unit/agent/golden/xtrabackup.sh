@@ -43,6 +43,7 @@ source_directory=/srv/sqldata
 source_name=''
 stop_slave=no
 safe_timeout=300
+max_stop_time=0
 sample_directory=/srv/sqldata
 sampled_bytes=0
 own_name=source.0123456789abcdef
