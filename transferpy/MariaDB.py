@@ -35,6 +35,11 @@ def login(socket: str, defaults_file: str) -> tuple[str, ...]:
     return (*defaults, "--host=localhost", _BY_SOCKET, f"--socket={socket}")
 
 
+def client(program: str, socket: str, defaults_file: str) -> tuple[str, ...]:
+    """Return the command of the client without ``--execute`` and the statement."""
+    return (program, *client_options(socket, defaults_file))
+
+
 def client_options(socket: str, defaults_file: str) -> tuple[str, ...]:
     """Return the options of the client without ``--execute`` and the statement, for any name in UTF-8."""
     # A server that hangs still accepts connections. The locale and an option file can name another character set.

@@ -4,7 +4,7 @@ import pytest
 from bash import any_text
 from hypothesis import example, given
 
-from transferpy.MariaDB import backup, client_options, lacking_tables, login, major_version, prepare, unpack
+from transferpy.MariaDB import backup, client, client_options, lacking_tables, login, major_version, prepare, unpack
 
 SOCKET = "/run/mysqld/mysqld.sock"
 BY_SOCKET = ("--host=localhost", "--protocol=socket", f"--socket={SOCKET}")
@@ -36,6 +36,7 @@ class TestCommands:
     def test_the_client_prints_values_and_nothing_else(self) -> None:
         options = ("--default-character-set=utf8mb4", "--connect-timeout=30", "--batch", "--skip-column-names")
         assert client_options(SOCKET, "") == (*BY_SOCKET, *options)
+        assert client("mariadb", SOCKET, "") == ("mariadb", *BY_SOCKET, *options)
 
     def test_a_backup_goes_to_standard_output_with_the_position_of_replication(self) -> None:
         assert backup("mariabackup", SOCKET, "", 16).argv == (

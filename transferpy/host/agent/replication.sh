@@ -3,7 +3,6 @@
 
 replication_lock='' # the descriptor of the lock of a server
 stopped_at=''       # the uptime since when connections are stopped; empty while none is
-readonly start_seconds=2 # the time that is left for a start within --max-stop-time
 each_second+=(limit_stop_time)
 
 stop_replication() { # CLIENT ...: stops the SQL thread of every connection at a moment without open temporary tables
@@ -62,9 +61,11 @@ has_stopped_connections() { # succeeds if the undo list starts a connection
 }
 
 limit_stop_time() { # ends the session, which starts replication, before the time is over
+  # Half of the time is left for the start, but at most two seconds.
+  local reserve=$((max_stop_time > 4 ? 200 : max_stop_time * 50))
   [ -n "$stopped_at" ] && [ "$max_stop_time" -gt 0 ] || return 0
   read_uptime
-  ((REPLY - stopped_at < (max_stop_time - start_seconds) * 100)) ||
+  ((REPLY - stopped_at < max_stop_time * 100 - reserve)) ||
     fail replication "the backup needs replication to be stopped for more than $max_stop_time seconds (--max-stop-time)"
 }
 

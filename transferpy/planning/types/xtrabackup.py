@@ -64,7 +64,7 @@ class _XtrabackupStrategy(TransferTypeStrategy):
         return ReadingPlan(
             directory=source.directory,
             name=source.name,
-            client=(client, *MariaDB.client_options(context.request.source.path, options.defaults_file)),
+            client=MariaDB.client(client, context.request.source.path, options.defaults_file),
             stop_slave=options.stop_slave,
             safe_timeout=options.safe_timeout,
             max_stop_time=options.max_stop_time,
