@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from transferpy.agent.budget import BudgetExceededError, LineBudget
-from transferpy.agent.inbox import Inbox
+from transferpy.agent.budget import LineBudget
 from transferpy.agent.preflight_connection import PreflightConnection, dismiss
-from transferpy.agent.protocol import Hello, ProtocolError, SessionCommand, Stop, is_event, parse_event
+from transferpy.agent.protocol import Hello, SessionCommand, Stop
 from transferpy.agent.session import Session
+from transferpy.agent.session_events import SessionEvents
 from transferpy.agent.session_script import recovery_script
 from transferpy.Exceptions import RemoteExecutionError
-from transferpy.RemoteExecution.interface import Job, Outcome, RemoteExecution
+from transferpy.RemoteExecution.interface import Job, RemoteExecution
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class SessionManager:
         self._remote = remote
         self._run_id = run_id
         self._tick = tick
-        self._inbox: Inbox[tuple[Session, str | Outcome]] = Inbox()
+        self._events = SessionEvents(run_id)
         self._connections: dict[str, PreflightConnection] = {}
         self._jobs: dict[Session, Job] = {}
         self._sessions: list[Session] = []
@@ -58,7 +58,7 @@ class SessionManager:
         session = Session(host)
         self._sessions.append(session)
 
-        listener = self._listener(session)
+        listener = self._events.listener(session)
         connection = self._connections.get(host)
         if connection is not None and connection.claim(listener):
             # In this order, a signal between two steps leaves no connection that neither list contains.
@@ -74,22 +74,6 @@ class SessionManager:
                 host, script, on_line=listener, on_end=listener, takes_input=True
             )
         return session
-
-    def _listener(self, session: Session) -> Callable[[str | Outcome], None]:
-        """Return the function that puts the events and the outcome of a session into the inbox.
-
-        It runs in the thread of the remote process. It drops all other output, and all output beyond the budget.
-        """
-        budget = LineBudget(session.host)
-
-        def listener(item: str | Outcome) -> None:
-            was_exceeded = budget.error is not None
-            if not isinstance(item, str) or (budget.accept(item) and is_event(item, self._run_id)):
-                self._inbox.put((session, item))
-            elif budget.error and not was_exceeded:
-                self._inbox.put((session, budget.error))
-
-        return listener
 
     def keep_connections(self, connections: Mapping[str, PreflightConnection]) -> None:
         """Keep preflight connections open for the sessions on their hosts."""
@@ -131,39 +115,15 @@ class SessionManager:
                 self._check(session)
             if deadline is not None and time.monotonic() >= deadline:
                 return False
-            self._handle_next()
+            self._events.handle_next(self._jobs, _LOOK_INTERVAL)
             self._tick()
         return True
-
-    def _handle_next(self) -> None:
-        suspended = self._inbox.wait(_LOOK_INTERVAL)
-        for session in self._jobs:
-            session.credit(suspended)
-        if not self._inbox:
-            return
-        session, item = self._inbox.first
-        if isinstance(item, str):
-            self._handle_line(session, item)
-        elif isinstance(item, BudgetExceededError):
-            session.error = session.error or item
-        else:
-            session.outcome = item
-        self._inbox.remove_first()
-
-    def _handle_line(self, session: Session, line: str) -> None:
-        try:
-            event = parse_event(line, self._run_id)
-        except ProtocolError as error:
-            session.refuse(error)
-            return
-        if event is not None:
-            session.handle(event)
 
     def _check(self, session: Session) -> None:
         if failure := session.failure(self._run_id):
             raise failure
         # The inbox may hold events that arrived while this thread was busy.
-        if not self._inbox and time.monotonic() - session.heard > _SILENCE:
+        if not self._events and time.monotonic() - session.heard > _SILENCE:
             raise RemoteExecutionError(f"{session.host}: no heartbeat for {_SILENCE:.0f} seconds")
 
     def replication_errors(self) -> str:
@@ -227,7 +187,7 @@ class SessionManager:
 
         def handle_line(line: str) -> None:
             if budget.accept(line):
-                self._handle_line(session, line)
+                self._events.handle_line(session, line)
 
         result = self._remote.run(session.host, script, on_line=handle_line, timeout=timeout)
         if result.returncode:

@@ -17,6 +17,7 @@ from transferpy.agent.inbox import Inbox
 from transferpy.agent.list_transfer import fetch_records
 from transferpy.agent.protocol import Connected, Ending, Hello, Listening, Probed, Probing, Publish, Stop
 from transferpy.agent.session import Session
+from transferpy.agent.session_events import SessionEvents
 from transferpy.agent.session_manager import SessionManager
 from transferpy.Exceptions import FirewallError, Interrupted, PublishError, RemoteExecutionError, TransferpyError
 from transferpy.RemoteExecution.interface import Command, CommandResult
@@ -92,9 +93,9 @@ class TestEvents:
 
     @pytest.mark.parametrize("event", ["stages job=t{} statuses=0", "stderr job=t{} stage=0 text="])
     def test_a_session_with_tasks_without_end_is_refused(self, event: str) -> None:
-        made, (session,) = talk(ScriptedSession([]))
+        session, events = Session("db1"), SessionEvents(RUN)
         for number in range(2001):
-            made._handle_line(session, f"@transferpy {RUN} {event.format(number)}")
+            events.handle_line(session, f"@transferpy {RUN} {event.format(number)}")
         assert str(session.error) == "db1: the session reported more than 2000 tasks"
 
     def test_what_was_not_undone_is_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
@@ -108,9 +109,8 @@ class TestEvents:
     def test_each_line_is_an_event_or_no_event_or_an_error_of_the_session(
         self, name: str, fields: dict[str, str]
     ) -> None:
-        made = SessionManager(ScriptedRemote(), RUN)
         session = Session("db1")
-        made._handle_line(session, f"@transferpy {RUN} {name} {' '.join(map('='.join, fields.items()))}")
+        SessionEvents(RUN).handle_line(session, f"@transferpy {RUN} {name} {' '.join(map('='.join, fields.items()))}")
         assert session.error is None or isinstance(session.error, TransferpyError)
         assert session.directory is not None
 
@@ -222,10 +222,10 @@ class TestWaiting:
             made.wait(session, until=lambda: False)
 
     def test_a_session_is_not_silent_while_this_process_is_suspended(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        made, (session,) = talk(ScriptedSession([]))
+        session = Session("db1")
         session.heard = session.moved = 0.0
         monkeypatch.setattr(Inbox, "wait", lambda _inbox, _seconds: 1000.0)
-        made._handle_next()
+        SessionEvents(RUN).handle_next([session], 0)
         assert session.heard == session.moved == pytest.approx(1000, abs=1)
 
     def test_an_event_that_a_session_did_not_send_cannot_be_used(self) -> None:
