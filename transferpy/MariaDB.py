@@ -42,10 +42,11 @@ def client(program: str, socket: str, defaults_file: str) -> tuple[str, ...]:
 
 def client_options(socket: str, defaults_file: str) -> tuple[str, ...]:
     """Return the options of the client without ``--execute`` and the statement, for any name in UTF-8."""
-    # A server that hangs still accepts connections. The locale and an option file can name another character set.
+    # A server that hangs still accepts connections. The locale and an option file can name another character set. An
+    # option file can name another delimiter, or a database that does not exist. With "force", a failure is no error.
     return (
         *login(socket, defaults_file),
-        *("--default-character-set=utf8mb4", "--connect-timeout=30", "--batch", "--skip-column-names"),
+        *("--default-character-set=utf8mb4", "--connect-timeout=30", "--delimiter=;", "--database=", "--skip-force"),
     )
 
 

@@ -274,12 +274,13 @@ def test_a_delayed_replica_without_an_io_thread_keeps_its_relay_logs(fleet: Flee
     assert "connection '' has no running I/O thread: a start would delete its relay logs" in result.stderr
 
 
-@pytest.mark.parametrize("mode", ["conservative", "optimistic"])
+@pytest.mark.parametrize("mode", ["conservative", "optimistic", "aggressive", "minimal", "none"])
 def test_a_parallel_replica_misses_nothing(fleet: Fleet, mode: str) -> None:
     settings = f"STOP SLAVE; SET GLOBAL slave_parallel_threads={{}}; SET GLOBAL slave_parallel_mode={mode}; START SLAVE"
     fleet.replica.execute(settings.format(4))
     try:
         with Writer(fleet.primary), streaming(fleet) as run:
+            assert fleet.replica.value("SELECT @@slave_parallel_mode") == mode
             fleet["db3"].shape(None)
             assert run.end().status == 0, run.log
         assert fleet.replica.has_caught_up(fleet.primary)
@@ -342,6 +343,80 @@ def test_all_connections_run_again(two_primaries: Fleet) -> None:
     result = transfer(two_primaries.lab, *BACKUP, SOURCE, TARGET, check=True)
     assert "db2: replication stopped: 2 connection(s)\n" in result.stderr
     assert two_primaries.replica.replication() == {"": RUNNING, OTHER: RUNNING}
+
+
+ANOTHER_STATUS = """
+Slave_IO_Running: Yes
+            Slave_SQL_Running: Yes
+*************************** 2. row ***************************
+Connection_name: other
+</field><row><field name="Slave_SQL_Running">Yes</field>
+row
+Slave_SQL_Running=Yes
+"""
+"""Lines that look like a status of replication, in several formats."""
+
+
+def test_the_error_of_a_connection_may_have_any_lines(fleet: Fleet) -> None:
+    fleet.primary.execute("CREATE TABLE shop.conflict (id INT PRIMARY KEY, text TEXT)")
+    assert fleet.replica.has_caught_up(fleet.primary)
+    fleet.replica.execute("SET sql_log_bin = 0; INSERT INTO shop.conflict VALUES (1, '')")
+    fleet.primary.execute(
+        f"SET binlog_format = STATEMENT; INSERT INTO shop.conflict VALUES (1, {quoted(ANOTHER_STATUS)})"
+    )
+    fleet.replica.wait_for_replication(HELD)
+    assert "Slave_SQL_Running: Yes" in str(fleet.replica.execute("SHOW ALL SLAVES STATUS"))
+    before = fleet.replica.counted("stop_slave"), fleet.replica.counted("start_slave")
+    try:
+        result = transfer(fleet.lab, *BACKUP, SOURCE, TARGET, check=True)
+        assert "replication does not run, so there is nothing to stop" in result.stderr, result.stderr
+        assert (fleet.replica.counted("stop_slave"), fleet.replica.counted("start_slave")) == before
+        assert fleet.replica.replication() == {"": HELD}
+    finally:
+        fleet.replica.execute("SET sql_log_bin = 0; DELETE FROM shop.conflict; START SLAVE")
+        fleet.primary.execute("DROP TABLE shop.conflict")
+    assert fleet.replica.has_caught_up(fleet.primary)
+
+
+PRINTED = """\
+verbose
+verbose
+verbose
+table
+html
+vertical
+auto-vertical-output
+skip-column-names
+raw
+silent
+silent
+column-type-info
+show-warnings
+debug-info
+unbuffered
+force
+named-commands
+binary-mode
+tee = /srv/tee
+pager = cat /etc/passwd
+delimiter = //
+database = none
+init-command = SELECT 'datadir=/none'
+"""
+"""Options that change the output of the client, or the statements that it sends."""
+
+
+@pytest.mark.parametrize("file", ["/root/.my.cnf", "/etc/mysql/conf.d/more.cnf"])
+def test_options_of_the_client_that_print_more_have_no_effect(fleet: Fleet, file: str) -> None:
+    db2 = fleet["db2"]
+    db2.run(["tee", file], input=f"[mysql]\n{PRINTED}\n[client-mariadb]\nxml\nvertical\n".encode())
+    before = fleet.replica.counted("stop_slave"), fleet.replica.counted("start_slave")
+    try:
+        assert "Logging to file" in db2.sh("mariadb --database= -e 'SELECT 1'")
+        transfer(fleet.lab, *BACKUP, SOURCE, TARGET, check=True)
+    finally:
+        db2.run(["rm", file])
+    assert (fleet.replica.counted("stop_slave"), fleet.replica.counted("start_slave")) == (before[0] + 1, before[1] + 1)
 
 
 def test_a_primary_that_cannot_be_reached_is_looked_for_again(fleet: Fleet) -> None:

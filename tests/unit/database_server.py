@@ -23,7 +23,7 @@ class Connection:
 
 # A bash that a test runs has it in its argument lists, and its state in a file.
 _CLIENT = r"""#!/usr/bin/python3 -I
-import fcntl, glob, json, os, re, sys, time
+import fcntl, glob, html, json, os, re, sys, time
 
 path = os.path.dirname(os.path.realpath(__file__))
 lock = open(path + "/lock", "w")
@@ -52,25 +52,30 @@ def answer(statement, state):
         fail(failure)
     mysql = not state["mariadb"]
     if statement == "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('datadir', 'gtid_domain_id')":
-        assert words == ["--batch", "--skip-column-names"], words
-        print(f"datadir\t{state['datadir']}")
-        if not mysql:
-            print("gtid_domain_id\t0")
+        names = {"datadir": state["datadir"]} | ({} if mysql else {"gtid_domain_id": 0})
+        show([("Variable_name", name), ("Value", value)] for name, value in names.items())
     elif statement == (
         "SHOW GLOBAL STATUS WHERE Variable_name IN ('Slave_open_temp_tables', 'Replica_open_temp_tables')"
     ):
-        for name in ("Replica", "Slave") if mysql else ("Slave",):
-            print(f"{name}_open_temp_tables\t{state['tables'][0]}")
+        names = [f"{name}_open_temp_tables" for name in (("Replica", "Slave") if mysql else ("Slave",))]
+        show([("Variable_name", name), ("Value", state["tables"][0])] for name in names)
         state["tables"] = state["tables"][1:] or state["tables"]
     elif statement == ("SHOW REPLICA STATUS" if mysql else "SHOW ALL SLAVES STATUS"):
-        assert words == ["--batch", "--skip-column-names", "--column-names", "--vertical"], words
-        for number, connection in enumerate(state["connections"], 1):
-            print(f"*************************** {number}. row ***************************")
-            rows = mysql_rows(connection) if mysql else mariadb_rows(connection)
-            for name, value in rows:
-                print(f"{name:>30}: {value}")
+        show(map(mysql_rows if mysql else mariadb_rows, state["connections"]))
     else:
         change(statement, state, mysql)
+
+
+def show(rows):
+    assert words == ["--force", "--xml", "--skip-html"], words
+    print('<?xml version="1.0"?>\n\n<resultset statement="...">')
+    for row in rows:
+        print("  <row>")
+        for name, value in row:
+            escaped = html.escape(str(value), quote=False).replace('"', "&quot;")
+            print(f'\t<field name="{name}">{escaped}</field>')
+        print("  </row>")
+    print("</resultset>")
 
 
 def mariadb_rows(connection):
@@ -154,7 +159,7 @@ class DatabaseServer:
         client = place / "client"
         client.write_text(_CLIENT)
         client.chmod(0o755)
-        self.words = (str(client), "--socket=/run/it's a socket", "--batch", "--skip-column-names")
+        self.words = (str(client), "--socket=/run/it's a socket", "--force")
         self._state = place / "state.json"
         self.change(
             mariadb="MariaDB" in version,

@@ -34,7 +34,10 @@ class TestLogin:
 
 class TestCommands:
     def test_the_client_prints_values_and_nothing_else(self) -> None:
-        options = ("--default-character-set=utf8mb4", "--connect-timeout=30", "--batch", "--skip-column-names")
+        options = (
+            *("--default-character-set=utf8mb4", "--connect-timeout=30"),
+            *("--delimiter=;", "--database=", "--skip-force"),
+        )
         assert client_options(SOCKET, "") == (*BY_SOCKET, *options)
         assert client("mariadb", SOCKET, "") == ("mariadb", *BY_SOCKET, *options)
 

@@ -11,14 +11,14 @@
 # Only the SQL thread is stopped: the I/O thread keeps receiving. With GTIDs, MariaDB deletes the relay logs of a connection when a
 # thread starts while both threads are stopped, and the primary may have no more binary logs to replace them. In the entries of
 # earlier versions, THREADS can also have the I/O thread.
-# requires: lib/undo lib/locks
+# requires: lib/undo lib/locks lib/queries
 
 identify_server() { # CLIENT ...: sets server and flavour
   # Only MariaDB has the second variable. An option of the server sets VERSION() to any text.
   local answer
-  answer=$("$@" --execute "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('datadir', 'gtid_domain_id')") || return 1
-  server=${answer#datadir$'\t'} flavour=mysql
-  [[ $server != *$'\n'gtid_domain_id$'\t'* ]] || flavour=mariadb
+  answer=$(query "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('datadir', 'gtid_domain_id')" "$@") || return 1
+  server=${answer#*=datadir$'\nValue='} flavour=mysql
+  [[ $answer != *'=gtid_domain_id'* ]] || flavour=mariadb
   server=${server%%$'\n'*}
 }
 
@@ -43,30 +43,25 @@ replication_statement() { # FLAVOUR START|STOP CONNECTION [THREADS]: sets REPLY 
 read_replication_status() { # FLAVOUR CLIENT ...: sets arrays with an element for each connection: its name, in connections;
   # running (its threads that run), ending (yes if it will stop at a position), discarding (yes if the server deletes the relay
   # logs when a thread starts while both are stopped) and errors
-  local line status name='' names='' has_end='' discards='' error='' is_first=yes query='SHOW ALL SLAVES STATUS'
-  [ "$1" = mariadb ] || query='SHOW REPLICA STATUS'
+  local line status last=-1 statement='SHOW ALL SLAVES STATUS'
+  [ "$1" = mariadb ] || statement='SHOW REPLICA STATUS'
   connections=() running=() ending=() discarding=() errors=()
-  status=$("${@:2}" --column-names --vertical --execute "$query") || return 1
+  status=$(query "$statement" "${@:2}") || return 1
   while IFS= read -r line; do
-    line=${line#"${line%%[! ]*}"}
     case $line in
-      '***'*'. row ***'*)
-        [ "$is_first" = yes ] ||
-          connections+=("$name") running+=("${names#, }") ending+=("$has_end") discarding+=("$discards") errors+=("$error")
-        is_first=no name='' names='' has_end='' discards='' error=''
+      row)
+        last=$((last + 1))
+        connections+=('') running+=('') ending+=('') discarding+=('') errors+=('')
         ;;
-      Connection_name:* | Channel_Name:*)
-        name=${line#*:}
-        name=${name# }
-        ;;
+      Connection_name=* | Channel_Name=*) connections[last]=${line#*=} ;;
       # A thread that is "Connecting" runs: the server tries again and again.
-      Slave_IO_Running:*[!o] | Replica_IO_Running:*[!o]) names+=', IO_THREAD' ;;
-      Slave_SQL_Running:*[!o] | Replica_SQL_Running:*[!o]) names+=', SQL_THREAD' ;;
-      Until_Condition:' '*[!\ ]*) [[ $line == *' None' ]] || has_end=yes ;;
-      Using_Gtid:*[!o]) discards=yes ;;
-      Last_IO_Error:' '?* | Last_SQL_Error:' '?*) error+="; ${line#*: }" ;;
+      Slave_IO_Running=*[!o] | Replica_IO_Running=*[!o]) running[last]=IO_THREAD ;;
+      Slave_SQL_Running=*[!o] | Replica_SQL_Running=*[!o]) running[last]+=${running[last]:+, }SQL_THREAD ;;
+      Until_Condition=?*) [[ $line == *=None ]] || ending[last]=yes ;;
+      Using_Gtid=*[!o]) discarding[last]=yes ;;
+      Last_IO_Error=?* | Last_SQL_Error=?*) errors[last]+="; ${line#*=}" ;;
     esac
-  done <<<"$status"$'\n*** last. row ***'
+  done <<<"$status"
 }
 
 parse_connection() { # FIELD=VALUE ... -- CLIENT ...: sets server, flavour, connection, threads and the array client

@@ -24,6 +24,16 @@ from transferpy.stream.renderer import render_array, render_command
 BOTH = Connection()
 STOPPED = Connection("stopped", "No", "No")
 STOPPED_BOTH = Connection("", "No", "No")
+A_REPLICA_IN_AN_ERROR = """Error 'no such table: </field><row>' on query.
+Slave_IO_Running: Yes
+    Slave_SQL_Running: Yes
+*************************** 2. row ***************************
+Connection_name: other
+Slave_SQL_Running=Yes
+\tSlave_SQL_Running\tYes
+row
+Connection_name=other
+"""
 SEVERAL = (
     *(BOTH, Connection("io", "Yes", "No"), STOPPED),
     *(Connection("sql", "No", "Yes"), Connection("two words")),
@@ -106,6 +116,14 @@ def eventually(condition: Callable[[], object]) -> None:
 
 
 class TestStopping:
+    def test_an_error_of_a_connection_is_no_other_field(self, tmp_path: Path) -> None:
+        """The error of a failed statement contains its text, which may have any lines."""
+        server = DatabaseServer(tmp_path, replace(STOPPED, error=A_REPLICA_IN_AN_ERROR), Connection("runs"))
+        with backup(tmp_path, server) as session:
+            session.until("replication-stopped")
+            assert server.changes == ["STOP runs SQL_THREAD"]
+        assert server.changes == ["STOP runs SQL_THREAD", "START runs SQL_THREAD"]
+
     @pytest.mark.parametrize("connections", [(), (STOPPED,), (STOPPED, Connection("two", "No", "No"))])
     def test_where_nothing_runs_nothing_is_stopped_and_nothing_started(
         self, tmp_path: Path, connections: tuple[Connection, ...]

@@ -24,8 +24,8 @@ stop_replication() { # CLIENT ...: stops the SQL thread of every connection at a
 }
 
 has_no_temporary_tables() { # CLIENT ...: succeeds if the SQL threads have no open temporary tables
-  local answer query="SHOW GLOBAL STATUS WHERE Variable_name IN ('Slave_open_temp_tables', 'Replica_open_temp_tables')"
-  answer=$("$@" --execute "$query" 2>"$run_directory/ask.err") || fail_replication_query
+  local answer statement="SHOW GLOBAL STATUS WHERE Variable_name IN ('Slave_open_temp_tables', 'Replica_open_temp_tables')"
+  answer=$(query "$statement" "$@" 2>"$run_directory/ask.err") || fail_replication_query
   [[ $answer == *[0-9]* && $answer != *[1-9]* ]]
 }
 

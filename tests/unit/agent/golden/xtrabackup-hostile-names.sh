@@ -4,7 +4,7 @@
 # What the hosts are told for: xtrabackup-hostile-names: "db1:/it's $(touch gone)\n-x *\udcff.sock" "db2:/srv/it's $(touch gone)\n-x *\udcff"
 
 # === preflight on db1
-# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/mounts perl/totals preflight/source preflight/database preflight/routes preflight/target preflight/main
+# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/iptables firewall/nftables perl/rows lib/queries replication lib/recovery lib/sockets preflight/host preflight/mounts perl/totals preflight/source preflight/database preflight/routes preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
 start_activity_reports
@@ -12,7 +12,7 @@ recover_stale_runs
 host_facts tar flock awk cmp md5sum getent perl ss netstat ip socat openssl mariadb mysql mariadb-backup mariabackup xtrabackup mbstream xbstream zstd pigz gzip lz4 bzip2 lzip lzop xz xxh128sum b3sum sha256sum
 database_facts '/it'"'"'s $(touch gone)
 -x *ÿ.sock' '--defaults-file=/root/it'"'"'s $(touch gone) -x *' --host=localhost --protocol=socket '--socket=/it'"'"'s $(touch gone)
--x *ÿ.sock' --default-character-set=utf8mb4 --connect-timeout=30 --batch --skip-column-names
+-x *ÿ.sock' --default-character-set=utf8mb4 --connect-timeout=30 '--delimiter=;' --database= --skip-force
 backup_facts mariadb-backup mariabackup xtrabackup
 announce_path ''
 route_facts 0 db2 203.0.113.9
@@ -21,7 +21,7 @@ stop_activity_reports
 run_next_script
 
 # === preflight on db2
-# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/mounts perl/totals preflight/source preflight/database preflight/routes preflight/target preflight/main
+# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/iptables firewall/nftables perl/rows lib/queries replication lib/recovery lib/sockets preflight/host preflight/mounts perl/totals preflight/source preflight/database preflight/routes preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
 start_activity_reports
@@ -42,7 +42,7 @@ stop_activity_reports
 run_next_script
 
 # === session on db1
-# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read perl/handshake perl/chains agent/handshake agent/connect types/xtrabackup
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read perl/handshake perl/chains agent/handshake agent/connect types/xtrabackup
 run_id=0123456789abcdef
 source_directory='/it'"'"'s $(touch gone)
 -x *ÿ'
@@ -64,7 +64,7 @@ priority=normal
 abilities=(read connect)
 declare -A progress_program=([send_0_none]=wc [send_0_zstd1]=zstd [send_0_zstd3]=zstd [send_0_lz41]=lz4)
 client=(mysql '--defaults-file=/root/it'"'"'s $(touch gone) -x *' --host=localhost --protocol=socket '--socket=/it'"'"'s $(touch gone)
--x *ÿ.sock' --default-character-set=utf8mb4 --connect-timeout=30 --batch --skip-column-names)
+-x *ÿ.sock' --default-character-set=utf8mb4 --connect-timeout=30 '--delimiter=;' --database= --skip-force)
 benchmarked=(zstd1 zstd3 lz41)
 benchmark_zstd1=(zstd --stdout --quiet -T1 -1)
 benchmark_zstd3=(zstd --stdout --quiet -T1 -3)
@@ -119,7 +119,7 @@ send_0_lz41() {
 run_session
 
 # === session for db2
-# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/iptables firewall/nftables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read types/xtrabackup
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/iptables firewall/nftables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read types/xtrabackup
 run_id=0123456789abcdef
 wanted_port=0
 shares_port=yes

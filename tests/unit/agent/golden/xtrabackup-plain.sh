@@ -4,14 +4,14 @@
 # What the hosts are told for: xtrabackup-plain: 'db1:/run/mysqld/mysqld.sock' 'db2:/srv/y'
 
 # === preflight on db1
-# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/mounts perl/totals preflight/source preflight/database preflight/routes preflight/target preflight/main
+# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/iptables firewall/nftables perl/rows lib/queries replication lib/recovery lib/sockets preflight/host preflight/mounts perl/totals preflight/source preflight/database preflight/routes preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
 start_activity_reports
 recover_stale_runs
 host_facts tar flock awk cmp md5sum getent perl ss netstat ip socat openssl mariadb mysql mariadb-backup mariabackup xtrabackup mbstream xbstream zstd pigz gzip lz4 bzip2 lzip lzop xz xxh128sum b3sum sha256sum
 netcat_facts nc nc.openbsd ncat nc.traditional netcat
-database_facts /run/mysqld/mysqld.sock --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --default-character-set=utf8mb4 --connect-timeout=30 --batch --skip-column-names
+database_facts /run/mysqld/mysqld.sock --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --default-character-set=utf8mb4 --connect-timeout=30 '--delimiter=;' --database= --skip-force
 backup_facts mariadb-backup mariabackup xtrabackup
 announce_path ''
 route_facts 0 db2 203.0.113.9
@@ -20,7 +20,7 @@ stop_activity_reports
 run_next_script
 
 # === preflight on db2
-# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/iptables firewall/nftables replication lib/recovery lib/sockets preflight/host preflight/mounts perl/totals preflight/source preflight/database preflight/routes preflight/target preflight/main
+# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/iptables firewall/nftables perl/rows lib/queries replication lib/recovery lib/sockets preflight/host preflight/mounts perl/totals preflight/source preflight/database preflight/routes preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
 start_activity_reports
@@ -39,7 +39,7 @@ stop_activity_reports
 run_next_script
 
 # === session on db1
-# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read perl/handshake perl/chains agent/handshake agent/connect types/xtrabackup
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read perl/handshake perl/chains agent/handshake agent/connect types/xtrabackup
 run_id=0123456789abcdef
 source_directory=/srv/sqldata
 source_name=''
@@ -56,7 +56,7 @@ checksum=no
 priority=normal
 abilities=(read connect)
 declare -A progress_program=([send_0_none]=xxh128sum)
-client=(mariadb --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --default-character-set=utf8mb4 --connect-timeout=30 --batch --skip-column-names)
+client=(mariadb --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --default-character-set=utf8mb4 --connect-timeout=30 '--delimiter=;' --database= --skip-force)
 benchmarked=()
 send_0_none() {
   exec {branch_1}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.1.err)
@@ -71,7 +71,7 @@ send_0_none() {
 run_session
 
 # === session for db2
-# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/iptables firewall/nftables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read types/xtrabackup
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/iptables firewall/nftables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read types/xtrabackup
 run_id=0123456789abcdef
 wanted_port=0
 shares_port=yes
