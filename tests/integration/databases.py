@@ -61,6 +61,7 @@ class Server:
         self.socket = SOCKET.replace("d.sock", f"d{suffix}.sock")
         self._number = number
         self._options = options
+        self._prefix: Sequence[str] = ()
         self._process: subprocess.Popen[bytes] | None = None
 
     def install(self) -> None:
@@ -76,6 +77,7 @@ class Server:
         self.host.run("mkdir -p /run/mysqld && chown mysql:mysql /run/mysqld")
         self._process = self.host.popen(
             [
+                *self._prefix,
                 *("mariadbd", "--no-defaults", "--user=mysql", "--skip-name-resolve", "--bind-address=*"),
                 *(f"--datadir={self.datadir}", f"--socket={self.socket}", f"--port={3305 + self._number}"),
                 *(f"--pid-file={self.socket}.pid", f"--log-error={self.datadir}/error.log"),
@@ -170,6 +172,29 @@ class Server:
         """Return whether the server has executed all transactions of the primary."""
         position = primary.value("SELECT @@gtid_binlog_pos")
         return self.value(f"SELECT MASTER_GTID_WAIT('{position}', 30)") == "0"
+
+
+class ContainedServer(Server):
+    """A server in its own mount and PID namespaces.
+
+    Args:
+        server: the server that runs there.
+        mounted: directory of the host that is mounted in the namespace.
+        point: where it is mounted.
+    """
+
+    def __init__(self, server: Server, mounted: str, point: str) -> None:
+        super().__init__(server.host, server._number, datadir=server.datadir, options=server._options)
+        self.socket = server.socket
+        self._prefix = (
+            *("unshare", "--mount", "--pid", "--fork", "--mount-proc"),
+            *("bash", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', mounted, point),
+        )
+
+    def __exit__(self, *_: object) -> None:
+        if self.lives:
+            self.execute("SHUTDOWN")
+        assert eventually(lambda: not self.lives, seconds=_STARTING_SECONDS)
 
 
 def quoted(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 import pytest
 from databases import (
     SOCKET,
+    ContainedServer,
     Fleet,
     Server,
     Writer,
@@ -21,11 +22,12 @@ from databases import (
     watched,
     wrapped,
 )
-from helpers import collect, start_transfer, transfer
+from helpers import collect, eventually, start_transfer, transfer
 from watching import SLOW, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import subprocess
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from lab import Host
@@ -153,6 +155,84 @@ def test_a_host_in_an_option_file_leads_to_no_other_server(fleet: Fleet) -> None
         db1.run("rm -rf /root/.my.cnf /srv/mysql-other /run/mysqld/mysqld-other.sock*")
         fleet.primary.execute("DROP USER other@localhost, other@127.0.0.1")
     assert "blobs.frm" in fleet["db3"].sh("ls /srv/copy/shop")
+
+
+@pytest.fixture
+def proxy(fleet: Fleet) -> Iterator[Callable[[str], str]]:
+    """A function that starts a proxy in front of a socket on db1, and returns the socket of the proxy."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(socket: str) -> str:
+        path = f"/run/mysqld/proxy{len(started)}.sock"
+        started.append(fleet["db1"].popen(["socat", f"UNIX-LISTEN:{path},fork", f"UNIX-CONNECT:{socket}"]))
+        assert eventually(lambda: fleet["db1"].run(["test", "-S", path], check=False).returncode == 0)
+        return path
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait()
+
+
+def test_a_server_whose_files_have_the_paths_of_another_server_is_refused(
+    fleet: Fleet, proxy: Callable[[str], str]
+) -> None:
+    db1 = fleet["db1"]
+    Server(db1, 6, "-inner").install()
+    server = Server(db1, 6, "-inner", datadir="/srv/mysql")
+    with ContainedServer(server, "/srv/mysql-inner", "/srv/mysql") as inner:
+        assert inner.value("SELECT @@datadir") == fleet.primary.value("SELECT @@datadir") == "/srv/mysql/"
+        before = fleet.snapshot()
+        result = transfer(fleet.lab, *BACKUP, f"db1:{inner.socket}", TARGET)
+        assert result.status == 4, result.stderr
+        message = "the server uses (/proc/[0-9]+/root/srv/mysql), but the backup tool would read another directory"
+        found = re.search(f"ERROR db1:{inner.socket}: {message}: /srv/mysql;", result.stderr)
+        assert found, result.stderr
+        assert db1.sh(f"stat -c %i {found[1]}") == db1.sh("stat -c %i /srv/mysql-inner")
+        assert_unchanged(fleet, before)
+        behind = transfer(fleet.lab, *BACKUP, f"db1:{proxy(inner.socket)}", TARGET)
+        assert behind.status == 4, behind.stderr
+        assert "cannot prove that the server uses /srv/mysql/ of this host" in behind.stderr
+    db1.run("rm -r /srv/mysql-inner")
+    transfer(fleet.lab, *BACKUP, f"db1:{proxy(SOCKET)}", TARGET, check=True)
+    assert "blobs.frm" in fleet["db3"].sh("ls /srv/copy/shop")
+    log = db1.sh("cat /srv/mysql/error.log")
+    assert "Aborted connection" not in log, log
+
+
+@pytest.mark.parametrize("logs", ["/srv/mysql-logs", "/srv/mysql-other"])
+def test_a_server_in_a_container_is_copied_if_all_its_directories_have_the_same_paths(fleet: Fleet, logs: str) -> None:
+    db1 = fleet["db1"]
+    server = Server(db1, 6, "-inner", options=("--innodb-log-group-home-dir=/srv/mysql-logs",))
+    server.install()
+    db1.run(f"mkdir -p /srv/mysql-logs {logs}; mv {server.datadir}/ib_logfile0 {logs}; chown -R mysql: /srv/mysql-*")
+    with ContainedServer(server, logs, "/srv/mysql-logs") as server:
+        server.execute("CREATE DATABASE inside; CREATE TABLE inside.t (id INT)")
+        result = transfer(fleet.lab, *BACKUP, f"db1:{server.socket}", TARGET)
+    db1.run("rm -r /srv/mysql-*")
+    if logs == "/srv/mysql-logs":
+        assert result.status == 0, result.stderr
+        assert "t.frm" in fleet["db3"].sh("ls /srv/copy/inside")
+    else:
+        assert result.status == 4, result.stderr
+        assert "would read another directory: /srv/mysql-logs; does the server run" in result.stderr
+
+
+def test_a_backup_with_the_files_of_another_server_is_refused(fleet: Fleet) -> None:
+    db1 = fleet["db1"]
+    server, other = Server(db1, 6, "-inner"), Server(db1, 7, "-other")
+    server.install()
+    db1.run(f"cp -a {server.datadir} {other.datadir}")
+    with other:
+        other.execute("CREATE DATABASE other; CREATE TABLE other.t (id INT) ENGINE=InnoDB; SHUTDOWN")
+        assert eventually(lambda: not other.lives, seconds=60)
+    mounted = f'mount --bind {other.datadir} {server.datadir} && exec {db1.sh("type -P mariadb-backup")} "$@"'
+    with server, wrapped(db1, "mariadb-backup", backing_up(f"unshare --mount bash -c '{mounted}' - \"$@\"")):
+        result = transfer(fleet.lab, *BACKUP, f"db1:{server.socket}", TARGET)
+    db1.run("rm -r /srv/mysql-* /run/mysqld/mysqld-inner.sock*")
+    assert result.status == 7, result.stderr
+    assert re.search(r"the backup has the files of another server: its redo log ends at \d+, but", result.stderr)
+    assert is_empty(fleet)
 
 
 def test_position_and_gtid_are_those_of_the_servers(fleet: Fleet) -> None:

@@ -230,7 +230,10 @@ def _source(facts: SourceFacts) -> str:
 
 def _database(facts: DatabaseFacts) -> str:
     if facts.state != "server":
-        return f"database state={facts.state} error={encoded(facts.error)}"
+        return (
+            f"database state={facts.state} error={encoded(facts.error)} datadir={encoded(facts.datadir)}"
+            f" directory={encoded(facts.directory)} process={facts.process}"
+        )
     return (
         f"database state=server version={encoded(facts.version)} name={encoded(facts.name)}"
         f" datadir={encoded(facts.datadir)} disk={facts.disk} inodes={facts.inodes}"

@@ -105,7 +105,8 @@ def _source(answer: protocol.SourceAnswer, mounts: Iterable[protocol.MountAnswer
 
 
 def _database(answer: protocol.DatabaseAnswer) -> DatabaseFacts:
-    return DatabaseFacts(**{**vars(answer), "error": one_line(answer.error), "name": one_line(answer.name)})
+    texts = {"error": answer.error, "name": answer.name, "directory": answer.directory}
+    return DatabaseFacts(**{**vars(answer), **{name: one_line(text) for name, text in texts.items()}})
 
 
 def _target(answer: protocol.TargetAnswer) -> TargetFacts:

@@ -342,10 +342,22 @@ class Checked(Event, name="checked"):
 
 
 class Position(Event, name="position"):
-    """The position of a hot copy in the binary logs of its server, and in those of that server's primary."""
+    """The position of a hot copy in the binary logs of its server, and in those of that server's primary.
+
+    Attributes:
+        lsn: the end of its redo log; 0 if unknown.
+    """
 
     binlog: Text
     replica: Text
+    lsn: Count = 0
+
+
+class RedoLog(Event, name="redo-log"):
+    """The position of the server in its redo log: on disk before the backup, and in memory after the backup."""
+
+    first: Count
+    last: Count
 
 
 class ReplicationWaits(Event, name="replication-waits"):
@@ -524,6 +536,8 @@ class DatabaseAnswer(Event, name="database"):
     error: Text = ""
     version: Text = ""
     datadir: Text = ""
+    directory: Text = ""
+    process: Count = 0
     name: Text = ""
     disk: Count = 0
     inodes: Count = 0
@@ -531,8 +545,12 @@ class DatabaseAnswer(Event, name="database"):
     @classmethod
     def required(cls, values: Mapping[str, str]) -> set[str]:
         """Return the fields that the answer has to have: more where there is a server."""
-        more = {"version", "name", "datadir", "disk", "inodes"} if values.get("state") == "server" else set[str]()
-        return super().required(values) | more
+        more = {
+            "server": {"version", "name", "datadir", "disk", "inodes"},
+            "files-other": {"datadir", "directory", "process"},
+            "files-unknown": {"datadir"},
+        }
+        return super().required(values) | more.get(values.get("state", ""), set())
 
 
 class RouteAnswer(Event, name="route"):

@@ -36,8 +36,10 @@ def verify(run: StreamRun) -> None:
         raise VerificationError(f"{run.edge.target}: the stream was damaged on the network")
     if is_file:
         _compare_lists(run)
-    if options.type.compares_tables and not _agree(run, protocol.Tables):
-        _raise_if_tables_are_missing(run)
+    if options.type.compares_tables:
+        _raise_if_of_another_server(run)
+        if not _agree(run, protocol.Tables):
+            _raise_if_tables_are_missing(run)
     if is_file:
         compared = "checksums" if options.checksum else "names, kinds, owners, sizes, times and attributes"
         entries = run.receiver.expect(protocol.Manifest).entries
@@ -112,6 +114,22 @@ def _agree(run: StreamRun, kind: type[protocol.ListDigest] | type[protocol.Strea
     """Return whether both ends have sent this digest, and the same."""
     digests = {event.digest if (event := session.last(kind)) else "" for session in run.both}
     return len(digests) == 1 and "" not in digests
+
+
+def _raise_if_of_another_server(run: StreamRun) -> None:
+    """Compare the end of the redo log in a hot copy with the positions of the server before and after the backup.
+
+    The backup tool reads the end from the files, and the server reports the positions.
+
+    Raises:
+        VerificationError: the redo log ends at another position.
+    """
+    log, position = run.sender.last(protocol.RedoLog), run.receiver.last(protocol.Position)
+    if log and position and not log.first <= position.lsn <= log.last:
+        raise VerificationError(
+            f"{run.edge.target}: the backup has the files of another server: its redo log ends at {position.lsn}, but"
+            f" that of the server was at {log.first} before the backup and at {log.last} after it"
+        )
 
 
 def _raise_if_tables_are_missing(run: StreamRun) -> None:

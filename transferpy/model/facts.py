@@ -53,11 +53,16 @@ class SourceFacts:
 class DatabaseFacts:
     """The database server at the source path."""
 
-    state: str  # server; missing or other if the path is not a socket; silent without a valid answer
+    # server; missing or other if the path is not a socket; silent without a valid answer; files-other if the process of
+    # the server has another directory at the path of one of its directories; files-unknown if no process was found that
+    # answers at the socket and has files in these directories open
+    state: str
     error: str = ""  # the answer that was not valid
     version: str = ""  # the version of InnoDB in it
     name: str = ""  # the text that its clients see as its version, and its comment; its option "version" sets the text
     datadir: str = ""  # the data directory
+    directory: str = ""  # the path at which the process of the server has another directory
+    process: int = 0  # the process of the server, if it has another directory there
     disk: int = 0  # bytes on disk in the data directory, without the logs of replication
     inodes: int = 0  # the number of files and directories in the data directory
 

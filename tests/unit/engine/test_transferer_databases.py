@@ -327,6 +327,16 @@ class TestCopy:
         assert back_up(source, target, runs=runs) == [status]
         assert errors(caplog) == [error] * bool(error)
 
+    @pytest.mark.parametrize(("lsn", "status"), [(899, 7), (900, 0), (950, 0), (1000, 0), (1001, 7), (0, 7)])
+    def test_the_redo_log_of_a_copy_ends_where_its_server_was(
+        self, lsn: int, status: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        checks = (STOPPED, *size("4711"), "stages job=send_0 statuses=0,0,0,0", RUNS)
+        source = source_session(send_0=(*checks, "redo-log first=900 last=1000", TABLES, "checked"))
+        assert back_up(source, target_session(position=f"{POSITION} lsn={lsn}")) == [status]
+        message = f"db2:/srv/y: the backup has the files of another server: its redo log ends at {lsn}, but that of the"
+        assert (f"{message} server was at 900 before the backup and at 1000 after it" in caplog.text) == (status == 7)
+
     @pytest.mark.parametrize("position", ["position binlog= replica=", "checked"])
     def test_a_server_without_binary_log_has_no_position(self, position: str, caplog: pytest.LogCaptureFixture) -> None:
         assert back_up(source_session(), target_session(position=position)) == [0]

@@ -8,6 +8,8 @@ import re
 import shlex
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +17,12 @@ from pathlib import Path
 import pytest
 from bash import HOSTILE_NAMES, NASTIEST_NAMES, output_of
 from fleet import request
-from host_text import RUN, events, host_script
+from host_text import RUN, TIMEOUT, events, host_script
 from raw_events import Event, parse_event
 
 from transferpy.agent.preflight import PreflightQuery, preflight_script
 from transferpy.agent.preflight_answers import parse_facts
+from transferpy.host import perl_program
 from transferpy.model.facts import HostFacts, SourceFacts, TargetFacts, TargetState
 from transferpy.model.tools import packages
 from transferpy.planning.query import preflight_queries
@@ -416,7 +419,9 @@ class TestServer:
 
     def database(self, place: Path, path: str, *options: str, **clients: str) -> Event:
         tools = {**{tool: f'exec /usr/bin/{tool} "$@"' for tool in ("du", "sleep", "timeout", "perl")}, **clients}
-        call = "answer_seconds=1; " + render_command(Command(("database_facts", path, *options)))
+        call = "answer_seconds=1; perl_server_files='print qq(files=same\\n)'; " + render_command(
+            Command(("database_facts", path, *options))
+        )
         (event,) = said(place, call, **tools)
         assert event.name == "database"
         return event
@@ -435,7 +440,7 @@ class TestServer:
     def test_one_that_hangs_is_not_waited_for(self, place: Path) -> None:
         event = self.database(place, f"{place}/socket", mariadb="echo began; exec sleep 30")
         assert event.fields["state"] == "silent"
-        assert event.text("error") == "no answer within 1 seconds"
+        assert event.text("error") == "the client printed no result; no answer within 1 seconds"
 
     def test_the_logs_of_replication_are_not_counted(self, place: Path) -> None:
         data = place / "data dir"
@@ -496,6 +501,75 @@ ASKED = (
     " @@relay_log_basename AS relay_log,"
     "     CONCAT(VERSION(), ', ', @@version_comment) AS name"
 )
+
+
+class TestFilesOfServer:
+    """The process that answers at a socket, and its directories. Server and client are programs of this test."""
+
+    SERVER = """
+import os, socket, sys
+os.chdir(sys.argv[1])
+opened = open("ibdata1")
+listener = socket.socket(socket.AF_UNIX)
+listener.bind("../socket")
+listener.listen()
+print(flush=True)
+kept = [listener.accept() for _ in range(2)]
+sys.stdin.read()
+"""
+    CLIENT = """
+import socket, sys
+connection = socket.socket(socket.AF_UNIX)
+connection.connect("socket")
+for line in sys.stdin:
+    rows = [{"thread": sys.argv[1]}]
+    if "VARIABLES" in line:
+        values = {"innodb_data_home_dir": "", "datadir": sys.argv[2], "innodb_log_group_home_dir": "./"}
+        rows = [{"Variable_name": name, "Value": value} for name, value in values.items()]
+    print("Logging to file", "<resultset>")
+    for row in rows:
+        print("<row>", *(f'<field name="{name}">{value}</field>' for name, value in row.items()), "</row>")
+    print("</resultset>", flush=True)
+"""
+
+    @pytest.fixture
+    def server(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[str]]:
+        """Return a process that listens at a socket and has a file open in the directory ``data``."""
+        monkeypatch.chdir(tmp_path)
+        for name in ("data", "copy"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "ibdata1").touch()
+        command = [sys.executable, "-c", self.SERVER, "data"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout
+            assert process.stdout.readline() == "\n"
+            yield process
+            process.kill()
+
+    def files(self, datadir: Path, *, thread: int, wrapper: tuple[str, ...] = ()) -> str:
+        client = (*wrapper, sys.executable, "-c", self.CLIENT, str(thread), str(datadir))
+        command = ["perl", "-e", perl_program("perl/server_files"), "--", *client]
+        return subprocess.run(command, capture_output=True, check=True, text=True, timeout=TIMEOUT).stdout
+
+    @pytest.mark.usefixtures("server")
+    def test_the_peer_of_the_client_has_them_open(self, tmp_path: Path) -> None:
+        assert self.files(tmp_path / "data", thread=0) == "files=same\n"
+
+    @pytest.mark.usefixtures("server")
+    def test_a_directory_without_an_open_file_proves_nothing(self, tmp_path: Path) -> None:
+        assert self.files(tmp_path / "copy", thread=0) == "files=unknown\n"
+        (tmp_path / "data").rename(tmp_path / "moved")
+        (tmp_path / "copy").rename(tmp_path / "data")
+        assert self.files(tmp_path / "data", thread=0) == "files=unknown\n"
+
+    def test_where_the_peer_is_not_known_the_thread_is(self, tmp_path: Path, server: subprocess.Popen[str]) -> None:
+        wrapper = ("bash", "-c", '"$@"; :', "wrapper")  # a process between the program and the client
+        assert self.files(tmp_path / "data", thread=os.getpid(), wrapper=wrapper) == "files=unknown\n"
+        assert self.files(tmp_path / "data", thread=server.pid, wrapper=wrapper) == "files=same\n"
+
+    def test_a_client_that_ends_proves_nothing(self) -> None:
+        command = ["perl", "-e", perl_program("perl/server_files"), "--", "true"]
+        assert subprocess.run(command, capture_output=True, check=False, timeout=TIMEOUT).stdout == b""
 
 
 class TestOwner:

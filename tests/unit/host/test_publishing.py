@@ -540,11 +540,21 @@ class TestHotCopy:
         (staging / f"{tool}_info").write_text("tool_name = mariadb-backup\n")
         (staging / f"{tool}_binlog_info").write_text("db2-bin.000007\t342\t0-1-105\n")
         (staging / f"{tool}_slave_info").write_text("CHANGE MASTER TO MASTER_LOG_FILE='db1-bin.000012';\n")
-        event, _tables = said(target, "check_copy_xtrabackup")
-        assert (event.name, event.text("binlog"), event.text("replica")) == (
-            *("position", "db2-bin.000007\t342\t0-1-105"),
-            "CHANGE MASTER TO MASTER_LOG_FILE='db1-bin.000012';",
+        (staging / f"{tool}_checkpoints").write_text(
+            "backup_type = full-backuped\nto_lsn = 17\nlast_lsn = 4711\nx = 5\n"
         )
+        event, _tables = said(target, "check_copy_xtrabackup")
+        assert (event.name, event.text("binlog"), event.text("replica"), event.fields["lsn"]) == (
+            *("position", "db2-bin.000007\t342\t0-1-105"),
+            *("CHANGE MASTER TO MASTER_LOG_FILE='db1-bin.000012';", "4711"),
+        )
+
+    @pytest.mark.parametrize("lsn", ["1 binlog=x", "-1", "", "\0", "1" * 21, "1\x0b", f"1{' ' * 999_999}"])
+    def test_a_position_that_is_no_number_is_none(self, target: Path, lsn: str) -> None:
+        (target / CONTENT / "xtrabackup_info").write_text("x")
+        (target / CONTENT / "xtrabackup_checkpoints").write_text(f"last_lsn = {lsn}\n")
+        event, _tables = said(target, "check_copy_xtrabackup")
+        assert (event.fields["lsn"], event.text("binlog")) == ("0", "")
 
     def test_its_tables_are_told(self, target: Path) -> None:
         staging = target / CONTENT

@@ -26,6 +26,8 @@ from transferpy.model.request import TransferRequest
 
 SOCKET = "db1:/run/mysqld/mysqld.sock"
 SILENT = "the server did not give a valid answer:"
+WOULD_READ = "would read another directory: /data; does the server run in a container?"
+NO_PROCESS = "no process that answers at the socket has files in it open; does the server run in a container?"
 BACKUP = request(SOCKET, "db2:/srv/y", transfer_type="xtrabackup")
 PREPARED = replace(BACKUP, options=replace(BACKUP.options, prepare=True))
 TARBALL = request("db1:/srv/backups/sqldata.tar", "db2:/srv/y", transfer_type="decompress")
@@ -54,6 +56,14 @@ class TestServer:
                 {"state": "silent", "error": "ERROR 2002 (HY000): Can't connect to local server through socket"},
                 [f"{SOCKET}: {SILENT} ERROR 2002 (HY000): Can't connect to local server through socket"],
             ),
+            (
+                {"state": "files-other", "datadir": "/data/", "directory": "/data/", "process": 17},
+                [f"{SOCKET}: the server uses /proc/17/root/data, but the backup tool {WOULD_READ}"],
+            ),
+            (
+                {"state": "files-unknown", "datadir": "/data/"},
+                [f"{SOCKET}: cannot prove that the server uses /data/ of this host: {NO_PROCESS}"],
+            ),
             # what the server holds, and not what the socket does
             ({"disk": 8_951_425}, ["db2:/srv/y: 10,000,001 bytes are needed, but only 10,000,000 are free"]),
             ({"inodes": 1000}, ["db2:/srv/y: 1,002 inodes are needed, but only 1,000 are free"]),
@@ -62,7 +72,7 @@ class TestServer:
     def test_a_server_that_cannot_be_copied(self, changes: dict[str, Any], expected: list[str]) -> None:
         facts = database_facts(**changes)
         if facts.state != "server":
-            facts = replace(facts, version="", datadir="", disk=0, inodes=0)
+            facts = replace(facts, version="", disk=0, inodes=0)
         assert problems(BACKUP, database_host(facts), target_host()) == expected
 
     @pytest.mark.parametrize(

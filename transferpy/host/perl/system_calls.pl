@@ -4,10 +4,12 @@ use strict;
 use warnings;
 use Config;
 
-my %on_new_machines = (llistxattr => 12, lgetxattr => 9, lsetxattr => 6);
-my %on_32_bits = (llistxattr => 233, lgetxattr => 230, lsetxattr => 227);
+my %since_5_6 = (pidfd_open => 434, pidfd_getfd => 438);
+my %on_new_machines = (%since_5_6, llistxattr => 12, lgetxattr => 9, lsetxattr => 6);
+my %on_32_bits = (%since_5_6, llistxattr => 233, lgetxattr => 230, lsetxattr => 227);
 my %system_call = %{ {
     x86_64 => {
+        %since_5_6,
         clock_gettime => 228, statfs => 137, fstatfs => 138, posix_fadvise => 221, splice => 275, tee => 276,
         sync_file_range => 277, syncfs => 306,
         fremovexattr => 199, name_to_handle_at => 303, open_by_handle_at => 304, renameat2 => 316,
@@ -25,6 +27,6 @@ my %system_call = %{ {
     arm => \%on_32_bits,
     mips64el => { llistxattr => 5187, lgetxattr => 5184, lsetxattr => 5181 },
     mipsel => { llistxattr => 4231, lgetxattr => 4228, lsetxattr => 4225 },
-    powerpc64le => { llistxattr => 216, lgetxattr => 213, lsetxattr => 210 },
-    s390x => { llistxattr => 231, lgetxattr => 228, lsetxattr => 225 },
+    powerpc64le => { %since_5_6, llistxattr => 216, lgetxattr => 213, lsetxattr => 210 },
+    s390x => { %since_5_6, llistxattr => 231, lgetxattr => 228, lsetxattr => 225 },
 }->{ $Config{archname} =~ s/-.*//r } // {} };

@@ -1,42 +1,44 @@
 # Facts about a database server and the backup tools.
-# requires: lib/events lib/queries preflight/values
+# requires: lib/events lib/queries preflight/values perl/server_files
 
 answer_seconds=60 # the time that a server has to answer
 
 database_facts() { # SOCKET OPTION ...: the answer of the server at that socket, and the size of its data
-  # The version is that of InnoDB, which is a part of the server: an option of the server sets VERSION() to any text.
-  local socket=$1 answer client version='' datadir='' binary_log='' relay_log='' name='' state=server totals=() log exclude=()
+  local socket=$1 answer client error=''
+  local version='' datadir='' binary_log='' relay_log='' name='' files=unknown process=0 directory=''
   shift
-  client=$(type -P mariadb || type -P mysql || echo mariadb)
+  client=("$(type -P mariadb || type -P mysql || echo mariadb)" "$@")
   if [ ! -S "$socket" ]; then
-    state=missing
-    [ ! -e "$socket" ] && [ ! -L "$socket" ] || state=other
-    emit database state="$state"
-    return
+    if [ -e "$socket" ] || [ -L "$socket" ]; then emit database state=other; else emit database state=missing; fi
+  elif ! query_server || [ -z "$datadir" ]; then
+    emit database state=silent error="$(encode "${answer:-the client printed no result}$error")"
+  elif ! server_uses_these_files; then
+    emit database state="files-$files" datadir="$(encode "$datadir")" directory="$(encode "$directory")" process="$process"
+  else
+    emit database state=server version="$(encode "$version")" datadir="$(encode "$datadir")" name="$(encode "$name")" \
+      "disk=$(measure_data -B1)" "inodes=$(measure_data --inodes)"
   fi
-  answer=$(query "SELECT COALESCE((SELECT PLUGIN_VERSION FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'InnoDB'), \
-    VERSION()) AS version, @@datadir AS datadir, @@log_bin_basename AS binary_log, @@relay_log_basename AS relay_log, \
-    CONCAT(VERSION(), ', ', @@version_comment) AS name" timeout "$answer_seconds" "$client" "$@" 2>&1) || {
-    # A server that hangs still accepts connections.
-    [ $? -ne 124 ] || answer+="${answer:+; }no answer within $answer_seconds seconds"
-    state=silent
-  }
-  read_row "$answer"
-  if [ "$state" = silent ] || [ ! -d "$datadir" ]; then
-    emit database state=silent error="$(encode "${answer:-the client printed no result}")"
-    return
-  fi
-  # A backup has no replication logs, and they may be larger than the data.
-  for log in "$binary_log" "$relay_log"; do
-    [ -z "$log" ] || exclude+=(--exclude="${log##*/}.[0-9]*")
-  done
-  totals=("disk=$(du -s -B1 "${exclude[@]}" -- "$datadir" | cut -f1)")
-  totals+=("inodes=$(du -s --inodes "${exclude[@]}" -- "$datadir" | cut -f1)")
-  emit database state=server version="$(encode "$version")" datadir="$(encode "$datadir")" name="$(encode "$name")" \
-    "${totals[@]}"
 }
 
-read_row() { # ROW: sets each variable to the field of its name
+query_server() { # sets answer and the variables of read_lines
+  # The version is that of InnoDB, which is a part of the server: an option of the server sets VERSION() to any text.
+  answer=$(query "SELECT COALESCE((SELECT PLUGIN_VERSION FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'InnoDB'), \
+    VERSION()) AS version, @@datadir AS datadir, @@log_bin_basename AS binary_log, @@relay_log_basename AS relay_log, \
+    CONCAT(VERSION(), ', ', @@version_comment) AS name" timeout "$answer_seconds" "${client[@]}" 2>&1) || {
+    # A server that hangs still accepts connections.
+    [ $? -ne 124 ] || error="; no answer within $answer_seconds seconds"
+    return 1
+  }
+  read_lines <<<"$answer"
+}
+
+server_uses_these_files() { # succeeds if the server has the directories open that the backup tool will read
+  local command=("${client[@]}" --xml --skip-html --unbuffered)
+  read_lines < <(timeout "$answer_seconds" perl -e "$perl_server_files" -- "${command[@]}" 2>/dev/null)
+  [ "$files" = same ]
+}
+
+read_lines() { # reads lines NAME=VALUE; sets the variable of each name
   local line
   while IFS= read -r line; do
     case $line in
@@ -45,8 +47,20 @@ read_row() { # ROW: sets each variable to the field of its name
       binary_log=*) binary_log=${line#*=} ;;
       relay_log=*) relay_log=${line#*=} ;;
       name=*) name=${line#*=} ;;
+      files=*) files=${line#*=} ;;
+      process=*) process=${line#*=} ;;
+      directory=*) directory=${line#*=} ;;
     esac
-  done <<<"$1"
+  done
+}
+
+measure_data() { # OPTION: prints the size of the data, as du measures it with this option
+  # A backup has no replication logs, and they may be larger than the data.
+  local log exclude=()
+  for log in "$binary_log" "$relay_log"; do
+    [ -z "$log" ] || exclude+=(--exclude="${log##*/}.[0-9]*")
+  done
+  du -s "$1" "${exclude[@]}" -- "$datadir" | cut -f1
 }
 
 backup_facts() { # TOOL ...: the version of each backup tool that the host has

@@ -9,6 +9,7 @@ list_source_xtrabackup() {
 
 await_source_xtrabackup() {
   run_task tables list_tables "$source_directory" "$lists/tables.before" || return
+  run_task query write_lsn Innodb_lsn_flushed "$run_directory/lsn.before" || return
   [ "$stop_slave" = no ] || stop_replication "${client[@]}"
 }
 
@@ -28,8 +29,16 @@ check_source_xtrabackup() { # TASK
   run_task backup check_backup_log "$run_directory/$1.0.err" || return
   # A table that was created or dropped meanwhile need not be in the backup.
   run_task tables list_tables "$source_directory" "$list.after" || return
+  run_task query write_lsn Innodb_lsn_current "$run_directory/lsn.after" || return
+  [ ! -s "$run_directory/lsn.after" ] ||
+    emit redo-log first="$(<"$run_directory/lsn.before")" last="$(<"$run_directory/lsn.after")"
   comm -z -12 -- "$list.before" "$list.after" >"$list" || fail host "cannot write in $lists: is it full?"
   report_list tables "$list"
+}
+
+write_lsn() { # VARIABLE FILE: writes a position in the redo log of the server to a file; nothing if the server reports none
+  local answer
+  answer=$(query "SHOW GLOBAL STATUS WHERE Variable_name = '$1'" "${client[@]}") && printf %s "${answer##*=}" >"$2"
 }
 
 list_tables() { # DIRECTORY LIST [SUFFIX]: lists the tables of a server, or of a copy, by the files that hold their data
@@ -52,18 +61,26 @@ check_backup_log() { # FILE
   }
 }
 
-check_copy_xtrabackup() { # reports its position in the binary logs
-  local file info='' position='' replica=''
+check_copy_xtrabackup() { # reports its positions in the binary logs and in the redo log
+  local file info='' position='' replica='' lsn=0
   for file in xtrabackup mariadb_backup; do
     [ ! -s "${file}_info" ] || info=${file}_info
     [ ! -s "${file}_binlog_info" ] || position=$(<"${file}_binlog_info")
+    [ ! -s "${file}_checkpoints" ] || read_last_lsn "${file}_checkpoints"
     [ ! -s "${file}_slave_info" ] || replica=$(<"${file}_slave_info")
   done
   [ -n "$info" ] || fail content "the received backup has no info file: it is incomplete"
-  emit position binlog="$(encode "$position")" replica="$(encode "$replica")"
+  emit position binlog="$(encode "$position")" replica="$(encode "$replica")" lsn="$lsn"
   # A table that was created during the backup has another suffix until the copy is prepared.
   run_task tables list_tables . "$lists/tables" new || exit 1
   report_list tables "$lists/tables"
+}
+
+read_last_lsn() { # FILE: sets lsn; the source, which is not trusted, has written the file
+  local line
+  while IFS= read -r line; do
+    [[ ! $line =~ ^last_lsn\ =\ ([0-9]{1,20})$ ]] || lsn=${BASH_REMATCH[1]}
+  done < <(head -c 1000 -- "$1" | tr -d '\0')
 }
 
 prepare_copy_xtrabackup() { # in the task "prepare", whose standard error is the log

@@ -43,6 +43,18 @@ class _XtrabackupStrategy(TransferTypeStrategy):
                 yield f"{location}: is not a socket; --type xtrabackup needs the socket of a running server"
             case "silent":
                 yield f"{location}: the server did not give a valid answer: {database.error}"
+            case "files-other":
+                path = database.directory.rstrip("/")
+                own = f"/proc/{database.process}/root{path}"
+                yield (
+                    f"{location}: the server uses {own}, but the backup tool would read another directory: {path};"
+                    " does the server run in a container?"
+                )
+            case "files-unknown":
+                yield (
+                    f"{location}: cannot prove that the server uses {database.datadir} of this host: no process that"
+                    " answers at the socket has files in it open; does the server run in a container?"
+                )
             case _:
                 yield from self._version_problems(context, database)
 
