@@ -3,12 +3,8 @@
 Functions of ``host/replication.sh`` stop and start replication, which depends on its state between the statements.
 """
 
-import os
 import re
-from collections.abc import Iterable
-from itertools import chain
 
-from transferpy.Exceptions import RemoteExecutionError
 from transferpy.model.tools import BACKUP_TOOL, DATABASE_CLIENT, UNPACK_TOOL
 from transferpy.stream.commands import Command
 
@@ -19,8 +15,6 @@ CLIENTS = tuple(DATABASE_CLIENT.packages)
 _BY_SOCKET = "--protocol=socket"
 _LEAST_MEMORY = 100 << 20
 """The default of mariadb-backup for preparing, in bytes."""
-_DIFFERENCES, _NAME_COST = 16 << 20, 150
-"""Bytes of memory for the differences of two lists of tables, and those of a name besides its text."""
 
 
 def login(socket: str, defaults_file: str) -> tuple[str, ...]:
@@ -73,48 +67,6 @@ def prepare(program: str, memory: int) -> Command:
     The command uses half of the ``memory``, in bytes, that is free on the host.
     """
     return Command((program, "--prepare", "--target-dir=.", f"--use-memory={max(memory // 2, _LEAST_MEMORY)}"))
-
-
-def lacking_tables(server: Iterable[str], copy: Iterable[str]) -> list[str]:
-    """Return the data files of tables that a server has and its copy lacks, sorted; the copy may have more files.
-
-    Args:
-        server: the files of the server, in the order of their bytes.
-        copy: the files of its copy, in the same order.
-
-    Raises:
-        RemoteExecutionError: the lists have too many differences.
-    """
-    missing, renamed, room = set[str](), set[str](), _DIFFERENCES
-
-    def keep(names: set[str], name: str) -> None:
-        nonlocal room
-        names.add(name)
-        room -= len(name) + _NAME_COST
-        if room < 0:
-            raise RemoteExecutionError("the lists of tables have too many differences")
-
-    files = iter(copy)
-    file = next(files, None)
-    for name in server:
-        while file is not None and os.fsencode(file) < os.fsencode(name):
-            if file.endswith(".new"):
-                keep(renamed, _prepared_name(file))
-            file = next(files, None)
-        if file != name:
-            keep(missing, name)
-    for rest in chain([file] if file is not None else [], files):
-        if rest.endswith(".new"):
-            keep(renamed, _prepared_name(rest))
-    return sorted(missing - renamed)
-
-
-def _prepared_name(file: str) -> str:
-    """Return the name that a file gets when the backup is prepared.
-
-    For a table that is created during the backup, mariadb-backup (10.11.19) writes a file that ends with ".new".
-    """
-    return f"{file.removesuffix('.new').removesuffix('.ibd')}.ibd"
 
 
 def major_version(text: str) -> str | None:

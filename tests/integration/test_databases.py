@@ -306,7 +306,9 @@ def test_a_table_of_any_name_that_does_not_arrive_is_named(fleet: Fleet, suffix:
     with wrapped(fleet["db3"], "mbstream", f'real "$@"; rm -- {file.removesuffix(suffix)}*'):
         result = transfer(fleet.lab, *BACKUP, SOURCE, TARGET)
     assert result.status == 7, result.stderr
-    assert f"the backup lacks tables: {file.removeprefix('./')}\n" in result.stderr
+    named = re.search(r"the backup lacks tables: (.*)\n", result.stderr)
+    assert named, result.stderr
+    assert file.removeprefix("./") in named[1].split(", ")
 
 
 def test_two_targets_get_the_same_copy(fleet: Fleet) -> None:
@@ -614,7 +616,7 @@ FAILURES = {
         "real \"$@\" '--tables-exclude=^shop[.]orders$'",
         "",
         7,
-        "the backup lacks tables: shop/orders.ibd\n",
+        "the backup lacks tables: shop/orders.frm, shop/orders.ibd\n",
     ),
     "sends nothing": (
         'echo "completed OK!" >&2',

@@ -4,7 +4,7 @@ import pytest
 from bash import any_text
 from hypothesis import example, given
 
-from transferpy.MariaDB import backup, client, client_options, lacking_tables, login, major_version, prepare, unpack
+from transferpy.MariaDB import backup, client, client_options, login, major_version, prepare, unpack
 
 SOCKET = "/run/mysqld/mysqld.sock"
 BY_SOCKET = ("--host=localhost", "--protocol=socket", f"--socket={SOCKET}")
@@ -63,26 +63,6 @@ class TestCommands:
             *("mariadb-backup", "--prepare", "--target-dir=."),
             f"--use-memory={used}",
         )
-
-
-class TestTables:
-    SERVER = ("shop/a.ibd", "shop/b.ibd", "shop/c.MYD")
-
-    @pytest.mark.parametrize(
-        "copy",
-        [
-            SERVER,
-            (*SERVER, "shop/d.ibd"),
-            ("shop/a.new", "shop/b.ibd.new", "shop/c.MYD"),  # until it is prepared
-            ("shop/a.ibd", "shop/a.new", "shop/b.new", "shop/c.MYD"),
-        ],
-    )
-    def test_a_copy_with_all_tables_lacks_none(self, copy: tuple[str, ...]) -> None:
-        assert lacking_tables(self.SERVER, copy) == []
-
-    @pytest.mark.parametrize("copy", [("shop/b.ibd",), ("other/a.ibd", "shop/b.ibd", "shop/c.MYD.frm"), ()])
-    def test_missing_tables_are_returned_in_order(self, copy: tuple[str, ...]) -> None:
-        assert lacking_tables(sorted(self.SERVER), copy) == [name for name in self.SERVER if name not in copy]
 
 
 class TestMajorVersion:

@@ -325,7 +325,13 @@ class FileDigests(ListDigest, name="digests"):
 
 
 class Tables(ListDigest, name="tables"):
-    """The list of the tables of a server, or of a copy of one."""
+    """The list of the files of tables: of a server, those that were there during the whole backup; of a copy, all."""
+
+
+class Lacking(ListDigest, name="lacking"):
+    """The list of the files that tables of a server, or of a copy of one, need and do not have."""
+
+    file_per_table: Count = 1
 
 
 class StreamDigest(Event, name="stream-digest"):

@@ -30,6 +30,11 @@ def differing_paths(source: Iterable[str], target: Iterable[str]) -> Iterator[st
         yield record.partition("./")[2]
 
 
+def additional_paths(paths: Iterable[str], others: Iterable[str]) -> Iterator[str]:
+    """Yield each path that only the first of two lists has, which are in the order of their bytes."""
+    return (path for is_first, path in _differing_records(paths, others) if is_first)
+
+
 def differing_attributes(source: Iterable[str], target: Iterable[str]) -> Iterator[str]:
     """Yield the path and the name of each extended attribute that only one of two lists of attributes has.
 

@@ -8,6 +8,7 @@ from transferpy.agent.list_transfer import fetch_records
 from transferpy.agent.session import Session
 from transferpy.engine.differences import (
     NamedDifferences,
+    additional_paths,
     differing_attributes,
     differing_entries,
     differing_paths,
@@ -16,7 +17,6 @@ from transferpy.engine.differences import (
 from transferpy.engine.root_cause import raise_if_changed, raise_task_failure
 from transferpy.engine.stream_run import StreamRun
 from transferpy.Exceptions import RemoteExecutionError, VerificationError
-from transferpy.MariaDB import lacking_tables
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +38,7 @@ def verify(run: StreamRun) -> None:
         _compare_lists(run)
     if options.type.compares_tables:
         _raise_if_of_another_server(run)
-        if not _agree(run, protocol.Tables):
-            _raise_if_tables_are_missing(run)
+        _compare_tables(run)
     if is_file:
         compared = "checksums" if options.checksum else "names, kinds, owners, sizes, times and attributes"
         entries = run.receiver.expect(protocol.Manifest).entries
@@ -132,18 +131,28 @@ def _raise_if_of_another_server(run: StreamRun) -> None:
         )
 
 
-def _raise_if_tables_are_missing(run: StreamRun) -> None:
-    """Compare the tables of the server with those of the copy; the copy may have additional ones.
+def _compare_tables(run: StreamRun) -> None:
+    """Compare the tables of the server with those of the copy, which has those of one moment during the backup.
+
+    The copy must have the files of all tables that the server had all the time. Its other tables must have all files,
+    too, except for those that the server also lacked, such as the data of a table in the system tablespace. No list of
+    the server has a table that was created and dropped in between: if such a table can be in the system tablespace
+    (``innodb_file_per_table``), it may lack its data.
 
     Raises:
-        VerificationError: tables are missing in the copy, or the lists could not be fetched.
+        VerificationError: files are missing in the copy, or the lists could not be fetched.
     """
     try:
-        missing = lacking_tables(*_records(run, protocol.Tables.event_name))
+        missing = "" if _agree(run, protocol.Tables) else name_some(additional_paths(*_records(run, "tables")))
+        if not missing and not _agree(run, protocol.Lacking):
+            source, copy = _records(run, "lacking")
+            per_table = run.sender.expect(protocol.Lacking).file_per_table
+            lacking = additional_paths(copy, source)
+            missing = name_some(path for path in lacking if per_table or not path.endswith(".ibd"))
     except RemoteExecutionError as error:
         raise VerificationError(f"{run.edge.target}: the tables of the copy could not be compared: {error}") from error
     if missing:
-        raise VerificationError(f"{run.edge.target}: the backup lacks tables: {name_some(missing)}")
+        raise VerificationError(f"{run.edge.target}: the backup lacks tables: {missing}")
 
 
 def _records(run: StreamRun, name: str) -> list[Iterator[str]]:

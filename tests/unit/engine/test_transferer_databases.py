@@ -24,6 +24,7 @@ NOT_STARTED = (
     f"undo-failed entry={encoded(ENTRY)} text={encoded('ERROR 1200 (HY000): Misconfigured replica' + chr(10))}"
 )
 TABLES = "tables digest=t1 entries=3"
+LACKING = "lacking digest=n1 entries=0"
 UNKNOWN = f"db1: {session._UNKNOWN}"
 BROKEN = "db1: replication is stopped and does not start again, start it by hand: "
 END_THAT_STARTS = ("ending", RUNS, *END[1:])
@@ -58,7 +59,7 @@ def source_session(targets: int = 1, *, sent: str | None = "4711", **reactions: 
     """
     sends, started = {}, reactions.pop("started", (RUNS,))
     for n in range(targets):
-        usual = (STOPPED, *size(sent), f"stages job=send_{n} statuses=0,0,0,0", *started, TABLES, "checked")
+        usual = (STOPPED, *size(sent), f"stages job=send_{n} statuses=0,0,0,0", *started, TABLES, LACKING, "checked")
         sends[f"send {n} CODEC 198.18.0.2 4400 cer2"] = reactions.pop(f"send_{n}", usual)
     hello = f"hello directory={encoded(RUN_DIRECTORY.format(100))}"
     others = {"stop": END, "kill": ("ending", RUNS, *END[1:]), **reactions}
@@ -68,7 +69,12 @@ def source_session(targets: int = 1, *, sent: str | None = "4711", **reactions: 
 def target_session(*, received: str | None = "4711", position: str = POSITION, **reactions: Any) -> ScriptedSession:
     """Return a target that receives well, but for ``reactions``: peer, publish."""
     stream = ("listening port=4400", "connected", *size(received), "stages job=receive statuses=0,0,0,0")
-    usual = {"peer": (*stream, position, TABLES, "checked"), "publish": ("published", *END), "kill": END, **reactions}
+    usual = {
+        "peer": (*stream, position, TABLES, LACKING, "checked"),
+        "publish": ("published", *END),
+        "kill": END,
+        **reactions,
+    }
     hello = f"hello directory={encoded(RUN_DIRECTORY.format(101))}"
     return ScriptedSession(
         [hello, "ready port=4400 certificate=cer2"], {"peer cer1": (), "receive CODEC": usual.pop("peer"), **usual}
@@ -151,7 +157,7 @@ class TestReplication:
         assert re.fullmatch(r"db2: received the stream in \d+\.\d s", told)
 
     def test_it_is_left_alone_unless_asked_for(self) -> None:
-        sent = (*size("4711"), "stages job=send_0 statuses=0,0,0,0", TABLES, "checked")
+        sent = (*size("4711"), "stages job=send_0 statuses=0,0,0,0", TABLES, LACKING, "checked")
         source = source_session(send_0=sent)
         assert back_up(source, target_session(), stop_slave=False) == [0]
         assert source.received == [SEND.format(0), "stop"]
@@ -209,7 +215,7 @@ class TestReplication:
         assert "db1: another transfer needs replication stopped, and will start it again" in caplog.messages
 
     def test_where_nothing_runs_nothing_is_said_to_have_been_stopped(self, caplog: pytest.LogCaptureFixture) -> None:
-        sent = (*size("4711"), "stages job=send_0 statuses=0,0,0,0", TABLES, "checked")
+        sent = (*size("4711"), "stages job=send_0 statuses=0,0,0,0", TABLES, LACKING, "checked")
         source = source_session(send_0=("replication-stopped connections=0", *sent))
         assert back_up(source, target_session()) == [0]
         assert "db1: replication does not run, so there is nothing to stop" in caplog.messages
@@ -306,33 +312,55 @@ class TestCopy:
         assert errors(caplog) == [f"db2:/srv/y: failed: {expected}"]
 
     @pytest.mark.parametrize(
-        ("found", "status", "error"),
+        ("tables", "lacking", "per_table", "missing"),
         [
-            (("new/b.ibd", "shop/a.ibd"), 7, "db2:/srv/y: failed: db2:/srv/y: the backup lacks tables: shop/c.ibd"),
-            (("new/b.ibd", "shop/a.ibd", "shop/c.ibd"), 0, ""),
-            (("shop/a.new", "shop/c.ibd.new"), 0, ""),  # as long as it is not prepared
-            (None, 7, "db2:/srv/y: failed: db2:/srv/y: the tables of the copy could not be compared: db2: lost"),
+            (("new/b.frm", "shop/a.frm", "shop/c.frm"), ("shop/s.ibd",), 1, ""),
+            (("new/b.frm", "shop/a.frm"), ("shop/s.ibd",), 1, "shop/c.frm"),
+            (("shop/a.frm", "shop/c.frm"), (), 1, ""),
+            (("shop/a.frm", "shop/c.frm"), ("new/b.ibd", "shop/s.ibd"), 1, "new/b.ibd"),
+            # Such a table may have been in the system tablespace, and dropped before the server was asked.
+            (("shop/a.frm", "shop/c.frm"), ("new/b.ibd", "shop/s.ibd"), 0, ""),
+            (("shop/a.frm", "shop/c.frm"), ("new/b.MYI", "new/b.ibd"), 0, "new/b.MYI"),
         ],
     )
-    def test_a_copy_has_every_table_that_the_server_had_all_the_time(
-        self, found: tuple[str, ...] | None, status: int, error: str, caplog: pytest.LogCaptureFixture
+    def test_a_copy_has_every_table_that_the_server_had_all_the_time_and_the_data_of_all_others(
+        self,
+        tables: tuple[str, ...],
+        lacking: tuple[str, ...],
+        per_table: int,
+        missing: str,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         stream = ("listening port=4400", "connected", *size("4711"), "stages job=receive statuses=0,0,0,0")
-        target = target_session(peer=(*stream, POSITION, "tables digest=t2 entries=2", "checked"))
+        events = (POSITION, "tables digest=t2 entries=2", "lacking digest=n2 entries=1", "checked")
+        sent = (STOPPED, *size("4711"), "stages job=send_0 statuses=0,0,0,0", RUNS, TABLES)
         runs = {
-            ("db1", " tables\n"): [packed("shop/a.ibd", "shop/c.ibd")],
-            ("db2", " tables\n"): RemoteExecutionError("db2: lost") if found is None else [packed(*found)],
+            ("db1", " tables\n"): [packed("shop/a.frm", "shop/c.frm")],
+            ("db1", " lacking\n"): [packed("shop/s.ibd")],
+            ("db2", " tables\n"): [packed(*tables)],
+            ("db2", " lacking\n"): [packed(*lacking)],
         }
-        source = source_session(stop=END_THAT_STARTS) if status else source_session()
-        assert back_up(source, target, runs=runs) == [status]
-        assert errors(caplog) == [error] * bool(error)
+        sends = (*sent, f"{LACKING} file_per_table={per_table}", "checked")
+        source = source_session(send_0=sends, stop=END_THAT_STARTS if missing else END)
+        assert back_up(source, target_session(peer=(*stream, *events)), runs=runs) == [7 if missing else 0]
+        error = f"db2:/srv/y: failed: db2:/srv/y: the backup lacks tables: {missing}"
+        assert errors(caplog) == [error] * bool(missing)
+
+    def test_tables_that_cannot_be_compared_fail_the_copy(self, caplog: pytest.LogCaptureFixture) -> None:
+        stream = ("listening port=4400", "connected", *size("4711"), "stages job=receive statuses=0,0,0,0")
+        target = target_session(peer=(*stream, POSITION, "tables digest=t2 entries=2", LACKING, "checked"))
+        runs = {("db1", " tables\n"): [packed("a")], ("db2", " tables\n"): RemoteExecutionError("db2: lost")}
+        assert back_up(source_session(stop=END_THAT_STARTS), target, runs=runs) == [7]
+        assert errors(caplog) == [
+            "db2:/srv/y: failed: db2:/srv/y: the tables of the copy could not be compared: db2: lost"
+        ]
 
     @pytest.mark.parametrize(("lsn", "status"), [(899, 7), (900, 0), (950, 0), (1000, 0), (1001, 7), (0, 7)])
     def test_the_redo_log_of_a_copy_ends_where_its_server_was(
         self, lsn: int, status: int, caplog: pytest.LogCaptureFixture
     ) -> None:
         checks = (STOPPED, *size("4711"), "stages job=send_0 statuses=0,0,0,0", RUNS)
-        source = source_session(send_0=(*checks, "redo-log first=900 last=1000", TABLES, "checked"))
+        source = source_session(send_0=(*checks, "redo-log first=900 last=1000", TABLES, LACKING, "checked"))
         assert back_up(source, target_session(position=f"{POSITION} lsn={lsn}")) == [status]
         message = f"db2:/srv/y: the backup has the files of another server: its redo log ends at {lsn}, but that of the"
         assert (f"{message} server was at 900 before the backup and at 1000 after it" in caplog.text) == (status == 7)

@@ -543,7 +543,7 @@ class TestHotCopy:
         (staging / f"{tool}_checkpoints").write_text(
             "backup_type = full-backuped\nto_lsn = 17\nlast_lsn = 4711\nx = 5\n"
         )
-        event, _tables = said(target, "check_copy_xtrabackup")
+        event, *_lists = said(target, "check_copy_xtrabackup")
         assert (event.name, event.text("binlog"), event.text("replica"), event.fields["lsn"]) == (
             *("position", "db2-bin.000007\t342\t0-1-105"),
             *("CHANGE MASTER TO MASTER_LOG_FILE='db1-bin.000012';", "4711"),
@@ -553,7 +553,7 @@ class TestHotCopy:
     def test_a_position_that_is_no_number_is_none(self, target: Path, lsn: str) -> None:
         (target / CONTENT / "xtrabackup_info").write_text("x")
         (target / CONTENT / "xtrabackup_checkpoints").write_text(f"last_lsn = {lsn}\n")
-        event, _tables = said(target, "check_copy_xtrabackup")
+        event, *_lists = said(target, "check_copy_xtrabackup")
         assert (event.fields["lsn"], event.text("binlog")) == ("0", "")
 
     def test_its_tables_are_told(self, target: Path) -> None:
@@ -562,13 +562,14 @@ class TestHotCopy:
         (staging / "shop").mkdir()
         for name in ("a.ibd", "b.new", "c.frm"):
             (staging / "shop" / name).write_text("x")
-        _position, tables = said(target, "check_copy_xtrabackup")
-        assert (tables.name, tables.fields["entries"]) == ("tables", "2")
+        _position, tables, lacking = said(target, "check_copy_xtrabackup")
+        assert (tables.name, tables.fields["entries"]) == ("tables", "3")
+        assert (lacking.name, lacking.fields["entries"]) == ("lacking", "1")  # the definition is damaged
 
     def test_a_server_without_binary_log_has_no_position(self, target: Path) -> None:
         (target / CONTENT / "xtrabackup_info").write_text("x")
         (target / CONTENT / "xtrabackup_binlog_info").touch()
-        event, _tables = said(target, "check_copy_xtrabackup")
+        event, *_lists = said(target, "check_copy_xtrabackup")
         assert (event.text("binlog"), event.text("replica")) == ("", "")
 
     @pytest.mark.parametrize("files", [[], ["ibdata1", "xtrabackup_checkpoints"], ["xtrabackup_info"]])

@@ -18,8 +18,8 @@ count_records() { # FILE
   grep -azc '' <"$1" || [ ! -s "$1" ]
 }
 
-report_list() { # EVENT FILE: sends the digest of a list and the number of its records
+report_list() { # EVENT FILE [FIELD=VALUE ...]: sends the digest of a list and the number of its records
   local digest
   read -r digest _ < <(sha256sum <"$2") || fail host "cannot read the list ${2##*/}"
-  emit "$1" digest="$digest" entries="$(count_records "$2")"
+  emit "$1" digest="$digest" entries="$(count_records "$2")" "${@:3}"
 }

@@ -1,5 +1,5 @@
 # The transfer type "xtrabackup": a hot backup of a running database server. Both ends compare the list of its tables.
-# requires: agent/read agent/manifest agent/replication
+# requires: agent/read agent/manifest agent/replication perl/table_files perl/tables
 
 list_source_xtrabackup() {
   enter_directory "$run_directory"
@@ -8,7 +8,7 @@ list_source_xtrabackup() {
 }
 
 await_source_xtrabackup() {
-  run_task tables list_tables "$source_directory" "$lists/tables.before" || return
+  run_task tables list_source_tables before || return
   run_task query write_lsn Innodb_lsn_flushed "$run_directory/lsn.before" || return
   [ "$stop_slave" = no ] || stop_replication "${client[@]}"
 }
@@ -25,28 +25,46 @@ resume_after_backup() {
 }
 
 check_source_xtrabackup() { # TASK
-  local list=$lists/tables
+  local list=$lists/tables per_table=''
   run_task backup check_backup_log "$run_directory/$1.0.err" || return
-  # A table that was created or dropped meanwhile need not be in the backup.
-  run_task tables list_tables "$source_directory" "$list.after" || return
+  run_task tables list_source_tables after || return
   run_task query write_lsn Innodb_lsn_current "$run_directory/lsn.after" || return
   [ ! -s "$run_directory/lsn.after" ] ||
     emit redo-log first="$(<"$run_directory/lsn.before")" last="$(<"$run_directory/lsn.after")"
-  comm -z -12 -- "$list.before" "$list.after" >"$list" || fail host "cannot write in $lists: is it full?"
+  {
+    # Other tables may have been created, dropped or changed during the backup.
+    comm -z -12 -- "$list.before" "$list.after" | sed -z 's://.*::' | sort_list -zu -o "$list" &&
+      # The copy may lack the files of tables that the server lacked.
+      sort_list -zu -o "$lists/lacking" -- "$lists/lacking.before" "$lists/lacking.after"
+  } || fail host "cannot write in $lists: is it full?"
+  per_table=$(<"$lists/per_table")
   report_list tables "$list"
+  # Without an answer, the check is the stricter one.
+  report_list lacking "$lists/lacking" file_per_table="${per_table:-1}"
 }
 
 write_lsn() { # VARIABLE FILE: writes a position in the redo log of the server to a file; nothing if the server reports none
   local answer
-  answer=$(query "SHOW GLOBAL STATUS WHERE Variable_name = '$1'" "${client[@]}") && printf %s "${answer##*=}" >"$2"
+  answer=$(query "SHOW GLOBAL STATUS WHERE Variable_name = '$1'" timeout 60 "${client[@]}") && printf %s "${answer##*=}" >"$2"
 }
 
-list_tables() { # DIRECTORY LIST [SUFFIX]: lists the tables of a server, or of a copy, by the files that hold their data
-  # The directory of a database may be a link. A directory that cannot be read is gone, or the backup tool fails on it.
-  find -L "$1" -mindepth 2 -maxdepth 2 -type f -size +0 \
-    '(' -name '*.ibd' -o -name '*.MYD' -o -name '*.MAD' -o -name "*.${3-ibd}" ')' \
-    ! -name '#sql*' -printf '%P\0' 2>/dev/null | grep -azv '^[.#]' | sort_list -z >"$2"
-  [ "${PIPESTATUS[2]}" = 0 ]
+list_source_tables() { # before|after: lists the tables of the server; also writes its setting innodb_file_per_table to a file
+  list_tables server "$source_directory" "$lists/tables.$1" "$lists/lacking.$1" || return
+  query 'SELECT @@innodb_file_per_table AS value' timeout 60 "${client[@]}" 2>/dev/null | sed -n 's/^value=//p' >"$lists/per_table"
+  [ "${PIPESTATUS[1]}" = 0 ]
+}
+
+list_tables() { # server|copy DIRECTORY TABLES LACKING: lists the files of all tables, and the files that tables lack
+  local statuses=()
+  cd -P -- "$2" || return
+  # The directory of a database and the file of a table may be links. Of all files, only these can be empty.
+  find -L . -mindepth 2 -maxdepth 2 -type f '(' -size +0 -o -name '*.MYD' -o -name '*.MRG' -o -name '*.CSV' -o -name '*.del' ')' \
+    -printf '%P//%i %C@\0' 2>/dev/null | perl -e "$perl_table_files" -- "$1" |
+    sort_list -z | perl -e "$perl_tables" -- "$1" "$3.unsorted" "$4.unsorted"
+  statuses=("${PIPESTATUS[@]}")
+  # A directory of a server that cannot be read is gone, or the backup tool fails on it.
+  [ "$1" = copy ] || statuses[0]=0
+  [[ ${statuses[*]} != *[!0\ ]* ]] && sort_list -zu -o "$3" -- "$3.unsorted" && sort_list -zu -o "$4" -- "$4.unsorted"
 }
 
 log_is_complete() { # FILE: succeeds if the log of a backup tool ends with the line of a success
@@ -71,9 +89,9 @@ check_copy_xtrabackup() { # reports its positions in the binary logs and in the 
   done
   [ -n "$info" ] || fail content "the received backup has no info file: it is incomplete"
   emit position binlog="$(encode "$position")" replica="$(encode "$replica")" lsn="$lsn"
-  # A table that was created during the backup has another suffix until the copy is prepared.
-  run_task tables list_tables . "$lists/tables" new || exit 1
+  run_task tables list_tables copy . "$lists/tables" "$lists/lacking" || exit 1
   report_list tables "$lists/tables"
+  report_list lacking "$lists/lacking"
 }
 
 read_last_lsn() { # FILE: sets lsn; the source, which is not trusted, has written the file

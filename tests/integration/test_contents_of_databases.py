@@ -1,0 +1,213 @@
+"""The content of hot copies: tables of every kind arrive whole, also while they change."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from databases import SOCKET, Fleet, Server, backing_up, watched, wrapped
+from helpers import eventually, transfer
+from lab import Lab
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lab import Host
+
+pytestmark = pytest.mark.lab
+
+BACKUP = ("--type", "xtrabackup")
+SOURCE = f"db1:{SOCKET}"
+TARGET = "db3:/srv/copy"
+KEYS = "/srv/mysql-keys"
+ENCRYPTION = ("--plugin-load-add=file_key_management", f"--file-key-management-filename={KEYS}")
+KINDS = """
+    INSTALL SONAME 'ha_archive';
+    CREATE DATABASE kinds; USE kinds;
+    CREATE TABLE inno (a INT PRIMARY KEY) ENGINE=InnoDB;
+    CREATE TRIGGER changing BEFORE INSERT ON inno FOR EACH ROW SET @a = 1;
+    CREATE VIEW seen AS SELECT * FROM inno;
+    CREATE TABLE my (a INT PRIMARY KEY) ENGINE=MyISAM;
+    CREATE TABLE aria (a INT PRIMARY KEY) ENGINE=Aria;
+    CREATE TABLE memory (a INT PRIMARY KEY) ENGINE=MEMORY;
+    CREATE TABLE csv (a INT NOT NULL) ENGINE=CSV;
+    CREATE TABLE archive (a INT) ENGINE=ARCHIVE;
+    CREATE TABLE merged (a INT PRIMARY KEY) ENGINE=MERGE UNION=(my);
+    CREATE SEQUENCE sequence; CREATE SEQUENCE sequence_my ENGINE=MyISAM; CREATE SEQUENCE sequence_aria ENGINE=Aria;
+    CREATE TABLE words (a INT PRIMARY KEY, t TEXT, FULLTEXT(t)) ENGINE=InnoDB;
+    CREATE TABLE words_my (a INT PRIMARY KEY, t TEXT, FULLTEXT(t)) ENGINE=MyISAM;
+    CREATE TABLE parts (a INT PRIMARY KEY) ENGINE=InnoDB PARTITION BY HASH(a) PARTITIONS 64;
+    CREATE TABLE parts_my (a INT PRIMARY KEY) ENGINE=MyISAM PARTITION BY HASH(a) PARTITIONS 3;
+    CREATE TABLE parts_aria (a INT PRIMARY KEY) ENGINE=Aria PARTITION BY HASH(a) PARTITIONS 3;
+    CREATE TABLE subparts (a INT, b INT) ENGINE=InnoDB PARTITION BY RANGE(a) SUBPARTITION BY HASH(b) SUBPARTITIONS 2
+        (PARTITION `p x#` VALUES LESS THAN (10), PARTITION `日本` VALUES LESS THAN MAXVALUE);
+    CREATE TABLE encrypted (a INT PRIMARY KEY) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=1;
+    CREATE TABLE compressed (a INT PRIMARY KEY) ENGINE=InnoDB PAGE_COMPRESSED=1;
+    CREATE TABLE zipped (a INT PRIMARY KEY) ENGINE=InnoDB ROW_FORMAT=COMPRESSED;
+    CREATE TABLE discarded (a INT PRIMARY KEY) ENGINE=InnoDB; ALTER TABLE discarded DISCARD TABLESPACE;
+    SET GLOBAL innodb_file_per_table=0;
+    CREATE TABLE shared (a INT PRIMARY KEY) ENGINE=InnoDB;
+    CREATE TABLE shared_parts (a INT PRIMARY KEY) ENGINE=InnoDB PARTITION BY HASH(a) PARTITIONS 2;
+    SET GLOBAL innodb_file_per_table=1;
+"""
+"""A table of each kind, in the database ``kinds``."""
+FILLED = (
+    *("inno", "my", "aria", "csv", "archive", "words", "words_my", "parts", "parts_my", "parts_aria", "encrypted"),
+    *("compressed", "zipped", "shared", "shared_parts"),
+)
+CHANGING = """
+    CREATE DATABASE changing; USE changing;
+    CREATE TABLE t (a INT PRIMARY KEY) ENGINE=InnoDB;
+    CREATE TABLE emptied (a INT PRIMARY KEY) ENGINE=InnoDB;
+    CREATE TABLE altered (a INT PRIMARY KEY) ENGINE=InnoDB;
+    CREATE TABLE words (a INT PRIMARY KEY, t TEXT, FULLTEXT(t)) ENGINE=InnoDB;
+    CREATE TABLE parts (a INT PRIMARY KEY) ENGINE=InnoDB PARTITION BY HASH(a) PARTITIONS 16;
+    CREATE TABLE moving (a INT PRIMARY KEY) ENGINE=InnoDB;
+    CREATE TABLE my (a INT PRIMARY KEY) ENGINE=MyISAM;
+    CREATE TABLE aria (a INT PRIMARY KEY) ENGINE=Aria;
+    CREATE TABLE away (a INT); CREATE TABLE anew (a INT);
+"""
+CHANGE = """
+    CREATE TABLE n{n} (a INT PRIMARY KEY) ENGINE=InnoDB; INSERT INTO n{n} VALUES ({n});
+    RENAME TABLE t TO o{n}, n{n} TO t; DROP TABLE o{n};
+    TRUNCATE TABLE emptied; INSERT INTO emptied VALUES ({n});
+    ALTER TABLE altered ADD COLUMN b INT, ALGORITHM=INPLACE; ALTER TABLE altered DROP COLUMN b, ALGORITHM=COPY;
+    ALTER TABLE words FORCE;
+    ALTER TABLE parts TRUNCATE PARTITION p1; ALTER TABLE parts COALESCE PARTITION 1;
+    ALTER TABLE parts ADD PARTITION PARTITIONS 1;
+    RENAME TABLE moving TO moved; RENAME TABLE moved TO moving;
+    ALTER TABLE my ENGINE=MyISAM; ALTER TABLE aria ENGINE=Aria;
+    CREATE DATABASE d{n}; CREATE TABLE d{n}.t (a INT); CREATE TABLE d{n}.m (a INT) ENGINE=MyISAM;
+    CREATE TABLE d{n}.parts (a INT) PARTITION BY HASH(a) PARTITIONS 4; CREATE VIEW d{n}.v AS SELECT * FROM d{n}.t;
+    CREATE SEQUENCE d{n}.s; CREATE TRIGGER d{n}.r BEFORE INSERT ON d{n}.t FOR EACH ROW SET @a = 1;
+    SET GLOBAL innodb_file_per_table=0; CREATE TABLE d{n}.shared (a INT); SET GLOBAL innodb_file_per_table=1;
+    RENAME TABLE d{n}.parts TO p{n}; DROP DATABASE d{n}; DROP TABLE p{n};
+"""
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Fleet]:
+    with Lab.up() as lab:
+        for host in ("db1", "db3"):
+            lab[host].run(["tee", KEYS], input=b"1;" + b"0123456789abcdef" * 4 + b"\n")
+        primary = Server(lab["db1"], 1, options=ENCRYPTION)
+        primary.install()
+        with primary:
+            primary.execute(KINDS)
+            primary.execute("".join(f"INSERT INTO kinds.{table} (a) VALUES (1), (2), (3);" for table in FILLED))
+            yield Fleet(lab, primary, primary)
+
+
+@pytest.fixture
+def fleet(servers: Fleet) -> Iterator[Fleet]:
+    """The fleet for one test, with an empty directory /srv/copy on db3."""
+    with watched(servers):
+        servers["db3"].run("mkdir /srv/copy")
+        yield servers
+
+
+@contextmanager
+def started(host: Host) -> Iterator[Server]:
+    """A server on the copy, which the test prepares."""
+    with Server(host, 3, datadir="/srv/copy", options=ENCRYPTION) as server:
+        try:
+            yield server
+        finally:
+            server.kill()
+            host.run("rm -rf /run/mysqld")
+
+
+@contextmanager
+def repeated(server: Server, change: str) -> Iterator[None]:
+    """Statements that a client executes all the time; ``{n}`` in them is 1, 2, 0 and so on."""
+    script = (
+        f'n=0; while :; do n=$(((n + 1) % 3)); echo "USE changing; {change.replace("{n}", "$n")}"; done | exec "$@"'
+    )
+    process = server.host.popen(
+        ["bash", "-c", script, "-", *server.client("")[:-1]], stdin=subprocess.DEVNULL, start_new_session=True
+    )
+    began = server.counted("create_db")
+    try:
+        assert eventually(lambda: server.counted("create_db") > began + 2), "nothing changes"
+        yield
+        assert process.poll() is None, "a statement failed"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def assert_whole(copy: Server, source: Server) -> None:
+    """Assert that a copy has all tables of the database ``kinds`` with their rows, and no damaged table."""
+    names = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'kinds' ORDER BY 1"
+    assert copy.execute(names) == source.execute(names)
+    assert copy.execute("SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = 'kinds'") == [
+        ["changing"]
+    ]
+    for table in FILLED:
+        assert copy.value(f"SELECT SUM(a) FROM kinds.{table}") == "6", table
+    tables = copy.execute(
+        "SELECT CONCAT('`', TABLE_SCHEMA, '`.`', TABLE_NAME, '`') FROM information_schema.TABLES"
+        " WHERE TABLE_SCHEMA NOT LIKE '%_schema' AND TABLE_NAME NOT IN ('discarded', 'memory')"
+        " AND TABLE_TYPE <> 'SEQUENCE'"
+    )
+    bad = [
+        row
+        for row in copy.execute(f"CHECK TABLE {', '.join(name for (name,) in tables)} EXTENDED")
+        if row[2] != "status" or row[3] != "OK"
+    ]
+    assert not bad
+
+
+def test_tables_of_every_kind_arrive(fleet: Fleet) -> None:
+    transfer(fleet.lab, *BACKUP, "--prepare", "--owner", "mysql:mysql", SOURCE, TARGET, check=True)
+    with started(fleet["db3"]) as copy:
+        assert_whole(copy, fleet.primary)
+
+
+def test_tables_may_change_during_the_backup(fleet: Fleet) -> None:
+    fleet.primary.execute(CHANGING)
+    # Before and after the backup, but not during it, there are tables of these names.
+    away = "RENAME TABLE changing.away TO changing.elsewhere; DROP TABLE changing.anew"
+    again = "RENAME TABLE changing.elsewhere TO changing.away; CREATE TABLE changing.anew (a INT)"
+    backup = f'mariadb -e "{away}"; real "$@"; status=$?; mariadb -e "{again}"; exit "$status"'
+    try:
+        with repeated(fleet.primary, CHANGE), wrapped(fleet["db1"], "mariadb-backup", backing_up(backup)):
+            transfer(fleet.lab, *BACKUP, "--prepare", "--owner", "mysql:mysql", SOURCE, TARGET, check=True)
+    finally:
+        fleet.primary.execute("DROP DATABASE changing")
+    with started(fleet["db3"]) as copy:
+        assert_whole(copy, fleet.primary)
+
+
+def test_every_file_of_a_table_that_does_not_arrive_is_named(fleet: Fleet) -> None:
+    files = ("kinds/changing.TRN", "kinds/merged.MRG", "kinds/parts#P#p7.ibd", "kinds/sequence_aria.MAD")
+    losing = f'real "$@"; rm -- {" ".join(files)} kinds/FTS_*_CONFIG.ibd'
+    with wrapped(fleet["db3"], "mbstream", losing):
+        result = transfer(fleet.lab, *BACKUP, SOURCE, TARGET)
+    assert result.status == 7, result.stderr
+    named = re.search(r"the backup lacks tables: (.*)\n", result.stderr)
+    assert named, result.stderr
+    fts, *others = named[1].split(", ")
+    assert re.fullmatch(r"FTS_\w+_CONFIG[.]ibd", fts)
+    assert tuple(others) == files
+
+
+def test_a_table_that_is_created_during_the_backup_without_its_data_is_named(fleet: Fleet) -> None:
+    creating = "mariadb -e 'CREATE TABLE kinds.late (a INT)'"
+    try:
+        with (
+            wrapped(
+                fleet["db1"], "mariadb-backup", backing_up(f'{creating}; real "$@"; mariadb -e "DROP TABLE kinds.late"')
+            ),
+            wrapped(fleet["db3"], "mbstream", 'real "$@"; rm -- kinds/late.[in]*'),
+        ):
+            result = transfer(fleet.lab, *BACKUP, SOURCE, TARGET)
+    finally:
+        fleet.primary.execute("DROP TABLE IF EXISTS kinds.late")
+    assert result.status == 7, result.stderr
+    assert "the backup lacks tables: kinds/late.ibd\n" in result.stderr
