@@ -6,7 +6,8 @@ import os
 import re
 import threading
 import time
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Self
 
 import pytest
@@ -38,6 +39,8 @@ BACKUP = ("--type", "xtrabackup")
 SOURCE = f"db1:{SOCKET}"
 TARGET = "db3:/srv/copy"
 SECRET = "backup-password"
+SLOW_START = "/srv/mysql-inner/start.sql"
+"""Statements that a server executes before it accepts connections."""
 
 
 @pytest.fixture(scope="module")
@@ -522,6 +525,94 @@ def test_what_cannot_work_is_refused_and_nothing_changed(
     assert "ERROR refused: 1 problem(s); nothing was changed\n" in result.stderr
     assert SECRET not in result.stderr
     assert_unchanged(fleet, before)
+
+
+def test_a_path_that_no_socket_has_is_refused(fleet: Fleet) -> None:
+    longest = f"/run/mysqld/{'x' * 95}"
+    fleet["db1"].run(f"ln -s {SOCKET} {longest}; ln -s {SOCKET} {longest}y")
+    before = fleet.snapshot()
+    try:
+        planned = collect(start_transfer(fleet.lab, *BACKUP, "--dry-run", f"db1:{longest}", TARGET))
+        assert planned.status == 0, planned.stderr
+        for path, status, message in (
+            (f"{longest}y", 4, "is longer than 107 bytes, which is the limit for the path of a socket"),
+            ("@mysqld", 2, "the path of a socket must be absolute"),
+        ):
+            result = transfer(fleet.lab, *BACKUP, f"db1:{path}", TARGET)
+            assert (result.status, f"ERROR db1:{path}: {message}\n" in result.stderr) == (status, True), result.stderr
+        assert_unchanged(fleet, before)
+    finally:
+        fleet["db1"].run(f"rm {longest} {longest}y")
+
+
+def test_a_password_that_has_expired_is_refused(fleet: Fleet) -> None:
+    user = f"CREATE USER late@localhost IDENTIFIED BY '{SECRET}' PASSWORD EXPIRE; GRANT ALL ON *.* TO late@localhost"
+    fleet.primary.execute(user)
+    fleet["db1"].run(f"printf '[client]\\nuser = late\\npassword = {SECRET}\\n' >/srv/late")
+    before = fleet.snapshot()
+    try:
+        result = transfer(fleet.lab, *BACKUP, "--defaults-file", "/srv/late", SOURCE, TARGET)
+    finally:
+        fleet.primary.execute("DROP USER late@localhost")
+    assert result.status == 4, result.stderr
+    assert (
+        f"ERROR {SOURCE}: the server did not give a valid answer: ERROR 1820 (HY000) at line 1: You must SET"
+        in result.stderr
+    )
+    assert_unchanged(fleet, before)
+
+
+def test_the_socket_may_have_any_path_and_its_server_may_be_starting(fleet: Fleet) -> None:
+    db1 = fleet["db1"]
+    server = Server(db1, 6, "-inner", options=(f"--init-file={SLOW_START}",))
+    server.socket = "/run/mysqld/a b' \"$c\nd: @e.sock"
+    server.install()
+    db1.run(f"echo 'SELECT SLEEP(5);' >{SLOW_START}")
+    with ThreadPoolExecutor() as pool, ExitStack() as stack:
+        starting = pool.submit(stack.enter_context, server)
+        assert eventually(lambda: db1.run(["test", "-S", server.socket], check=False).returncode == 0, seconds=60)
+        result = transfer(fleet.lab, *BACKUP, "--verbose", f"db1:{server.socket}", TARGET)
+        starting.result()
+    db1.run("rm -r /srv/mysql-inner /run/mysqld/a*")
+    assert result.status == 0, result.stderr
+    assert "xtrabackup_info" in fleet["db3"].sh("ls /srv/copy").split()
+
+
+def test_a_redo_log_that_is_overwritten_during_the_backup_fails_it(fleet: Fleet) -> None:
+    blobs = "".join(f"REPLACE INTO shop.blobs VALUES (1000, REPEAT(MD5({n}), 100000));" for n in range(12))
+    fleet["db3"].shape(SLOW)
+    try:
+        with Run(fleet.lab, *BACKUP, "--no-compress", SOURCE, TARGET) as run:
+            run.wait_for_stream(fleet["db3"])
+            fleet.primary.execute(blobs)
+            fleet["db3"].shape(None)
+            result = run.end()
+    finally:
+        fleet.primary.execute("DELETE FROM shop.blobs WHERE id = 1000")
+    assert result.status == 6, result.stderr
+    assert re.search(f"ERROR {TARGET}: failed: db1: mariadb-backup failed .*innodb_log_file_size", result.stderr)
+    assert is_empty(fleet)
+
+
+@pytest.mark.parametrize(
+    ("option", "status", "message"),
+    [
+        ("verbose", 0, "1 of 1 target(s) succeeded"),
+        ("databases = shop", 7, "the backup lacks tables: "),
+        ("no-lock", 6, "db1: mariadb-backup failed with status 1: .*--no-lock"),
+    ],
+)
+def test_an_option_of_the_backup_tool_in_a_file_has_no_effect_or_fails_the_copy(
+    fleet: Fleet, option: str, status: int, message: str
+) -> None:
+    fleet["db1"].run(f"printf '[mariadb-backup]\\n{option}\\n' >/root/.my.cnf")
+    try:
+        result = transfer(fleet.lab, *BACKUP, SOURCE, TARGET)
+    finally:
+        fleet["db1"].run("rm /root/.my.cnf")
+    assert result.status == status, result.stderr
+    assert re.search(re.escape(message).replace(r"\.\*", ".*"), result.stderr), result.stderr
+    assert is_empty(fleet) == (status != 0)
 
 
 def test_every_missing_tool_is_named(fleet: Fleet) -> None:

@@ -464,6 +464,10 @@ class TestServer:
         [
             ("echo 'ERROR 1045 (28000): Access denied' >&2; exit 1", "ERROR 1045 (28000): Access denied"),
             ("echo 'ERROR 2002 (HY000): no server' >&2; exit 1", "ERROR 2002 (HY000): no server"),
+            (
+                "printf -- '---\\nSELECT 1\\n---\\n\\nERROR 1820 (HY000): late\\nBye' >&2; exit 1",
+                "ERROR 1820 (HY000): late\nBye",
+            ),
             ("echo something else", "the client printed no result"),
             ("exit 0", "the client printed no result"),
         ],

@@ -76,6 +76,22 @@ class TestServer:
         assert problems(BACKUP, database_host(facts), target_host()) == expected
 
     @pytest.mark.parametrize(
+        ("path", "problem"),
+        [
+            ("/run/" + 34 * "é" + 34 * "x", None),
+            ("/run/" + 34 * "é" + 35 * "x", "is longer than 107 bytes, which is the limit for the path of a socket"),
+        ],
+    )
+    @pytest.mark.parametrize("state", ["server", "missing", "files-unknown"])
+    def test_a_path_that_no_socket_has(self, path: str, problem: str | None, state: str) -> None:
+        wanted = request(f"db1:{path}", "db2:/srv/y", transfer_type="xtrabackup")
+        found = problems(wanted, database_host(database_facts(state=state)), target_host())
+        if problem:
+            assert found == [f"db1:{path}: {problem}"]
+        else:
+            assert len(found) == (state != "server")
+
+    @pytest.mark.parametrize(
         ("server", "source", "target", "expected"),
         [
             ("10.11.9-MariaDB", {"mariadb-backup": BACKUP_TOOL}, {"mariadb-backup": BACKUP_TOOL}, []),

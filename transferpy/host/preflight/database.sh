@@ -11,6 +11,8 @@ database_facts() { # SOCKET OPTION ...: the answer of the server at that socket,
   if [ ! -S "$socket" ]; then
     if [ -e "$socket" ] || [ -L "$socket" ]; then emit database state=other; else emit database state=missing; fi
   elif ! query_server || [ -z "$datadir" ]; then
+    # In batch mode, the client prints the statement before the error.
+    [[ $answer != *$'\n'ERROR* ]] || answer=ERROR${answer##*$'\n'ERROR}
     emit database state=silent error="$(encode "${answer:-the client printed no result}$error")"
   elif ! server_uses_these_files; then
     emit database state="files-$files" datadir="$(encode "$datadir")" directory="$(encode "$directory")" process="$process"

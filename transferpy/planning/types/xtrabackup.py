@@ -1,5 +1,6 @@
 """The transfer type xtrabackup: a hot backup of a running MariaDB server."""
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -12,6 +13,9 @@ from transferpy.planning.context import PlanContext
 from transferpy.planning.programs import first_available
 from transferpy.planning.types.strategy import TransferTypeStrategy
 from transferpy.stream.commands import Command, Stage
+
+_LONGEST_SOCKET = 107
+"""The longest path of a Unix socket on Linux, in bytes."""
 
 
 class _XtrabackupStrategy(TransferTypeStrategy):
@@ -36,6 +40,10 @@ class _XtrabackupStrategy(TransferTypeStrategy):
 
     def problems(self, context: PlanContext) -> Iterator[str]:
         location, database = context.request.source, _database(context.source_host)
+        if len(os.fsencode(location.path)) > _LONGEST_SOCKET:
+            # The error of the client does not have the reason.
+            yield f"{location}: is longer than {_LONGEST_SOCKET} bytes, which is the limit for the path of a socket"
+            return
         match database.state:
             case "missing":
                 yield f"{location}: no such socket; is the server running?"
