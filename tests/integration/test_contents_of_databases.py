@@ -90,6 +90,18 @@ CHANGE = """
 """
 
 
+OUTSIDE = "/srv/outside"
+ELSEWHERE = (
+    *(
+        f"--innodb-undo-directory={OUTSIDE}/undo",
+        "--innodb-undo-tablespaces=2",
+        f"--innodb-data-home-dir={OUTSIDE}/home",
+    ),
+    *(f"--innodb-log-group-home-dir={OUTSIDE}/redo", f"--aria-log-dir-path={OUTSIDE}/aria"),
+    f"--log-bin={OUTSIDE}/binary/bin",
+)
+
+
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Fleet]:
     with Lab.up() as lab:
@@ -112,14 +124,14 @@ def fleet(servers: Fleet) -> Iterator[Fleet]:
 
 
 @contextmanager
-def started(host: Host) -> Iterator[Server]:
-    """A server on the copy, which the test prepares."""
-    with Server(host, 3, datadir="/srv/copy", options=ENCRYPTION) as server:
+def started(host: Host, *options: str) -> Iterator[Server]:
+    """A server on the copy, which the run has prepared."""
+    with Server(host, 3, "-copy", datadir="/srv/copy", options=(*ENCRYPTION, *options)) as server:
         try:
             yield server
         finally:
             server.kill()
-            host.run("rm -rf /run/mysqld")
+            host.run("rm -f /run/mysqld/mysqld-copy.sock*; rmdir --ignore-fail-on-non-empty /run/mysqld")
 
 
 @contextmanager
@@ -211,3 +223,71 @@ def test_a_table_that_is_created_during_the_backup_without_its_data_is_named(fle
         fleet.primary.execute("DROP TABLE IF EXISTS kinds.late")
     assert result.status == 7, result.stderr
     assert "the backup lacks tables: kinds/late.ibd\n" in result.stderr
+
+
+def make_outside(host: Host, *names: str) -> None:
+    """Make directories of the user mysql outside the data directory."""
+    paths = " ".join(f"{OUTSIDE}/{name}" for name in names)
+    host.run(f"mkdir -p {paths} && chown -R mysql:mysql {OUTSIDE}")
+
+
+def test_tables_with_a_directory_of_their_own_are_refused(fleet: Fleet) -> None:
+    make_outside(fleet["db1"], "data")
+    directory = f"DATA DIRECTORY='{OUTSIDE}/data'"
+    fleet.primary.execute(
+        f"""
+        CREATE DATABASE elsewhere; USE elsewhere;
+        CREATE TABLE inno (a INT) {directory};
+        CREATE TABLE parts (a INT) PARTITION BY RANGE(a) (PARTITION p0 VALUES LESS THAN (9) {directory},
+            PARTITION p1 VALUES LESS THAN MAXVALUE);
+        CREATE TABLE aria (a INT PRIMARY KEY) ENGINE=Aria {directory} INDEX DIRECTORY='{OUTSIDE}/data';
+        CREATE TABLE my (a INT PRIMARY KEY) ENGINE=MyISAM {directory};
+        """
+    )
+    try:
+        refused = transfer(fleet.lab, *BACKUP, SOURCE, TARGET)
+        assert refused.status == 4, refused.stderr
+        names = "elsewhere/aria, elsewhere/inno, elsewhere/parts"
+        assert f"ERROR {SOURCE}: tables with DATA DIRECTORY cannot be copied: {names}\n" in refused.stderr
+        fleet.primary.execute("DROP TABLE elsewhere.inno, elsewhere.parts, elsewhere.aria")
+        late = f'mariadb -e "CREATE TABLE elsewhere.late (a INT) {directory}"; real "$@"'
+        with wrapped(fleet["db1"], "mariadb-backup", backing_up(late)):
+            failed = transfer(fleet.lab, *BACKUP, SOURCE, TARGET)
+        assert failed.status == 7, failed.stderr
+        assert "db3: the received backup has tables with DATA DIRECTORY\n" in failed.stderr
+    finally:
+        fleet.primary.execute("DROP DATABASE elsewhere")
+
+
+def test_files_outside_the_data_directory_arrive(fleet: Fleet) -> None:
+    """The copy is on the host of its source, so it could open the files of the source by their paths."""
+    db1 = fleet["db1"]
+    make_outside(db1, "undo", "home", "redo", "aria", "binary", "data")
+    db1.run("mkdir /srv/copy")
+    server = Server(db1, 5, "-elsewhere", datadir=f"{OUTSIDE}/datadir", options=ELSEWHERE)
+    db1.run(
+        f"mariadb-install-db --no-defaults --user=mysql --datadir={server.datadir} --skip-test-db"
+        f" --auth-root-authentication-method=socket {' '.join(ELSEWHERE[:-1])}",
+        timeout=60,
+    )
+    with server:
+        server.execute("CREATE DATABASE d; CREATE DATABASE link")
+        db1.run(f"mv {server.datadir}/link {OUTSIDE}/link && ln -s {OUTSIDE}/link {server.datadir}/link")
+        server.execute(
+            f"""
+            CREATE TABLE d.my (a INT PRIMARY KEY) ENGINE=MyISAM DATA DIRECTORY='{OUTSIDE}/data';
+            CREATE TABLE link.inno (a INT PRIMARY KEY); CREATE TABLE link.aria (a INT PRIMARY KEY) ENGINE=Aria;
+            SET GLOBAL innodb_file_per_table=0; CREATE TABLE d.shared (a INT PRIMARY KEY);
+            INSERT INTO d.my VALUES (1); INSERT INTO d.shared VALUES (2);
+            INSERT INTO link.inno VALUES (3); INSERT INTO link.aria VALUES (4);
+            """
+        )
+        source = f"db1:{server.socket}"
+        transfer(fleet.lab, *BACKUP, "--prepare", "--owner", "mysql:mysql", source, "db1:/srv/copy", check=True)
+        with started(db1, "--innodb-undo-tablespaces=2") as copy:
+            for value, table in enumerate(("d.my", "d.shared", "link.inno", "link.aria"), 1):
+                assert copy.value(f"SELECT a FROM {table}") == str(value)
+                assert copy.execute(f"CHECK TABLE {table} EXTENDED")[-1][2:] == ["status", "OK"]
+            opened = db1.sh(f"find /proc/$(cat {copy.socket}.pid)/fd -printf '%l\\n' | sort -u")
+            assert "/srv/copy/undo001" in opened
+            assert OUTSIDE not in opened

@@ -237,6 +237,7 @@ def _database(facts: DatabaseFacts) -> str:
     return (
         f"database state=server version={encoded(facts.version)} name={encoded(facts.name)}"
         f" datadir={encoded(facts.datadir)} disk={facts.disk} inodes={facts.inodes}"
+        f" outside={encoded(facts.outside)}"
     )
 
 

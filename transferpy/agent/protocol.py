@@ -547,12 +547,13 @@ class DatabaseAnswer(Event, name="database"):
     name: Text = ""
     disk: Count = 0
     inodes: Count = 0
+    outside: Text = ""
 
     @classmethod
     def required(cls, values: Mapping[str, str]) -> set[str]:
         """Return the fields that the answer has to have: more where there is a server."""
         more = {
-            "server": {"version", "name", "datadir", "disk", "inodes"},
+            "server": {"version", "name", "datadir", "disk", "inodes", "outside"},
             "files-other": {"datadir", "directory", "process"},
             "files-unknown": {"datadir"},
         }

@@ -63,8 +63,9 @@ class DatabaseFacts:
     datadir: str = ""  # the data directory
     directory: str = ""  # the path at which the process of the server has another directory
     process: int = 0  # the process of the server, if it has another directory there
-    disk: int = 0  # bytes on disk in the data directory, without the logs of replication
-    inodes: int = 0  # the number of files and directories in the data directory
+    disk: int = 0  # bytes on disk of the files that a backup reads
+    inodes: int = 0  # the number of these files and of their directories
+    outside: str = ""  # the names of the first tables that a backup cannot copy, because their data is elsewhere
 
 
 @dataclass(frozen=True, kw_only=True)

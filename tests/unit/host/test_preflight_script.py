@@ -418,7 +418,13 @@ class TestServer:
             yield tmp_path
 
     def database(self, place: Path, path: str, *options: str, **clients: str) -> Event:
-        tools = {**{tool: f'exec /usr/bin/{tool} "$@"' for tool in ("du", "sleep", "timeout", "perl")}, **clients}
+        tools = {
+            **{
+                tool: f'exec /usr/bin/{tool} "$@"'
+                for tool in ("find", "perl", "sed", "sort", "awk", "sleep", "timeout")
+            },
+            **clients,
+        }
         call = "answer_seconds=1; perl_server_files='print qq(files=same\\n)'; " + render_command(
             Command(("database_facts", path, *options))
         )
@@ -428,7 +434,7 @@ class TestServer:
 
     def test_it_says_what_it_is_and_what_it_holds(self, place: Path) -> None:
         words = shlex.quote(f"--defaults-file=/r --socket=s --xml --skip-html --execute {ASKED}")
-        client = f"""[ "$*" = {words} ] || exit 9
+        client = f"""[[ $* != *datadir* || "$*" = {words} ]] || exit 9
             {answering("10.11", f"{place}/data dir", name="5.6.7, Debian <12>")}"""
         event = self.database(place, f"{place}/socket", "--defaults-file=/r", "--socket=s", mariadb=client)
         assert (event.fields["state"], event.text("version")) == ("server", "10.11")
@@ -436,6 +442,36 @@ class TestServer:
         assert event.text("datadir") == f"{place}/data dir"
         used = sum(path.stat().st_blocks * 512 for path in (place / "data dir", place / "data dir" / "ibdata1"))
         assert (int(event.fields["disk"]), event.fields["inodes"]) == (used, "2")
+
+    def test_files_outside_the_data_directory_are_counted_and_such_tables_named(self, place: Path) -> None:
+        data, outside = place / "data dir", place / "else where"
+        paths = ("undo/undo001", "undo/other", "home/ibdata2", "system/ibdata3", "base/t.ibd", "t.MYD", "a.MAD")
+        for path in paths:
+            (outside / path).parent.mkdir(exist_ok=True, parents=True)
+            (outside / path).write_bytes(b"x" * 40_000)
+        (data / "base").symlink_to(outside / "base")
+        (data / "d").mkdir()
+        links = {"m.MYD": "t.MYD", "a.MAD": "a.MAD", "p#P#p1.MAI": "a.MAD"}
+        for name, target in links.items():
+            (data / "d" / name).symlink_to(outside / target)
+        for name in ("i.isl", "p#P#p0.isl", "#sql-1.isl", *(f"q{number}#P#p0#SP#p0sp0.isl" for number in range(4))):
+            (data / "d" / name).write_text("/path")
+        settings = {
+            "innodb_undo_directory": f"{outside}/undo",
+            "innodb_data_home_dir": f"{outside}/home",
+            "innodb_data_file_path": f"../../data dir/ibdata1:12M;ibdata2:12M;{outside}/system/ibdata3:12M:autoextend",
+        }
+        rows = "".join(
+            f'<row><field name="Variable_name">{name}</field><field name="Value">{value}</field></row>'
+            for name, value in settings.items()
+        )
+        shown = f"printf '%s\\n' {shlex.quote(f'<resultset>{rows}</resultset>')}"
+        client = f"if [[ $* = *SHOW* ]]; then {shown}; else {answering(datadir=data)}; fi"
+        event = self.database(place, f"{place}/socket", mariadb=client)
+        # All files but one, of which one counts twice; the small files; ibdata1; and three directories.
+        assert int(event.fields["inodes"]) == len(paths) + 7 + 1 + 3
+        assert int(event.fields["disk"]) >= len(paths) * 40_000
+        assert event.text("outside") == "d/a, d/i, d/p, d/q0, d/q1 and 2 more"
 
     def test_one_that_hangs_is_not_waited_for(self, place: Path) -> None:
         event = self.database(place, f"{place}/socket", mariadb="echo began; exec sleep 30")

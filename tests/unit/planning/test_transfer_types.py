@@ -66,6 +66,7 @@ class TestServer:
             ),
             # what the server holds, and not what the socket does
             ({"disk": 8_951_425}, ["db2:/srv/y: 10,000,001 bytes are needed, but only 10,000,000 are free"]),
+            ({"outside": "d/t, e/u"}, [f"{SOCKET}: tables with DATA DIRECTORY cannot be copied: d/t, e/u"]),
             ({"inodes": 1000}, ["db2:/srv/y: 1,002 inodes are needed, but only 1,000 are free"]),
         ],
     )

@@ -1,11 +1,11 @@
 # Facts about a database server and the backup tools.
-# requires: lib/events lib/queries preflight/values perl/server_files
+# requires: lib/events lib/queries preflight/values perl/server_files preflight/data_files
 
 answer_seconds=60 # the time that a server has to answer
 
 database_facts() { # SOCKET OPTION ...: the answer of the server at that socket, and the size of its data
   local socket=$1 answer client error=''
-  local version='' datadir='' binary_log='' relay_log='' name='' files=unknown process=0 directory=''
+  local version='' datadir='' binary_log='' relay_log='' name='' files=unknown process=0 directory='' settings='' totals=()
   shift
   client=("$(type -P mariadb || type -P mysql || echo mariadb)" "$@")
   if [ ! -S "$socket" ]; then
@@ -17,12 +17,14 @@ database_facts() { # SOCKET OPTION ...: the answer of the server at that socket,
   elif ! server_uses_these_files; then
     emit database state="files-$files" datadir="$(encode "$datadir")" directory="$(encode "$directory")" process="$process"
   else
+    # A backup has no replication logs, and they may be larger than the data.
+    read -ra totals < <(measure_data_files "$datadir" "$settings" "$binary_log" "$relay_log")
     emit database state=server version="$(encode "$version")" datadir="$(encode "$datadir")" name="$(encode "$name")" \
-      "disk=$(measure_data -B1)" "inodes=$(measure_data --inodes)"
+      "${totals[@]:0:2}" outside="$(encode "$(name_outside_tables "$datadir")")"
   fi
 }
 
-query_server() { # sets answer and the variables of read_lines
+query_server() { # sets answer, settings and the variables of read_lines
   # The version is that of InnoDB, which is a part of the server: an option of the server sets VERSION() to any text.
   answer=$(query "SELECT COALESCE((SELECT PLUGIN_VERSION FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'InnoDB'), \
     VERSION()) AS version, @@datadir AS datadir, @@log_bin_basename AS binary_log, @@relay_log_basename AS relay_log, \
@@ -32,6 +34,12 @@ query_server() { # sets answer and the variables of read_lines
     return 1
   }
   read_lines <<<"$answer"
+  # Without InnoDB, a server has none of these variables.
+  settings=$(query "SHOW GLOBAL VARIABLES WHERE Variable_name IN \
+    ('innodb_undo_directory', 'innodb_data_home_dir', 'innodb_data_file_path')" timeout "$answer_seconds" "${client[@]}" 2>&1) || {
+    answer=$settings
+    return 1
+  }
 }
 
 server_uses_these_files() { # succeeds if the server has the directories open that the backup tool will read
@@ -54,15 +62,6 @@ read_lines() { # reads lines NAME=VALUE; sets the variable of each name
       directory=*) directory=${line#*=} ;;
     esac
   done
-}
-
-measure_data() { # OPTION: prints the size of the data, as du measures it with this option
-  # A backup has no replication logs, and they may be larger than the data.
-  local log exclude=()
-  for log in "$binary_log" "$relay_log"; do
-    [ -z "$log" ] || exclude+=(--exclude="${log##*/}.[0-9]*")
-  done
-  du -s "$1" "${exclude[@]}" -- "$datadir" | cut -f1
 }
 
 backup_facts() { # TOOL ...: the version of each backup tool that the host has

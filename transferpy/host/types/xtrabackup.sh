@@ -1,5 +1,5 @@
 # The transfer type "xtrabackup": a hot backup of a running database server. Both ends compare the list of its tables.
-# requires: agent/read agent/manifest agent/replication perl/table_files perl/tables
+# requires: agent/read agent/manifest agent/replication lib/directories perl/table_files perl/tables
 
 list_source_xtrabackup() {
   enter_directory "$run_directory"
@@ -88,6 +88,8 @@ check_copy_xtrabackup() { # reports its positions in the binary logs and in the 
     [ ! -s "${file}_slave_info" ] || replica=$(<"${file}_slave_info")
   done
   [ -n "$info" ] || fail content "the received backup has no info file: it is incomplete"
+  # The preflight refuses such tables. In a copy, a server would use the path of the source.
+  finds_nothing . -mindepth 2 -maxdepth 2 -name '*.isl' || fail content "the received backup has tables with DATA DIRECTORY"
   emit position binlog="$(encode "$position")" replica="$(encode "$replica")" lsn="$lsn"
   run_task tables list_tables copy . "$lists/tables" "$lists/lacking" || exit 1
   report_list tables "$lists/tables"

@@ -65,6 +65,8 @@ class _XtrabackupStrategy(TransferTypeStrategy):
                 )
             case _:
                 yield from self._version_problems(context, database)
+                if database.outside:
+                    yield f"{location}: tables with DATA DIRECTORY cannot be copied: {database.outside}"
 
     def _version_problems(self, context: PlanContext, database: DatabaseFacts) -> Iterator[str]:
         """Yield the backup tools of another major version: they cannot read or prepare the files of the server."""
