@@ -9,7 +9,7 @@ AT_ONCE := $(if $(filter 0,$(shell id -u)),--numprocesses=2 --dist=loadfile)
 SCRIPTS = $(shell find .ci tests -name '*.sh' -o -path .ci/run) debian/tests/transfer
 ARGS :=
 
-.PHONY: help demo test coverage unit integration bench deb deb-test docs lint prepare clean
+.PHONY: help demo test coverage unit integration bench deb deb-test docs lint prepare systems clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -18,16 +18,16 @@ help:  ## list these commands
 demo: prepare  ## copy a directory tree between test hosts and verify the copies (root)
 	@$(PYTHON) tests/demo.py $(ARGS)
 
-test: prepare  ## run all tests (without root: only the tests that need no root)
+test: systems  ## run all tests (without root: only the tests that need no root)
 	@$(PYTEST) $(AT_ONCE) $(ARGS)
 
-coverage: prepare  ## run all tests and print their coverage; fails below the bounds (root)
+coverage: systems  ## run all tests and print their coverage; fails below the bounds (root)
 	@$(PYTEST) $(AT_ONCE) --coverage $(ARGS)
 
 unit: prepare  ## run the tests that need no test hosts
 	@$(PYTEST) tests/unit $(ARGS)
 
-integration: prepare  ## run the tests that need test hosts (root)
+integration: systems  ## run the tests that need test hosts (root)
 	@$(PYTEST) tests/integration $(ARGS)
 
 bench: prepare  ## measure the cost of encryption, compression and checksums (root)
@@ -55,6 +55,9 @@ lint: prepare  ## check style, types, the order of imports, and shell scripts
 prepare:
 	@tests/setup/packages.sh
 	@tests/setup/venv.sh
+
+systems: prepare
+	@tests/setup/systems.sh trixie >/dev/null
 
 clean:  ## remove all files that these commands created here, except results of the benchmark
 	@rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .tox build dist docs/_build *.egg-info

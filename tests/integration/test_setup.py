@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.lab
 
 SCRIPT = f"{CHECKOUT}/tests/setup/packages.sh"
+SYSTEMS = f"{CHECKOUT}/tests/setup/systems.sh"
 POLICY = "/usr/sbin/policy-rc.d"
 OWN_POLICY = "#!/bin/sh\n# the administrator's own\nexit 0\n"
 FAKES = "/usr/local/sbin"
@@ -32,6 +33,12 @@ echo "$*" >>/srv/apt-get
 {POLICY} ssh start && echo started >>/srv/apt-get
 [ ! -e /srv/slow ] || {{ echo waiting >>/srv/apt-get; exec sleep 300; }}
 [ ! -e /srv/broken ] || {{ echo 'E: no such package'; exit 100; }}
+"""
+# Creates the directories of a system, which no program can enter.
+DEBOOTSTRAP = """#!/bin/bash
+echo "$*" >>/srv/debootstrap
+mkdir -p "$3"/{etc/apt/apt.conf.d,etc/dpkg/dpkg.cfg.d,usr/sbin,proc,var/lib/apt/lists}
+[ ! -e /srv/broken ] || { echo 'E: the archive is unreachable'; exit 1; }
 """
 
 
@@ -130,3 +137,32 @@ def test_without_root_it_says_what_is_missing_and_goes_on(host: Host, policy: st
     assert done.stderr == b"packages: not installed, because this needs root: acl\n"
     assert host.run(["test", "-e", "/srv/apt-get"], check=False).returncode == 1
     assert policy_of(host) == policy
+
+
+@pytest.fixture
+def builder(clean_lab: Lab) -> Iterator[Host]:
+    """A host that has no system of the suite "toy"; its debootstrap makes one at once."""
+    host = clean_lab["db3"]
+    write(host, f"{FAKES}/debootstrap", DEBOOTSTRAP)
+    write(host, f"{FAKES}/chroot", "#!/bin/sh\n")
+    yield host
+    host.sh(f"rm -r {FAKES}/debootstrap {FAKES}/chroot /var/cache/transferpy-tests/toy-*")
+
+
+def test_a_system_for_hosts_is_built_once_for_all_checkouts(builder: Host) -> None:
+    builds = f"{SYSTEMS} toy & {SYSTEMS} toy & wait; {SYSTEMS} toy"
+    first, *others = builder.sh(builds).splitlines()
+    assert first.startswith("/var/cache/transferpy-tests/toy-")
+    assert others == [first, first]
+    assert builder.sh("wc -l </srv/debootstrap") == "1"
+    assert builder.sh(f"ls {first}") == "etc\nproc\nusr\nvar"
+
+
+def test_a_system_that_cannot_be_built_leaves_nothing_and_the_next_run_builds_it(builder: Host) -> None:
+    builder.sh("touch /srv/broken")
+    failed = builder.run([SYSTEMS, "toy"], check=False)
+    assert (failed.returncode, failed.stdout) == (1, b"")
+    assert "E: the archive is unreachable\nsystems: could not build Debian toy (see above)" in failed.stderr.decode()
+    assert "toy" not in builder.sh("ls /var/cache/transferpy-tests")
+    builder.sh("rm /srv/broken")
+    assert builder.sh(f"ls $({SYSTEMS} toy)") == "etc\nproc\nusr\nvar"

@@ -47,6 +47,7 @@ class Host:
         self.root = Path(f"/proc/{state.init}/root")  # of the host; absolute links in it lead to the machine
         self._switch = switch
         self._small_disks: list[str] = []
+        self._alternatives: dict[str, Path] = {}  # that `netcat` has changed
         self._processes: weakref.WeakSet[subprocess.Popen[Any]] = weakref.WeakSet()
 
     def __repr__(self) -> str:
@@ -180,11 +181,12 @@ class Host:
             self.hide(*_ALTERNATIVES, *NETCATS.values())
             return
         for name in _ALTERNATIVES:
-            self._link_alternative(name, f"/usr/bin/{NETCATS[flavour]}")
+            self._link_alternative(name, Path("/usr/bin", NETCATS[flavour]))
         self.hide(*(command for other, command in NETCATS.items() if other != flavour))
 
-    def _link_alternative(self, name: str, target: str) -> None:
+    def _link_alternative(self, name: str, target: Path) -> None:
         link = self.root / "etc/alternatives" / name
+        self._alternatives.setdefault(name, link.readlink())
         link.unlink()
         link.symlink_to(target)
 
@@ -227,8 +229,8 @@ class Host:
         while self._small_disks:
             self.run(["umount", "--lazy", "--", self._small_disks.pop()])
         self.unhide()
-        for name in _ALTERNATIVES:
-            self._link_alternative(name, str(Path("/etc/alternatives", name).readlink()))
+        for name, target in self._alternatives.items():
+            self._link_alternative(name, target)
         self.shape(None)
 
 

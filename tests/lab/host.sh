@@ -1,9 +1,10 @@
 # shellcheck shell=bash
 # The first process of a host, in its own namespaces. It creates the file system of the host, starts sshd, and remains
 # as the init of the host. It writes its process id, reads one line when the network of the host is ready, and writes
-# "ready". Arguments: the name of the host, its directory, the checkout, three lists of directories, each as one word.
+# "ready". Arguments: the name of the host, its directory, the checkout, the root directory of its system, three lists of
+# directories, each as one word.
 set -e
-name=$1 directory=$2 checkout=$3 overlaid=$4 on_disk=$5 in_memory=$6
+name=$1 directory=$2 checkout=$3 system=$4 overlaid=$5 on_disk=$6 in_memory=$7
 
 read -r pid _ </proc/self/stat  # /proc is still the one of the machine, so this is the process id on the machine
 echo "$pid"
@@ -13,7 +14,7 @@ mount --rbind "$checkout" /mnt/checkout
 mount -t tmpfs -o mode=0755 lab /mnt/memory
 for tree in $overlaid; do
     mkdir -p "/mnt/memory$tree/upper" "/mnt/memory$tree/work"
-    mount -t overlay -o "lowerdir=$tree,upperdir=/mnt/memory$tree/upper,workdir=/mnt/memory$tree/work" lab "$tree"
+    mount -t overlay -o "lowerdir=${system%/}$tree,upperdir=/mnt/memory$tree/upper,workdir=/mnt/memory$tree/work" lab "$tree"
 done
 for private in $on_disk; do
     mkdir -p "$private" "/mnt/disk$private"

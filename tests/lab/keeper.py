@@ -85,7 +85,7 @@ _ENDS_WITH_KEEPER = ("setpriv", "--pdeathsig", "KILL", "--")  # dies with the ke
 
 
 class Keeper:
-    """The processes of one lab, which it creates from the request {name, owner, hosts: {name: firewall}}."""
+    """The processes of one lab, which it creates from the request {name, owner, hosts: {name: [firewall, system]}}."""
 
     def __init__(self, request: dict[str, Any], directory: Path) -> None:
         self.directory = directory
@@ -93,8 +93,9 @@ class Keeper:
         self.owner = Process.of(request["owner"]) if request["owner"] else None
         self.hosts = [
             HostState(name=name, ipv4=f"198.18.0.{i}", ipv6=f"fd00:1ab::{i}", firewall=firewall, init=0)
-            for i, (name, firewall) in enumerate(request["hosts"].items(), start=11)
+            for i, (name, (firewall, _)) in enumerate(request["hosts"].items(), start=11)
         ]
+        self.systems = {name: system for name, (_, system) in request["hosts"].items()}
         self.started: list[subprocess.Popen[str]] = []
 
     def build(self) -> LabState:
@@ -140,7 +141,8 @@ class Keeper:
         unshare = ("unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--")
         script = str(Path(__file__).with_name("host.sh"))
         lists = (" ".join(OVERLAID), " ".join(ON_DISK), " ".join(IN_MEMORY))
-        return self._start(*unshare, "bash", script, host.name, str(self.directory / host.name), str(CHECKOUT), *lists)
+        places = (str(self.directory / host.name), str(CHECKOUT), self.systems[host.name])
+        return self._start(*unshare, "bash", script, host.name, *places, *lists)
 
     def _write_seeds(self) -> None:
         """Write the files that differ between hosts in /etc and /root, including keys."""

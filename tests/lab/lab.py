@@ -24,6 +24,7 @@ from .spec import (
     LABS,
     NEEDS_ROOT,
     PREFIX,
+    SYSTEMS,
     Firewall,
     HostSpec,
     LabError,
@@ -74,7 +75,7 @@ class Lab:
         request = {
             "name": name,
             "owner": None if persistent else owner_pid or os.getpid(),
-            "hosts": {host: Firewall(spec.firewall) for host, spec in hosts.items()},
+            "hosts": {host: [Firewall(spec.firewall), _system(spec.suite)] for host, spec in hosts.items()},
         }
         keeper = _start_keeper(name, json.dumps(request))
         assert keeper.stdout
@@ -171,6 +172,16 @@ def _check(name: str, hosts: Mapping[str, HostSpec]) -> None:
     for host, spec in hosts.items():
         if spec.firewall not in tuple(Firewall):
             raise LabError(f"host {host}: unknown firewall {spec.firewall!r}; use one of {', '.join(Firewall)}")
+
+
+def _system(suite: str) -> str:
+    """Return the root directory of the system of a Debian suite, which is built if this machine lacks it."""
+    if not suite:
+        return "/"
+    done = subprocess.run([SYSTEMS, suite], capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    if done.returncode:
+        raise LabError(f"the system of Debian {suite} could not be built: {done.stderr.strip()}")
+    return done.stdout.strip()
 
 
 def _start_keeper(name: str, request: str) -> subprocess.Popen[str]:

@@ -9,13 +9,15 @@ from enum import StrEnum
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+SYSTEMS = CHECKOUT / "tests/setup/systems.sh"
 LABS = Path("/var/tmp")  # on disk; many machines keep /tmp in memory
 PREFIX = "tpy-"
 DOMAIN = "lab.example"
 UPLINK = "eth0"
 
 OVERLAID = ("/etc", "/usr", "/var")
-"""Directories of the machine that a host can read; its changes are private and in memory."""
+"""Directories of its system that a host can read; its changes are private and in memory. /var may contain the system,
+so it is the last one that is replaced."""
 ON_DISK = ("/srv", "/tmp", "/var/tmp")
 """Private directories of each host on the disk of the machine, for large data."""
 IN_MEMORY = ("/run", "/root", "/dev/shm", "/etc/cumin", "/etc/transferpy", "/var/log")
@@ -54,9 +56,10 @@ class Firewall(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class HostSpec:
-    """The properties of a host."""
+    """The properties of a host; `suite` is the Debian suite of its system, empty for the system of this machine."""
 
     firewall: Firewall | str = Firewall.NONE
+    suite: str = ""
 
 
 DEFAULT_HOSTS = {
