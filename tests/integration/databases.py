@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 from helpers import eventually
-from lab import Lab, difference
+from lab import DEFAULT_HOSTS, Lab, difference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from lab import Host, Snapshot
+    from lab import Host, HostSpec, Snapshot
 
 SOCKET = "/run/mysqld/mysqld.sock"
 MEGABYTES = 8
@@ -233,9 +233,9 @@ class Fleet:
 
 
 @contextmanager
-def running_fleet() -> Iterator[Fleet]:
-    """A lab with a primary on db1 and a replica of it on db2; db3 has the programs but no server."""
-    with Lab.up() as lab, ExitStack() as stack:
+def running_fleet(hosts: Mapping[str, HostSpec] = DEFAULT_HOSTS) -> Iterator[Fleet]:
+    """A lab with a primary on db1 and a replica of it on db2; the other hosts have the programs but no server."""
+    with Lab.up(hosts) as lab, ExitStack() as stack:
         primary, replica = Server(lab["db1"], 1), Server(lab["db2"], 2)
         lab["db1"].run("iptables -I INPUT -p tcp -s 198.18.0.0/24 --dport 3306:3399 -j ACCEPT")
         for server in (primary, replica):
