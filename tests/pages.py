@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).parents[1] / "docs"
 CHECKOUT_PROMPT = "checkout"
-HOSTS = (CHECKOUT_PROMPT, "orch", "db1", "db2", "db3")
+HOSTS = frozenset((CHECKOUT_PROMPT, "orch", *(f"db{number}" for number in range(1, 7))))
+MODES = ("positions", "GTIDs")
+"""The kinds of replication; a block with the caption "Only with MODE" is for one of them."""
 _BLOCK = re.compile(
     r"^( *)\.\. (?:code-block|code|sourcecode):: *(\w*)\n((?:\1   :.*\n)*)\n((?:\1   .*\n| *\n)+)", re.MULTILINE
 )
@@ -48,22 +50,26 @@ class Block:
         found = re.search(r":caption: By hand: (.+)\n", self.options)
         return found[1] if found else ""
 
+    def is_for(self, mode: str) -> bool:
+        """Return whether a test with this kind of replication runs the block; with "", return true."""
+        return not mode or all(other == mode or f":caption: Only with {other}\n" not in self.options for other in MODES)
+
     def typed(self) -> list[Typed]:
-        """Return the commands of the block.
+        """Return the commands of the block, one for each host of its prompt.
 
         Raises:
             ValueError: a line is neither a command nor the continuation of one.
         """
-        found: list[Typed] = []
+        found: list[tuple[str, str]] = []
         for line in filter(None, self.text.splitlines()):
-            host, mark, command = line.partition("# ")
+            hosts, mark, command = line.partition("# ")
             if line.startswith("> ") and found:
-                found[-1] = replace(found[-1], command=f"{found[-1].command}\n{line[2:]}")
-            elif host in HOSTS and mark:
-                found.append(Typed(host, command))
+                found[-1] = (found[-1][0], f"{found[-1][1]}\n{line[2:]}")
+            elif mark and HOSTS.issuperset(hosts.split(",")):
+                found.append((hosts, command))
             else:
                 raise ValueError(f"{self.page}: neither a command on a host nor a continuation line: {line!r}")
-        return found
+        return [Typed(host, command) for hosts, command in found for host in hosts.split(",")]
 
 
 def page_names() -> list[str]:
@@ -84,11 +90,16 @@ def _blocks(page: str, text: str) -> Iterator[Block]:
             yield Block(page=page, section=section, language=language, options=options, text=shown)
 
 
-def typed_by_tests(page: str) -> dict[str, list[Typed]]:
-    """Return the commands of a page that a test runs, in order, by the title of their section."""
+def typed_by_tests(page: str, mode: str = "") -> dict[str, list[Typed]]:
+    """Return the commands of a page that a test runs, in order, by the title of their section.
+
+    Args:
+        page: name of the page.
+        mode: one of MODES, which leaves out the blocks for others; "" for all blocks.
+    """
     found: dict[str, list[Typed]] = {}
     for block in blocks(page):
-        if block.language == "console" and not block.by_hand:
+        if block.language == "console" and not block.by_hand and block.is_for(mode):
             found.setdefault(block.section, []).extend(block.typed())
     return found
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tempfile
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from lab import CHECKOUT, Lab
 from lab.spec import ENVIRONMENT
-from pages import CHECKOUT_PROMPT, Typed, typed_by_tests
+from pages import CHECKOUT_PROMPT, typed_by_tests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from lab import Host
 
@@ -53,12 +55,30 @@ def type_in_checkout(command: str) -> str:
     return done.stdout
 
 
-def type_section(page: str, title: str, host: Callable[[str], Host]) -> str:
-    """Run the commands of a section, on the hosts that ``host`` returns by name; return their output."""
+def type_section(
+    page: str,
+    title: str,
+    host: Callable[[str], Host],
+    *,
+    mode: str = "",
+    values: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """Run the commands of a section and return their output.
 
-    def output(typed: Typed) -> str:
-        if typed.host == CHECKOUT_PROMPT:
-            return type_in_checkout(typed.command)
-        return type_on(host(typed.host), typed.command)
-
-    return "".join(map(output, typed_by_tests(page)[title]))
+    Args:
+        page: name of the page.
+        title: title of the section.
+        host: returns the host of a name.
+        mode: kind of replication, as for typed_by_tests.
+        values: regular expressions for the words that stand for values. A word is replaced by the last match of its
+            first group in the output of the earlier commands.
+    """
+    wrote = ""
+    for typed in typed_by_tests(page, mode)[title]:
+        command = typed.command
+        for word in values:
+            if word in command:
+                command = command.replace(word, re.findall(values[word], wrote, re.MULTILINE)[-1])
+        in_checkout = typed.host == CHECKOUT_PROMPT
+        wrote += type_in_checkout(command) if in_checkout else type_on(host(typed.host), command)
+    return wrote

@@ -6,12 +6,13 @@ import ast
 import re
 import shlex
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 from bash import run_bash
-from pages import DOCS, Typed, blocks, literals, page_names, typed_by_tests
+from pages import DOCS, MODES, Block, Typed, blocks, literals, page_names, typed_by_tests
 
 from transferpy import transfer
 from transferpy.agent import preflight_connection, session_manager
@@ -200,11 +201,24 @@ PROGRAMS = ("apt", "apt-get", "cp", "git", "ln", "make", "mariadb", "nft", "pip"
 
 def transfers() -> list[str]:
     """Return every command line of transfer.py in the manual and the README, without pipes and redirections."""
-    typed = [line for typed in TYPED for line in typed.command.splitlines()]
+    typed = [line for typed in TYPED for line in typed.command.replace("\\\n", "").splitlines()]
     lines = [line.strip().rpartition("  transfer.py") for line in (*SHOWN, *typed, *README.splitlines())]
     words = [re.sub(r"\$\([^)]*\)", "WORD", "".join(parts[1:]).strip()) for parts in lines]
     found = {re.split(r" (?:\|\|?|>) ", line)[0] for line in words if line.startswith("transfer.py ")}
     return sorted(line for line in found if "[OPTIONS]" not in line)
+
+
+def test_a_prompt_can_name_several_hosts_and_a_block_one_kind_of_replication() -> None:
+    text = "db1,db2# cat <<END\n> a\n> END\norch# ls\n"
+    block = Block(page="", section="", language="console", options=":caption: Only with GTIDs\n", text=text)
+    assert [(typed.host, typed.command) for typed in block.typed()] == [
+        *(("db1", "cat <<END\na\nEND"), ("db2", "cat <<END\na\nEND"), ("orch", "ls"))
+    ]
+    assert [block.is_for(mode) for mode in ("", *MODES)] == [True, False, True]
+    with pytest.raises(ValueError, match="neither a command"):
+        replace(block, text="db1,nobody# ls\n").typed()
+    captions = {line for block in BLOCKS for line in re.findall(":caption: (Only .*)", block.options)}
+    assert captions == {f"Only with {mode}" for mode in MODES}
 
 
 def test_every_block_of_commands_is_run_by_a_test_or_has_a_caption_with_the_reason() -> None:
@@ -227,12 +241,16 @@ def test_no_literal_block_contains_a_command() -> None:
     assert [line for line in SHOWN if re.match(rf"(\S+[#$] )?({'|'.join(PROGRAMS)})( |$)", line)] == []
 
 
-def test_there_is_a_runbook_for_a_new_replica_for_cron_and_for_restoring() -> None:
+def test_there_are_runbooks_for_replicas_for_nightly_copies_and_for_restoring() -> None:
     typed_in = {title: len(typed) for title, typed in typed_by_tests("runbooks").items()}
     assert list(typed_in) == [
         "A new replica, from an existing one",
+        "Build three replicas from one",
+        "Rebuild a delayed replica",
+        "Apply what a delayed replica has not executed yet",
         "Nightly copies from cron",
         "Restore a nightly tarball",
+        "Point-in-time recovery from a nightly copy",
         "When something went wrong",
     ]
     assert all(typed_in.values())
@@ -252,7 +270,8 @@ def test_the_parser_accepts_every_transfer_of_the_manual(command: str, monkeypat
 
 
 OF_TAR = {"--hole-detection", "--keep-old-files", "--sparse"}
-OF_OTHER_PROGRAMS = OF_TAR | {"--no-", "--no-index", "--no-build-isolation", "--update-golden"}
+OF_BINLOG = {"--stop-position", "--stop-datetime"}
+OF_OTHER_PROGRAMS = OF_TAR | OF_BINLOG | {"--no-", "--no-index", "--no-build-isolation", "--update-golden"}
 
 
 @pytest.mark.parametrize("page", [*page_names(), "README"])
@@ -265,7 +284,8 @@ def test_an_option_that_a_page_names_is_one_of_the_program(page: str) -> None:
 
 def test_the_runbooks_have_transfers_of_servers_and_tarballs() -> None:
     typed = "\n".join(typed.command for section in typed_by_tests("runbooks").values() for typed in section)
-    assert re.findall(r"^transfer\.py --type (\w+) ", typed, re.MULTILINE) == ["xtrabackup", "xtrabackup", "decompress"]
+    types = re.findall(r"^transfer\.py --type (\w+) ", typed, re.MULTILINE)
+    assert types == [*(["xtrabackup"] * 4), "decompress"]
 
 
 def test_readme_and_manual_have_transfers() -> None:
