@@ -319,3 +319,7 @@ def test_each_codec_is_measured_on_the_sample(tmp_path: Path, codec: str, trials
         take_sample; echo "status $?"; sed 's/[0-9]*$/N/' trials
     """
     assert run_in_session(tmp_path, script) == f"status {status}\n{trials if status == 0 else 'one N'}"
+
+
+def test_a_session_without_the_ability_to_read_has_a_heartbeat(tmp_path: Path) -> None:
+    assert run_in_session(tmp_path, "set -u; heartbeat; echo alive").endswith("\nalive\n")

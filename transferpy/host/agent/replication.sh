@@ -61,9 +61,10 @@ has_stopped_connections() { # succeeds if the undo list starts a connection
 }
 
 limit_stop_time() { # ends the session, which starts replication, before the time is over
+  local reserve
+  [ -n "$stopped_at" ] && [ "$max_stop_time" -gt 0 ] || return 0 # a session that cannot read has no max_stop_time
   # Half of the time is left for the start, but at most two seconds.
-  local reserve=$((max_stop_time > 4 ? 200 : max_stop_time * 50))
-  [ -n "$stopped_at" ] && [ "$max_stop_time" -gt 0 ] || return 0
+  reserve=$((max_stop_time > 4 ? 200 : max_stop_time * 50))
   read_uptime
   ((REPLY - stopped_at < max_stop_time * 100 - reserve)) ||
     fail replication "the backup needs replication to be stopped for more than $max_stop_time seconds (--max-stop-time)"
