@@ -6,13 +6,16 @@ Functions of ``host/replication.sh`` stop and start replication, which depends o
 import re
 
 from transferpy.model.tools import BACKUP_TOOL, DATABASE_CLIENT, UNPACK_TOOL
-from transferpy.stream.commands import Command
+from transferpy.stream.commands import Command, Tee, Variable, join
 
 BACKUP_TOOLS = tuple(BACKUP_TOOL.packages)
 UNPACK_TOOLS = tuple(UNPACK_TOOL.packages)
 CLIENTS = tuple(DATABASE_CLIENT.packages)
 
 _BY_SOCKET = "--protocol=socket"
+_INDEX, _DIGESTS = (join(Variable("lists"), f"/{name}") for name in ("members", "digests.unsorted"))
+_MOST_DIGESTERS = 4
+"""Processes that digest a stream; each one has 16 MiB of it in memory, and the server needs memory and processors."""
 _LEAST_MEMORY = 100 << 20
 """The default of mariadb-backup for preparing, in bytes."""
 
@@ -44,6 +47,11 @@ def client_options(socket: str, defaults_file: str) -> tuple[str, ...]:
     )
 
 
+def has_known_stream(program: str) -> bool:
+    """Return whether the stream of a backup tool has the format of mariadb-backup, and not that of Percona's tool."""
+    return program != "xtrabackup"
+
+
 def backup(program: str, socket: str, defaults_file: str, cores: int) -> Command:
     """Return the command that writes a hot backup of a server to standard output, and a log to standard error."""
     options = login(socket, defaults_file)
@@ -51,6 +59,21 @@ def backup(program: str, socket: str, defaults_file: str, cores: int) -> Command
         options = tuple(option for option in options if option != _BY_SOCKET)
     options += ("--backup", "--stream=xbstream", "--slave-info", "--close-files", f"--parallel={cores}")
     return Command((program, *options))
+
+
+def digest_stream(digest: Command, cores: int) -> Tee:
+    """Return the stage that digests the files in the stream of a hot backup, on the source."""
+    program = ("perl", "-e", Variable("perl_digest_stream"))
+    processes = str(min(cores, _MOST_DIGESTERS))
+    return Tee(Command((*program, _DIGESTS, processes, *digest.argv)), "/dev/null")
+
+
+def check_stream(*, indexed: bool) -> Command:
+    """Return the stage that refuses files outside of the copy: mbstream (10.11.19) renames a file to any name.
+
+    If it is ``indexed``, the stage lists the chunks that mbstream has unpacked, for the digests of files.
+    """
+    return Command(("perl", "-e", Variable("perl_pass_chunks"), *((_INDEX,) if indexed else ())))
 
 
 def unpack(program: str) -> Command:

@@ -774,6 +774,99 @@ def test_a_connection_that_is_cut_is_a_failure(fleet: Fleet) -> None:
     assert_unchanged(fleet, before)
 
 
+# --- checksums
+
+
+ALL_KINDS = """
+    CREATE DATABASE kinds; USE kinds;
+    CREATE TABLE kinds.plain (id INT PRIMARY KEY, data LONGBLOB) ENGINE=InnoDB;
+    CREATE TABLE kinds.packed (id INT PRIMARY KEY, data LONGBLOB) ENGINE=InnoDB PAGE_COMPRESSED=1;
+    CREATE TABLE kinds.narrow (id INT PRIMARY KEY, data LONGBLOB) ENGINE=InnoDB ROW_FORMAT=COMPRESSED KEY_BLOCK_SIZE=4;
+    CREATE TABLE kinds.secret (id INT PRIMARY KEY, data LONGBLOB) ENGINE=InnoDB ENCRYPTED=YES;
+    CREATE TABLE kinds.aria (id INT PRIMARY KEY, data LONGBLOB) ENGINE=Aria;
+    CREATE TABLE kinds.my (id INT PRIMARY KEY, data LONGBLOB) ENGINE=MyISAM;
+    CREATE TABLE kinds.csv (id INT NOT NULL) ENGINE=CSV;
+    CREATE VIEW kinds.view AS SELECT 1;
+    CREATE TRIGGER kinds.changed AFTER INSERT ON kinds.csv FOR EACH ROW SET @x = 1;
+    INSERT INTO kinds.plain SELECT seq, REPEAT(seq, 200000) FROM seq_1_to_20;
+    INSERT INTO kinds.packed SELECT * FROM kinds.plain;
+    INSERT INTO kinds.narrow SELECT * FROM kinds.plain;
+    INSERT INTO kinds.secret SELECT * FROM kinds.plain;
+    INSERT INTO kinds.aria SELECT * FROM kinds.plain;
+    INSERT INTO kinds.my SELECT * FROM kinds.plain;
+    INSERT INTO kinds.csv VALUES (1);
+"""
+"""A database with each kind of file that a server has."""
+
+
+@pytest.fixture(scope="module")
+def all_kinds(servers: Fleet) -> Iterator[str]:
+    """The source of a hot copy: a server whose data has each kind of file."""
+    db1 = servers["db1"]
+    keys = "/srv/mysql-kinds.keys"
+    encryption = ("--plugin-load-add=file_key_management", f"--loose-file-key-management-filename={keys}")
+    server = Server(db1, 6, "-kinds", options=(*encryption, "--innodb-undo-tablespaces=3"))
+    server.install()
+    db1.run(f"echo '1;{'5a' * 16}' >{keys}; chown mysql {keys}")
+    with server:
+        server.execute(ALL_KINDS)
+        yield f"db1:{server.socket}"
+    db1.run(f"rm -rf {server.datadir} {keys} {server.socket}*")
+
+
+def flipped(*names: str) -> str:
+    """Return a wrapper of perl that flips a bit of each file after the unpacking and before the first digest."""
+    flip = (
+        'open F, "+<", shift or die; seek F, int(-s(F) / 2), 0; read F, $b, 1; seek F, -1, 1; print F chr(1 ^ ord $b)'
+    )
+    return f"""
+        if [[ ${{4-}} == */members ]]; then
+            until [ -e "$4.end" ]; do sleep 0.05; done
+            for name in {" ".join(names)}; do real -e '{flip}' "$name" || exit; done
+        fi
+        real "$@"
+    """
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "ibdata1 undo001 kinds/plain.ibd kinds/packed.ibd kinds/secret.ibd",
+        "kinds/narrow.ibd kinds/aria.MAD kinds/aria.MAI kinds/my.MYD kinds/my.MYI",
+        "aria_log_control aria_log.00000001 kinds/db.opt kinds/plain.frm kinds/view.frm",
+        "ib_logfile0 backup-my.cnf kinds/csv.CSV kinds/csv.CSM kinds/csv.TRG",
+        "kinds/changed.TRN xtrabackup_info xtrabackup_checkpoints xtrabackup_binlog_info mysql/innodb_index_stats.ibd",
+    ],
+)
+def test_a_bit_that_flips_on_the_disk_is_found_in_each_kind_of_file(fleet: Fleet, all_kinds: str, names: str) -> None:
+    with wrapped(fleet["db3"], "perl", flipped(*names.split())):
+        result = transfer(fleet.lab, *BACKUP, all_kinds, TARGET)
+    assert result.status == 7, result.stderr
+    (named,) = re.findall("files on the disk differ from those of the backup tool: (.*)\n", result.stderr)
+    assert set(named.split(", ")) == set(names.split())
+    assert is_empty(fleet)
+
+
+@pytest.mark.parametrize("options", [(), ("--no-checksum",), ("--parallel-checksum",)])
+def test_each_kind_of_file_is_copied(fleet: Fleet, all_kinds: str, options: tuple[str, ...]) -> None:
+    result = transfer(fleet.lab, *BACKUP, *options, all_kinds, TARGET, check=True)
+    files = fleet["db3"].sh("find /srv/copy -type f | wc -l")
+    assert (f"checksums of {files} files agree with the source" in result.stderr) == (not options)
+    assert ("the checksum of the stream agrees" in result.stderr) == ("--parallel-checksum" in options)
+
+
+def test_a_source_cannot_rename_a_file_out_of_the_copy(fleet: Fleet) -> None:
+    """mbstream renames a file to any name that the stream has."""
+    names = "\\17\\0\\0\\0xtrabackup_info\\20\\0\\0\\0../../../escaped"
+    for options in ((), ("--no-checksum",)):
+        with wrapped(fleet["db1"], "mariadb-backup", backing_up(f'real "$@"; printf "XBSTCK01\\0R{names}"')):
+            result = transfer(fleet.lab, *BACKUP, *options, SOURCE, TARGET)
+        assert result.status == 6, result.stderr
+        assert "the stream of the backup has a name that is not allowed: ../../../escaped" in result.stderr
+        assert fleet["db3"].sh("ls -A /srv") == "copy"
+        assert is_empty(fleet)
+
+
 # --- time
 
 

@@ -17,7 +17,9 @@ from helpers import transfer
 from lab import difference
 from watching import (
     DIGEST_TOOL,
+    DIGESTER,
     FLUSH,
+    GUARD,
     MOVE,
     PROMISED_SECONDS,
     SLOW,
@@ -181,11 +183,12 @@ def test_a_signal_at_a_moment_that_nobody_chose_leaves_replication_running_and_a
 @pytest.mark.parametrize(
     ("host", "process", "options"),
     [
-        *(("db2", process, ("--encrypt",)) for process in ("mariadb-backup", TEE, "wc", "socat")),
-        *(("db3", process, ("--encrypt",)) for process in ("socat", TEE, "wc", "mbstream")),
+        *(("db2", process, ("--encrypt",)) for process in ("mariadb-backup", DIGESTER, "wc", "socat")),
+        *(("db3", process, ("--encrypt",)) for process in ("socat", TEE, "wc", GUARD, "mbstream")),
         *((host, process, ("--compressor", process)) for host in ("db2", "db3") for process in ("zstd", "pigz")),
         *((host, DIGEST_TOOL, ("--parallel-checksum",)) for host in ("db2", "db3")),
-        *(("db2", process, ("--no-compress",)) for process in ("mariadb-backup", TEE)),
+        *(("db2", process, ("--no-compress",)) for process in ("mariadb-backup", DIGESTER)),
+        ("db2", TEE, ("--no-checksum",)),
         ("db3", "mbstream", ("--no-compress",)),
     ],
     ids=case_name,
@@ -200,7 +203,7 @@ def test_a_process_of_the_stream_that_is_killed_is_named(
         fleet["db3"].shape(None)
         result = run.end()
     # The failure of the counting branch is a failure of its tee.
-    named = "wc" if process == TEE else process
+    named = {TEE: "wc", DIGESTER: "perl", GUARD: "perl"}.get(process, process)
     assert result.status == 6, result.stderr
     assert re.search(f"ERROR {TARGET}: failed: .*{host}: {named} was ended by signal 9", result.stderr), result.stderr
     assert_as_it_was(fleet, before)

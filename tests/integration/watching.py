@@ -25,8 +25,10 @@ PROMISED_SECONDS = 15.0
 """The guaranteed maximum of seconds until every host is clean after the end of a run (docs/security.rst)."""
 DIGEST_TOOL = "xxh128sum"
 """The fastest digest tool, which the hosts of the lab use."""
-TEE = "tee"
-"""The stage that duplicates the stream, for `process_of`."""
+TEE, DIGESTER, GUARD = "tee", "digester", "guard"
+"""Stages for `process_of`: they duplicate the stream, digest that of a backup, and check that on the target."""
+_WORDS = {TEE: "cannot pass the stream on", DIGESTER: "in another order than expected", GUARD: "sub list_finished"}
+"""Words of the programs in Perl."""
 SLOW = "4mbit"
 """A rate at which the ten megabytes of `fill` take twenty seconds, and ssh still works."""
 
@@ -94,7 +96,7 @@ def arrived(host: Host) -> int:
 
 def process_of(host: Host, stage: str) -> str:
     """Return the only process of that stage on a host."""
-    looking = ["pgrep", "-f", "^perl -e .*cannot pass the stream on"] if stage == TEE else ["pgrep", "-x", stage]
+    looking = ["pgrep", "-f", f"^perl -e .*{_WORDS[stage]}"] if stage in _WORDS else ["pgrep", "-x", stage]
     (process,) = host.run(looking).stdout.decode().split()
     return process
 

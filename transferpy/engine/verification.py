@@ -30,27 +30,20 @@ def verify(run: StreamRun) -> None:
     await_checks(run, protocol.Checked, *run.both)
     raise_if_changed(run)
     options = run.plan.options
-    is_file = options.type.compares_files
-    compares_stream = options.parallel_checksum or not is_file
-    if compares_stream and not _agree(run, protocol.StreamDigest):
-        raise VerificationError(f"{run.edge.target}: the stream was damaged on the network")
-    if is_file:
-        _compare_lists(run)
-    if options.type.compares_tables:
-        _raise_if_of_another_server(run)
-        _compare_tables(run)
-    if is_file:
-        compared = "checksums" if options.checksum else "names, kinds, owners, sizes, times and attributes"
-        entries = run.receiver.expect(protocol.Manifest).entries
-        logger.info("%s: %s of %s entries agree with the source", run.receiver.host, compared, entries)
-        run.update_report(checks=(f"{run.plan.algorithm} {compared} agree".strip(),))
-    if compares_stream:
-        compared = "checksum" if options.parallel_checksum else "size"
-        logger.info("%s: the %s of the stream agrees with the source", run.receiver.host, compared)
-        run.update_report(checks=(f"{run.plan.algorithm} {compared} of the stream agrees".strip(),))
-    if not is_file:
+    checks: list[str] = []
+    if options.parallel_checksum or not options.type.compares_files:
+        checks.append(_compare_streams(run))
+    if options.type.compares_files:
+        checks.append(_compare_lists(run))
+    else:
         counted = run.receiver.expect(protocol.Checked)
         run.update_report(bytes=counted.bytes, files=counted.files)
+    if options.type.compares_tables:
+        _compare_tables(run)
+        if options.checksum:
+            checks.append(_compare_files_with_stream(run))
+        _raise_if_of_another_server(run)
+    run.update_report(checks=tuple(checks))
 
 
 def await_checks(run: StreamRun, kind: type[protocol.Event], *sessions: Session) -> None:
@@ -70,8 +63,36 @@ def await_checks(run: StreamRun, kind: type[protocol.Event], *sessions: Session)
     raise_task_failure(run)
 
 
-def _compare_lists(run: StreamRun) -> None:
-    """Compare the lists of files of both ends.
+def _compare_streams(run: StreamRun) -> str:
+    """Compare the digest of the stream, or its size; return the check for the report.
+
+    Raises:
+        VerificationError: they differ.
+    """
+    if not _agree(run, protocol.StreamDigest):
+        raise VerificationError(f"{run.edge.target}: the stream was damaged on the network")
+    is_digest = run.plan.options.parallel_checksum
+    compared = "checksum" if is_digest else "size"
+    logger.info("%s: the %s of the stream agrees with the source", run.receiver.host, compared)
+    return f"{run.plan.algorithm if is_digest else ''} {compared} of the stream agrees".strip()
+
+
+def _compare_files_with_stream(run: StreamRun) -> str:
+    """Compare the files of a hot copy, on the disk, with the stream of the backup tool; return the check for a report.
+
+    Raises:
+        VerificationError: they differ.
+    """
+    if not _agree(run, protocol.FileDigests):
+        names = _name_differences(run, differing_paths, protocol.FileDigests.event_name)
+        raise VerificationError(f"{run.edge.target}: files on the disk differ from those of the backup tool{names}")
+    files = run.receiver.expect(protocol.Checked).files
+    logger.info("%s: checksums of %s files agree with the source", run.receiver.host, files)
+    return f"{run.plan.algorithm} checksums agree"
+
+
+def _compare_lists(run: StreamRun) -> str:
+    """Compare the lists of files of both ends; return the check for the report.
 
     Raises:
         VerificationError: they differ, other than in a coarser fraction of a time.
@@ -85,6 +106,10 @@ def _compare_lists(run: StreamRun) -> None:
         # Small files share a digest. The list of marks has an entry for each of them.
         names = _name_differences(run, differing_paths, "digests.marks", protocol.FileDigests.event_name)
         raise VerificationError(f"{run.edge.target}: the content differs{names}")
+    compared = "checksums" if run.plan.options.checksum else "names, kinds, owners, sizes, times and attributes"
+    entries = run.receiver.expect(protocol.Manifest).entries
+    logger.info("%s: %s of %s entries agree with the source", run.receiver.host, compared, entries)
+    return f"{run.plan.algorithm} {compared} agree".strip()
 
 
 def _raise_unless_times_are_coarser(run: StreamRun) -> None:

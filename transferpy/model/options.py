@@ -63,7 +63,7 @@ class ToolOptions:
 class TransferOptions(ToolOptions):
     """The options of one run, typed and consistent. Each value may also be given as text.
 
-    ``parallel_checksum`` is False if ``checksum`` is True; ``checksum`` is False unless the type compares files.
+    ``parallel_checksum`` is False if ``checksum`` is True; ``checksum`` is False if the type has no checksums of files.
 
     Raises:
         OptionError: a value is not valid, or contradicts another option.
@@ -95,8 +95,8 @@ class TransferOptions(ToolOptions):
     )
     encrypt: bool = COPY.option("encrypt the stream with TLS and keys that are made for this run", default=True)
     checksum: bool = COPY.option(
-        "compare the checksum of every copied file with that of its source; detects network and disk faults; has no"
-        " effect unless the type is file",
+        "compare the checksum of every copied file on the disk of the target with that of its source; detects network"
+        " and disk faults; has no effect if the type is decompress",
         default=True,
     )
     parallel_checksum: bool = COPY.option(
@@ -199,7 +199,7 @@ class TransferOptions(ToolOptions):
         super().__post_init__()
         if self.checksum:
             object.__setattr__(self, "parallel_checksum", False)
-        if not self.type.compares_files:
+        if not self.type.digests_files:
             object.__setattr__(self, "checksum", False)
         codec = CODECS.get(self.compressor)
         if self.compress_level and codec is None:

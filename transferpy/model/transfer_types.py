@@ -13,7 +13,8 @@ class TransferType:
     # whether the copy gets the name of the source in the target directory; else the content of the copy fills the
     # target directory, which must be empty
     has_named_copy: bool = False
-    compares_files: bool = False  # whether the lists and the checksums of all files are compared; else the stream is
+    compares_files: bool = False  # whether the lists of all files are compared; else the stream is
+    digests_files: bool = False  # whether the checksums of all files can be compared
     compares_tables: bool = False  # whether the tables of the server are compared
     reads_socket: bool = False  # whether the source is a socket and not a path to read
     is_compressed: bool = False  # whether the source is compressed already, so that the stream never is
@@ -29,11 +30,13 @@ _ROWS = (
         help_text="copy a file or a directory tree to TARGET/NAME",
         has_named_copy=True,
         compares_files=True,
+        digests_files=True,
     ),
     TransferType(
         name="xtrabackup",
         help_text="SOURCE is the socket of a running MariaDB server, copy a hot backup of the server, unpacked, to the"
         " empty directory TARGET",
+        digests_files=True,
         compares_tables=True,
         reads_socket=True,
         may_start_late=True,

@@ -148,9 +148,10 @@ def _space_problems(context: PlanContext) -> Iterator[str]:
 
 def _list_problems(context: PlanContext) -> Iterator[str]:
     """Yield the hosts whose /var/tmp is too small for the lists of files."""
-    if not context.options.type.compares_files:
+    if not context.options.type.compares_files and not context.options.checksum:
         return
-    if f"{_LISTS}/".startswith(f"{posixpath.join(context.source.directory, context.source.name)}/"):
+    source = f"{posixpath.join(context.source.directory, context.source.name)}/"
+    if context.options.type.compares_files and f"{_LISTS}/".startswith(source):
         yield f"{context.request.source}: contains {_LISTS}, where a run stores its lists"
     needed = context.source.inodes * _LIST_BYTES
     for host in context.facts.values():

@@ -1,6 +1,7 @@
 """The plan of a run, decided from the request and the facts of its hosts; a pure function."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from transferpy.agent.session_plan import DeliveryPlan, ListeningPlan, SendingPlan, SessionPlan
 from transferpy.Exceptions import PreflightError
@@ -39,6 +40,7 @@ def make_plan(
     source_host = facts.get(request.source.host)
     strategy = transfer_type_strategy(request.options.transfer_type)
     source_facts = strategy.source_facts(source_host) if source_host else None
+    request = replace(request, options=strategy.effective_options(request.options, facts))
     context = PlanContext(request=request, facts=facts, source_facts=source_facts, run_id=run_id)
     if found := [*silent.values(), *problems(context)]:
         raise PreflightError(*found)
@@ -63,7 +65,7 @@ def _stream_text(context: PlanContext) -> str:
     parts.append("TLS 1.3" if options.encrypt else "not encrypted")
     if options.parallel_checksum:
         parts.append(f"{planned_algorithm(context)} of the stream")
-    elif options.type.compares_files:
+    elif options.type.digests_files:
         parts.append(f"{planned_algorithm(context)} of every file" if options.checksum else "no checksum of files")
     if options.bwlimit:
         parts.append(f"at most {options.bwlimit:,} bytes per second")

@@ -22,12 +22,16 @@ def probe_receiver(transport: Transport) -> Pipeline:
 
 
 def sender(
-    first: Command, codec: Codec | None, transport: Transport, digest: Command | None, bytes_per_second: int = 0
+    first: tuple[Stage, ...],
+    codec: Codec | None,
+    transport: Transport,
+    digest: Command | None,
+    bytes_per_second: int = 0,
 ) -> Pipeline:
     """Return the pipeline of the sender.
 
     Args:
-        first: the stage that reads the source.
+        first: the stages that read the source.
         codec: the codec; None for an uncompressed stream.
         transport: the transport of the stream.
         digest: the command that digests the stream; None for no digest.
@@ -36,7 +40,7 @@ def sender(
     compress = (codec.compress,) if codec else ()
     tee = (Tee(digest, join(RUN_DIRECTORY, "/sent.digest")),) if digest else ()
     limiter = (Command(("perl", "-e", Variable("perl_limit"), str(bytes_per_second))),) if bytes_per_second else ()
-    return Pipeline((first, *compress, *tee, *limiter, transport.connect))
+    return Pipeline((*first, *compress, *tee, *limiter, transport.connect))
 
 
 def receiver(last: tuple[Stage, ...], codec: Codec | None, transport: Transport, digest: Command | None) -> Pipeline:

@@ -66,6 +66,7 @@ def render_pipeline_function(name: str, pipeline: Pipeline, task: str = "") -> s
     """
     task = task or name
     before: list[str] = []
+    closing: list[str] = []
     after: list[str] = []
     stages: list[str] = []
     for number, stage in enumerate(pipeline.stages):
@@ -84,10 +85,11 @@ def render_pipeline_function(name: str, pipeline: Pipeline, task: str = "") -> s
                 before.append(f"local process_{number}=$!")
                 tee = render_command(Command(("perl", "-e", Variable("perl_tee"), Variable(f"branch_{number}"))))
                 stages.append(f"{_reading(tee)} {errors.replace('2>', '2>>')}")
-                # The branch ends when its pipe is closed. Without this wait, its output could be incomplete.
-                after.append(f"exec {{branch_{number}}}>&-")
+                # A branch ends when its pipe is closed, also by the branches behind it, which inherit the pipe. Without
+                # the wait, its output could be incomplete.
+                closing.append(f"exec {{branch_{number}}}>&-")
                 after.append(f'wait "$process_{number}" || statuses[{number}]=$?')
-    body = [*before, " |\n    ".join(stages), 'statuses=("${PIPESTATUS[@]}")', *after]
+    body = [*before, " |\n    ".join(stages), 'statuses=("${PIPESTATUS[@]}")', *closing, *after]
     return f"{name}() {{\n" + "".join(f"  {line}\n" for line in body) + "}"
 
 

@@ -25,6 +25,7 @@ NOT_STARTED = (
 )
 TABLES = "tables digest=t1 entries=3"
 LACKING = "lacking digest=n1 entries=0"
+DIGESTS = "digests digest=d1 entries=5"
 UNKNOWN = f"db1: {session._UNKNOWN}"
 BROKEN = "db1: replication is stopped and does not start again, start it by hand: "
 END_THAT_STARTS = ("ending", RUNS, *END[1:])
@@ -59,7 +60,16 @@ def source_session(targets: int = 1, *, sent: str | None = "4711", **reactions: 
     """
     sends, started = {}, reactions.pop("started", (RUNS,))
     for n in range(targets):
-        usual = (STOPPED, *size(sent), f"stages job=send_{n} statuses=0,0,0,0", *started, TABLES, LACKING, "checked")
+        usual = (
+            STOPPED,
+            *size(sent),
+            f"stages job=send_{n} statuses=0,0,0,0",
+            *started,
+            TABLES,
+            LACKING,
+            DIGESTS,
+            "checked",
+        )
         sends[f"send {n} CODEC 198.18.0.2 4400 cer2"] = reactions.pop(f"send_{n}", usual)
     hello = f"hello directory={encoded(RUN_DIRECTORY.format(100))}"
     others = {"stop": END, "kill": ("ending", RUNS, *END[1:]), **reactions}
@@ -70,7 +80,7 @@ def target_session(*, received: str | None = "4711", position: str = POSITION, *
     """Return a target that receives well, but for ``reactions``: peer, publish."""
     stream = ("listening port=4400", "connected", *size(received), "stages job=receive statuses=0,0,0,0")
     usual = {
-        "peer": (*stream, position, TABLES, LACKING, "checked"),
+        "peer": (*stream, position, TABLES, LACKING, DIGESTS, "checked"),
         "publish": ("published", *END),
         "kill": END,
         **reactions,
@@ -117,12 +127,13 @@ class TestReplication:
             ["peer cer1", "receive CODEC", "publish"],
         )
         assert [message.partition(" in ")[0] for message in caplog.messages] == [
-            f"db1:/run/mysqld/mysqld.sock: a server of about 5 MB, to db2:/srv/y ({STREAM})",
+            f"db1:/run/mysqld/mysqld.sock: a server of about 5 MB, to db2:/srv/y ({STREAM}, xxh128 of every file)",
             "db2: port 4400 listens for db1",
             "db1: replication stopped: 2 connection(s)",
             "db2: received a stream of 4.71 kB",
             "db1: replication runs as before",
             "db2: the size of the stream agrees with the source",
+            "db2: checksums of 0 files agree with the source",
             "db2:/srv/y: binary log file, position and GTID: db2-bin.000007 342 0-1-105",
             "db2:/srv/y: replication position of its source: CHANGE MASTER TO MASTER_LOG_POS=4471;",
             "db2:/srv/y: complete",
@@ -157,7 +168,7 @@ class TestReplication:
         assert re.fullmatch(r"db2: received the stream in \d+\.\d s", told)
 
     def test_it_is_left_alone_unless_asked_for(self) -> None:
-        sent = (*size("4711"), "stages job=send_0 statuses=0,0,0,0", TABLES, LACKING, "checked")
+        sent = (*size("4711"), "stages job=send_0 statuses=0,0,0,0", TABLES, LACKING, DIGESTS, "checked")
         source = source_session(send_0=sent)
         assert back_up(source, target_session(), stop_slave=False) == [0]
         assert source.received == [SEND.format(0), "stop"]
@@ -170,7 +181,7 @@ class TestReplication:
 
     def test_a_last_target_that_fails_leaves_it_to_the_end_of_the_session(self) -> None:
         source = source_session(2, stop=END_THAT_STARTS)
-        failing = target_session(peer=("listening port=4400", "stages job=receive statuses=0,0,0,1"))
+        failing = target_session(peer=("listening port=4400", "stages job=receive statuses=0,0,0,0,1"))
         failing.received = source.received
         assert back_up(source, target_session(), failing) == [0, 6]
         # Before the target is seen to its end, which may have a lot to remove.
@@ -189,7 +200,7 @@ class TestReplication:
         assert caplog.messages[-1].endswith(" s, but replication may not run again")
 
     def test_a_target_that_failed_keeps_its_status_and_both_are_told(self, caplog: pytest.LogCaptureFixture) -> None:
-        failing = target_session(peer=("listening port=4400", "stages job=receive statuses=0,0,0,1"))
+        failing = target_session(peer=("listening port=4400", "stages job=receive statuses=0,0,0,0,1"))
         source = source_session(stop=END_WITH_WORK_LEFT)
         runs = {("db1", "\nrecover_stale_runs"): [f"@transferpy RUN {NOT_STARTED}"]}
         assert back_up(source, failing, runs=runs) == [6]
@@ -215,7 +226,7 @@ class TestReplication:
         assert "db1: another transfer needs replication stopped, and will start it again" in caplog.messages
 
     def test_where_nothing_runs_nothing_is_said_to_have_been_stopped(self, caplog: pytest.LogCaptureFixture) -> None:
-        sent = (*size("4711"), "stages job=send_0 statuses=0,0,0,0", TABLES, LACKING, "checked")
+        sent = (*size("4711"), "stages job=send_0 statuses=0,0,0,0", TABLES, LACKING, DIGESTS, "checked")
         source = source_session(send_0=("replication-stopped connections=0", *sent))
         assert back_up(source, target_session()) == [0]
         assert "db1: replication does not run, so there is nothing to stop" in caplog.messages
@@ -261,6 +272,18 @@ class TestReplication:
 
 
 class TestCopy:
+    def test_files_that_differ_from_the_stream_are_named(self, caplog: pytest.LogCaptureFixture) -> None:
+        usual = target_session().reactions["receive CODEC"]
+        changed = "digests digest=d2 entries=5"
+        target = target_session(peer=tuple(changed if event == DIGESTS else event for event in usual))
+        lists = {
+            ("db1", " digests\n"): [packed("a 7 ./ibdata1", "b 65536+9 ./shop/t.ibd")],
+            ("db2", " digests\n"): [packed("a 8 ./ibdata1", "unknown - ./it's", "x 65536+9 ./shop/t.ibd")],
+        }
+        assert back_up(source_session(), target, runs=lists) == [7]
+        text = "files on the disk differ from those of the backup tool: ibdata1, shop/t.ibd, it's"
+        assert errors(caplog)[0] == f"db2:/srv/y: failed: db2:/srv/y: {text}"
+
     @pytest.mark.parametrize(
         ("sent", "received"), [("4711", "4710"), ("4711", None), (None, "4711"), (None, None), ("", "")]
     )
@@ -332,7 +355,7 @@ class TestCopy:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         stream = ("listening port=4400", "connected", *size("4711"), "stages job=receive statuses=0,0,0,0")
-        events = (POSITION, "tables digest=t2 entries=2", "lacking digest=n2 entries=1", "checked")
+        events = (POSITION, "tables digest=t2 entries=2", "lacking digest=n2 entries=1", DIGESTS, "checked")
         sent = (STOPPED, *size("4711"), "stages job=send_0 statuses=0,0,0,0", RUNS, TABLES)
         runs = {
             ("db1", " tables\n"): [packed("shop/a.frm", "shop/c.frm")],
@@ -340,7 +363,7 @@ class TestCopy:
             ("db2", " tables\n"): [packed(*tables)],
             ("db2", " lacking\n"): [packed(*lacking)],
         }
-        sends = (*sent, f"{LACKING} file_per_table={per_table}", "checked")
+        sends = (*sent, f"{LACKING} file_per_table={per_table}", DIGESTS, "checked")
         source = source_session(send_0=sends, stop=END_THAT_STARTS if missing else END)
         assert back_up(source, target_session(peer=(*stream, *events)), runs=runs) == [7 if missing else 0]
         error = f"db2:/srv/y: failed: db2:/srv/y: the backup lacks tables: {missing}"
@@ -348,7 +371,7 @@ class TestCopy:
 
     def test_tables_that_cannot_be_compared_fail_the_copy(self, caplog: pytest.LogCaptureFixture) -> None:
         stream = ("listening port=4400", "connected", *size("4711"), "stages job=receive statuses=0,0,0,0")
-        target = target_session(peer=(*stream, POSITION, "tables digest=t2 entries=2", LACKING, "checked"))
+        target = target_session(peer=(*stream, POSITION, "tables digest=t2 entries=2", LACKING, DIGESTS, "checked"))
         runs = {("db1", " tables\n"): [packed("a")], ("db2", " tables\n"): RemoteExecutionError("db2: lost")}
         assert back_up(source_session(stop=END_THAT_STARTS), target, runs=runs) == [7]
         assert errors(caplog) == [
@@ -360,7 +383,7 @@ class TestCopy:
         self, lsn: int, status: int, caplog: pytest.LogCaptureFixture
     ) -> None:
         checks = (STOPPED, *size("4711"), "stages job=send_0 statuses=0,0,0,0", RUNS)
-        source = source_session(send_0=(*checks, "redo-log first=900 last=1000", TABLES, LACKING, "checked"))
+        source = source_session(send_0=(*checks, "redo-log first=900 last=1000", TABLES, LACKING, DIGESTS, "checked"))
         assert back_up(source, target_session(position=f"{POSITION} lsn={lsn}")) == [status]
         message = f"db2:/srv/y: the backup has the files of another server: its redo log ends at {lsn}, but that of the"
         assert (f"{message} server was at 900 before the backup and at 1000 after it" in caplog.text) == (status == 7)

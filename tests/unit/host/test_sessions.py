@@ -36,7 +36,7 @@ STREAM = join(Variable("run_directory"), "/../../stream")
 FILE = Transport(listen=Command(("cat", STREAM)), connect=Command(("dd", "status=none", join("of=", *STREAM.parts))))
 (CODEC,) = codecs(TransferOptions(), frozenset(), frozenset(), 1)
 MD5 = Command(("md5sum",))
-SEND = sender(archive("x", indexed=True), CODEC, FILE, None)
+SEND = sender((archive("x", indexed=True),), CODEC, FILE, None)
 RECEIVE = receiver((extract(indexed=True),), CODEC, FILE, None)
 
 
@@ -168,7 +168,7 @@ class TestCopy:
     def test_a_tree_is_sent_received_checked_and_published(self, host: Host, name: str) -> None:
         host.make_source(name)
         (host.directory / "target" / name).mkdir()
-        sending = sender(archive(name, indexed=True), CODEC, FILE, None)
+        sending = sender((archive(name, indexed=True),), CODEC, FILE, None)
         source = sent(host, name=name, sending=sends(sending))
         there = source.says("stages", "manifest", "digests")
         assert there["stages"].fields == {"job": "send_0", "statuses": "0,0,0"}

@@ -132,10 +132,12 @@ class TestOptions:
     def test_a_defaults_file_may_have_any_name(self, path: str) -> None:
         assert options_from_mapping({"defaults_file": path, "type": "xtrabackup"}).defaults_file == path
 
-    @pytest.mark.parametrize("transfer_type", ["xtrabackup", "decompress"])
-    def test_files_are_compared_for_the_type_file_only(self, transfer_type: str) -> None:
+    @pytest.mark.parametrize(
+        ("transfer_type", "compares"), [("file", True), ("xtrabackup", True), ("decompress", False)]
+    )
+    def test_files_are_compared_unless_they_come_from_a_tarball(self, transfer_type: str, *, compares: bool) -> None:
         options = TransferOptions(transfer_type=transfer_type)
-        assert (options.checksum, options.parallel_checksum) == (False, False)
+        assert (options.checksum, options.parallel_checksum) == (compares, False)
         options = TransferOptions(transfer_type=transfer_type, checksum=False, parallel_checksum=True)
         assert (options.checksum, options.parallel_checksum) == (False, True)
 

@@ -11,6 +11,7 @@ from fleet import (
     V4_ROUTE,
     database_facts,
     database_host,
+    plan,
     problems,
     request,
     source_facts,
@@ -282,6 +283,24 @@ def test_problems_of_targets_are_reported_also_if_the_source_does_not_answer(wan
         "db1: no answer",
         f"db2:/srv/y: is not empty; --type {wanted.options.transfer_type} needs an empty directory",
     ]
+
+
+@pytest.mark.parametrize(
+    ("missing", "compares"),
+    [((), True), (("mariadb-backup",), True), (("mariadb-backup", "mariabackup"), False), (("mbstream",), False)],
+)
+def test_files_of_a_server_are_compared_unless_the_stream_is_of_another_tool(
+    missing: tuple[str, ...], *, compares: bool
+) -> None:
+    source = database_host(tools=without(*missing), routes={0: V4_ROUTE})
+    made = plan(BACKUP, source, target_host(tools=without(*missing)))
+    assert made.options.checksum == compares
+    (edge,) = made.edges
+    digest = made.sessions[edge.receiver].digest
+    assert (made.algorithm, digest is not None) == ("xxh128" if compares else "", compares)
+    sent, received = (next(iter(part.pipelines.values())).names for part in (edge.sending, edge.listening))
+    assert ("perl" in sent) == compares
+    assert ("perl" in received) == (compares or missing == ("mbstream",))
 
 
 class TestSources:

@@ -210,6 +210,6 @@ def test_a_limit_holds_and_loses_nothing(tmp_path: Path, rate: int, seconds: flo
     (tmp_path / "x").write_bytes(content)
     writing = Transport(listen=Command(("true",)), connect=Command(("dd", "status=none", f"of={tmp_path}/out")))
     began = time.monotonic()
-    assert run(tmp_path, sender(Command(("cat", str(tmp_path / "x"))), None, writing, None, rate)) == [0, 0, 0]
+    assert run(tmp_path, sender((Command(("cat", str(tmp_path / "x"))),), None, writing, None, rate)) == [0, 0, 0]
     assert time.monotonic() - began >= seconds
     assert (tmp_path / "out").read_bytes() == content

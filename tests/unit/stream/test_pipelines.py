@@ -91,7 +91,7 @@ def test_a_tree_arrives_as_it_was(tmp_path: Path, codec: Codec | None, digest: s
     source, target, run_directory = directories
     make_tree(source / name)
     command = digest_command(digest) if digest else None
-    sending = sender(archive(name), codec=codec, transport=FILE, digest=command)
+    sending = sender((archive(name),), codec=codec, transport=FILE, digest=command)
     assert set(run(sending, run_directory, source)) == {0}
     digests = [(run_directory / "sent.digest").read_text() for _ in range(1) if digest]
     receiving = receiver((extract(),), codec=codec, transport=FILE, digest=command)
@@ -116,7 +116,7 @@ def test_a_compressed_stream_that_is_cut_short_fails_on_the_target(tmp_path: Pat
     content = os.urandom(200_000)
     (tmp_path / "x").write_bytes(content)
     codec = a_codec(compressor, (compressor,), (compressor,))
-    assert set(run(sender(archive("x"), codec=codec, transport=FILE, digest=None), tmp_path, tmp_path)) == {0}
+    assert set(run(sender((archive("x"),), codec=codec, transport=FILE, digest=None), tmp_path, tmp_path)) == {0}
     stream = (tmp_path / "stream").read_bytes()
     (tmp_path / "stream").write_bytes(stream[:kept])
     (tmp_path / "x").unlink()
@@ -125,7 +125,7 @@ def test_a_compressed_stream_that_is_cut_short_fails_on_the_target(tmp_path: Pat
 
 def test_files_on_the_target_are_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("from the source")
-    assert set(run(sender(archive("x"), codec=None, transport=FILE, digest=None), tmp_path, tmp_path)) == {0}
+    assert set(run(sender((archive("x"),), codec=None, transport=FILE, digest=None), tmp_path, tmp_path)) == {0}
     (tmp_path / "x").write_text("on the target")
     assert statuses_on_target(None, tmp_path) == [0, 2]
     assert (tmp_path / "x").read_text() == "on the target"

@@ -4,7 +4,6 @@
 
 prepare_read() {
   before_send+=("await_source_$transfer_type")
-  during_send+=(digest_source)
   after_send+=("check_source_$transfer_type")
   # A sample is taken of the files in the manifest, while the key is made.
   [ ${#benchmarked[@]} -eq 0 ] || on_task_end+=([manifest]=start_sample [sample]=report_sample)
@@ -19,10 +18,6 @@ list_tree_of_source() {
 await_manifest() { # a change of the source can be detected only if the list is complete before the first byte is read
   wait_for_task manifest
   task_succeeded manifest || report_task manifest
-}
-
-digest_source() { # TASK
-  start_digests read "${task_pid[$1]}"
 }
 
 source_is_unchanged() { # TASK: compares the source with the lists from before the stream; reports the paths that changed

@@ -61,7 +61,7 @@ make_staging() { # makes the staging directory and enters it; fails if another u
 }
 
 digest_copy() {
-  start_digests written
+  start_digests "digest_copy_$transfer_type"
 }
 
 on_disk=0 # the number of bytes of the stream after which the last sync began
@@ -79,7 +79,7 @@ finish_writing() { # waits for the last sync of write_behind; its error may be t
 }
 
 write_copy() { # PATH: writes the copy to disk; fails if data could not be written
-  if [ "$checksum" = yes ]; then
+  if [ "$checksum" = yes ] && [ "$prepare" = no ]; then
     # The digester has read all data back from the disk, so an error is that of another run.
     sync -f . 2>/dev/null || return 0
   else

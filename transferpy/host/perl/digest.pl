@@ -18,16 +18,14 @@
 # OUTPUT.marks gets the same records of large files, and "MARK ./PATH" for each small one. A mark is a sum that only shows which
 # files of a bundle differ if the digests of the bundle do. OUTPUT.count gets the number of files.
 #
-# TOOL prints one line for each file among its arguments, which begins with the digest; without arguments it digests its standard
-# input.
-# requires: perl/system_calls perl/clock perl/file_systems
+# requires: perl/digest_tool perl/system_calls perl/clock perl/file_systems
 use strict;
 use warnings;
 use Fcntl qw(F_SETFD O_NOFOLLOW O_NONBLOCK O_RDONLY);
 use IO::Handle;
 use POSIX ();
 
-my ($index, $output, $workers, $mode, $children, @tool) = @ARGV;
+(my ($index, $output, $workers, $mode, $children), @tool) = @ARGV;
 my $is_written = $mode eq 'written';
 
 # At the end of the stream, at most one segment and one group of files are left. A shift by these bits is exact for each size.
@@ -65,19 +63,6 @@ my ($writer, @written);   # the process that writes a group to disk, and that gr
 my @ready;            # batches, bundles and large files to digest: [function, arguments] each; it returns 1 to be called again
 my %running;          # by the PID of a process: the names that it digests, the handle of its output, its bundle or large file
 my $files = 0;
-my ($failed, $has_reported) = (1, 99); # exit statuses
-
-sub fail {
-    print STDERR "@_\n";
-    exit $failed;
-}
-
-sub check { # STATUS: that of the tool, or of a process of this program
-    my ($status) = @_;
-    exit $failed if $status == $has_reported << 8;
-    fail "$tool[0] was ended by signal " . ($status & 127) if $status & 127;
-    fail "$tool[0] failed with status " . ($status >> 8) . ', see above' if $status;
-}
 
 sub drop_from_memory { # FILE [OFFSET LENGTH]: the next read comes from the disk
     my ($file, $offset, $length) = @_;
@@ -113,14 +98,7 @@ sub open_small { # NAME: returns a descriptor, of a file of any kind, in a third
 
 sub start { # NAMES CODE [KEY VALUE]: runs CODE in a new process; it prints a digest for each name, or one for a bundle and marks
     my ($names, $code, @more) = @_;
-    pipe my $output_of_process, my $input or fail "cannot make a pipe: $!";
-    my $process = fork // fail "cannot fork: $!";
-    if (!$process) {
-        $failed = $has_reported;
-        open STDOUT, '>&', $input and open STDIN, '<', '/dev/null' or fail "cannot redirect: $!";
-        $code->();
-        POSIX::_exit(1);
-    }
+    my ($process, $output_of_process) = start_process($code);
     $running{$process} = { names => $names, output => $output_of_process, @more };
     return 0;
 }
@@ -284,8 +262,7 @@ sub write_all { # HANDLE TEXT
 
 sub collect { # STATUS PROCESS: records the output of a process that has ended
     my ($status, $process) = @_;
-    local $/;
-    my @digests = map { /^\\?([0-9a-z]+)/ ? $1 : () } split /\n/, readline($process->{output}) // '';
+    my @digests = digests_from($process->{output});
     my ($bundle, $file, @names) = (@$process{qw(bundle file)}, @{ $process->{names} });
     check($status);
     @digests == @names + defined $bundle or fail "$tool[0] printed something else than digests";

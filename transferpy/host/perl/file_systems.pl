@@ -22,10 +22,10 @@ sub find_data { # HANDLE OFFSET: returns the offset of the next data; undef if o
     return sysseek($file, $offset, $seek_data) // ($!{ENXIO} ? undef : $offset);
 }
 
-sub write_to_disk { # DESCRIPTOR: writes the data of the file to disk; fails also if an earlier write failed
-    my ($file) = @_;
+sub write_to_disk { # DESCRIPTOR [OFFSET LENGTH]: writes the data of the file to disk; fails also if an earlier write failed
+    my ($file, $offset, $length) = @_;
     # If the data is already on disk, fsync still waits for the cache of the disk, for each file. This call does not.
-    return syscall($system_call{sync_file_range}, $file, 0, 0, $write_and_wait) == 0
+    return syscall($system_call{sync_file_range}, $file, $offset // 0, $length // 0, $write_and_wait) == 0
         if defined $system_call{sync_file_range} && is_known($file);
     open my $handle, '<&', $file or return 0;
     return $handle->sync;

@@ -11,13 +11,13 @@ my %system_call = %{ {
     x86_64 => {
         %since_5_6,
         clock_gettime => 228, statfs => 137, fstatfs => 138, posix_fadvise => 221, splice => 275, tee => 276,
-        sync_file_range => 277, syncfs => 306,
+        sync_file_range => 277, syncfs => 306, memfd_create => 319, sendfile => 40,
         fremovexattr => 199, name_to_handle_at => 303, open_by_handle_at => 304, renameat2 => 316,
         llistxattr => 195, lgetxattr => 192, lsetxattr => 189,
     },
     aarch64 => {
         clock_gettime => 113, statfs => 43, fstatfs => 44, posix_fadvise => 223, splice => 76, tee => 77,
-        sync_file_range => 84, syncfs => 267,
+        sync_file_range => 84, syncfs => 267, memfd_create => 279, sendfile => 71,
         fremovexattr => 16, name_to_handle_at => 264, open_by_handle_at => 265, renameat2 => 276, %on_new_machines,
     },
     riscv64 => \%on_new_machines,

@@ -3,6 +3,15 @@
 
 list_source_file() {
   list_tree_of_source
+  during_send+=(digest_source)
+}
+
+digest_source() { # TASK
+  start_digests digest_files read "${task_pid[$1]}"
+}
+
+digest_copy_file() {
+  digest_files written
 }
 
 await_source_file() {

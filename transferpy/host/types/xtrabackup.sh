@@ -1,5 +1,6 @@
-# The transfer type "xtrabackup": a hot backup of a running database server. Both ends compare the list of its tables.
-# requires: agent/read agent/manifest agent/replication lib/directories perl/table_files perl/tables
+# The transfer type "xtrabackup": a hot backup of a running database server. Both ends compare the list of its tables, and the
+# digests of its files: on the source those of the stream, on the target those of the disk.
+# requires: agent/read agent/manifest agent/digests agent/replication lib/directories perl/table_files perl/tables perl/digest_stream perl/pass_chunks perl/digest_copy
 
 list_source_xtrabackup() {
   enter_directory "$run_directory"
@@ -41,6 +42,20 @@ check_source_xtrabackup() { # TASK
   report_list tables "$list"
   # Without an answer, the check is the stricter one.
   report_list lacking "$lists/lacking" file_per_table="${per_table:-1}"
+  [ "$checksum" = no ] || { run_task digest sort_digests && report_list digests "$lists/digests"; }
+}
+
+sort_digests() { # the pipeline of the source, or the digester of the target, has written the list
+  sort_list -z -- "$lists/digests.unsorted" >"$lists/digests"
+}
+
+digest_copy_xtrabackup() { # digests the files behind mbstream; adds a record for each file that was not in the stream
+  perl -e "$perl_digest_copy" -- "$lists/members" "$lists/digests.unsorted" "$cores" "${digest_tool[@]}" || return
+  # The head of a file has a size, the other pieces have a range.
+  sed -zn 's,^[^ ]* [^+ ]* \./,,p' -- "$lists/digests.unsorted" | sort_list -z >"$lists/names.sent" &&
+    find . -mindepth 1 ! -type d -printf '%P\0' | sort_list -z >"$lists/names" &&
+    comm -z -13 -- "$lists/names.sent" "$lists/names" | sed -z 's,^,unknown - ./,' >>"$lists/digests.unsorted" &&
+    sort_digests
 }
 
 write_lsn() { # VARIABLE FILE: writes a position in the redo log of the server to a file; nothing if the server reports none
@@ -94,6 +109,7 @@ check_copy_xtrabackup() { # reports its positions in the binary logs and in the 
   run_task tables list_tables copy . "$lists/tables" "$lists/lacking" || exit 1
   report_list tables "$lists/tables"
   report_list lacking "$lists/lacking"
+  [ "$checksum" = no ] || { await_digests && report_list digests "$lists/digests"; } || exit 1
 }
 
 read_last_lsn() { # FILE: sets lsn; the source, which is not trusted, has written the file

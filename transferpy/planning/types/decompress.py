@@ -41,8 +41,8 @@ class _DecompressStrategy(TransferTypeStrategy):
                 if host.targets and program.name not in host.tools:
                     yield missing_program(host, program.name)
 
-    def read(self, context: PlanContext) -> Command:
-        return read(context.source.name)
+    def read(self, context: PlanContext) -> tuple[Stage, ...]:
+        return (read(context.source.name),)
 
     def unpack(self, context: PlanContext, receiver: HostFacts) -> tuple[Stage, ...]:
         programs = decompressors(context.source_host.magic) or ()

@@ -3,21 +3,22 @@
 from transferpy.model.facts import HostFacts
 from transferpy.planning.context import PlanContext
 from transferpy.planning.types.strategy import TransferTypeStrategy
-from transferpy.stream.commands import Command, Stage
+from transferpy.stream.commands import Stage
 from transferpy.stream.tar import archive, extract
 
 
 class _FileStrategy(TransferTypeStrategy):
     """tar on both sides."""
 
-    def read(self, context: PlanContext) -> Command:
+    def read(self, context: PlanContext) -> tuple[Stage, ...]:
         source = context.source
-        return archive(
+        stage = archive(
             source.name,
             indexed=context.options.checksum,
             passes_over_holes=not source.unproven,
             one_file_system=context.options.one_file_system,
         )
+        return (stage,)
 
     def unpack(self, context: PlanContext, receiver: HostFacts) -> tuple[Stage, ...]:  # noqa: ARG002 - for other types
         return (extract(indexed=context.options.checksum),)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from transferpy.agent.preflight import PreflightQuery
 from transferpy.agent.session_plan import ReadingPlan, SamplePlan
 from transferpy.model.facts import HostFacts, MountKind, SourceFacts
+from transferpy.model.options import TransferOptions
 from transferpy.model.request import TransferRequest
 from transferpy.planning.context import PlanContext
 from transferpy.stream.commands import Command, Stage
@@ -45,6 +46,10 @@ class TransferTypeStrategy(ABC):
         """Return the facts of the data on the source host; None if the host was not asked for them."""
         return host.source
 
+    def effective_options(self, options: TransferOptions, facts: Mapping[str, HostFacts]) -> TransferOptions:  # noqa: ARG002 - for other types
+        """Return ``options`` without those that have no effect with the tools of the hosts that answered."""
+        return options
+
     def problems(self, context: PlanContext) -> Iterator[str]:
         """Yield every reason of the source and of the type that prevents the transfer; the source host has answered."""
         location, source = context.request.source, context.source
@@ -71,8 +76,8 @@ class TransferTypeStrategy(ABC):
         return ReadingPlan(directory=source.directory, name=source.name, sample=sample)
 
     @abstractmethod
-    def read(self, context: PlanContext) -> Command:
-        """Return the first stage of the sender."""
+    def read(self, context: PlanContext) -> tuple[Stage, ...]:
+        """Return the first stages of the sender."""
 
     @abstractmethod
     def unpack(self, context: PlanContext, receiver: HostFacts) -> tuple[Stage, ...]:

@@ -8,8 +8,10 @@ from transferpy import MariaDB
 from transferpy.agent.preflight import PreflightQuery
 from transferpy.agent.session_plan import ReadingPlan, SamplePlan
 from transferpy.model.facts import DatabaseFacts, HostFacts, SourceFacts
+from transferpy.model.options import TransferOptions
 from transferpy.model.request import TransferRequest
 from transferpy.planning.context import PlanContext
+from transferpy.planning.digests import file_digest
 from transferpy.planning.programs import first_available
 from transferpy.planning.types.strategy import TransferTypeStrategy
 from transferpy.stream.commands import Command, Stage
@@ -37,6 +39,13 @@ class _XtrabackupStrategy(TransferTypeStrategy):
             bytes=found.disk,
             inodes=found.inodes,
         )
+
+    def effective_options(self, options: TransferOptions, facts: Mapping[str, HostFacts]) -> TransferOptions:
+        known = all(
+            MariaDB.has_known_stream(_backup_tool(host)) if host.database else _unpack_tool(host) != "xbstream"
+            for host in facts.values()
+        )
+        return options if known else replace(options, checksum=False)
 
     def problems(self, context: PlanContext) -> Iterator[str]:
         location, database = context.request.source, _database(context.source_host)
@@ -91,16 +100,22 @@ class _XtrabackupStrategy(TransferTypeStrategy):
             safe_timeout=options.safe_timeout,
             max_stop_time=options.max_stop_time,
             sample=SamplePlan(benchmarks=benchmarks, directory=source.directory) if benchmarks else None,
-            # The backup tool also reads the log of the server once a second, whether data flows or not.
-            metered_stage=1,
+            # The backup tool also reads the log of the server once a second, whether data flows or not. The kernel does
+            # not report the progress of the stage that digests the stream.
+            metered_stage=len(self.read(context)),
         )
 
-    def read(self, context: PlanContext) -> Command:
+    def read(self, context: PlanContext) -> tuple[Stage, ...]:
         host, socket = context.source_host, context.request.source.path
-        return MariaDB.backup(_backup_tool(host), socket, context.options.defaults_file, host.cores)
+        backup = MariaDB.backup(_backup_tool(host), socket, context.options.defaults_file, host.cores)
+        digest = file_digest(context)
+        return (backup, MariaDB.digest_stream(digest, host.cores)) if digest else (backup,)
 
-    def unpack(self, context: PlanContext, receiver: HostFacts) -> tuple[Stage, ...]:  # noqa: ARG002 - for other types
-        return (MariaDB.unpack(first_available(MariaDB.UNPACK_TOOLS, receiver) or MariaDB.UNPACK_TOOLS[0]),)
+    def unpack(self, context: PlanContext, receiver: HostFacts) -> tuple[Stage, ...]:
+        unpack = MariaDB.unpack(_unpack_tool(receiver))
+        if not MariaDB.has_known_stream(_backup_tool(context.source_host)):
+            return (unpack,)
+        return (MariaDB.check_stream(indexed=context.options.checksum), unpack)
 
     def prepare(self, context: PlanContext, receiver: HostFacts) -> Command | None:
         return MariaDB.prepare(_backup_tool(receiver), receiver.memory) if context.options.prepare else None
@@ -110,6 +125,10 @@ def _database(host: HostFacts) -> DatabaseFacts:
     if host.database is None:
         raise ValueError(f"{host.host}: the preflight did not query the server")
     return host.database
+
+
+def _unpack_tool(host: HostFacts) -> str:
+    return first_available(MariaDB.UNPACK_TOOLS, host) or MariaDB.UNPACK_TOOLS[0]
 
 
 def _backup_tool(host: HostFacts) -> str:

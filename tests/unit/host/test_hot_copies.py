@@ -1,0 +1,309 @@
+"""The digests of hot copies: the real mbstream unpacks all streams, and every difference on the disk is found."""
+
+import hashlib
+import os
+import random
+import re
+import subprocess
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from bash import FILE, run_bash
+from host_text import TIMEOUT, session_script
+from xbstream import REPLACES, chunk, end, file, part, remove, rename, seek
+
+from transferpy import MariaDB
+from transferpy.host import perl_program
+from transferpy.stream.commands import Command
+from transferpy.stream.digests import digest_command
+from transferpy.stream.pipelines import receiver, sender
+from transferpy.stream.renderer import render_pipeline_function
+
+HEAD = 64 << 10
+PIECE = 16 << 20
+SIZES = (0, 1, 1000, HEAD - 1, HEAD, HEAD + 1, 2 * HEAD, 200_000)
+
+
+def data(size: int, seed: int = 0) -> bytes:
+    return random.Random(f"{size} {seed}").randbytes(size)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the two ends have made of a stream."""
+
+    statuses: list[str]  # of the stages of the sender, and of those of the receiver
+    lists: list[list[str]]  # the records of the source, and those of the target
+    stderr: str
+
+    def names_that_differ(self) -> set[str]:
+        source, target = map(set, self.lists)
+        return {record.partition("./")[2] for record in source ^ target}
+
+
+def copied(directory: Path, stream: bytes, *, damage: str = "") -> Result:
+    """Send a stream, unpack it in ``directory/copy``, and digest it at the same time, or after the damage."""
+    (directory / "stream").write_bytes(stream)
+    (directory / "copy").mkdir()
+    digest = digest_command("md5")
+    read = (Command(("cat", str(directory / "stream"))), MariaDB.digest_stream(digest, 2))
+    unpack = (MariaDB.check_stream(indexed=True), MariaDB.unpack("mbstream"))
+    script = f"""
+        digest_tool=({" ".join(map(str, digest.argv))})
+        {render_pipeline_function("send_0", sender(read, None, FILE, None))}
+        {render_pipeline_function("receive", receiver(unpack, None, FILE, None))}
+        keep() {{ sort_digests && mv -- "$lists/digests" {directory}/"$1.list" && rm -- "$lists/digests.unsorted"; }}
+        send_0
+        echo "${{statuses[*]}}"
+        keep source
+        cd copy
+        {'digest_copy_xtrabackup 2>"$run_directory/digest.err" & digester=$!' if not damage else ""}
+        receive
+        echo "${{statuses[*]}}"
+        {damage}
+        : >"$lists/members.end"
+        {"wait $digester" if not damage else 'digest_copy_xtrabackup 2>"$run_directory/digest.err"'}
+        keep target
+        cat "$run_directory"/*.err >&2
+    """
+    result = run_bash(session_script(directory, script), cwd=directory)
+    lists = [
+        path.read_bytes().decode().split("\0")[:-1] if (path := directory / f"{end}.list").exists() else []
+        for end in ("source", "target")
+    ]
+    return Result(result.stdout.decode().splitlines(), lists, result.stderr.decode(errors="replace"))
+
+
+def copied_well(directory: Path, stream: bytes) -> list[str]:
+    """Return the records, which both ends have, of a stream that is unpacked without an error."""
+    result = copied(directory, stream)
+    assert (result.statuses, result.stderr) == (["0 0 0", "0 0 0"], "")
+    assert result.lists[0] == result.lists[1]
+    return result.lists[0]
+
+
+def interleaved(files: dict[str, bytes], step: int) -> bytes:
+    """Return a stream with all files at once, in parts of that size."""
+    parts = [
+        (offset, part(name, content[offset : offset + step], offset))
+        for name, content in files.items()
+        for offset in range(0, len(content), step)
+    ]
+    return b"".join([text for _, text in sorted(parts, key=lambda each: each[0])] + [end(name) for name in files])
+
+
+# --- copies without a fault
+
+
+@pytest.mark.parametrize("step", [1000, HEAD, 100_001, 1 << 20])
+def test_the_records_cover_every_byte_of_every_file(tmp_path: Path, step: int) -> None:
+    files = {f"d{size % 3}/t{size}.ibd": data(size) for size in SIZES}
+    found: dict[str, dict[int, int]] = defaultdict(dict)
+    for record in copied_well(tmp_path, interleaved(files, step)):
+        digest, text, name = record.split(" ", 2)
+        name = name.removeprefix("./")
+        offset, _, length = text.rpartition("+")
+        place = (int(offset), int(length)) if offset else (0, min(int(length), HEAD))
+        assert offset or int(length) == len(files[name])
+        assert digest == hashlib.md5(files[name][place[0] : sum(place)]).hexdigest()
+        found[name][place[0]] = place[1]
+    assert found.keys() == files.keys()
+    for name, pieces in found.items():
+        assert all(offset % HEAD == 0 for offset in pieces), "two pieces share a page"
+        ends = [offset + length for offset, length in sorted(pieces.items())]
+        assert [0, *ends[:-1]] == sorted(pieces)
+        assert ends[-1] == len(files[name])
+
+
+def test_pieces_have_a_greatest_size(tmp_path: Path) -> None:
+    records = copied_well(tmp_path, file("ibdata1", data(2 * PIECE + 5)))
+    ranges = {f"{HEAD}+{PIECE}", f"{HEAD + PIECE}+{PIECE - HEAD}", f"{2 * PIECE}+5"}
+    assert {record.split(" ")[1] for record in records} == {str(2 * PIECE + 5), *ranges}
+
+
+def test_a_header_that_is_written_again_is_compared_as_it_is_at_last(tmp_path: Path) -> None:
+    log = data(3 * HEAD)
+    stream = part("aria_log.1", log) + seek("aria_log.1", 36) + part("aria_log.1", b"12345678", 36) + end("aria_log.1")
+    head = hashlib.md5(log[:36] + b"12345678" + log[44:HEAD]).hexdigest()
+    assert f"{head} {3 * HEAD} ./aria_log.1" in copied_well(tmp_path, stream)
+
+
+CHANGES = {
+    "renamed": (rename("d/a", "d/b"), {"d/b": "a"}),
+    "renamed-twice": (rename("d/a", "d/b") + rename("d/b", "d/c"), {"d/c": "a"}),
+    "renamed-and-made-again": (rename("d/a", "d/b") + file("d/a", data(70_000, 1)), {"d/b": "a", "d/a": "new"}),
+    "renamed-over-another": (file("d/b", b"another") + rename("d/a", "d/b"), {"d/b": "a"}),
+    "renamed-in-a-circle": (
+        file("d/b", data(70_000, 1)) + rename("d/a", "d/c") + rename("d/b", "d/a") + rename("d/c", "d/b"),
+        {"d/a": "new", "d/b": "a"},
+    ),
+    "removed": (remove("d/a"), {}),
+    "removed-and-made-again": (remove("d/a") + file("d/a", data(70_000, 1)), {"d/a": "new"}),
+    "replaced-by-a-shorter-one": (file("d/a", b"short", flags=REPLACES), {"d/a": "short"}),
+    "replaced-twice": (
+        file("d/a", b"short", flags=REPLACES) + file("d/a", data(70_000, 1), flags=REPLACES),
+        {"d/a": "new"},
+    ),
+    "never-there": (rename("d/x", "d/y") + remove("d/z"), {"d/a": "a"}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_files_that_are_renamed_removed_and_replaced_are_compared_as_they_are_at_last(
+    tmp_path: Path, change: str
+) -> None:
+    contents = {"a": data(200_000), "new": data(70_000, 1), "short": b"short"}
+    stream, expected = CHANGES[change]
+    records = copied_well(tmp_path, file("d/a", contents["a"]) + file("beside", b"x") + stream)
+    heads = {name: f"{hashlib.md5(text[:HEAD]).hexdigest()} {len(text)}" for name, text in contents.items()}
+    expected_heads = {f"{heads[content]} ./{name}" for name, content in expected.items()}
+    assert expected_heads == {record for record in records if "+" not in record and "beside" not in record}
+    assert {path.name for path in (tmp_path / "copy/d").iterdir()} == {name[2:] for name in expected}
+
+
+def test_a_file_that_ends_behind_a_rename_is_unpacked(tmp_path: Path) -> None:
+    """mbstream itself reports an invalid checksum of the new name."""
+    stream = part("open", data(100)) + file("a", data(10)) + rename("a", "b") + end("open") + file("c", data(20))
+    records = copied_well(tmp_path, stream + rename("c", "d") + file("empty", b"") + file("last", b"x"))
+    assert {record.partition("./")[2] for record in records} == {"open", "b", "d", "empty", "last"}
+
+
+# --- faults of the disk
+
+
+DAMAGE = {
+    "the first byte": ("printf X | dd of=f bs=1 conv=notrunc status=none", "f"),
+    "a byte in the middle": ("printf X | dd of=f bs=1 seek=150000 conv=notrunc status=none", "f"),
+    "the last byte": ("printf X | dd of=f bs=1 seek=299999 conv=notrunc status=none", "f"),
+    "a byte more": ("printf X >>f", "f"),
+    "a byte less": ("truncate -s -1 f", "f"),
+    "a byte less of a small one": ("truncate -s -1 d/small", "d/small"),
+    "a block of zeros": ("fallocate --punch-hole --offset 131072 --length 4096 f", "f"),
+    "a missing file": ("rm d/small", "d/small"),
+    "a missing empty file": ("rm empty", "empty"),
+    "an unknown file": ("touch d/other", "d/other"),
+    "an unknown link": ("ln -s /etc/passwd link", "link"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_every_damage_is_found_and_its_file_named(tmp_path: Path, damage: str) -> None:
+    stream = file("f", data(300_000)) + file("d/small", b"small") + file("d/é@0020 b", b"x") + file("empty", b"")
+    script, named = DAMAGE[damage]
+    result = copied(tmp_path, stream, damage=script)
+    assert result.names_that_differ() == {named}
+
+
+def test_a_file_of_another_kind_is_an_error(tmp_path: Path) -> None:
+    result = copied(tmp_path, file("f", b"x"), damage="rm f; ln -s /etc/passwd f")
+    assert "cannot open f: Too many levels of symbolic links" in result.stderr
+    assert result.lists[1] == []
+
+
+# --- streams of a hostile source
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+@pytest.mark.parametrize(
+    "stream",
+    [
+        *(file(name, b"x") for name in ("../x", "/tmp/x", "d/../../x", "d//x", "./x", "d/.", "d/", "..", "", "a\0b")),
+        file("x", b"x") + rename("x", "../x"),
+        file("x", b"x") + rename("x", "/tmp/transferpy-x"),
+        remove("../victim"),
+        file("x" * 512, b"x"),
+    ],
+)
+def test_a_name_outside_of_the_copy_is_refused_before_anything_is_done(
+    tmp_path: Path, stream: bytes, *, indexed: bool
+) -> None:
+    """mbstream itself renames a file to any name, and removes any file."""
+    (tmp_path / "victim").touch()
+    (tmp_path / "copy").mkdir()
+    checked = tmp_path / "checked"
+    with checked.open("wb") as output:
+        index = [str(tmp_path / "index")] if indexed else []
+        program = subprocess.run(
+            ["perl", "-e", perl_program("perl/pass_chunks"), *index],
+            input=stream,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            timeout=TIMEOUT,
+            check=False,
+        )
+    assert program.returncode == 1
+    assert re.search(rb"^the stream of the backup has a name that is (not allowed|too long)", program.stderr)
+    with checked.open("rb") as input_:
+        subprocess.run(["mbstream", "-x"], cwd=tmp_path / "copy", stdin=input_, timeout=TIMEOUT, check=True)
+    assert {path.name for path in tmp_path.iterdir()} - {"index"} == {"victim", "copy", "checked"}
+
+
+@pytest.mark.parametrize(
+    ("stream", "message"),
+    [
+        (b"tar", "unexpected end of the stream of the backup"),
+        (b"not a stream of a backup", "the stream is not one of mariadb-backup: unknown format"),
+        (file("f", data(100_000))[:-40_000], "unexpected end of the stream of the backup"),
+        (chunk("X", "f"), "the stream is not one of mariadb-backup: unknown format"),
+        # A size that is only claimed needs no memory.
+        (chunk("P", "f") + b"\xff\xff\xff\xff\xff\xff\xff\x3f" + b"\0" * 12, "unexpected end of the stream"),
+    ],
+    ids=["short", "other", "cut", "kind", "size"],
+)
+def test_a_stream_that_is_none_is_an_error_on_both_ends(tmp_path: Path, stream: bytes, message: str) -> None:
+    for program in ("digest_stream", "pass_chunks"):
+        arguments = [str(tmp_path / "list"), "2", "md5sum"] if program == "digest_stream" else []
+        script = 'ulimit -v 500000; exec perl -e "$1" "${@:2}" > >(cat >/dev/null)'
+        result = subprocess.run(
+            ["bash", "-c", script, "-", perl_program(f"perl/{program}"), *arguments],
+            input=stream,
+            capture_output=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+        assert result.returncode == 1
+        assert message in result.stderr.decode()
+
+
+def test_parts_in_an_unknown_order_are_an_error_on_the_source(tmp_path: Path) -> None:
+    stream = part("f", data(200_000)) + seek("f", 100_000) + part("f", b"again", 100_000) + end("f")
+    result = copied(tmp_path, stream)
+    assert "mariadb-backup sent the parts of f in another order than expected" in result.stderr
+    assert result.statuses[0].split()[1] == "1"
+
+
+def test_a_chunk_is_listed_when_the_next_one_is_read(tmp_path: Path) -> None:
+    first, second, third = file("a", b"1"), part("b", b"2"), end("b")
+    index = tmp_path / "index"
+    process = subprocess.Popen(
+        ["perl", "-e", perl_program("perl/pass_chunks"), str(index)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin
+    assert process.stdout
+    os.write(process.stdin.fileno(), first + second)
+    # Only the first chunk and a byte of the next one.
+    unread = part("a", b"1")
+    assert process.stdout.read(len(first) + len(second))[: len(unread)] == unread
+    os.write(process.stdin.fileno(), third)
+    assert process.stdout.read(1) == b"X"
+    process.stdin.close()
+    process.stdout.read()
+    assert process.wait(TIMEOUT) == 0
+    kinds = [record.split(" ")[0] for record in index.read_text().split("\0")[:-1]]
+    assert sorted(kinds) == ["E", "E", "P", "P", "end"]
+    assert kinds.index("end") <= 3
+
+
+def test_no_chunk_is_listed_before_the_next_one_is_read(tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    read, write = os.pipe()
+    try:
+        program = ["perl", "-e", perl_program("perl/pass_chunks"), str(index)]
+        stream = file("a", b"1") + file("b", b"2")
+        subprocess.run(program, input=stream, stdout=write, timeout=TIMEOUT, check=True)
+    finally:
+        os.close(read)
+        os.close(write)
+    assert [record.split(" ")[0] for record in index.read_text().split("\0")] == ["end", "P", "E", "P", "E", ""]

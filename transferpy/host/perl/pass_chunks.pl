@@ -1,0 +1,64 @@
+# Passes the stream of mariadb-backup on to mbstream, and lists its chunks. Refuses names outside of the copy, to which mbstream
+# would rename files.
+#
+# Called as: perl -e PROGRAM [INDEX].
+#
+# INDEX gets a record for each chunk, when mbstream has finished with the chunk: "KIND LENGTH OFFSET SIZE REPLACES NAMES", ended by NUL.
+# NAMES is the name, which has LENGTH bytes, and the new name. The program knows how much mbstream has read: what it has written,
+# without what is in the pipe. Behind the record "end" are the chunks with which mbstream has finished when it has ended.
+# requires: perl/chunks perl/copy_bytes
+use strict;
+use warnings;
+
+my $unread_bytes = 0x541b; # FIONREAD; on some machines, it has another number
+my $passed = 0;            # bytes
+my (%size, $is_renamed);   # by name, the size of each file that is not complete; 1 if no part was passed on since a rename
+my @pending;               # records of chunks that mbstream may not have finished: [number of bytes up to their end, record]
+
+my ($index) = @ARGV;
+open INDEX, '>', $index // '/dev/null' or fail "cannot write $index: $!";
+my $has_count = ioctl STDOUT, $unread_bytes, my $unread = "\0" x 8;
+print INDEX "end\0" if !$has_count;
+while (my $chunk = next_chunk()) {
+    my ($name, $new_name, $size) = @$chunk{qw(name new_name size)};
+    my $text = before_end($chunk) . $chunk->{text};
+    write_text($text);
+    copy_bytes(\*STDIN, \*STDOUT, $size, $name) == $size or fail 'unexpected end of the stream of the backup';
+    $passed += length($text) + $size;
+    my $record = join ' ', @$chunk{qw(kind)}, length $name, $chunk->{offset}, $size, $chunk->{replaces} || 0, $name . ($new_name // '');
+    push @pending, [$passed, $record];
+    list_finished();
+}
+print INDEX "end\0" if $has_count;
+print INDEX map { "$_->[1]\0" } @pending;
+close INDEX or fail "cannot write $index: $!";
+
+sub before_end { # CHUNK: returns the text to pass on before it
+    # mbstream (10.11.19) compares the checksum of the last part with its buffer again at the end of a file, but a new name was in that
+    # buffer. So an empty part comes before the first end behind a rename.
+    my ($chunk) = @_;
+    my ($kind, $name) = @$chunk{qw(kind name)};
+    $size{$name} = $chunk->{offset} + $chunk->{size} if $kind eq 'P';
+    $is_renamed = $kind eq 'R' || $is_renamed && $kind ne 'P';
+    return '' if $kind ne 'E';
+    my $size = delete $size{$name} // 0;
+    return '' if !$is_renamed;
+    $is_renamed = 0;
+    return $chunk_mark . pack 'C a V/a Q< Q< V', 0, 'P', $name, 0, $size, 0;
+}
+
+sub list_finished { # a chunk is finished if mbstream has begun to read the next one
+    $unread = unpack 'i', $unread if $has_count && ioctl STDOUT, $unread_bytes, $unread = "\0" x 8;
+    while (@pending && (!$has_count || $pending[0][0] < $passed - $unread)) {
+        print INDEX $pending[0][1], "\0" or fail "cannot write $index: $!";
+        shift @pending;
+    }
+    INDEX->flush;
+}
+
+sub write_text {
+    my ($text) = @_;
+    for (my $done = 0; $done < length $text;) {
+        $done += syswrite(STDOUT, $text, length($text) - $done, $done) // fail "cannot pass a chunk on: $!";
+    }
+}
