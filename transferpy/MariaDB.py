@@ -14,8 +14,6 @@ CLIENTS = tuple(DATABASE_CLIENT.packages)
 
 _BY_SOCKET = "--protocol=socket"
 _INDEX, _DIGESTS = (join(Variable("lists"), f"/{name}") for name in ("members", "digests.unsorted"))
-_MOST_DIGESTERS = 4
-"""Processes that digest a stream; each one has 16 MiB of it in memory, and the server needs memory and processors."""
 _LEAST_MEMORY = 100 << 20
 """The default of mariadb-backup for preparing, in bytes."""
 
@@ -64,8 +62,7 @@ def backup(program: str, socket: str, defaults_file: str, cores: int) -> Command
 def digest_stream(digest: Command, cores: int) -> Tee:
     """Return the stage that digests the files in the stream of a hot backup, on the source."""
     program = ("perl", "-e", Variable("perl_digest_stream"))
-    processes = str(min(cores, _MOST_DIGESTERS))
-    return Tee(Command((*program, _DIGESTS, processes, *digest.argv)), "/dev/null")
+    return Tee(Command((*program, _DIGESTS, str(cores), *digest.argv)), "/dev/null")
 
 
 def check_stream(*, indexed: bool) -> Command:

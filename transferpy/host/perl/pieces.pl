@@ -16,6 +16,7 @@ use POSIX ();
 my ($longest_head, $longest_piece) = (64 << 10, 16 << 20);
 # A digest tool takes longer to start than to digest many small files. The pieces of a batch are in memory.
 my ($batch_files, $batch_bytes) = (100, 16 << 20);
+my $most_workers = 4; # faster than most disks; a database needs memory and processors
 my $most_changes = 100_000;
 
 my $list;    # the name of the list
@@ -27,6 +28,7 @@ my (%changes, $changes); # by name, the changes after which a file no longer has
 
 sub start_list { # LIST WORKERS
     ($list, $workers) = @_;
+    $workers = $most_workers if $workers > $most_workers;
     open $records, '>', "$list.raw" or fail "cannot write $list.raw: $!";
     $changes = 0;
 }
@@ -53,9 +55,9 @@ sub open_memory { # returns a handle of an empty file without a name
 }
 
 sub add_piece { # LABEL LENGTH CODE: the code returns a handle of a file that has the data; it may run in another process
+    start_batch() if @batch >= $batch_files || $batch_size + $_[1] > $batch_bytes;
     push @batch, [@_];
     $batch_size += $_[1];
-    start_batch() if @batch >= $batch_files || $batch_size >= $batch_bytes;
 }
 
 sub start_batch { # digests the pieces of the batch; first waits until there is a free worker

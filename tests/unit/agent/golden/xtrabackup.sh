@@ -37,7 +37,7 @@ stop_activity_reports
 run_next_script
 
 # === session on db1
-# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read perl/handshake perl/chains agent/handshake agent/connect perl/directories lib/directories perl/table_files perl/tables types/xtrabackup
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read perl/handshake perl/chains agent/handshake agent/connect perl/directories lib/directories perl/table_files perl/tables perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
 run_id=0123456789abcdef
 source_directory=/srv/sqldata
 source_name=''
@@ -52,9 +52,10 @@ transfer_type=xtrabackup
 owner=''
 encrypt=yes
 one_file_system=no
-checksum=no
+checksum=yes
 priority=normal
 abilities=(read connect)
+digest_tool=(xxh128sum)
 declare -A progress_program=([send_0_none]=wc [send_0_zstd1]=zstd [send_0_zstd3]=zstd [send_0_lz41]=lz4)
 client=(mariadb --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --default-character-set=utf8mb4 --connect-timeout=30 '--delimiter=;' --database= --skip-force)
 benchmarked=(zstd1 zstd3 lz41)
@@ -62,52 +63,72 @@ benchmark_zstd1=(zstd --stdout --quiet -T1 -1)
 benchmark_zstd3=(zstd --stdout --quiet -T1 -3)
 benchmark_lz41=(lz4 --stdout --quiet -1)
 send_0_none() {
-  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.1.err)
+  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_0.1.err)
   local process_1=$!
+  exec {branch_2}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.2.err)
+  local process_2=$!
   measure_input send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.2.err
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
+  exec {branch_2}>&-
   wait "$process_1" || statuses[1]=$?
+  wait "$process_2" || statuses[2]=$?
 }
 send_0_zstd1() {
-  exec {branch_2}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.2.err)
-  local process_2=$!
+  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_0.1.err)
+  local process_1=$!
+  exec {branch_3}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.3.err)
+  local process_3=$!
   measure_input send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
-    { widen_pipe; exec zstd --stdout --quiet -T4 -1; } 2>"$run_directory"/send_0.1.err |
-    { widen_pipe; exec perl -e "${perl_tee}" "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
+    { widen_pipe; exec zstd --stdout --quiet -T4 -1; } 2>"$run_directory"/send_0.2.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_3}"; } 2>>"$run_directory"/send_0.3.err |
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.4.err
   statuses=("${PIPESTATUS[@]}")
-  exec {branch_2}>&-
-  wait "$process_2" || statuses[2]=$?
+  exec {branch_1}>&-
+  exec {branch_3}>&-
+  wait "$process_1" || statuses[1]=$?
+  wait "$process_3" || statuses[3]=$?
 }
 send_0_zstd3() {
-  exec {branch_2}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.2.err)
-  local process_2=$!
+  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_0.1.err)
+  local process_1=$!
+  exec {branch_3}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.3.err)
+  local process_3=$!
   measure_input send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
-    { widen_pipe; exec zstd --stdout --quiet -T4 -3; } 2>"$run_directory"/send_0.1.err |
-    { widen_pipe; exec perl -e "${perl_tee}" "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
+    { widen_pipe; exec zstd --stdout --quiet -T4 -3; } 2>"$run_directory"/send_0.2.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_3}"; } 2>>"$run_directory"/send_0.3.err |
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.4.err
   statuses=("${PIPESTATUS[@]}")
-  exec {branch_2}>&-
-  wait "$process_2" || statuses[2]=$?
+  exec {branch_1}>&-
+  exec {branch_3}>&-
+  wait "$process_1" || statuses[1]=$?
+  wait "$process_3" || statuses[3]=$?
 }
 send_0_lz41() {
-  exec {branch_2}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.2.err)
-  local process_2=$!
+  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_0.1.err)
+  local process_1=$!
+  exec {branch_3}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.3.err)
+  local process_3=$!
   measure_input send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
-    { widen_pipe; exec lz4 --stdout --quiet -1; } 2>"$run_directory"/send_0.1.err |
-    { widen_pipe; exec perl -e "${perl_tee}" "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
+    { widen_pipe; exec lz4 --stdout --quiet -1; } 2>"$run_directory"/send_0.2.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_3}"; } 2>>"$run_directory"/send_0.3.err |
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.4.err
   statuses=("${PIPESTATUS[@]}")
-  exec {branch_2}>&-
-  wait "$process_2" || statuses[2]=$?
+  exec {branch_1}>&-
+  exec {branch_3}>&-
+  wait "$process_1" || statuses[1]=$?
+  wait "$process_3" || statuses[3]=$?
 }
 run_session
 
 # === session for db2
-# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/iptables firewall/nftables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read perl/table_files perl/tables types/xtrabackup
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/iptables firewall/nftables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read perl/table_files perl/tables perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
 run_id=0123456789abcdef
 wanted_port=0
 shares_port=yes
@@ -125,9 +146,10 @@ transfer_type=xtrabackup
 owner=''
 encrypt=yes
 one_file_system=no
-checksum=no
+checksum=yes
 priority=normal
 abilities=(unpack listen verify publish)
+digest_tool=(xxh128sum)
 declare -A progress_program=([receive_none]=socat [receive_zstd1]=socat [receive_zstd3]=socat [receive_lz41]=socat)
 register_firewall_undo() {
   return 0
@@ -140,7 +162,8 @@ receive_none() {
   local process_1=$!
   measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
-    { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.2.err
+    { widen_pipe; exec perl -e "${perl_pass_chunks}" "${lists}"/members; } 2>"$run_directory"/receive.2.err |
+    { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   wait "$process_1" || statuses[1]=$?
@@ -151,7 +174,8 @@ receive_zstd1() {
   measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.2.err |
-    { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.3.err
+    { widen_pipe; exec perl -e "${perl_pass_chunks}" "${lists}"/members; } 2>"$run_directory"/receive.3.err |
+    { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.4.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   wait "$process_1" || statuses[1]=$?
@@ -162,7 +186,8 @@ receive_zstd3() {
   measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.2.err |
-    { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.3.err
+    { widen_pipe; exec perl -e "${perl_pass_chunks}" "${lists}"/members; } 2>"$run_directory"/receive.3.err |
+    { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.4.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   wait "$process_1" || statuses[1]=$?
@@ -173,7 +198,8 @@ receive_lz41() {
   measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec lz4 --decompress --stdout; } 2>"$run_directory"/receive.2.err |
-    { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.3.err
+    { widen_pipe; exec perl -e "${perl_pass_chunks}" "${lists}"/members; } 2>"$run_directory"/receive.3.err |
+    { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.4.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   wait "$process_1" || statuses[1]=$?
