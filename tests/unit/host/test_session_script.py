@@ -84,35 +84,28 @@ def test_a_job_that_is_killed_counts_as_killed(tmp_path: Path) -> None:
     assert run_in_session(tmp_path, script).splitlines()[-1] == "137"
 
 
-def test_the_tables_of_a_server_are_the_files_of_its_databases(tmp_path: Path) -> None:
-    server = tmp_path / ".hidden" / "server"
+def test_the_tables_of_a_copy_are_the_files_of_its_databases(tmp_path: Path) -> None:
+    copy = tmp_path / ".hidden" / "copy"
     names = ["shop/a.ibd", "shop/b.MYD", "shop/c.MAD", "linked/d.ibd", "a\nb/e.ibd"]
-    others = [
-        "shop/n.new",
-        "ibdata1",
-        "top.ibd",
-        "shop/a.frm",
-        "shop/#sql-1.ibd",
-        "#tmp/x.ibd",
-        ".snapshot/x.ibd",
-        "shop/deep/x.ibd",
-    ]
+    others = ["ibdata1", "top.ibd", "shop/#sql-1.ibd", "#tmp/x.ibd", ".snapshot/x.ibd", "shop/deep/x.ibd"]
     (tmp_path / "elsewhere").mkdir()
-    for name in (*names, *others):
-        (server / name).parent.mkdir(parents=True, exist_ok=True)
-        (server / name).write_text("data")
-    (server / "linked").rename(tmp_path / "elsewhere" / "linked")
-    (server / "linked").symlink_to(tmp_path / "elsewhere" / "linked")
-    (server / "shop" / "empty.ibd").touch()
+    for name in (*names, *others, *(name.rpartition(".")[0] + ".frm" for name in names)):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_bytes(b"\xfe\1\n\6" + bytes(60))  # of an engine without files
+    (copy / "linked").rename(tmp_path / "elsewhere" / "linked")
+    (copy / "linked").symlink_to(tmp_path / "elsewhere" / "linked")
+    (copy / "shop" / "empty.ibd").touch()
     (tmp_path / "empty").mkdir()
     script = """
-        list_tables "$1" tables; echo "status $?"
-        list_tables empty none; echo "status $?"
-        list_tables "$1" copy new; comm -z -13 tables copy | tr '\\0' '\\n'
-        tr '\\0' '|' <tables
+        here=$PWD
+        for directory in "$1" "$here/empty"; do
+          list_tables copy "$directory" "$here/tables" "$here/lacking"; echo "status $?"
+          tr '\\0' '|' <"$here/tables"; echo; wc -c <"$here/lacking"
+        done
     """
-    said = run_in_session(tmp_path, f"cd {tmp_path}; set -- {server}; {script}")
-    assert said == "status 0\nstatus 0\nshop/n.new\n" + "".join(f"{name}|" for name in sorted(names))
+    output = run_in_session(tmp_path, f"cd {tmp_path}; set -- {copy}; {script}")
+    listed = sorted([*names, *(name.rpartition(".")[0] + ".frm" for name in names)])
+    assert output == "status 0\n" + "".join(f"{name}|" for name in listed) + "\n0\nstatus 0\n\n0\n"
 
 
 @pytest.mark.parametrize(("job", "status"), [("false", "1"), ("sleep 60", "137")])
