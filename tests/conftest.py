@@ -1,4 +1,4 @@
-"""What the tests share: the lab, and what to do where it cannot be made."""
+"""Fixtures of all tests: the lab, and the selection of the tests that can run without it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def trace_scripts(trace: str) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what uses the lab's fixtures, and without root leave it out."""
+    """Mark the tests that use the fixtures of the lab, and deselect them without root."""
     for item in items:
         if "lab" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.lab)

@@ -32,7 +32,7 @@ def names(suffix: str) -> list[str]:
 
 
 def shell_faults(*files: str) -> Iterator[str]:
-    """Yield what shellcheck finds in the script that is assembled from ``files``."""
+    """Yield the findings of shellcheck in the script that is assembled from ``files``."""
     lines = [(name, number) for name, text in parts(*files) for number, _ in enumerate(text.splitlines(), 1)]
     script = "\n".join(text.removesuffix("\n") for _, text in parts(*files))
     command = ["shellcheck", "--shell=bash", "--format=json", "-"]
@@ -45,7 +45,7 @@ def shell_faults(*files: str) -> Iterator[str]:
 
 
 def perl_faults(name: str) -> Iterator[str]:
-    """Yield what perl finds in a program."""
+    """Yield the findings of perl in a program."""
     result = subprocess.run(["perl", "-cw", "-e", perl_program(name)], capture_output=True, text=True, check=False)
     if result.stderr != "-e syntax OK\n":
         yield f"transferpy/host/{name}.pl: {result.stderr}"

@@ -98,7 +98,7 @@ class Wire:
         marks: the number of occurrences of a text in these bytes.
     """
 
-    heard = marks = 0
+    recorded = marks = 0
 
     def __init__(self, lab: Lab, text: str) -> None:
         self._argv = ["nsenter", "--target", str(lab.state.switch), "--net", "--", "python3", "-c", _SNIFFER, text]
@@ -110,12 +110,12 @@ class Wire:
         return self
 
     def __exit__(self, *_: object) -> None:
-        said = self._process.communicate(timeout=60)[0]
-        self.heard, self.marks = map(int, said.split())
+        output = self._process.communicate(timeout=60)[0]
+        self.recorded, self.marks = map(int, output.split())
 
 
 class Stranger:
-    """A stranger who connects to a port: ``tls`` with or without a key pair, plain ``tar``, or ``silent``."""
+    """A stranger that connects to a port: ``tls`` with or without a key pair, plain ``tar``, or ``silent``."""
 
     def __init__(self, host: Host, address: str, port: int, manner: str, *pair: str, payload: bytes = b"") -> None:
         argv = ["python3", "-c", _STRANGER, address, str(port), host.ipv4, manner, *pair]
@@ -132,9 +132,9 @@ class Stranger:
         """Return the output of the stranger at its end: the kind of end, and the number of received bytes."""
         assert self._process.stdout
         # communicate would lose buffered bytes after the first line.
-        said: bytes = self._process.stdout.read()
+        output: bytes = self._process.stdout.read()
         self._process.wait()
-        return said.decode()
+        return output.decode()
 
 
 def squat(host: Host, port: int, version: int, *options: str) -> str:

@@ -88,7 +88,7 @@ def assert_nothing_elsewhere(lab: Lab) -> None:
 def test_a_listener_on_the_wire_sees_nothing_of_an_encrypted_run(ready: Lab, options: tuple[str, ...]) -> None:
     with Wire(ready, SECRET) as wire:
         transfer(ready, *options, TREE, INTO, check=True)
-    assert wire.heard > (1_000_000 if options else 10_000)
+    assert wire.recorded > (1_000_000 if options else 10_000)
     assert wire.marks == 0
 
 
@@ -179,7 +179,9 @@ def steal_key_pair(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("manner", STRANGERS)
-def test_a_stranger_on_the_source_host_who_is_faster_gets_nothing_in_and_nothing_out(ready: Lab, manner: str) -> None:
+def test_a_stranger_on_the_source_host_that_connects_first_neither_writes_nor_reads_data(
+    ready: Lab, manner: str
+) -> None:
     source, target = ready["db1"], ready["db3"]
     if manner == "replayed":
         steal_key_pair(ready)
@@ -192,10 +194,10 @@ def test_a_stranger_on_the_source_host_who_is_faster_gets_nothing_in_and_nothing
         stranger = Stranger(source, target.ipv4, run.port, kind, *pair, payload=payload)
         waiting.let_go()
         result = run.end()
-    said = stranger.end()
+    output = stranger.end()
     source.run(["rm", "-f", *PAIR])
     assert stranger.began == "connected"
-    assert said.endswith("got 0\n")
+    assert output.endswith("got 0\n")
     assert result.status == 6, result.stderr
     assert f"ERROR {into(target)}: failed: " in result.stderr
     assert target.sh("ls -A /srv/in") == ""
@@ -235,7 +237,9 @@ def test_a_firewall_keeps_strangers_away_where_there_is_only_netcat(ready: Lab) 
 
 
 @pytest.mark.parametrize("from_source", [True, False], ids=["source", "elsewhere"])
-def test_who_is_faster_in_plain_mode_costs_the_run_but_gets_no_name(ready: Lab, *, from_source: bool) -> None:
+def test_a_stranger_that_connects_first_without_encryption_fails_the_run_and_publishes_nothing(
+    ready: Lab, *, from_source: bool
+) -> None:
     target = ready["db3"]
     target.hide("socat")
     before = target.snapshot()
@@ -304,7 +308,7 @@ def test_a_local_user_who_takes_the_port_of_ncat_gets_no_data(ready: Lab, port: 
 # --- users without rights on a host
 
 
-def test_a_user_without_rights_can_neither_make_read_nor_lock_what_a_run_uses(ready: Lab) -> None:
+def test_a_user_without_rights_can_neither_create_read_nor_lock_the_files_of_a_run(ready: Lab) -> None:
     source, target = ready["db1"], ready["db2"]
     target.run("chmod 1777 /srv/in")
     for host in (source, target):
@@ -334,7 +338,7 @@ def test_a_user_without_rights_can_neither_make_read_nor_lock_what_a_run_uses(re
 @pytest.mark.parametrize(
     "planted", ["ln -s /srv/outside {}", "mkdir -m 777 {}", "touch {}"], ids=["link", "dir", "file"]
 )
-def test_what_is_planted_under_the_staging_name_is_not_used(ready: Lab, planted: str) -> None:
+def test_an_entry_planted_under_the_staging_name_is_not_used(ready: Lab, planted: str) -> None:
     target = ready["db2"]
     target.run("chmod 777 /srv/in")
     # The list of processes shows the name before the session creates the directory.
@@ -380,7 +384,7 @@ def test_a_link_under_the_final_name_is_not_followed(ready: Lab) -> None:
 
 
 @pytest.mark.parametrize("program", ["sleep 60", "su -c true"], ids=["his own", "set-uid"])
-def test_a_user_who_gives_his_processes_the_name_of_a_job_neither_loses_them_nor_holds_up_the_run(
+def test_processes_of_a_user_that_have_the_name_of_a_task_are_neither_ended_nor_waited_for(
     ready: Lab, program: str
 ) -> None:
     target = ready["db2"]
@@ -479,8 +483,8 @@ def test_a_host_that_lies_has_no_command_run_on_the_other(ready: Lab, lie: str) 
     script = f"""$real "$@" | sed -u '{expression}' | tee -a /var/lib/said"""
     with replaced(ready[liar], "bash", script):
         result = transfer(ready, *PLAIN, "--no-checksum", TREE, "db3:/srv/in")
-        said = ready[liar].sh("cat /var/lib/said; rm /var/lib/said")
-    assert re.search(r"!!SYSTEM:touch|name=Li4v", said), said
+        output = ready[liar].sh("cat /var/lib/said; rm /var/lib/said")
+    assert re.search(r"!!SYSTEM:touch|name=Li4v", output), output
     assert result.status in {3, 4}, result.stderr
     assert ready["db3"].sh("ls -A /srv/in") == ""
     assert_nothing_elsewhere(ready)

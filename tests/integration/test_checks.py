@@ -41,7 +41,7 @@ def failed(lab: Lab, result: Result, status: int, reason: str) -> None:
     assert lab["db2"].sh("ls -A /srv/in") == ""
 
 
-# --- what is written is not what was sent
+# --- the written data differs from the sent data
 
 
 def on_the_disk(*names: str) -> str:
@@ -83,8 +83,8 @@ def test_of_thousands_of_small_files_the_damaged_ones_are_named(ready: Lab) -> N
         result = transfer(ready, TREE, INTO)
     ready["db2"].run(["test", "-e", STRUCK])
     assert result.status == 7
-    (said,) = re.findall(r"the content differs: (.*)\n", result.stderr)
-    assert sorted(said.split(", ")) == names
+    (reported,) = re.findall(r"the content differs: (.*)\n", result.stderr)
+    assert sorted(reported.split(", ")) == names
     assert ready["db2"].sh("ls -A /srv/in") == ""
     assert_as_before(ready, before)
 
@@ -110,7 +110,9 @@ def test_of_thousands_of_small_files_the_damaged_ones_are_named(ready: Lab) -> N
         ),
     ],
 )
-def test_the_manifest_is_compared_always_and_names_what_differs(ready: Lab, damage: str, named: str) -> None:
+def test_the_manifest_is_always_compared_and_the_error_names_the_differences(
+    ready: Lab, damage: str, named: str
+) -> None:
     ready["db1"].run("cd /srv/tree; echo text | tee b c d >e")
     before = ready.snapshot()
     script = f'$real "$@" || exit; {damage} && touch {STRUCK}'
@@ -161,7 +163,7 @@ def test_an_unknown_message_of_tar_fails_the_copy(ready: Lab, host: str, message
     assert_as_before(ready, before)
 
 
-def test_a_tar_that_fails_on_either_side_is_named_with_what_it_said(ready: Lab) -> None:
+def test_a_tar_that_fails_on_either_host_is_named_with_its_messages(ready: Lab) -> None:
     before = ready.snapshot()
     for host, script in (("db1", '$real "$@"'), ("db2", "cat >/dev/null")):
         with replaced(ready[host], "tar", f"{script}; echo tar: an odd thing happened >&2; exit 2"):
@@ -257,17 +259,19 @@ def test_a_stream_that_is_damaged_on_its_way_is_found_by_the_checksums_of_the_fi
 
 
 @pytest.mark.parametrize(
-    ("compressor", "said"),
+    ("compressor", "reported"),
     [("pigz", "pigz: .*corrupt"), ("zstd", ".*Decoding error"), ("lz4", ".*[Ee]rror")],
     ids=["pigz", "zstd", "lz4"],
 )
-def test_a_compressed_stream_that_is_damaged_on_its_way_does_not_unpack(ready: Lab, compressor: str, said: str) -> None:
+def test_a_compressed_stream_that_is_damaged_on_its_way_does_not_unpack(
+    ready: Lab, compressor: str, reported: str
+) -> None:
     fill(ready["db1"], "/srv/tree/large", megabytes=3)
     before = ready.snapshot()
     with replaced(ready["db1"], "socat", filtered(FLIP, "*' TCP:'*")):
         result = transfer(ready, "--no-encrypt", "--no-checksum", "--compressor", compressor, TREE, INTO)
     ready["db1"].run(["test", "-e", STRUCK])
-    failed(ready, result, 6, rf"db2: {compressor} failed with status \d+: {said}")
+    failed(ready, result, 6, rf"db2: {compressor} failed with status \d+: {reported}")
     assert_as_before(ready, before)
 
 

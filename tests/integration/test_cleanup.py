@@ -228,7 +228,7 @@ def test_a_checksum_that_is_killed_is_no_checksum(ready: Lab, host: str) -> None
     assert_as_before(ready, before)
 
 
-def test_of_two_transfers_to_one_name_one_wins_and_the_other_says_so(ready: Lab) -> None:
+def test_of_two_transfers_to_one_name_one_succeeds_and_the_other_reports_the_conflict(ready: Lab) -> None:
     fill(ready["db3"], "/srv/data/other", megabytes=0.1)
     before = ready.snapshot()
     ready["db1"].shape(SLOW)
@@ -388,7 +388,7 @@ def test_a_run_without_standard_streams_works_and_cleans_up(ready: Lab, ending: 
     assert_as_before(ready, before)
 
 
-def test_a_run_whose_reader_is_gone_works(ready: Lab) -> None:
+def test_a_run_whose_output_nobody_reads_succeeds(ready: Lab) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with Run(ready, "--verbose", DATA, INTO, stdout=writing, stderr=writing) as run:
@@ -398,7 +398,7 @@ def test_a_run_whose_reader_is_gone_works(ready: Lab) -> None:
 
 
 @pytest.mark.parametrize("host", ["db1", "db2"])
-def test_a_full_run_directory_is_an_error_that_says_so(ready: Lab, host: str) -> None:
+def test_a_full_run_directory_is_named_in_the_error(ready: Lab, host: str) -> None:
     full = ready[host]
     full.small_disk("/run", "64k")
     full.run("mkdir /run/sshd; cat /dev/zero >/run/filler || true")
@@ -410,7 +410,7 @@ def test_a_full_run_directory_is_an_error_that_says_so(ready: Lab, host: str) ->
 
 
 @pytest.mark.parametrize("host", ["db1", "db2"])
-def test_a_run_directory_that_fills_up_is_an_error_that_says_so(ready: Lab, host: str) -> None:
+def test_a_run_directory_that_becomes_full_is_named_in_the_error(ready: Lab, host: str) -> None:
     full = ready[host]
     full.small_disk("/run", "1m")
     full.run("mkdir /run/sshd")
@@ -423,12 +423,12 @@ def test_a_run_directory_that_fills_up_is_an_error_that_says_so(ready: Lab, host
         result = run.end()
     full.run("rm /run/filler")
     assert result.status == 3
-    said = r"(cannot make a key \(is /run/\S+ full\?\): |cannot write in /run/\S+: is it full\?\n)"
-    assert re.search(f"ERROR {INTO}: failed: {host}: {said}", result.stderr), result.stderr
+    reported = r"(cannot make a key \(is /run/\S+ full\?\): |cannot write in /run/\S+: is it full\?\n)"
+    assert re.search(f"ERROR {INTO}: failed: {host}: {reported}", result.stderr), result.stderr
     assert_as_before(ready, before)
 
 
-def test_a_run_directory_that_cannot_be_made_is_an_error_that_says_so(ready: Lab) -> None:
+def test_a_run_directory_that_cannot_be_created_is_named_in_the_error(ready: Lab) -> None:
     full = ready["db2"]
     full.small_disk("/run", "1m")
     full.run("mkdir /run/sshd; mount -o remount,ro /run")
@@ -441,7 +441,7 @@ def test_a_run_directory_that_cannot_be_made_is_an_error_that_says_so(ready: Lab
 
 @pytest.mark.parametrize("options", [(), ("--no-checksum",)])
 @pytest.mark.parametrize("host", ["db1", "db2"])
-def test_a_disk_that_cannot_take_the_lists_is_an_error_that_says_so(
+def test_a_disk_without_room_for_the_lists_is_named_in_the_error(
     ready: Lab, host: str, options: tuple[str, ...]
 ) -> None:
     full = ready[host]
@@ -582,7 +582,7 @@ SHELLS = {"/bin/bash": ".bashrc", "/bin/dash": "no such file", "/usr/bin/tcsh": 
 
 
 @pytest.mark.parametrize("shell", [shell for shell in SHELLS if Path(shell).exists()])
-def test_what_roots_login_shell_does_on_its_own_does_not_matter(ready: Lab, shell: str) -> None:
+def test_commands_in_the_start_files_of_roots_shell_do_not_affect_a_run(ready: Lab, shell: str) -> None:
     source, target = ready["db1"], ready["db2"]
     try:
         for host in (source, target):

@@ -108,7 +108,7 @@ def test_a_copy_made_under_load_starts_as_a_server_and_is_consistent(fleet: Flee
         assert_consistent(copy, fleet.primary, at_least=before, at_most=after)
 
 
-def test_a_copy_is_left_as_it_arrived_unless_preparing_it_is_asked_for(fleet: Fleet) -> None:
+def test_a_copy_is_prepared_only_on_request(fleet: Fleet) -> None:
     transfer(fleet.lab, *BACKUP, SOURCE, TARGET, check=True)
     db3 = fleet["db3"]
     assert "full-backuped" in db3.sh("cat /srv/copy/xtrabackup_checkpoints")
@@ -118,7 +118,7 @@ def test_a_copy_is_left_as_it_arrived_unless_preparing_it_is_asked_for(fleet: Fl
         assert content(copy) == content(fleet.primary)
 
 
-def test_the_data_directory_is_asked_of_the_server(fleet: Fleet) -> None:
+def test_the_server_reports_its_data_directory(fleet: Fleet) -> None:
     db1 = fleet["db1"]
     db1.run("printf '[mysqld]\\ndatadir = /var/lib/other\\n' >/etc/mysql/conf.d/other.cnf; mkdir /var/lib/other")
     try:
@@ -128,7 +128,7 @@ def test_the_data_directory_is_asked_of_the_server(fleet: Fleet) -> None:
     assert fleet["db3"].sh("ls /srv/copy/shop").split() == db1.sh("ls /srv/mysql/shop").split()
 
 
-def test_who_copies_the_files_of_a_server_that_runs_is_warned(fleet: Fleet) -> None:
+def test_a_copy_of_the_files_of_a_running_server_logs_a_warning(fleet: Fleet) -> None:
     warning = "WARNING db1:/srv/mysql: a running server uses these files"
     result = collect(start_transfer(fleet.lab, "--dry-run", "db1:/srv/mysql", "db3:/srv/copy"))
     assert (result.status, warning in result.stderr) == (0, True), result.stderr
@@ -476,7 +476,7 @@ def test_a_password_in_a_file_is_used_and_never_seen(fleet: Fleet) -> None:
     assert fleet["db3"].run(["grep", "-rlF", SECRET, "/srv/copy"], check=False).returncode == 1
 
 
-# --- what is refused before anything is changed
+# --- refusals before any change
 
 
 @contextmanager
@@ -514,7 +514,7 @@ def test_a_server_that_is_down_is_refused(fleet: Fleet) -> None:
         (SOCKET, ("--owner", "stranger:mysql"), "db3: the user or group stranger does not exist (--owner)"),
     ],
 )
-def test_what_cannot_work_is_refused_and_nothing_changed(
+def test_a_backup_that_cannot_succeed_is_refused_without_changes(
     fleet: Fleet, source: str, options: tuple[str, ...], message: str
 ) -> None:
     fleet["db1"].run(f"touch /srv/file; printf '[client]\\nuser = nobody\\npassword = {SECRET}\\n' >/srv/wrong")
@@ -933,7 +933,7 @@ def test_a_copy_that_cannot_be_prepared_is_removed_and_the_log_shown(fleet: Flee
     assert_unchanged(fleet, before)
 
 
-def test_what_appears_in_the_target_during_the_copy_is_left_alone(fleet: Fleet) -> None:
+def test_an_entry_that_appears_in_the_target_during_the_copy_stays(fleet: Fleet) -> None:
     fleet["db3"].shape(SLOW)
     with Run(fleet.lab, *BACKUP, SOURCE, TARGET) as run:
         run.wait_for_stream(fleet["db3"])

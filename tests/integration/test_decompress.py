@@ -103,7 +103,7 @@ def test_a_link_to_the_latest_one_will_do(ready: Lab) -> None:
     assert ready["db2"].sh("ls -A /srv/into") == "table.ibd"
 
 
-def test_the_owner_that_is_asked_for_has_all_of_it(ready: Lab) -> None:
+def test_the_requested_owner_has_all_files(ready: Lab) -> None:
     ready["db1"].run("cd /srv/made/sqldata && mkdir db && touch db/file && ln -s file db/link && chown -hR 4001:4002 .")
     make(ready)
     transfer(ready, *DECOMPRESS, "--owner", "mysql:mysql", SOURCE, INTO, check=True)
@@ -111,7 +111,7 @@ def test_the_owner_that_is_asked_for_has_all_of_it(ready: Lab) -> None:
 
 
 @pytest.mark.parametrize("format_of_it", [*OTHER_FORMATS, "v7", "oldgnu", "gnu", "ustar"])
-def test_what_the_programs_read_in_addition_is_unpacked(ready: Lab, format_of_it: str) -> None:
+def test_further_formats_of_the_programs_are_unpacked(ready: Lab, format_of_it: str) -> None:
     if format_of_it in OTHER_FORMATS:
         make(ready, OTHER_FORMATS[format_of_it])
     else:
@@ -183,7 +183,7 @@ def test_one_with_an_entry_of_an_unknown_kind_is_refused(ready: Lab) -> None:
 @pytest.mark.parametrize(
     "content", ["", "no tarball", "\\x1f\\x8b no gzip behind it"], ids=["empty", "text", "mark only"]
 )
-def test_what_is_no_tarball_is_refused(ready: Lab, content: str) -> None:
+def test_a_file_that_is_not_a_tarball_is_refused(ready: Lab, content: str) -> None:
     ready["db1"].run(f"printf %b '{content}' >/srv/made/tarball")
     status = 6 if content.startswith("\\") else 4
     refused(ready, status, "db2: gzip failed with status" if status == 6 else f"{SOURCE}: is not a tarball")

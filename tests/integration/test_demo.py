@@ -1,4 +1,4 @@
-"""The demo judges its own outcome, so it is tested that it sees what is wrong, and that it leaves nothing behind."""
+"""The demo judges its own result: it finds faults, and it leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -50,21 +50,21 @@ def left_of(state: LabState) -> list[str]:
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:
     assert process.stdout
-    said = ""
-    while text not in said:
+    output = ""
+    while text not in output:
         line = process.stdout.readline()
-        assert line, f"the demo ended before it said {text!r}:\n{said}"
-        said += line
-    return said
+        assert line, f"the demo ended before it said {text!r}:\n{output}"
+        output += line
+    return output
 
 
 def test_the_demo_copies_to_both_targets_and_leaves_nothing_behind(running: subprocess.Popen[str]) -> None:
-    said = read_until(running, "The command and its output")
+    output = read_until(running, "The command and its output")
     state = lab_of(running)
     assert len(state.hosts) == 4
-    said += running.communicate()[0]
-    assert running.returncode == 0, said
-    assert "FAILED" not in said
+    output += running.communicate()[0]
+    assert running.returncode == 0, output
+    assert "FAILED" not in output
     for line in (
         "root@orch:~# transfer.py db1:/srv/tree db2:/srv db3:/srv\n",
         "INFO  db2:/srv/tree: complete\n",
@@ -76,8 +76,8 @@ def test_the_demo_copies_to_both_targets_and_leaves_nothing_behind(running: subp
         "  ok      db3:/srv/tree is equal to db1:/srv/tree, by rsync ",
         "  ok      the firewalls of all hosts are unchanged\n",
     ):
-        assert line in said
-    assert said.endswith("\nAll checks passed.\n")
+        assert line in output
+    assert output.endswith("\nAll checks passed.\n")
     assert left_of(state) == []
 
 
@@ -89,9 +89,9 @@ def test_a_demo_that_is_ended_in_the_middle_of_the_copy_leaves_nothing_behind(
     state = lab_of(running)
     assert left_of(state)
     running.send_signal(signum)
-    said = running.communicate()[0]
+    output = running.communicate()[0]
     assert running.returncode == 128 + signum
-    assert f"ended by {signum.name}" in said
+    assert f"ended by {signum.name}" in output
     assert left_of(state) == []
 
 
@@ -135,7 +135,7 @@ def test_the_demo_sees_that_a_copy_is_not_as_its_source(clean_lab: Lab, damage: 
         ("(exec sleep 120.25 >/dev/null 2>&1 &)", "kill $(pgrep -f '^sleep 120.25$')", "process"),
     ],
 )
-def test_the_demo_sees_what_a_run_leaves_behind(
+def test_the_demo_finds_the_remains_of_a_run(
     clean_lab: Lab, monkeypatch: pytest.MonkeyPatch, remains: str, undo: str, seen: str
 ) -> None:
     monkeypatch.setattr(demo, "SETTLING_SECONDS", 0.0)

@@ -226,7 +226,7 @@ def test_a_session_of_the_target_that_is_killed_is_cleaned_up_behind(fleet: Flee
     assert_as_it_was(fleet, before)
 
 
-def test_the_next_run_finishes_what_a_killed_run_and_both_its_killed_sessions_left(fleet: Fleet) -> None:
+def test_the_next_run_cleans_up_after_a_killed_run_and_its_two_killed_sessions(fleet: Fleet) -> None:
     before = fleet.snapshot()
     with streaming(fleet) as run:
         run.process.send_signal(signal.SIGSTOP)  # otherwise it would clean up itself

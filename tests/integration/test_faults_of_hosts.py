@@ -73,13 +73,13 @@ def test_a_kill_of_the_reader_of_commands_ends_the_run_with_that_cause(ready: La
         ready[host].run(["kill", "-KILL", ready[host].sh("pgrep -x cat")])
         result = run.end()
     assert result.status == 3, result.stderr
-    said = f"ERROR {into(TREE)}: failed: {host}: the process that reads the session commands was killed\n"
-    assert said in result.stderr
+    reported = f"ERROR {into(TREE)}: failed: {host}: the process that reads the session commands was killed\n"
+    assert reported in result.stderr
     assert_as_before(ready, before)
 
 
 @BOTH
-def test_the_next_run_finishes_what_a_killed_run_and_both_its_killed_sessions_left(
+def test_the_next_run_cleans_up_after_a_killed_run_and_its_two_killed_sessions(
     ready: Lab, words: Sequence[str]
 ) -> None:
     before = ready.snapshot()
@@ -102,7 +102,7 @@ def test_the_next_run_finishes_what_a_killed_run_and_both_its_killed_sessions_le
     assert_as_before(ready, before)
 
 
-# --- what else was left, or is in the way
+# --- other remains and obstacles
 
 
 def test_lock_files_that_nobody_holds_keep_no_port_from_being_used(ready: Lab) -> None:
@@ -113,7 +113,7 @@ def test_lock_files_that_nobody_holds_keep_no_port_from_being_used(ready: Lab) -
 
 
 @pytest.mark.parametrize("content", ["nothing", "an entry", "half an entry"])
-def test_the_directory_of_a_dead_run_whose_process_number_lives_again_is_finished(ready: Lab, content: str) -> None:
+def test_the_directory_of_a_dead_run_whose_process_id_is_used_again_is_cleaned_up(ready: Lab, content: str) -> None:
     before = ready.snapshot()
     run = "target.00112233aabbccdd"
     stale = f"/run/transferpy/run.{run}.1.1"  # process 1 exists, but has another start time
@@ -198,8 +198,8 @@ def test_a_path_that_hangs_is_named_and_ends_the_run(ready: Lab, host: str, tool
     finally:
         ready[host].run(f"rm /usr/local/bin/{tool}")
     assert ended.returncode == 3, ended.stderr
-    said = f"ERROR {host}: no answer for 12 seconds while it looked at {path}: does a file system hang?\n"
-    assert ended.stderr.decode().endswith(said)
+    reported = f"ERROR {host}: no answer for 12 seconds while it looked at {path}: does a file system hang?\n"
+    assert ended.stderr.decode().endswith(reported)
     assert_as_before(ready, before)
 
 
@@ -218,8 +218,8 @@ def test_a_disk_that_fills_while_a_tarball_is_unpacked_is_named(ready: Lab, runs
         result = run.end()
     assert result.status == 6, result.stderr
     fault = "is full" if runs_out == "bytes" else "has no free inodes"
-    said = f"ERROR {into(TARBALL)}: failed: db2: the file system of /srv/empty {fault}; db2: tar failed"
-    assert said in result.stderr, result.stderr
+    reported = f"ERROR {into(TARBALL)}: failed: db2: the file system of /srv/empty {fault}; db2: tar failed"
+    assert reported in result.stderr, result.stderr
     assert db2.sh("ls -A /srv/empty") == ""
 
 
@@ -247,8 +247,8 @@ def test_a_file_that_cannot_be_read_any_more_is_named(ready: Lab) -> None:
             reading.let_go()
             result = run.end()
     assert result.status == 6, result.stderr
-    said = rf"ERROR {into(TREE)}: failed: db1: tar failed .*\./data/\S+: (Read error|File shrank|Cannot)"
-    assert re.search(said, result.stderr), result.stderr
+    reported = rf"ERROR {into(TREE)}: failed: db1: tar failed .*\./data/\S+: (Read error|File shrank|Cannot)"
+    assert re.search(reported, result.stderr), result.stderr
     assert_as_before(ready["db2"], before)
 
 
@@ -271,7 +271,7 @@ def test_a_tarball_that_changes_while_it_is_sent_is_refused(ready: Lab, change: 
 
 @BOTH
 @pytest.mark.parametrize("options", [(), ("--no-encrypt",)], ids=["encrypted", "open"])
-def test_a_firewall_further_on_is_named_as_what_it_may_be(
+def test_a_firewall_on_the_path_is_named_as_a_possible_cause(
     ready: Lab, words: Sequence[str], options: tuple[str, ...]
 ) -> None:
     before = ready.snapshot()

@@ -58,7 +58,7 @@ def test_a_single_file_arrives_with_all_its_attributes(clean_lab: Lab, options: 
     assert clean_lab["db2"].sh("ls -A /srv/target") == "file"
 
 
-def test_the_census_that_these_tests_compare_is_content_with_what_rsync_copies(clean_lab: Lab) -> None:
+def test_the_census_of_these_tests_finds_no_difference_in_a_copy_by_rsync(clean_lab: Lab) -> None:
     plant_on(clean_lab["db1"], "/srv/tree")
     clean_lab["db1"].run("rsync -aHAXS --numeric-ids --modify-window=-1 /srv/tree /srv/copy/")
     assert census_on(clean_lab["db1"], "/srv/copy/tree") == census_on(clean_lab["db1"], "/srv/tree")
@@ -165,7 +165,7 @@ def plant_links(lab: Lab) -> list[str]:
     return [f"{name}-link" for name in (*LINKS, "dangling")]
 
 
-def test_a_symbolic_link_as_the_source_is_copied_as_a_link_and_that_is_said(clean_lab: Lab) -> None:
+def test_a_symbolic_link_as_the_source_is_copied_as_a_link_and_the_log_reports_it(clean_lab: Lab) -> None:
     links = plant_links(clean_lab)
     runs = [(f"db1:/srv/{link}", f"db2:/srv/{link}") for link in links]
     for link, result in zip(links, transfers(clean_lab, *runs), strict=True):
@@ -175,7 +175,7 @@ def test_a_symbolic_link_as_the_source_is_copied_as_a_link_and_that_is_said(clea
         assert clean_lab["db2"].sh(f"ls -A /srv/{link}") == link
 
 
-def test_a_slash_behind_a_symbolic_link_copies_what_it_points_to_under_the_name_of_the_link(clean_lab: Lab) -> None:
+def test_a_slash_behind_a_symbolic_link_copies_its_destination_under_the_name_of_the_link(clean_lab: Lab) -> None:
     links = plant_links(clean_lab)[:-1]
     runs = [(f"db1:/srv/{link}/", f"db2:/srv/{link}") for link in links]
     for link, result in zip(links, transfers(clean_lab, *runs), strict=True):
@@ -185,7 +185,7 @@ def test_a_slash_behind_a_symbolic_link_copies_what_it_points_to_under_the_name_
         assert census_on(clean_lab["db2"], f"/srv/{link}/{link}") == census_on(clean_lab["db1"], original)
 
 
-def test_what_holds_no_data_is_copied_as_a_source_of_its_own(clean_lab: Lab) -> None:
+def test_a_source_without_data_is_copied(clean_lab: Lab) -> None:
     makings = {
         "directory": "mkdir -m 1770",
         "file": "install -m 4755 /dev/null",
@@ -222,7 +222,7 @@ def test_twenty_thousand_small_files_arrive(clean_lab: Lab) -> None:
     assert "db1:/srv/tree: 20000 file(s)" in result.stderr
 
 
-def test_sockets_are_left_out_and_that_is_said(clean_lab: Lab) -> None:
+def test_sockets_are_left_out_and_the_log_reports_it(clean_lab: Lab) -> None:
     clean_lab["db1"].run("mkdir -p /srv/tree/sub; echo text >/srv/tree/sub/file")
     for name in ("one.sock", "sub/two\nlines.sock"):
         plant_on(clean_lab["db1"], f"/srv/tree/{name}", "plant_socket")

@@ -72,8 +72,8 @@ def test_twenty_logins_at_once_all_succeed(clean_lab: Lab) -> None:
 
 
 def test_cumin_on_orch_reaches_the_databases(clean_lab: Lab) -> None:
-    said = clean_lab["orch"].sh("cumin --force --output txt 'db1,db2' hostname")
-    assert {"db1: db1", "db2: db2"} <= set(said.splitlines())
+    output = clean_lab["orch"].sh("cumin --force --output txt 'db1,db2' hostname")
+    assert {"db1: db1", "db2: db2"} <= set(output.splitlines())
 
 
 def test_the_checkout_and_its_python_are_visible_on_a_host(clean_lab: Lab) -> None:
@@ -81,7 +81,7 @@ def test_the_checkout_and_its_python_are_visible_on_a_host(clean_lab: Lab) -> No
     assert clean_lab["db1"].run(["/usr/bin/python3", "-c", "import cumin"])
 
 
-def test_what_a_host_changes_is_seen_by_no_other_and_not_by_the_machine(clean_lab: Lab) -> None:
+def test_changes_on_a_host_are_visible_neither_on_other_hosts_nor_on_the_machine(clean_lab: Lab) -> None:
     for directory in ("/srv", "/tmp", "/run", "/root", "/dev/shm", "/etc", "/etc/transferpy", "/usr/bin", "/var/lib"):
         path = f"{directory}/made-by-a-lab-test"
         clean_lab["db1"].sh(f"touch {path}")
@@ -148,14 +148,14 @@ def test_hidden_commands_are_not_found_until_they_come_back(clean_lab: Lab) -> N
 
 
 @pytest.mark.parametrize(
-    ("flavour", "says"), [("openbsd", "OpenBSD netcat"), ("traditional", "v1.10"), ("ncat", "Ncat")]
+    ("flavour", "text"), [("openbsd", "OpenBSD netcat"), ("traditional", "v1.10"), ("ncat", "Ncat")]
 )
-def test_a_host_has_the_netcat_it_was_given_and_no_other(clean_lab: Lab, flavour: str, says: str) -> None:
+def test_a_host_has_the_netcat_it_was_given_and_no_other(clean_lab: Lab, flavour: str, text: str) -> None:
     db1 = clean_lab["db1"]
     db1.netcat(None)
     assert db1.run("command -v nc netcat ncat nc.openbsd nc.traditional", check=False).stdout == b""
     db1.netcat(flavour)
-    assert says in db1.sh("nc -h 2>&1 || true")
+    assert text in db1.sh("nc -h 2>&1 || true")
     assert len(db1.sh("for f in nc.openbsd nc.traditional ncat; do command -v $f; done; true").split()) == 1
 
 
@@ -201,12 +201,12 @@ def test_a_command_that_takes_too_long_is_killed_with_its_children(clean_lab: La
     assert eventually(lambda: clean_lab["db1"].snapshot()["processes"] == [])
 
 
-def test_a_failed_command_prints_what_it_wrote(clean_lab: Lab) -> None:
+def test_the_error_of_a_failed_command_has_its_output(clean_lab: Lab) -> None:
     with pytest.raises(CommandFailed, match=r"exit status 3.*\n.*the reason"):
         clean_lab["db1"].run("echo the reason >&2; exit 3")
 
 
-def test_a_snapshot_tells_what_is_left_behind(clean_lab: Lab) -> None:
+def test_a_snapshot_finds_remains(clean_lab: Lab) -> None:
     db1 = clean_lab["db1"]
     before = db1.snapshot()
     db1.run("ls; iptables-save; nft list ruleset")
@@ -303,6 +303,6 @@ def test_the_command_line_makes_a_lab_uses_it_and_removes_it() -> None:
         ({"db1": HostSpec(firewall="ufw")}, "one of none, iptables"),
     ],
 )
-def test_a_lab_that_cannot_be_made_says_why(hosts: dict[str, HostSpec], complaint: str) -> None:
+def test_a_lab_that_cannot_be_created_reports_the_reason(hosts: dict[str, HostSpec], complaint: str) -> None:
     with pytest.raises(LabError, match=complaint):
         Lab.up(hosts)

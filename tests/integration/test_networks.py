@@ -37,7 +37,7 @@ def assert_arrived(source: Host, target: Host) -> None:
 
 @pytest.mark.parametrize("on_target", [*FLAVOURS, "socat"])
 @pytest.mark.parametrize("on_source", [*FLAVOURS, "socat"])
-def test_every_program_for_an_open_stream_talks_to_every_other(ready: Lab, on_source: str, on_target: str) -> None:
+def test_every_program_for_an_open_stream_connects_to_every_other(ready: Lab, on_source: str, on_target: str) -> None:
     source, target = ready["db1"], ready["db2"]
     for host, program in ((source, on_source), (target, on_target)):
         host.netcat(None if program == "socat" else program)

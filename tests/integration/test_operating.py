@@ -56,9 +56,9 @@ def lay(lab: Lab, megabytes: int = 1) -> None:
 @BOTH_CUMINS
 def test_a_set_of_hosts_is_served_and_all_of_it_is_reported(clean_lab: Lab, python: str) -> None:
     lay(clean_lab)
-    told = ("--report", "/root/r.json", "--metrics", "/root/m.prom")
+    recorded = ("--report", "/root/r.json", "--metrics", "/root/m.prom")
     words = ("db1:/srv/x", "db[2-3]:/srv", '"db3 or db2":/srv/')
-    result = transfer(clean_lab, *told, *words, python=python, check=True)
+    result = transfer(clean_lab, *recorded, *words, python=python, check=True)
     assert "2 of 2 target(s) succeeded" in result.stderr
     (run,) = report_of(clean_lab)["transfers"]
     assert [target["target"]["host"] for target in run["targets"]] == ["db2", "db3"]
@@ -70,7 +70,7 @@ def test_a_set_of_hosts_is_served_and_all_of_it_is_reported(clean_lab: Lab, pyth
     assert metrics.count("\ntransferpy_last_status{") == 2
 
 
-def test_a_dry_run_says_what_would_happen_and_changes_nothing(clean_lab: Lab) -> None:
+def test_a_dry_run_prints_the_steps_and_changes_nothing(clean_lab: Lab) -> None:
     lay(clean_lab)
     clean_lab["db2"].run("mkdir -p /run/transferpy/run.target.0123456789abcdef.1.1")  # of a stale run
     before = clean_lab.snapshot()
@@ -87,7 +87,7 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(clean_lab: Lab) ->
     clean_lab["db2"].run("rm -r /run/transferpy")
 
 
-def test_a_run_that_a_signal_ends_reports_that_and_takes_back_what_it_made(clean_lab: Lab) -> None:
+def test_a_run_that_a_signal_ends_reports_the_signal_and_undoes_its_changes(clean_lab: Lab) -> None:
     lay(clean_lab, 30)
     clean_lab["db2"].shape("20mbit")
     words = ("--create-target", "--report", "/root/r.json", "--metrics", "/root/m.prom", "db1:/srv/x", "db2:/srv/n/y")
@@ -101,7 +101,7 @@ def test_a_run_that_a_signal_ends_reports_that_and_takes_back_what_it_made(clean
     assert clean_lab["db2"].sh("ls -A /srv") == ""
 
 
-def test_what_cannot_be_told_leaves_the_copy_what_it_is(clean_lab: Lab) -> None:
+def test_an_output_that_cannot_be_written_does_not_change_the_copy(clean_lab: Lab) -> None:
     lay(clean_lab)
     result = transfer(clean_lab, "--metrics", "/nowhere/m.prom", "--log-file=/nowhere/log", "db1:/srv/x", "db2:/srv")
     assert result.status == 11
@@ -160,7 +160,7 @@ def shape(line: str) -> str:
     return line.strip()
 
 
-def test_the_readme_shows_what_a_terminal_shows(clean_lab: Lab) -> None:
+def test_the_readme_shows_the_output_of_a_terminal(clean_lab: Lab) -> None:
     clean_lab["db1"].run("mkdir -p /srv/x && head -c 52000000 /dev/urandom | base64 >/srv/x/a")
     for host in ("db2", "db3"):
         clean_lab[host].shape("100mbit")
@@ -193,7 +193,7 @@ def test_a_job_makes_copies_keeps_some_and_touches_nothing_else(clean_lab: Lab) 
     clean_lab["orch"].run("rm -r /root/j.yaml /root/state")
 
 
-def test_a_job_tries_again_only_what_failed_and_runs_once_at_a_time(clean_lab: Lab) -> None:
+def test_a_job_retries_only_failed_targets_and_runs_once_at_a_time(clean_lab: Lab) -> None:
     lay(clean_lab)
     clean_lab["orch"].run("cat >/root/j.yaml", input=JOB.replace("retry_pause: 1", "retry_pause: 4").encode())
     clean_lab["db3"].run("touch /srv/backups")  # a file instead of the directory

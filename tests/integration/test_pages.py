@@ -95,9 +95,9 @@ def test_the_commands_of_the_page_on_networks_work_through_firewalls(equipped: L
 def test_the_page_on_networks_shows_the_message_for_a_missing_socat(equipped: Lab) -> None:
     equipped["db1"].run("mkdir /srv/data")
     equipped["db3"].hide("socat")
-    said = equipped["orch"].run("transfer.py db1:/srv/data db3:/srv 2>&1", check=False)
-    assert said.returncode == 4
-    assert b"ERROR db3: socat is missing (Debian package socat)" in said.stdout
+    reported = equipped["orch"].run("transfer.py db1:/srv/data db3:/srv 2>&1", check=False)
+    assert reported.returncode == 4
+    assert b"ERROR db3: socat is missing (Debian package socat)" in reported.stdout
 
 
 @pytest.mark.parametrize("page", ["configuration", "installation", "operating"])

@@ -67,7 +67,7 @@ def test_without_either_tool_the_run_is_refused_by_name(ready: Lab) -> None:
     assert_as_before(ready, before)
 
 
-def test_the_port_that_was_asked_for_is_taken(ready: Lab) -> None:
+def test_the_requested_port_is_used(ready: Lab) -> None:
     result = transfer(ready, "--port", "5001", "db1:/srv/data", "db2:/srv/in", check=True)
     assert "db2: port 5001 listens for db1, firewall opened" in result.stderr
 
@@ -197,7 +197,7 @@ def test_a_login_that_sshd_drops_because_others_come_too_is_tried_again(ready: L
     with max_startups("1:100:1", db1):
         taken = orch.popen(["bash", "-c", f"exec 3<>/dev/tcp/{db1.ipv4}/22; read -r line <&3; exec sleep 1.5"])
         assert eventually(
-            lambda: "of 1-1 startups" in (told := db1.sh("pgrep -af 'sshd: .*listener'")) and " 1 of" in told
+            lambda: "of 1-1 startups" in (recorded := db1.sh("pgrep -af 'sshd: .*listener'")) and " 1 of" in recorded
         )
         dropped = orch.run(["ssh", "-oBatchMode=yes", db1.ipv4, "true"], check=False)
         assert b"kex_exchange_identification" in dropped.stderr

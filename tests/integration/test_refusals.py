@@ -64,7 +64,7 @@ def test_a_host_that_cannot_be_reached_is_named(stage: Lab, python: str) -> None
 
 
 @pytest.mark.parametrize("tool", ["base64", "gzip"])
-def test_a_host_that_cannot_even_run_the_questions_says_why(stage: Lab, tool: str) -> None:
+def test_a_host_that_cannot_run_the_preflight_reports_the_reason(stage: Lab, tool: str) -> None:
     stage["db2"].hide(tool)
     (message,) = refused(stage, "db1:/srv/tree", "db2:/srv/target", status=3)
     assert message.startswith("db2: ")
@@ -187,7 +187,7 @@ def random_file(host: Host, path: str, size: str) -> None:
     host.run(["dd", "if=/dev/urandom", f"of={path}", f"bs={size}", "count=1", "status=none"])
 
 
-def test_too_few_free_bytes_are_told_with_the_figures(stage: Lab) -> None:
+def test_the_error_about_too_few_free_bytes_has_the_figures(stage: Lab) -> None:
     random_file(stage["db1"], "/srv/tree/large", "6M")
     stage["db2"].small_disk("/srv/target", "4m")
     (message,) = refused(stage, "db1:/srv/tree", "db2:/srv/target")
@@ -206,7 +206,7 @@ def test_two_targets_on_one_file_system_share_its_space(stage: Lab) -> None:
     assert re.fullmatch(r"db2:/srv/target/a.*bytes are needed, but only .* are free", message)
 
 
-def test_too_few_free_inodes_are_told_with_the_figures(stage: Lab) -> None:
+def test_the_error_about_too_few_free_inodes_has_the_figures(stage: Lab) -> None:
     stage["db1"].run("touch /srv/tree/{1..50}")
     stage["db2"].small_disk("/srv/target", "4m")
     stage["db2"].run("mount -o remount,nr_inodes=40 /srv/target")
@@ -332,7 +332,7 @@ def test_a_host_with_nothing_to_carry_the_stream_is_named_where_the_stream_is_no
     assert message == "db2: socat is missing (Debian package socat); alternative: nc (Debian package netcat-openbsd)"
 
 
-def test_what_the_options_do_not_need_may_be_missing(stage: Lab) -> None:
+def test_tools_that_the_options_do_not_need_may_be_missing(stage: Lab) -> None:
     for host in ("db1", "db2"):
         stage[host].hide("socat", "openssl", "xargs", "pigz", "zstd", "lz4", "xxh128sum", "b3sum")
     transfer(stage, "--no-encrypt", "db1:/srv/tree", "db2:/srv/target", check=True)
@@ -344,7 +344,7 @@ NO_PIGZ = "pigz is missing (Debian package pigz); gzip is used instead, on one p
 
 @pytest.mark.parametrize("host", ["db1", "db2"])
 @pytest.mark.parametrize(
-    ("hidden", "options", "said"),
+    ("hidden", "options", "reported"),
     [
         (
             ("pigz",),
@@ -374,12 +374,12 @@ NO_PIGZ = "pigz is missing (Debian package pigz); gzip is used instead, on one p
     ids=["pigz", "zstd", "lz4", "zstd and pigz", "auto: none of them", "auto: zstd"],
 )
 def test_another_compressor_replaces_a_missing_one_with_a_warning(
-    stage: Lab, hidden: tuple[str, ...], options: tuple[str, ...], said: list[str], host: str
+    stage: Lab, hidden: tuple[str, ...], options: tuple[str, ...], reported: list[str], host: str
 ) -> None:
     stage["db1"].run("yes some text | head -c 2M >/srv/tree/large")
     stage[host].hide(*hidden)
     result = transfer(stage, *options, "db1:/srv/tree", "db2:/srv/target", check=True)
-    assert re.findall(r"WARNING (.*)", result.stderr) == [f"{host}: {text}" for text in said]
+    assert re.findall(r"WARNING (.*)", result.stderr) == [f"{host}: {text}" for text in reported]
     assert census_on(stage["db2"], "/srv/target/tree") == census_on(stage["db1"], "/srv/tree")
     # The kind of error depends on the tool, but there is one.
     if not options:
@@ -413,7 +413,7 @@ def test_another_digest_tool_replaces_a_missing_one_with_a_warning(
 
 
 @BOTH_CUMINS
-def test_all_problems_are_told_at_once(stage: Lab, python: str) -> None:
+def test_all_problems_are_reported_at_once(stage: Lab, python: str) -> None:
     stage["db2"].run("touch /srv/a-file; mkdir /srv/target/missing")
     stage["db2"].hide("socat")
     stage["db3"].hide("tar", "cmp")
@@ -459,10 +459,10 @@ WRONG_COMMAND_LINES: dict[tuple[str, ...], str] = {
 }
 
 
-def test_a_wrong_command_line_is_a_usage_error_that_names_what_is_wrong(stage: Lab) -> None:
+def test_a_wrong_command_line_is_a_usage_error_that_names_the_mistake(stage: Lab) -> None:
     found = refusals(stage, *(("db1:/srv/tree", "db2:/srv/target", *words) for words in WRONG_COMMAND_LINES), status=2)
-    for said, messages in zip(WRONG_COMMAND_LINES.values(), found, strict=True):
-        assert said in " ".join(messages)
+    for reported, messages in zip(WRONG_COMMAND_LINES.values(), found, strict=True):
+        assert reported in " ".join(messages)
 
 
 @BOTH_CUMINS
@@ -492,10 +492,10 @@ def test_garbage_in_the_configuration_file_is_an_error_that_names_file_and_place
     for file, text in zip(files, GARBAGE, strict=True):
         stage["orch"].run(["tee", file], input=text)
     runs = [("--config", file, "db1:/srv/tree", "db2:/srv/target") for file in files]
-    for file, said, messages in zip(files, GARBAGE.values(), refusals(stage, *runs, status=2), strict=True):
+    for file, reported, messages in zip(files, GARBAGE.values(), refusals(stage, *runs, status=2), strict=True):
         assert len(messages) == 1
         assert messages[0].startswith(file)
-        assert said in messages[0]
+        assert reported in messages[0]
 
 
 def test_the_statuses_that_these_tests_see_are_those_that_help_documents(stage: Lab) -> None:

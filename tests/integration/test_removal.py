@@ -1,4 +1,4 @@
-"""What a run makes in a target directory, and what it removes from it: never anything that it did not make."""
+"""A run removes from a target directory only entries that it created."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ class Gate:
         self._host.run(["touch", *(f"{_GATE}/open.{number}" for number in numbers)])
 
 
-# --- what is stopped and started
+# --- the threads that are stopped and started
 
 
 def test_replication_is_stopped_for_each_backup_and_runs_in_between(fleet: Fleet) -> None:
@@ -469,7 +469,7 @@ def renamed(fleet: Fleet, version: str) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("version", ["11.4.2-MariaDB", "5.5.5-10.11.9-MariaDB"])
-def test_a_server_that_shows_another_version_is_what_it_is(fleet: Fleet, version: str) -> None:
+def test_a_server_that_reports_another_version_is_identified(fleet: Fleet, version: str) -> None:
     with renamed(fleet, version) as server:
         transfer(fleet.lab, *BACKUP, f"db2:{server.socket}", TARGET, check=True)
         assert server.counted("stop_slave") == server.counted("start_slave") - 1 == 1

@@ -86,21 +86,21 @@ def start_slow(host: Host) -> subprocess.Popen[bytes]:
     return process
 
 
-def test_what_is_missing_is_installed_without_a_service_being_started(host: Host, policy: str | None) -> None:
-    said = host.sh(SCRIPT)
-    assert said == "packages: installing acl"
+def test_missing_packages_are_installed_and_no_service_starts(host: Host, policy: str | None) -> None:
+    output = host.sh(SCRIPT)
+    assert output == "packages: installing acl"
     called = host.sh("cat /srv/apt-get").splitlines()
     assert [line.split("confold ")[1] for line in called] == ["update", "install --no-install-recommends -- acl"]
     assert policy_of(host) == policy
 
 
-def test_an_installation_that_fails_says_why_and_puts_the_policy_back(host: Host, policy: str | None) -> None:
+def test_an_installation_that_fails_reports_the_reason_and_restores_the_policy(host: Host, policy: str | None) -> None:
     host.sh("touch /srv/broken")
     failed = host.run([SCRIPT], check=False)
     assert failed.returncode == 1
-    said = failed.stderr.decode()
-    assert "E: no such package" in said
-    assert "packages: apt-get could not install acl (see above)" in said
+    output = failed.stderr.decode()
+    assert "E: no such package" in output
+    assert "packages: apt-get could not install acl (see above)" in output
     assert policy_of(host) == policy
 
 
@@ -125,14 +125,14 @@ def test_the_policy_that_a_killed_installation_left_is_put_back_by_the_next(host
     assert policy_of(host) == policy
 
 
-def test_nothing_is_asked_of_apt_get_where_nothing_is_missing(host: Host, policy: str | None) -> None:
+def test_apt_get_does_not_run_if_nothing_is_missing(host: Host, policy: str | None) -> None:
     host.sh(f"rm {FAKES}/dpkg-query")
     assert host.sh(SCRIPT) == ""
     assert host.run(["test", "-e", "/srv/apt-get"], check=False).returncode == 1
     assert policy_of(host) == policy
 
 
-def test_without_root_it_says_what_is_missing_and_goes_on(host: Host, policy: str | None) -> None:
+def test_without_root_the_missing_packages_are_printed_and_the_tests_continue(host: Host, policy: str | None) -> None:
     done = host.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "bash", SCRIPT])
     assert done.stderr == b"packages: not installed, because this needs root: acl\n"
     assert host.run(["test", "-e", "/srv/apt-get"], check=False).returncode == 1

@@ -40,9 +40,7 @@ def ready(clean_lab: Lab) -> Lab:
     ],
     ids=["zstd", "lz4", "pigz"],
 )
-def test_the_compressor_that_was_asked_for_is_the_one_at_work(
-    ready: Lab, options: tuple[str, ...], programs: tuple[str, str]
-) -> None:
+def test_the_requested_compressor_runs(ready: Lab, options: tuple[str, ...], programs: tuple[str, str]) -> None:
     fill(ready["db1"], "/srv/data/file")
     ready["db1"].shape(SLOW)
     with Run(ready, *options, DATA, INTO) as run:
@@ -56,7 +54,7 @@ def test_the_compressor_that_was_asked_for_is_the_one_at_work(
     assert census_on(ready["db2"], "/srv/in/data") == census_on(ready["db1"], "/srv/data")
 
 
-def test_what_is_chosen_automatically_fits_the_data_and_the_link_and_is_said(ready: Lab) -> None:
+def test_the_automatic_choice_fits_the_data_and_the_link_and_is_logged(ready: Lab) -> None:
     db1 = ready["db1"]
     chosen = rf"INFO  {INTO}: compression: (.*)\n"
     small = transfer(ready, DATA, INTO, check=True)
@@ -71,11 +69,11 @@ def test_what_is_chosen_automatically_fits_the_data_and_the_link_and_is_said(rea
     db1.shape("40mbit")
     slow = transfer(ready, DATA, INTO, check=True)
     db1.shape(None)
-    (said,) = re.findall(chosen, slow.stderr)
+    (reported,) = re.findall(chosen, slow.stderr)
     found = re.fullmatch(
-        r"zstd -\d; a sample shrinks to (\d+)%, at \d+ MB/s on one core; the link carries (\d+) MB/s", said
+        r"zstd -\d; a sample shrinks to (\d+)%, at \d+ MB/s on one core; the link carries (\d+) MB/s", reported
     )
-    assert found, said
+    assert found, reported
     assert int(found[1]) < 50
     assert int(found[2]) < 40
     assert census_on(ready["db2"], "/srv/in/data") == census_on(db1, "/srv/data")
@@ -145,8 +143,8 @@ def test_a_byte_that_changes_on_the_targets_disk_is_found_wherever_it_is(ready: 
         result = transfer(ready, DATA, INTO)
     ready["db2"].run(["rm", STRUCK])
     assert result.status == 7, result.stderr
-    said = rf"ERROR {INTO}: failed: db2:/srv/in: the content differs: {named}\n"
-    assert re.search(said, result.stderr), result.stderr
+    reported = rf"ERROR {INTO}: failed: db2:/srv/in: the content differs: {named}\n"
+    assert re.search(reported, result.stderr), result.stderr
     assert ready["db2"].sh("ls -A /srv/in") == ""
     assert_as_before(ready, before)
 

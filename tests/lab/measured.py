@@ -30,7 +30,7 @@ if os.access({directory!r}, os.W_OK):
 
 
 def variables(checkout: Path, directory: Path) -> dict[str, str]:
-    """Return the variables that have Python processes and scripts write what they ran into a directory."""
+    """Return the variables with which Python processes and scripts record the lines that ran in a directory."""
     values = (checkout / "pyproject.toml", directory / "python", checkout / "tests/measurement/trace.sh")
     return dict(zip(_NAMES, map(str, values), strict=True))
 

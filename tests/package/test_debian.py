@@ -90,8 +90,8 @@ def give(builder: Root, system: Root, version: str) -> None:
 
 
 def test_lintian_finds_nothing(site: Site) -> None:
-    said = site.builder.run(CHECK).splitlines()
-    assert [line for line in said if not line.startswith(LATER_POLICY)] == []
+    reported = site.builder.run(CHECK).splitlines()
+    assert [line for line in reported if not line.startswith(LATER_POLICY)] == []
 
 
 def test_uscan_finds_a_newer_release_by_the_watch_file_and_nothing_when_there_is_none(site: Site) -> None:
@@ -195,9 +195,7 @@ def test_an_upgrade_keeps_a_configuration_that_was_changed(site: Site, system: R
     assert ours(system) == set()
 
 
-def test_the_test_that_comes_with_the_package_copies_between_hosts_that_have_what_the_package_for_hosts_brings(
-    site: Site, system: Root
-) -> None:
+def test_the_test_of_the_package_copies_between_hosts_with_the_package_for_hosts(site: Site, system: Root) -> None:
     needed = re.findall(r"^ ([\w-]+),$", (CHECKOUT / "debian/tests/control").read_text(), re.MULTILINE)
     give(site.builder, system, __version__)
     others = (name for name in needed if name not in {"transferpy", "transferpy-host"})

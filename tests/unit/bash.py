@@ -62,13 +62,13 @@ def bash_command(script: str, *arguments: str) -> list[bytes]:
 
 
 def run_bash(script: str, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
-    """Run ``script`` in bash as a host does, and return what became of it."""
+    """Run ``script`` in bash as a host does, and return its result."""
     command = bash_command(script, *arguments)
     return subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
 
 
 def output_of(script: str, *arguments: str, cwd: Path | None = None) -> bytes:
-    """Return what ``script`` prints; it has to succeed, and to have nothing to complain of."""
+    """Return the output of ``script``, which has to succeed without a message."""
     result = run_bash(script, *arguments, cwd=cwd)
     assert (result.returncode, result.stderr) == (0, b""), result
     return result.stdout

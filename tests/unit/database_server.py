@@ -1,4 +1,4 @@
-"""A database server on paper, with a client program of its own: it knows replication, and fails on all else."""
+"""A simulated database server with a client program: it executes statements of replication, and refuses all others."""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ MARIADB, MYSQL = "10.11.14-MariaDB-log", "8.0.36"
 
 @dataclass(frozen=True)
 class Connection:
-    """A connection of a replica, and whether each of its threads runs; ``io`` may also be Connecting."""
+    """A connection of a replica with the states of its threads: Yes or No; ``io`` may also be Connecting."""
 
     name: str = ""
     io: str = "Yes"
@@ -143,7 +143,7 @@ save(state)
 
 
 class DatabaseServer:
-    """A server whose client stands in a directory with a difficult name.
+    """A server whose client is in a directory with a difficult name.
 
     Args:
         directory: where tests may write; the runs of sessions are in ``run`` there.
@@ -192,7 +192,7 @@ class DatabaseServer:
 
     @property
     def changes(self) -> list[str]:
-        """What it was told to change, in order."""
+        """The statements that change something, in their order."""
         return [
             " ".join(filter(None, (change["verb"], change["name"], change["threads"])))
             for change in self.state["changes"]

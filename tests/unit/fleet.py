@@ -1,4 +1,4 @@
-"""Hosts that exist on paper only: requests, and what hosts would have answered."""
+"""Simulated hosts: requests, and the answers of hosts."""
 
 import tarfile
 from collections.abc import Mapping

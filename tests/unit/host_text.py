@@ -58,12 +58,12 @@ def session_script(directory: Path, script: str) -> str:
 
 
 def on_host(directory: Path, script: str) -> bytes:
-    """Return what a script with the functions of the recovery prints; it has to succeed."""
+    """Return the output of a script with the functions of the recovery; it has to succeed."""
     return output_of(host_script(directory, script), cwd=directory)
 
 
 def in_session(directory: Path, script: str) -> bytes:
-    """Return what a script with the functions of a session prints; it has to succeed."""
+    """Return the output of a script with the functions of a session; it has to succeed."""
     return output_of(session_script(directory, script), cwd=directory)
 
 
@@ -72,22 +72,22 @@ def events(output: bytes) -> list[Event]:
 
 
 def the_error(output: bytes) -> Event:
-    """Return the one error that a script told."""
+    """Return the one error that a script reported."""
     (error,) = (event for event in events(output) if event.name == "error")
     return error
 
 
 @contextmanager
 def running(script: str, *arguments: str, job: str = "", cwd: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a script in a bash that can be talked with; once it has said its first line it is ready.
+    """Run a script in bash with pipes for input and output; it is ready after its first line.
 
-    At the end its input is closed; it has to end by that, unless the test has ended it.
+    At the end, its input is closed; the script has to end then, unless the test has ended it.
     """
     command = bash_command(script, *arguments)
     environment = {**os.environ, "TRANSFERPY_JOB": job}
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=cwd, env=environment)
     try:
-        assert heard(process) == ["ready"]
+        assert read_lines(process) == ["ready"]
         yield process
         process.communicate(timeout=TIMEOUT)
     finally:
@@ -95,14 +95,14 @@ def running(script: str, *arguments: str, job: str = "", cwd: Path | None = None
         process.wait(TIMEOUT)
 
 
-def tell(*processes: subprocess.Popen[bytes], line: bytes = b"go on\n") -> None:
-    """Let processes that wait for a line go on."""
+def send_line(*processes: subprocess.Popen[bytes], line: bytes = b"go on\n") -> None:
+    """Send a line to processes that wait for one."""
     for process in processes:
         assert process.stdin is not None
         process.stdin.write(line)
         process.stdin.flush()
 
 
-def heard(*processes: subprocess.Popen[bytes]) -> list[str]:
+def read_lines(*processes: subprocess.Popen[bytes]) -> list[str]:
     """Return the next line of each process."""
     return [process.stdout.readline().decode().rstrip("\n") for process in processes if process.stdout]

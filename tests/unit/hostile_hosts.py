@@ -1,4 +1,4 @@
-"""Talk with hosts that print what scripts print; report the error and the peak of the memory in MiB, as one line each.
+"""Connect to hosts that print the output of scripts; report the error and the peak memory in MiB, a line each.
 
 Called as: hostile_hosts.py session|preflight|list SCRIPT [HOSTS].
 """

@@ -1,4 +1,4 @@
-"""Sessions and hosts with which a run succeeds, except for what a test changes."""
+"""Sessions and hosts of a successful run, to which a test applies its changes."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ def fleet(source: ScriptedSession, *targets: ScriptedSession | BaseException, **
 
 
 def fleet_with_much(source: ScriptedSession, target: ScriptedSession) -> ScriptedRemote:
-    """As :func:`fleet`, with so much that compresses that it matters what the link carries."""
+    """As :func:`fleet`, with so much compressible data that the rate of the link matters."""
     remote = fleet(source, target)
     source.start = [HELLO, "ready certificate=cer1", "sample size=1000 trials=zstd1:100:10"]
     facts = source_host(routes={0: V4_ROUTE}, source=source_facts(bytes=1 << 30))

@@ -55,7 +55,7 @@ def written(runs: Sequence[Figure], *notes: str) -> str:
     return file.getvalue()
 
 
-# --- what is measured
+# --- the measurements
 
 
 def names(cells: Sequence[Cell]) -> list[str]:
@@ -87,7 +87,7 @@ def test_contenders_are_selected_by_a_part_of_their_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("selection", "message"),
     [
         ({"contests": ["peer"]}, "no contest peer, only stream, checksums"),
         ({"data": ["x", "a"]}, "no data set a, x, only tables"),
@@ -96,9 +96,9 @@ def test_contenders_are_selected_by_a_part_of_their_names() -> None:
         ({"contenders": ["nobody"]}, "no contest matches"),
     ],
 )
-def test_a_selection_of_what_is_not_there_is_refused(asked: dict[str, list[str]], said: str) -> None:
-    with pytest.raises(SelectionError, match=said):
-        select(**asked)
+def test_an_unknown_selection_is_refused(selection: dict[str, list[str]], message: str) -> None:
+    with pytest.raises(SelectionError, match=message):
+        select(**selection)
 
 
 @pytest.mark.parametrize("cell", select(), ids=str)
@@ -127,7 +127,7 @@ def bounds() -> set[tuple[str, str, str, float]]:
     }
 
 
-def test_the_bounds_are_those_that_were_asked_for() -> None:
+def test_the_bounds_are_the_required_ones() -> None:
     rsync = {(f"peers, {where}", ALL_DEFAULTS, "rsync -a") for where in ("tables, unshaped", "tables, 1gbit")}
     found = {bound[:3]: bound[3] for bound in bounds()}
     assert [found[bound] for bound in sorted(rsync, reverse=True)] == [1.0, 0.7]
@@ -144,7 +144,7 @@ def test_the_bounds_are_those_that_were_asked_for() -> None:
 # --- how it is kept
 
 
-def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+def test_written_figures_are_read_unchanged(tmp_path: Path) -> None:
     runs = [
         figure(ALL_DEFAULTS, 2.5),
         figure("rsync -a", 3.125, number=2),
@@ -158,7 +158,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert read.notes == ("a machine", "a commit")
 
 
-def test_several_files_are_merged_and_what_they_say_twice_stands_once(tmp_path: Path) -> None:
+def test_several_files_are_merged_without_duplicates(tmp_path: Path) -> None:
     paths = [tmp_path / "one.csv", tmp_path / "two.csv"]
     paths[0].write_text(written([figure("rsync -a", 3.0)], "a machine", "Monday"))
     paths[1].write_text(written([figure("rsync -a", 5.0)], "a machine", "Tuesday"))
@@ -193,10 +193,10 @@ def test_a_file_without_figures_is_refused_by_name(tmp_path: Path, text: str) ->
         Figures.read([tmp_path / "other.csv"])
 
 
-# --- what is made of it
+# --- the report
 
 
-def test_the_median_counts_and_the_spread_is_told() -> None:
+def test_the_median_counts_and_the_spread_is_printed() -> None:
     runs = [figure("rsync -a", seconds, number=number) for number, seconds in enumerate((9.0, 3.0, 4.0, 2.0, 5.0))]
     made = verdict(*runs, figure("rsync -a", None))
     summary = made.summary(made.cells[0], "rsync -a")
@@ -229,13 +229,13 @@ def test_cells_do_not_mix() -> None:
     assert {str(ratio.cell): ratio.value for ratio in made.ratios()} == {PEERS: 0.5, "peers, tables, 200mbit": 0.6}
 
 
-def test_what_failed_is_told_once_and_breaks_the_run() -> None:
+def test_a_failure_is_printed_once_and_fails_the_benchmark() -> None:
     elsewhere = figure("--compressor lz4", None, where="peers, noise, 1gbit")
     made = verdict(*figures((ALL_DEFAULTS, 1.0), ("--compressor lz4", None)), elsewhere)
     assert made.broken() == [f"--compressor lz4: status 2: unrecognized arguments ({PEERS}; peers, noise, 1gbit)"]
 
 
-def test_a_bound_without_figures_is_told() -> None:
+def test_a_bound_without_figures_is_printed() -> None:
     made = verdict(*figures((ALL_DEFAULTS, 1.0), *((name, 1.0) for name in FIXED[1:])))
     assert made.unjudged() == [
         f"{PEERS}: the bound of {ALL_DEFAULTS} is judged without rsync -a",
@@ -265,7 +265,7 @@ def test_the_report_is_the_table_to_paste() -> None:
     assert f"* --compressor lz4: status 2: unrecognized arguments ({PEERS})" in text
 
 
-def test_the_columns_of_a_table_are_as_wide_as_what_is_in_them() -> None:
+def test_the_columns_of_a_table_are_as_wide_as_their_content() -> None:
     assert list(simple_table(("a", "bcd"), [("efgh", ""), ("i", "j")])) == [
         "====  ===",
         "a     bcd",
@@ -297,7 +297,9 @@ def test_a_plot_is_small_and_the_same_every_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "least", "most"), [("tables", 0.4, 0.6), ("noise", 1.0, 1.01), ("huge", 0.4, 0.6)])
-def test_data_compress_as_they_are_said_to(tmp_path: Path, name: str, least: float, most: float) -> None:
+def test_the_test_data_has_the_documented_compression_ratio(
+    tmp_path: Path, name: str, least: float, most: float
+) -> None:
     data.make(name, tmp_path / name, 4)
     files = [path for path in sorted((tmp_path, *tmp_path.rglob("*"))) if path.is_file()]
     content = b"".join(path.read_bytes() for path in files)

@@ -1,4 +1,4 @@
-"""What a test run does with tests that are left out."""
+"""The treatment of tests that are skipped or deselected."""
 
 import os
 import subprocess
@@ -10,11 +10,11 @@ import pytest
 TESTS = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize(("ci", "status", "said"), [("true", 1, "1 failed"), ("", 0, "1 skipped")])
-def test_a_test_that_leaves_itself_out_fails_in_ci(tmp_path: Path, ci: str, status: int, said: str) -> None:
+@pytest.mark.parametrize(("ci", "status", "reported"), [("true", 1, "1 failed"), ("", 0, "1 skipped")])
+def test_a_test_that_leaves_itself_out_fails_in_ci(tmp_path: Path, ci: str, status: int, reported: str) -> None:
     (tmp_path / "test_it.py").write_text("import pytest\ndef test_it(): pytest.skip('no moon')", encoding="utf-8")
     paths = f"{TESTS}:{TESTS / 'unit'}"
     environment = {**os.environ, "CI": ci, "PYTHONPATH": paths, "PYTEST_ADDOPTS": ""}
     command = [sys.executable, "-m", "pytest", "-p", "conftest", "-rs", "-c", os.devnull, str(tmp_path)]
     ended = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (ended.returncode, said in ended.stdout, "no moon" in ended.stdout) == (status, True, True), ended.stdout
+    assert (ended.returncode, reported in ended.stdout, "no moon" in ended.stdout) == (status, True, True), ended.stdout

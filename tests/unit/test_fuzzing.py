@@ -1,4 +1,4 @@
-"""Whatever a user writes or a host says: no shell runs it, and no parser stumbles over it."""
+"""Any input of a user or a host: no shell executes it, and no parser fails with another error than its own."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def collected_words() -> list[list[str]]:
 
 
 def printed(directory: Path, script: str) -> list[str]:
-    """What a bash script prints, each up to a NUL; it has to succeed, to be silent else, and to make no file."""
+    """Return the NUL-terminated output of a bash script, which has to succeed silently and to create no file."""
     file = directory / "script"
     file.write_bytes(os.fsencode(script))
     (directory / "empty").mkdir(exist_ok=True)
@@ -171,7 +171,7 @@ class TestWordsOfUsers:
     @given(word=st.one_of(words, st.tuples(words, words).map(":".join)))
     @example(word="[::1]:/srv")
     @example(word="[db1!!x]:/srv")
-    def test_a_host_of_a_command_line_never_holds_what_a_shell_takes_for_more_than_a_word(self, word: str) -> None:
+    def test_a_host_name_of_a_command_line_is_always_one_word_for_a_shell(self, word: str) -> None:
         try:
             location = split_word(word)
         except UsageError:
@@ -202,7 +202,7 @@ class TestWordsOfUsers:
 
 
 def assert_harmless(location: Location) -> None:
-    # What stands in quotes is a query, which goes to cumin alone.
+    # A text in quotes is a query, which only cumin reads.
     assert re.fullmatch(r"""[A-Za-z0-9._\-\[\],:{}!&^*~]+|"[^"'\0-\x1f\x7f]+"|'[^"'\0-\x1f\x7f]+'""", location.host)
     assert not location.host.startswith("-")
     assert location.path
@@ -240,7 +240,7 @@ class TestWordsOfHosts:
 
     @FUZZ_A_LITTLE
     @given(line=any_text.filter(lambda text: RUN not in text))
-    def test_who_does_not_know_the_run_says_nothing(self, line: str) -> None:
+    def test_a_line_without_the_identifier_of_the_run_is_not_an_event(self, line: str) -> None:
         assert parse_event(f"@transferpy {line}", RUN) is None
 
     @FUZZ_A_LITTLE
@@ -267,7 +267,7 @@ class TestWordsOfHosts:
     )
     @example(name="source", cut=1, value=base64.b64encode(b"../x").decode())
     @example(name="route", cut=2, value="fe80::1%!!SYSTEM:touch")
-    def test_answers_are_facts_that_the_other_host_can_be_told_or_nothing(
+    def test_answers_are_facts_that_a_script_for_the_other_host_can_contain_or_an_error(
         self, name: str, cut: int, value: str
     ) -> None:
         pairs = ANSWERS[name].split()

@@ -1,4 +1,4 @@
-"""The coverage of the tests: what counts as a line that ran, and which figures are a failure."""
+"""The coverage of the tests: the lines that count as executed, and the figures that are a failure."""
 
 import os
 import shlex
@@ -142,7 +142,7 @@ def figures(name: str, covered: int, *missing: int, branches: tuple[tuple[int, i
     return FileCoverage(name=name, covered=covered, total=100, missing=missing, missing_branches=branches)
 
 
-def test_each_file_that_is_not_covered_completely_is_listed_with_what_is_missing() -> None:
+def test_each_file_that_is_not_covered_completely_is_listed_with_its_missing_lines() -> None:
     python = [figures("b.py", 96, 4, 1, 2, 3, 9, branches=((12, 14), (13, -1))), figures("a.py", 100)]
     assert list(table(python, [figures("host/c.sh", 0, 1, 2)])) == [
         " 96.00%  b.py  1-4, 9, 12->14, 13->exit",

@@ -16,10 +16,10 @@ def first(pattern: str, path: str) -> str:
     return found[1]
 
 
-def test_the_command_and_the_installed_package_say_it() -> None:
+def test_the_command_and_the_installed_package_print_the_version() -> None:
     command = [sys.executable, "-m", "transferpy", "--version"]
-    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert said.split() == ["transfer.py", __version__]
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert output.split() == ["transfer.py", __version__]
     assert first(r"^version = (.*)$", "setup.cfg") == "attr: transferpy.__version__"
 
 

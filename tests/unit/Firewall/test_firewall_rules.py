@@ -23,7 +23,7 @@ V4, V6 = "198.18.0.1", "2001:db8::1"
 
 
 def chains(*names: str) -> str:
-    """Return what ``nft -j list chains`` prints: base chains of the hook input, or what a fourth and fifth word say."""
+    """Return the output of ``nft -j list chains``: chains of the hook input, or as a fourth and fifth word define."""
     listed: list[dict[str, object]] = [{"metainfo": {"version": "1.0.6", "json_schema_version": 1}}]
     for name in names:
         family, table, chain, *rest = name.split()

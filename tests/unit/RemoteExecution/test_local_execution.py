@@ -87,7 +87,7 @@ def test_the_error_names_a_program_that_is_missing(
         execution.run(HOST, "true")
 
 
-def test_a_command_knows_nothing_of_the_connection_of_a_person_to_this_host(
+def test_a_command_inherits_no_variable_of_an_ssh_login(
     execution: LocalExecution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSH_CONNECTION", "198.18.7.7 5000 198.18.0.11 22")
@@ -99,7 +99,7 @@ def test_no_descriptor_and_no_thread_remains_after_many_runs(execution: LocalExe
     before = open_things()
     for _ in range(50):
         execution.run(HOST, "true")
-    # What tests before this one left may have been closed meanwhile.
+    # Descriptors of earlier tests may have been closed meanwhile.
     wait_until(lambda: all(now <= then for now, then in zip(open_things(), before, strict=True)))
 
 

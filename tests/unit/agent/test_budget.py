@@ -22,7 +22,7 @@ MOST_MEMORY = 100
 """MiB of a process without cumin, whose modules need 35 MiB more."""
 
 
-def talk(kind: str, script: str, hosts: int = 1) -> tuple[str, int]:
+def result_of(kind: str, script: str, hosts: int = 1) -> tuple[str, int]:
     """Return the error of a conversation with hosts that run a script, and the peak of the memory in MiB."""
     command = [sys.executable, PROGRAM, kind, script, str(hosts)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
@@ -83,20 +83,20 @@ FLOODS = {
 @pytest.mark.parametrize("kind", ["session", "preflight"])
 @pytest.mark.parametrize(("script", "limit"), FLOODS.values(), ids=FLOODS)
 def test_a_host_that_prints_without_end_is_refused(kind: str, script: str, limit: str) -> None:
-    error, peak = talk(kind, script)
+    error, peak = result_of(kind, script)
     assert error.startswith("db1: " if kind == "session" else "db0: ")
     assert limit in error or "more than 31 fields" in error
     assert peak < MOST_MEMORY
 
 
 def test_many_hosts_that_print_without_end_need_no_more_memory() -> None:
-    error, peak = talk("preflight", FLOODS["long events"][0], hosts=12)
+    error, peak = result_of("preflight", FLOODS["long events"][0], hosts=12)
     assert error.count("at once") == 12
     assert peak < MOST_MEMORY
 
 
 def test_a_small_list_that_unpacks_to_one_large_record_is_refused() -> None:
-    error, peak = talk("list", "head -c 200M /dev/zero | tr '\\0' a | gzip -c | base64")
+    error, peak = result_of("list", "head -c 200M /dev/zero | tr '\\0' a | gzip -c | base64")
     assert error == "db1: /manifest has a record of more than 262144 bytes"
     assert peak < MOST_MEMORY
 
@@ -123,6 +123,6 @@ def test_a_list_that_is_not_base64_is_damaged() -> None:
 
 
 def test_millions_of_empty_records_need_little_memory() -> None:
-    error, peak = talk("list", "head -c 20M /dev/zero | gzip -c | base64")
+    error, peak = result_of("list", "head -c 20M /dev/zero | gzip -c | base64")
     assert error == ""
     assert peak < MOST_MEMORY

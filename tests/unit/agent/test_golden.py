@@ -1,4 +1,4 @@
-"""What each host is told, word for word: the variable part of every script of a run, as files to be reviewed.
+"""The variable part of every script of a run, word for word, in files for review.
 
 ``pytest --update-golden`` writes the files anew; git then shows what the change of a module does to the hosts.
 """
@@ -143,8 +143,8 @@ CASES: dict[str, Case] = {
 }
 
 
-def told(wanted: TransferRequest, facts: dict[str, HostFacts]) -> str:
-    """Return the variable part of what every host of a run is told."""
+def variable_parts(wanted: TransferRequest, facts: dict[str, HostFacts]) -> str:
+    """Return the variable part of the script for each host of a run."""
     plan = make_plan(wanted, facts, RUN, {})
     addresses = {edge.target.host: ("203.0.113.9",) for edge in plan.edges}
     scripts = {
@@ -169,10 +169,10 @@ def without_fixed_texts(script: str) -> str:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_hosts_are_told_what_stands_in_the_golden_file(name: str, pytestconfig: pytest.Config) -> None:
+def test_hosts_receive_the_script_of_the_golden_file(name: str, pytestconfig: pytest.Config) -> None:
     wanted, facts = CASES[name]
     words = " ".join(map(repr, map(str, (wanted.source, *wanted.targets))))
-    expected = os.fsencode(f"{HEADER}{name}: {words}\n{told(wanted, facts)}")
+    expected = os.fsencode(f"{HEADER}{name}: {words}\n{variable_parts(wanted, facts)}")
     path = GOLDEN / f"{name}.sh"
     if pytestconfig.getoption("--update-golden"):
         path.write_bytes(expected)
@@ -184,7 +184,7 @@ def test_no_golden_file_is_left_over() -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_hosts_are_told_is_bash(name: str) -> None:
+def test_the_scripts_for_hosts_are_valid_bash(name: str) -> None:
     assert output_of(f"bash -n {GOLDEN / name}.sh") == b""
     if shellcheck := shutil.which("shellcheck"):
         found = subprocess.run([shellcheck, GOLDEN / f"{name}.sh"], capture_output=True, text=True, check=False)

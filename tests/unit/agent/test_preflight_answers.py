@@ -68,7 +68,7 @@ def test_a_whole_answer_becomes_facts() -> None:
     assert parse(ANSWERS) == FACTS
 
 
-def test_a_host_without_part_in_the_transfer_is_asked_for_little() -> None:
+def test_a_host_without_a_part_in_the_transfer_receives_a_short_preflight() -> None:
     assert parse(
         {"host": "uid=1000 cores=1 memory=0 lists=0 boot= tools= listening=", "asked": ""}, PreflightQuery()
     ) == HostFacts(host="db1", uid=1000, cores=1, boot="", tools=frozenset(), listening=frozenset(), lists=0)

@@ -45,8 +45,8 @@ def shell(monkeypatch: pytest.MonkeyPatch) -> PreflightConnection:
 def test_it_goes_on_with_a_script_in_the_same_process_and_leaves_it_the_rest_of_the_input(
     shell: PreflightConnection,
 ) -> None:
-    said: list[str | Outcome] = []
-    assert shell.claim(said.append)
+    received: list[str | Outcome] = []
+    assert shell.claim(received.append)
     # More than a pipe holds.
     noise = random.Random(3).randbytes(55_000).hex()
     script = "echo $$ $1 $TRANSFERPY_JOB\nfor descriptor in /proc/$$/fd/*; do\n"
@@ -55,33 +55,33 @@ def test_it_goes_on_with_a_script_in_the_same_process_and_leaves_it_the_rest_of_
     REMOTE.write_job(HOST, shell.job, "an order\n")
     REMOTE.write_job(HOST, shell.job, "another\n")
     REMOTE.wait_job(HOST, shell.job, 10)
-    first, *others, last = said
+    first, *others, last = received
     job = shell.job.identifier
     assert isinstance(shell.job, RunningJob)
     assert first == f"{shell.job.pid} {job} {job}"
-    # What it starts must not inherit anything that keeps the connection open.
+    # Its children must not inherit a descriptor that keeps the connection open.
     assert others == ["0", "1", "2", "got an order", "another"]
     assert isinstance(last, CommandResult)
     assert "@transferpy" not in last.output  # or its end would be explained by an answer to the questions
 
 
-def test_it_ends_when_it_is_told_to(shell: PreflightConnection) -> None:
+def test_it_ends_on_demand(shell: PreflightConnection) -> None:
     dismiss({HOST: shell})
     assert REMOTE.wait_job(HOST, shell.job, 1).returncode == 0
     assert not shell.claim(print)
     dismiss({HOST: shell})
 
 
-@pytest.mark.parametrize("said", ["", "end\n", "12", "-1\n:", "1 2\n:", "9999999\nexit 7"])
-def test_it_runs_nothing_that_is_not_whole(tmp_path: Path, said: str) -> None:
-    (tmp_path / "input").write_text(said, encoding="utf-8")
+@pytest.mark.parametrize("received", ["", "end\n", "12", "-1\n:", "1 2\n:", "9999999\nexit 7"])
+def test_it_runs_nothing_that_is_not_whole(tmp_path: Path, received: str) -> None:
+    (tmp_path / "input").write_text(received, encoding="utf-8")
     script = f"exec <{tmp_path}/input\n{harmless(RUN, QUESTIONS)}"
-    assert run_bash(script).returncode == (1 if said.endswith("exit 7") else 0)
+    assert run_bash(script).returncode == (1 if received.endswith("exit 7") else 0)
     (tmp_path / "input").write_text("6\nexit 7", encoding="utf-8")
     assert run_bash(script).returncode == 7
 
 
-def test_no_tool_that_answers_can_take_what_comes_behind_the_questions(tmp_path: Path) -> None:
+def test_no_tool_of_the_preflight_can_read_the_script_that_follows(tmp_path: Path) -> None:
     (tmp_path / "input").write_text("6\nexit 7", encoding="utf-8")
     greedy = "nproc() { cat >&2; echo 2; }"
     result = run_bash(f"exec <{tmp_path}/input\n{greedy}\n{harmless(RUN, QUESTIONS)}")
@@ -95,7 +95,7 @@ def test_after_a_dry_run_it_does_not_wait(shell: PreflightConnection) -> None:
     dismiss({HOST: shell})
 
 
-def test_one_that_says_it_has_answered_but_has_not_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_reports_an_end_without_answers_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def lying(run_id: str, *_questions: object, **_options: object) -> str:
         return f"echo 'why not'; echo '@transferpy {run_id} asked'; exec sleep 300"
 

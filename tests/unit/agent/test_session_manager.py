@@ -1,4 +1,4 @@
-"""Talking with sessions: what they say is understood or an error, who is silent is given up, who must end is ended."""
+"""The sessions of a run: events and malformed events, silence, and the end of sessions."""
 
 import logging
 import signal
@@ -28,7 +28,7 @@ NOT_STARTED = f"undo-failed entry={encoded('start_replication /srv mariadb x')} 
 SCRIPT = f"run_id={RUN}\n"
 
 
-def talk(*sessions: ScriptedSession, **more: object) -> tuple[SessionManager, list[Session]]:
+def start_sessions(*sessions: ScriptedSession, **more: object) -> tuple[SessionManager, list[Session]]:
     """Return a conversation with sessions on db1, db2 ..."""
     hosts = [f"db{number}" for number in range(1, len(sessions) + 1)]
     remote = ScriptedRemote(sessions={host: [session] for host, session in zip(hosts, sessions, strict=True)}, **more)  # type: ignore[arg-type]  # the caller knows
@@ -36,16 +36,16 @@ def talk(*sessions: ScriptedSession, **more: object) -> tuple[SessionManager, li
     return made, [made.start(host, SCRIPT) for host in hosts]
 
 
-def said(*words: Reaction) -> Session:
-    """Return a session of which all that it said has been taken in."""
-    made, (session,) = talk(ScriptedSession([*words, "connected"]))
+def session_after(*words: Reaction) -> Session:
+    """Return a session whose events have all been handled."""
+    made, (session,) = start_sessions(ScriptedSession([*words, "connected"]))
     made.wait(until=lambda: session.has(Connected))
     return session
 
 
 class TestEvents:
-    def test_what_a_session_says_is_kept(self) -> None:
-        session = said(
+    def test_the_events_of_a_session_are_stored(self) -> None:
+        session = session_after(
             HELLO,
             "!Welcome to db1!",
             "stages job=receive statuses=0,141,2",
@@ -68,8 +68,8 @@ class TestEvents:
             ("other", RemoteExecutionError),
         ],
     )
-    def test_an_error_is_of_the_kind_that_the_session_says(self, kind: str, error: type[TransferpyError]) -> None:
-        session = said(f"error kind={kind} text={encoded('why')}")
+    def test_the_session_names_the_kind_of_an_error(self, kind: str, error: type[TransferpyError]) -> None:
+        session = session_after(f"error kind={kind} text={encoded('why')}")
         assert (type(session.error), str(session.error), session.alive) == (error, "db1: why", False)
 
     @pytest.mark.parametrize(
@@ -80,12 +80,12 @@ class TestEvents:
         ],
     )
     def test_a_progress_that_is_not_possible_is_an_error(self, counts: tuple[int, int], problem: str) -> None:
-        session = said(*(f"progress bytes={count}" for count in counts))
+        session = session_after(*(f"progress bytes={count}" for count in counts))
         assert str(session.error) == f"db1: the session reported {problem}, which is not possible"
         assert session.bytes == counts[0]
 
     def test_texts_of_a_host_have_a_greatest_length(self) -> None:
-        session = said(
+        session = session_after(
             f"stderr job=receive stage=2 text={encoded('x' * 9000)}", f"error kind=host text={encoded('y' * 9000)}"
         )
         assert session.errors == {("receive", "2"): "x" * 4000}
@@ -98,8 +98,8 @@ class TestEvents:
             events.handle_line(session, f"@transferpy {RUN} {event.format(number)}")
         assert str(session.error) == "db1: the session reported more than 2000 tasks"
 
-    def test_what_was_not_undone_is_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
-        said(f"undo-failed entry={encoded('remove_directory /srv/y')} text={encoded('busy' + chr(10))}")
+    def test_a_change_that_was_not_undone_is_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
+        session_after(f"undo-failed entry={encoded('remove_directory /srv/y')} text={encoded('busy' + chr(10))}")
         assert caplog.messages == ["db1: not undone, the next run tries again: remove_directory /srv/y: busy"]
 
     @given(
@@ -134,34 +134,34 @@ class TestEvents:
     )
     def test_only_word_that_it_runs_is_word_that_replication_runs(self, words: tuple[str, ...], expected: str) -> None:
         hello = f"hello directory={encoded('/run/transferpy/run.r1.100.200')}"
-        assert said(hello, *words).replication.error == expected
+        assert session_after(hello, *words).replication.error == expected
 
     def test_a_stop_without_a_number_is_nonsense(self) -> None:
-        session = said("replication-stopped")
+        session = session_after("replication-stopped")
         problem = "malformed event 'replication-stopped': it lacks connections"
         assert str(session.error) == f"db1: the session sent a {problem}"
 
     @pytest.mark.parametrize("port", ["", "4400!!SYSTEM:reboot", "4400,verify=0", "-1", "444444", "x"])
     @pytest.mark.parametrize("event", ["listening", "probing"])
     def test_a_port_that_is_none_is_nonsense_and_never_gets_to_the_other_host(self, event: str, port: str) -> None:
-        session = said(f"{event} port={port}")
+        session = session_after(f"{event} port={port}")
         problem = f"malformed event '{event}': port: {port!r} is not a port"
         assert str(session.error) == f"db1: the session sent a {problem}"
         assert not session.has(Listening, Probing)
 
-    def test_only_ends_that_say_so_left_nothing(self) -> None:
-        assert said("end status=0 undone=yes").undone
-        assert not said("end status=0 undone=no").undone
-        assert not said("ending").undone
+    def test_only_a_session_that_reports_so_has_left_nothing(self) -> None:
+        assert session_after("end status=0 undone=yes").undone
+        assert not session_after("end status=0 undone=no").undone
+        assert not session_after("ending").undone
 
 
 class TestWaiting:
     def test_it_ends_when_the_condition_holds(self) -> None:
-        made, (one, two) = talk(ScriptedSession(["probed"]), ScriptedSession(["probed"]))
+        made, (one, two) = start_sessions(ScriptedSession(["probed"]), ScriptedSession(["probed"]))
         assert made.wait(one, two, until=lambda: one.has(Probed) and two.has(Probed))
 
     def test_it_ends_at_the_deadline(self) -> None:
-        made, (session,) = talk(ScriptedSession([]))
+        made, (session,) = start_sessions(ScriptedSession([]))
         assert not made.wait(session, until=lambda: False, deadline=time.monotonic())
 
     @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ class TestWaiting:
         ],
     )
     def test_a_session_that_ends_ends_it(self, words: tuple[Reaction, ...], message: str) -> None:
-        made, (session,) = talk(ScriptedSession(words))
+        made, (session,) = start_sessions(ScriptedSession(words))
         with pytest.raises(TransferpyError) as raised:
             made.wait(session, until=lambda: False)
         assert str(raised.value) == message
@@ -188,14 +188,16 @@ class TestWaiting:
     @pytest.mark.parametrize("end", ["", "Timeout, server db1 not responding.\r"])
     def test_a_line_that_a_lost_connection_cuts_is_no_malformed_event(self, end: str) -> None:
         lost = CommandResult(host="db1", returncode=255, output=f"@transferpy {RUN} stages job=se{end}")
-        made, (session,) = talk(ScriptedSession([f"stages job=se{end}", lost]))
+        made, (session,) = start_sessions(ScriptedSession([f"stages job=se{end}", lost]))
         with pytest.raises(RemoteExecutionError) as raised:
             made.wait(session, until=lambda: False)
         text = "db1: the session ended early, with status 255: it was killed, or the connection was lost"
         assert str(raised.value) == text
 
     def test_a_malformed_event_of_a_session_that_ends_by_itself_is_named(self) -> None:
-        made, (session,) = talk(ScriptedSession(["stages", CommandResult(host="db1", returncode=1, output="")]))
+        made, (session,) = start_sessions(
+            ScriptedSession(["stages", CommandResult(host="db1", returncode=1, output="")])
+        )
         with pytest.raises(RemoteExecutionError, match=r"^db1: the session sent a malformed event 'stages': it lacks"):
             made.wait(session, until=lambda: False)
 
@@ -203,7 +205,7 @@ class TestWaiting:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(session_module, "_CUT_TIME", 0.1)
-        made, (session,) = talk(ScriptedSession(["stages"]))
+        made, (session,) = start_sessions(ScriptedSession(["stages"]))
         with pytest.raises(RemoteExecutionError, match="malformed event"):
             made.wait(session, until=lambda: False)
 
@@ -211,13 +213,13 @@ class TestWaiting:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(session_module, "_CUT_TIME", 3600.0)
-        made, (session,) = talk(ScriptedSession(["stages", "progress"]))
+        made, (session,) = start_sessions(ScriptedSession(["stages", "progress"]))
         with pytest.raises(RemoteExecutionError, match="malformed event"):
             made.wait(session, until=lambda: False)
 
     def test_a_session_that_is_silent_ends_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(session_manager, "_SILENCE", -1.0)
-        made, (session,) = talk(ScriptedSession([]))
+        made, (session,) = start_sessions(ScriptedSession([]))
         with pytest.raises(RemoteExecutionError, match=r"^db1: no heartbeat for -1 seconds$"):
             made.wait(session, until=lambda: False)
 
@@ -232,13 +234,13 @@ class TestWaiting:
         with pytest.raises(RemoteExecutionError, match=r"^db1: the session sent no event 'listening'$"):
             Session("db1").expect(Listening)
 
-    def test_who_need_not_live_may_end(self) -> None:
-        made, (one, two) = talk(ScriptedSession(END), ScriptedSession(["probed"]))
+    def test_a_session_that_is_not_needed_may_end(self) -> None:
+        made, (one, two) = start_sessions(ScriptedSession(END), ScriptedSession(["probed"]))
         assert made.wait(two, until=lambda: one.outcome is not None)
 
     def test_an_order_to_a_session_that_is_gone_is_an_error_at_once(self) -> None:
         gone = ScriptedSession([], {"publish": [RemoteExecutionError("db1: the job has ended")]})
-        made, (session,) = talk(gone)
+        made, (session,) = start_sessions(gone)
         with pytest.raises(RemoteExecutionError, match="the job has ended"):
             made.send(session, Publish())
 
@@ -247,14 +249,14 @@ class TestEnding:
     @pytest.mark.parametrize("last_word", ["published", "ending", f"error kind=host text={encoded('x')}"])
     def test_a_session_that_ends_by_itself_is_not_killed(self, last_word: str) -> None:
         scripted = ScriptedSession([HELLO, last_word, *END])
-        made, (session,) = talk(scripted)
+        made, (session,) = start_sessions(scripted)
         made.wait(until=lambda: not session.alive or session.ending)
         made.end(session)
         assert (scripted.received, session.undone) == ([], True)
 
-    def test_a_signal_loses_nothing_of_what_was_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_signal_loses_no_event(self, monkeypatch: pytest.MonkeyPatch) -> None:
         # A session of which the end got lost would be waited for, for ten minutes.
-        made, (session,) = talk(ScriptedSession([HELLO, "ending", *END]))
+        made, (session,) = start_sessions(ScriptedSession([HELLO, "ending", *END]))
         credit = Session.credit
         interrupted: list[bool] = []
 
@@ -277,29 +279,31 @@ class TestEnding:
         assert session.has(Hello)
         assert session.has(Ending)
 
-    def test_a_session_that_was_told_to_stop_is_waited_for(self) -> None:
+    def test_the_end_of_a_stopped_session_is_awaited(self) -> None:
         scripted = ScriptedSession([HELLO], {"stop": END})
-        made, (session,) = talk(scripted)
+        made, (session,) = start_sessions(scripted)
         made.send(session, Stop())
         made.end(session)
         assert scripted.received == ["stop"]
 
     def test_any_other_is_killed_once(self) -> None:
         scripted = ScriptedSession([HELLO], {"kill": END})
-        made, (session,) = talk(scripted)
+        made, (session,) = start_sessions(scripted)
         made.end(session)
         made.end(session)
         made.end_all()
         assert scripted.received == ["kill"]
 
     def test_a_session_that_never_was_leaves_nothing_to_finish(self) -> None:
-        made, (session,) = talk(ScriptedSession([CommandResult(host="db1", returncode=255, output="ssh: no")]))
+        made, (session,) = start_sessions(
+            ScriptedSession([CommandResult(host="db1", returncode=255, output="ssh: no")])
+        )
         made.wait(until=lambda: session.outcome is not None)
         made.end(session)
         assert not session.undone
 
     @pytest.mark.parametrize(
-        ("clean_up", "told"),
+        ("clean_up", "recorded"),
         [
             (
                 ["@transferpy RUN finished-dead-run run=r1 pid=100"],
@@ -309,8 +313,8 @@ class TestEnding:
             (RemoteExecutionError("db1: cannot be reached"), []),
         ],
     )
-    def test_one_that_was_killed_before_it_said_anything_may_have_left_something(
-        self, clean_up: list[str] | RemoteExecutionError, told: list[str], caplog: pytest.LogCaptureFixture
+    def test_a_session_that_was_killed_before_its_first_event_is_recovered(
+        self, clean_up: list[str] | RemoteExecutionError, recorded: list[str], caplog: pytest.LogCaptureFixture
     ) -> None:
         asked: list[float | None] = []
 
@@ -324,13 +328,13 @@ class TestEnding:
         made = SessionManager(Asked(sessions={"db1": [mute]}, runs={("db1", "recover_stale_runs"): clean_up}), RUN)
         made.end(made.start("db1", SCRIPT))
         assert (mute.received, asked) == (["kill"], [session_manager._DOUBTFUL_TIME])
-        # That it could not be done is not told: most likely there was nothing to do.
-        assert caplog.messages == told
+        # A failure of this recovery is not reported: most likely there was nothing to undo.
+        assert caplog.messages == recorded
 
-    def test_what_it_left_is_finished_for_it(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_the_recovery_undoes_the_changes_of_a_killed_session(self, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO)
         runs = {("db1", "recover_stale_runs"): ["@transferpy RUN finished-dead-run run=r1 pid=100", "noise"]}
-        made, (session,) = talk(
+        made, (session,) = start_sessions(
             ScriptedSession([HELLO, CommandResult(host="db1", returncode=137, output="")]), runs=runs
         )
         made.wait(until=lambda: session.outcome is not None)
@@ -339,7 +343,7 @@ class TestEnding:
 
     def test_a_clean_up_that_fails_is_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
         runs = {("db1", "recover_stale_runs"): CommandResult(host="db1", returncode=141, output="")}
-        made, (session,) = talk(
+        made, (session,) = start_sessions(
             ScriptedSession([HELLO, CommandResult(host="db1", returncode=137, output="")]), runs=runs
         )
         made.wait(until=lambda: session.outcome is not None)
@@ -352,7 +356,7 @@ class TestEnding:
     def test_one_that_cannot_be_ended_does_not_keep_the_others(self, caplog: pytest.LogCaptureFixture) -> None:
         lost = ScriptedSession([HELLO], {"kill": [RemoteExecutionError("db1: cannot be reached")]})
         other = ScriptedSession([HELLO], {"kill": END})
-        made, (session, _) = talk(lost, other)
+        made, (session, _) = start_sessions(lost, other)
         made.wait(until=lambda: session.has(Hello))
         made.end_all()
         assert other.received == ["kill"]
@@ -368,7 +372,7 @@ class TestEnding:
                 return (Interrupted(15),)
 
         interrupted, other = ScriptedSession([HELLO], Once()), ScriptedSession([HELLO], {"kill": END})
-        made, (session, _) = talk(interrupted, other)
+        made, (session, _) = start_sessions(interrupted, other)
         with pytest.raises(Interrupted):
             made.end_all()
         assert (interrupted.received, other.received, session.undone) == (["kill", "kill"], ["kill"], True)
@@ -397,10 +401,10 @@ class TestReplication:
             ((STOPPED, f"finished-dead-run run={RUN} pid=100"), ""),
         ],
     )
-    def test_what_was_stopped_counts_as_stopped_until_a_host_says_that_it_runs(
+    def test_replication_counts_as_stopped_until_the_host_reports_that_it_runs(
         self, words: tuple[str, ...], broken: str
     ) -> None:
-        made, (session,) = talk(ScriptedSession([SOURCE, *words, "connected"]))
+        made, (session,) = start_sessions(ScriptedSession([SOURCE, *words, "connected"]))
         made.wait(until=lambda: session.has(Connected))
         assert made.replication_errors() == broken
 
@@ -412,11 +416,11 @@ class TestReplication:
             ["noise"],
         ],
     )
-    def test_a_source_that_died_and_could_not_be_asked_is_told(
+    def test_a_source_that_died_and_does_not_answer_is_an_error(
         self, clean_up: RemoteExecutionError | CommandResult | list[str]
     ) -> None:
         killed = CommandResult(host="db1", returncode=137, output="")
-        made, (session,) = talk(
+        made, (session,) = start_sessions(
             ScriptedSession([SOURCE, STOPPED, killed]), runs={("db1", "recover_stale_runs"): clean_up}
         )
         made.wait(until=lambda: session.outcome is not None)
@@ -426,7 +430,7 @@ class TestReplication:
     def test_a_source_that_died_and_was_cleaned_up_after_is_well(self) -> None:
         killed = CommandResult(host="db1", returncode=137, output="")
         runs = {("db1", "recover_stale_runs"): [f"@transferpy RUN finished-dead-run run={RUN} pid=100"]}
-        made, (session,) = talk(ScriptedSession([SOURCE, STOPPED, killed]), runs=runs)
+        made, (session,) = start_sessions(ScriptedSession([SOURCE, STOPPED, killed]), runs=runs)
         made.wait(until=lambda: session.outcome is not None)
         made.end_all()
         assert made.replication_errors() == ""
@@ -436,17 +440,21 @@ class TestRecords:
     def test_a_list_comes_as_it_is(self) -> None:
         text = packed(*HOSTILE_NAMES)
         lines = [text[place : place + 76] for place in range(0, len(text), 76)]
-        made, (session,) = talk(ScriptedSession([HELLO]), runs={("db1", " digests\n"): lines})
+        made, (session,) = start_sessions(ScriptedSession([HELLO]), runs={("db1", " digests\n"): lines})
         made.wait(until=lambda: session.has(Hello))
         assert list(fetch_records(made._remote, session, "digests")) == list(HOSTILE_NAMES)
 
-    def test_a_list_longer_than_what_is_read_at_once_is_split_right(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_list_longer_than_one_read_is_split_correctly(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(list_transfer, "_CHUNK", 7)
-        made, (session,) = talk(ScriptedSession([HELLO]), runs={("db1", " digests\n"): [packed(*HOSTILE_NAMES)]})
+        made, (session,) = start_sessions(
+            ScriptedSession([HELLO]), runs={("db1", " digests\n"): [packed(*HOSTILE_NAMES)]}
+        )
         assert list(fetch_records(made._remote, session, "digests")) == list(HOSTILE_NAMES)
 
     @pytest.mark.parametrize("cut", [0, 4, 12, 40, -8, -4])
     def test_a_list_that_is_cut_short_is_an_error(self, cut: int) -> None:
-        made, (session,) = talk(ScriptedSession([HELLO]), runs={("db1", " digests\n"): [packed(*HOSTILE_NAMES)[:cut]]})
+        made, (session,) = start_sessions(
+            ScriptedSession([HELLO]), runs={("db1", " digests\n"): [packed(*HOSTILE_NAMES)[:cut]]}
+        )
         with pytest.raises(RemoteExecutionError, match="arrived damaged" if cut else "cannot read"):
             list(fetch_records(made._remote, session, "digests"))

@@ -286,11 +286,11 @@ class TestCommandLine:
         assert ended.value.code == 2
         (action,) = (action for action in argument_parser("")._actions if option in action.option_strings)
         assert action.choices
-        (said,) = caplog.messages
+        (reported,) = caplog.messages
         choices = f"(choose from {', '.join(action.choices)}) (try transfer.py --help)"
         # Some versions of Python quote each choice.
-        said = re.sub(r"'([\w-]+)'(?=[,)])", r"\1", said)
-        assert said == f"argument {option}: invalid choice: 'tar' {choices}"
+        reported = re.sub(r"'([\w-]+)'(?=[,)])", r"\1", reported)
+        assert reported == f"argument {option}: invalid choice: 'tar' {choices}"
 
     @given(words=st.lists(st.one_of(st.text(), st.sampled_from(["--port", "--", "--config", "-", "@x", *WORDS]))))
     def test_any_command_line_is_accepted_or_ends_with_a_status(self, words: list[str]) -> None:

@@ -23,7 +23,7 @@ ALLOW = "allow 198.18.0.1 to connect to 198.18.0.2 port 4400"
 
 
 def saw(seen: str, arriving: str = "", leaving: str = "", refusers: tuple[str, ...] = ()) -> Handshake:
-    """Return what a host saw, by kinds of packets with blanks between them."""
+    """Return the packets that a host saw, from the names of their kinds with blanks between them."""
     return replace(QUIET, seen=tuple(seen.split()), arriving=arriving, leaving=leaving, refusers=refusers)
 
 

@@ -21,7 +21,7 @@ def after(made: Transferer) -> TransferReport:
     return made.report
 
 
-def test_a_run_that_succeeds_reports_what_went_where() -> None:
+def test_a_run_that_succeeds_reports_each_target() -> None:
     peer = ("listening port=4400", "progress bytes=100", "progress bytes=1000100", RECEIVED)
     target = target_session(peer=(*peer, *LISTS), publish=("published inode=4711 born=1700000000", *END))
     report = after(transferer(fleet(source_session(), target), create_target=True))
@@ -38,7 +38,7 @@ def test_a_run_that_succeeds_reports_what_went_where() -> None:
     assert found.stream_seconds > 0
 
 
-def test_a_target_that_failed_has_its_error_and_the_others_what_became_of_them() -> None:
+def test_a_target_that_failed_has_its_error_and_the_others_have_their_results() -> None:
     bad = target_session(peer=("listening port=4400", "stages job=receive statuses=1,0,0"))
     report = after(transferer(fleet(source_session(2), bad, target_session()), 2))
     assert [target.status for target in report.targets] == [6, 0]

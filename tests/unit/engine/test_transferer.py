@@ -1,4 +1,4 @@
-"""A run as its caller sees it: one number for each target, whatever the hosts say, and no exception."""
+"""A run for its caller: one status for each target and no exception, for any output of the hosts."""
 
 import logging
 import re
@@ -125,7 +125,7 @@ class TestContract:
 
 
 class TestBeforeTheFirstTarget:
-    def test_words_are_resolved_before_anybody_is_asked(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_host_names_are_resolved_before_any_host_is_contacted(self, caplog: pytest.LogCaptureFixture) -> None:
         names = {"db2": RemoteExecutionError("db2: matches two hosts")}
         assert transferer(ScriptedRemote(names=names)).run() == [3]
         assert caplog.messages == ["db2: matches two hosts"]
@@ -169,7 +169,7 @@ class TestBeforeTheFirstTarget:
         ]
 
     @pytest.mark.parametrize(
-        "said",
+        "reported",
         [
             [],
             ["host uid=0"],
@@ -177,23 +177,23 @@ class TestBeforeTheFirstTarget:
             answer(target_host())[:-1],
         ],
     )
-    def test_an_answer_that_is_none_is_shown(self, said: list[str], caplog: pytest.LogCaptureFixture) -> None:
-        remote = ScriptedRemote({"db1": answer(source_host()), "db2": said})
+    def test_an_answer_that_is_none_is_shown(self, reported: list[str], caplog: pytest.LogCaptureFixture) -> None:
+        remote = ScriptedRemote({"db1": answer(source_host()), "db2": reported})
         assert transferer(remote).run() == [3]
         (message,) = caplog.messages
         assert message.startswith("db2: the preflight query ended with status 0 and returned a malformed event ")
-        assert message.endswith(said[-1] if said else "nothing")
+        assert message.endswith(reported[-1] if reported else "nothing")
 
     @pytest.mark.parametrize(
-        ("said", "where"),
+        ("reported", "where"),
         [
             ([], _NOT_STARTED),
             ([f"asking about={encoded('/srv/y')}"], " while it looked at /srv/y: does a file system hang?"),
             ([f"asking about={encoded('/srv/y')}", "progress", "asking about="], ""),
         ],
     )
-    def test_a_host_that_falls_silent_is_given_up_and_what_it_looked_at_is_named(
-        self, said: list[str], where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    def test_a_host_that_stops_answering_fails_and_the_error_names_the_path(
+        self, reported: list[str], where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         class Ending(ScriptedRemote):
             def kill_job(self, host: str, *_arguments: object, **_options: object) -> CommandResult:
@@ -202,18 +202,18 @@ class TestBeforeTheFirstTarget:
 
         killed: list[str] = []
         monkeypatch.setattr("transferpy.agent.preflight_connection._ANSWER_TIME", 0.1)
-        remote = Ending({"db1": answer(source_host()), "db2": [*said, HANGING]})
+        remote = Ending({"db1": answer(source_host()), "db2": [*reported, HANGING]})
         assert transferer(remote).run() == [3]
         assert caplog.messages == [f"db2: no answer for 0 seconds{where}"]
         assert killed == ["db2"]
 
-    def test_what_dead_runs_left_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_the_remains_of_dead_runs_are_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         remote = fleet(source_session(), target_session())
         remote.preflights = {**remote.preflights, "db2": answer(target_host(finished=(("target.r7", False),)))}
         assert transferer(remote).run() == [0]
         assert "db2: undid the changes of the stale run target.r7" in caplog.messages
 
-    def test_the_source_is_told_the_addresses_that_are_known_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_source_receives_the_addresses_that_this_host_resolves(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def known(host: str, *_arguments: object, **_options: object) -> list[tuple[object, ...]]:
             return [(0, 0, 0, "", (f"2001:db8::{host[-1]}", 0, 0, 0)), (0, 0, 0, "", (f"198.18.0.{host[-1]}", 0))] * 2
 
@@ -225,26 +225,26 @@ class TestBeforeTheFirstTarget:
     def test_a_signal_ends_the_questions_and_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
         class Ended(ScriptedRemote):
             def write_job(self, host: str, job: Job, text: str) -> None:
-                told.append((host, text))
+                recorded.append((host, text))
                 super().write_job(host, job, text)
 
             def kill_job(self, host: str, *_arguments: object, **_options: object) -> CommandResult:
-                told.append((host, "kill"))
+                recorded.append((host, "kill"))
                 raise RemoteExecutionError(f"{host}: cannot be reached")
 
         def interrupted(*_arguments: object) -> HostFacts:
             raise Interrupted(15)
 
-        told: list[tuple[str, str]] = []
+        recorded: list[tuple[str, str]] = []
         monkeypatch.setattr("transferpy.agent.preflight_connection.parse_facts", interrupted)
         remote = Ended({"db1": answer(source_host()), "db2": [HANGING]})
         with pytest.raises(Interrupted):
             transferer(remote).run()
-        assert told == [("db1", "end\n"), ("db2", "kill")]
+        assert recorded == [("db1", "end\n"), ("db2", "kill")]
 
 
 class TestShells:
-    """What becomes of the shells that have answered."""
+    """The use and the end of the connections of the preflight."""
 
     def test_a_session_goes_on_in_the_shell_that_has_answered(self) -> None:
         remote = fleet(source_session(), target_session())
@@ -385,7 +385,7 @@ class TestTargets:
 
 
 class TestSource:
-    """One session on the source serves all targets, unless it is busy or gone when the next one is to be served."""
+    """One session on the source serves all targets, unless it is busy or has ended before the next one."""
 
     @pytest.mark.parametrize(
         ("send", "peer", "status", "message"),
@@ -459,7 +459,7 @@ class TestSource:
         assert transferer(fleet(source, target_session())).run() == [0]
         assert source.received == ["send 0 CODEC 198.18.0.2 4400 cer2", "stop", "stop", "kill"]
 
-    def test_nothing_that_a_source_says_makes_a_copy_complete(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_no_event_of_a_source_makes_a_copy_complete(self, caplog: pytest.LogCaptureFixture) -> None:
         source = source_session()
         source.reactions = {
             **source.reactions,
@@ -528,7 +528,7 @@ class TestHotCopy:
     @pytest.mark.parametrize(
         ("sent", "received", "message"),
         [
-            # what was sent may be in the buffers on the way, however little has come out of them
+            # the sent bytes may be in the buffers on the path, although few bytes have arrived
             (10_000_000, (300, 300), "the stream made no progress for 1 seconds, after 300 B (--idle-timeout)"),
             (0, (300, 100_000), "the stream made no progress for 1 seconds, after 100 kB (--idle-timeout)"),
             # its first byte may take a backup longer than that
@@ -557,7 +557,7 @@ UNKNOWN = "the content differs; the paths could not be fetched"
 
 
 class TestChecks:
-    def test_a_source_that_changed_is_told_with_names(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_the_error_about_a_changed_source_has_the_names(self, caplog: pytest.LogCaptureFixture) -> None:
         changed = f"changed job=send_0 paths={encoded(chr(0).join(['x/a', 'x/new' + chr(10) + 'line', '']))}"
         assert transferer(fleet(source_session(send_0=(SENT.format(0), changed)), target_session())).run() == [7]
         assert "db1:/srv/x: changed during the copy: x/a, x/new\nline" in caplog.text
@@ -626,7 +626,7 @@ class TestChecks:
             ),
         ],
     )
-    def test_what_differs_is_named(
+    def test_the_error_names_the_differences(
         self, event: str, runs: dict[tuple[str, str], Any], message: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         events = {word.split()[0]: word for word in (*LISTS, event)}
@@ -762,10 +762,10 @@ class TestMessages:
         assert transferer(fleet(source_session(), target)).run()[0] in {6, 7}
         assert f"db2:/srv/y: failed: db2: the file system of /srv/y {words}; {message}" in caplog.messages
 
-    def test_a_run_that_succeeds_says_what_it_does(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_run_that_succeeds_logs_its_steps(self, caplog: pytest.LogCaptureFixture) -> None:
         assert transferer(fleet(source_session(), target_session())).run() == [0]
-        told = [message.partition(" in ")[0] for message in caplog.messages]
-        assert told == [
+        recorded = [message.partition(" in ")[0] for message in caplog.messages]
+        assert recorded == [
             "db1:/srv/x: 20 file(s), 4 MB, to db2:/srv/y (TLS 1.3, xxh128 of every file)",
             "db2:/srv/y: compression: zstd -1; no sample could be taken",
             "db2: port 4400 listens for db1",
@@ -783,14 +783,14 @@ class TestMessages:
         assert source.received == ["send 0 CODEC 198.18.0.2 4400 cer2", "stop"]
 
     @pytest.mark.usefixtures("_impatient")
-    def test_a_link_that_carries_nothing_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_link_that_transports_nothing_is_reported(self, caplog: pytest.LogCaptureFixture) -> None:
         source, target = source_session(), target_session(peer_c1=("probing port=4401",))
         source.reactions = {**source.reactions, "probe 0 198.18.0.2 4401 cer2": ()}
         assert transferer(fleet_with_much(source, target), connect_timeout=1).run() == [6]
-        said = (
+        reported = (
             "db2:/srv/y: failed: db1 to db2: no connection to 198.18.0.2 port 4401 within 1 seconds (--connect-timeout)"
         )
-        assert said in caplog.text
+        assert reported in caplog.text
 
     @pytest.mark.usefixtures("_impatient")
     def test_a_link_that_another_took_stays_unknown(
@@ -809,13 +809,15 @@ class TestMessages:
         assert transferer(fleet_with_much(source, target)).run() == [0]
         assert "; the link carries 10 MB/s" in caplog.text
 
-    def test_a_stream_that_fails_before_it_listens_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_stream_that_fails_before_its_listener_is_ready_is_reported(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
         source, target = source_session(), target_session(peer=("stages job=receive statuses=1,0,0",))
         assert transferer(fleet(source, target)).run() == [6]
         assert "db2:/srv/y: failed: db2: socat failed with status 1" in caplog.messages
         assert source.received == ["stop"]
 
-    def test_the_failure_of_the_source_is_the_cause_of_what_is_missing_on_the_target(
+    def test_the_failure_of_the_source_is_the_cause_of_missing_files_on_the_target(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         source = source_session(send_0=("stages job=send_0 statuses=2,0,0",))
@@ -832,7 +834,7 @@ class TestMessages:
             "db1:/srv/x: sockets are not copied: 2"
         ]
 
-    def test_a_long_stream_says_how_far_it_is(
+    def test_a_long_stream_logs_its_progress(
         self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("transferpy.output.run_log._PAUSE", -1.0)
@@ -841,7 +843,7 @@ class TestMessages:
         assert transferer(fleet(source, target), connect_timeout=1, idle_timeout=1).run() == [6]
         assert any(message.startswith("db2:/srv/y: 1 MB of 4 MB (25%) sent, ") for message in caplog.messages)
 
-    def test_what_nobody_takes_is_not_called_sent(
+    def test_bytes_that_nobody_receives_do_not_count_as_sent(
         self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("transferpy.output.run_log._PAUSE", -1.0)
@@ -897,7 +899,7 @@ class TestEnd:
         )
 
     @pytest.mark.parametrize("end", ["end status=137 undone=no", "beat"])
-    def test_what_a_session_did_not_undo_is_undone_by_the_next_script(
+    def test_the_next_script_undoes_the_changes_that_a_session_left(
         self, end: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         killed = (end, CommandResult(host="db2", returncode=137, output=""))

@@ -1,4 +1,4 @@
-"""Runs for databases as their caller sees them: what is said of replication, of the copy, and of what fails late."""
+"""Runs for databases: messages about replication, about the copy, and about late failures."""
 
 import logging
 import re
@@ -119,7 +119,7 @@ SEND = "send {} CODEC 198.18.0.2 4400 cer2"
 
 
 class TestReplication:
-    def test_a_run_that_succeeds_says_what_it_does(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_run_that_succeeds_logs_its_steps(self, caplog: pytest.LogCaptureFixture) -> None:
         source, target = source_session(), target_session()
         assert back_up(source, target, compress=False) == [0]
         assert (source.received, target.received) == (
@@ -141,12 +141,12 @@ class TestReplication:
             "1 of 1 target(s) succeeded",
         ]
 
-    def test_the_preparing_of_the_copy_is_told_before_it_begins(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_the_preparation_of_the_copy_is_logged_before_it_begins(self, caplog: pytest.LogCaptureFixture) -> None:
         published = target_session().reactions["publish"]
         target = target_session(publish=(f"error kind=host text={encoded('the end')}", *published[1:]))
         assert back_up(source_session(), target, prepare=True) == [3]
-        told = caplog.messages
-        assert told.index("db2:/srv/y: preparing the copy") < told.index("db2:/srv/y: failed: db2: the end")
+        logged = caplog.messages
+        assert logged.index("db2:/srv/y: preparing the copy") < logged.index("db2:/srv/y: failed: db2: the end")
 
     @pytest.mark.parametrize(
         ("digest", "options", "status"),
@@ -159,15 +159,15 @@ class TestReplication:
             ("9" * 5000, {}, 7),
         ],
     )
-    def test_only_a_size_is_told_as_one(
+    def test_only_a_number_is_logged_as_a_size(
         self, digest: str, options: dict[str, Any], status: int, caplog: pytest.LogCaptureFixture
     ) -> None:
         sent = digest if status == 0 else "4711"
         assert back_up(source_session(sent=sent), target_session(received=digest), **options) == [status]
-        (told,) = (message for message in caplog.messages if "received" in message)
-        assert re.fullmatch(r"db2: received the stream in \d+\.\d s", told)
+        (logged,) = (message for message in caplog.messages if "received" in message)
+        assert re.fullmatch(r"db2: received the stream in \d+\.\d s", logged)
 
-    def test_it_is_left_alone_unless_asked_for(self) -> None:
+    def test_replication_is_stopped_only_on_request(self) -> None:
         sent = (*size("4711"), "stages job=send_0 statuses=0,0,0,0", TABLES, LACKING, DIGESTS, "checked")
         source = source_session(send_0=sent)
         assert back_up(source, target_session(), stop_slave=False) == [0]
@@ -199,7 +199,9 @@ class TestReplication:
         assert caplog.messages[-1].startswith(f"{targets} of {targets} target(s) succeeded in ")
         assert caplog.messages[-1].endswith(" s, but replication may not run again")
 
-    def test_a_target_that_failed_keeps_its_status_and_both_are_told(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_target_that_failed_keeps_its_status_and_both_errors_are_reported(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
         failing = target_session(peer=("listening port=4400", "stages job=receive statuses=0,0,0,0,1"))
         source = source_session(stop=END_WITH_WORK_LEFT)
         runs = {("db1", "\nrecover_stale_runs"): [f"@transferpy RUN {NOT_STARTED}"]}
@@ -225,7 +227,7 @@ class TestReplication:
         assert back_up(source, target_session()) == [0]
         assert "db1: another transfer needs replication stopped, and will start it again" in caplog.messages
 
-    def test_where_nothing_runs_nothing_is_said_to_have_been_stopped(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_without_a_running_connection_no_stop_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         sent = (*size("4711"), "stages job=send_0 statuses=0,0,0,0", TABLES, LACKING, DIGESTS, "checked")
         source = source_session(send_0=("replication-stopped connections=0", *sent))
         assert back_up(source, target_session()) == [0]
@@ -233,13 +235,13 @@ class TestReplication:
         assert not [message for message in caplog.messages if "as before" in message]
 
     def test_one_that_cannot_be_stopped_fails_the_run(self, caplog: pytest.LogCaptureFixture) -> None:
-        said = encoded("cannot stop replication: ERROR 1227 (42000): Access denied\n")
-        source = source_session(send_0=(f"error kind=replication text={said}", *END))
+        reported = encoded("cannot stop replication: ERROR 1227 (42000): Access denied\n")
+        source = source_session(send_0=(f"error kind=replication text={reported}", *END))
         assert back_up(source, target_session(peer=("listening port=4400",))) == [9]
         assert errors(caplog) == ["db2:/srv/y: failed: db1: cannot stop replication: ERROR 1227 (42000): Access denied"]
 
     @pytest.mark.parametrize(
-        ("found", "told"),
+        ("found", "logged"),
         [
             (["@transferpy RUN finished-dead-run run=r1 pid=100"], []),
             ([f"@transferpy RUN {NOT_STARTED}"], [f"{BROKEN}ERROR 1200 (HY000): Misconfigured replica"]),
@@ -249,15 +251,17 @@ class TestReplication:
         ],
     )
     def test_of_a_source_that_was_killed_only_word_that_it_runs_counts(
-        self, found: Any, told: list[str], caplog: pytest.LogCaptureFixture
+        self, found: Any, logged: list[str], caplog: pytest.LogCaptureFixture
     ) -> None:
         killed = CommandResult(host="db1", returncode=137, output="")
         source = source_session(send_0=(STOPPED, killed))
         target = target_session(peer=("listening port=4400", "connected"))
         assert back_up(source, target, runs={("db1", "\nrecover_stale_runs"): found}) == [3]
-        assert errors(caplog)[1:] == told
+        assert errors(caplog)[1:] == logged
 
-    def test_what_an_earlier_run_could_not_start_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_connection_that_an_earlier_run_could_not_start_is_reported(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
         fleet = remote(database_host(not_undone=((ENTRY, "ERROR 1200"),)), source_session(), target_session())
         Transferer("db1", "/run/mysqld/mysqld.sock", ["db2"], ["/srv/y"], {"type": "xtrabackup"}, remote=fleet).run()
         assert "db1: replication does not start, the next run tries again: ERROR 1200" in caplog.messages
@@ -307,7 +311,7 @@ class TestCopy:
             ((f"error kind=publish text={encoded('not empty')}",), 8, "db2: not empty"),
         ],
     )
-    def test_what_fails_after_the_checks_has_its_status(
+    def test_a_failure_after_the_checks_has_its_own_status(
         self, events: tuple[str, ...], status: int, message: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         words = [
@@ -318,7 +322,7 @@ class TestCopy:
         assert errors(caplog) == [f"db2:/srv/y: failed: {message}"]
 
     @pytest.mark.parametrize("failing", ["source", "target"])
-    def test_what_a_session_finds_wrong_with_the_backup_fails_it(
+    def test_a_fault_of_the_backup_that_the_session_finds_fails_the_target(
         self, failing: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         log = f"stderr job=backup stage=- text={encoded('Error 24' + chr(10) + 'the log does not end')}"
@@ -412,14 +416,14 @@ class TestTarball:
         options = {"type": "decompress"}
         return Transferer("db1", "/srv/backups/sqldata.tar", ["db2"], ["/srv/y"], options, remote=fleet).run()
 
-    def sent(self, *said: Reaction) -> ScriptedSession:
-        return source_session(send_0=(*size("4711"), "stages job=send_0 statuses=0,0,0", *said))
+    def sent(self, *reported: Reaction) -> ScriptedSession:
+        return source_session(send_0=(*size("4711"), "stages job=send_0 statuses=0,0,0", *reported))
 
-    def received(self, *said: Reaction) -> ScriptedSession:
+    def received(self, *reported: Reaction) -> ScriptedSession:
         stream = ("listening port=4400", "connected", *size("4711"), "stages job=receive statuses=0,0,0,0")
-        return target_session(peer=(*stream, *said))
+        return target_session(peer=(*stream, *reported))
 
-    def test_a_run_that_succeeds_says_what_it_does(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_run_that_succeeds_logs_its_steps(self, caplog: pytest.LogCaptureFixture) -> None:
         source = self.sent("checked")
         assert self.unpack(source, self.received("checked")) == [0]
         assert source.received == [SEND.format(0), "stop"]
@@ -438,7 +442,9 @@ class TestTarball:
         assert self.unpack(self.sent(changed), self.received("checked")) == [7]
         assert "db1:/srv/backups/sqldata.tar: changed during the copy: sqldata.tar" in caplog.text
 
-    def test_one_that_is_cut_short_while_it_is_read_is_told_as_changed(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_file_that_is_truncated_while_it_is_read_is_reported_as_changed(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
         changed = f"changed job=send_0 paths={encoded('sqldata.tar')}"
         source = source_session(send_0=("stages job=send_0 statuses=0,0,0", changed))
         target = target_session(peer=("listening port=4400", "connected", "stages job=receive statuses=0,0,0,2"))
@@ -462,7 +468,7 @@ def test_a_server_that_does_not_answer_is_refused_before_anything_begins(caplog:
     ]
 
 
-# What mariadb-backup 10.11 wrote when it failed to copy a table's definition, and around that.
+# The log of mariadb-backup 10.11 after it failed to copy the definition of a table.
 SAID = """\
 [00] 2026-11-22 21:06:48 Streaming /srv/mysql//aria_log_control to <STDOUT>
 [00] 2026-11-22 21:06:48         ...done
@@ -483,15 +489,15 @@ mariabackup: Stopping log copying thread.
 """
 
 
-def test_what_a_backup_tool_says_of_files_that_went_well_is_told_from_the_rest() -> None:
+def test_the_lines_of_a_backup_tool_about_copied_files_are_not_errors() -> None:
     lines = SAID.splitlines()
     assert [line for line in lines if not _PROGRESS_LINE.match(line)] == lines[6:]
 
 
-def test_a_backup_that_fails_is_told_without_what_went_well(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_error_of_a_failed_backup_omits_the_copied_files(caplog: pytest.LogCaptureFixture) -> None:
     log = "\n".join([*SAID.splitlines()[:10], *SAID.splitlines()[:5] * 3])
     failing = (STOPPED, f"stderr job=send_0 stage=0 text={encoded(log)}", "stages job=send_0 statuses=1,0,0,0")
     target = target_session(peer=("listening port=4400", "stages job=receive statuses=0,0,0,0"))
     assert back_up(source_session(send_0=failing, stop=END_THAT_STARTS), target) == [6]
-    said = "; ".join(SAID.splitlines()[6:10])
-    assert errors(caplog) == [f"db2:/srv/y: failed: db1: mariadb-backup failed with status 1: {said}"]
+    reported = "; ".join(SAID.splitlines()[6:10])
+    assert errors(caplog) == [f"db2:/srv/y: failed: db1: mariadb-backup failed with status 1: {reported}"]

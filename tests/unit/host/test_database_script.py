@@ -1,4 +1,4 @@
-"""Replication around a backup: what ran is stopped, and runs again however the session ends; what did not, stays."""
+"""Replication during a backup: running threads are stopped and start again, however the session ends."""
 
 import fcntl
 import os
@@ -15,7 +15,7 @@ import psutil
 import pytest
 from bash import HOSTILE_NAMES, output_of
 from database_server import MYSQL, Connection, DatabaseServer
-from host_text import RUN, SESSION, TIMEOUT, events, heard, host_script, on_host, running, tell
+from host_text import RUN, SESSION, TIMEOUT, events, host_script, on_host, read_lines, running, send_line
 from raw_events import Event, parse_event
 
 from transferpy.stream.commands import Command
@@ -51,18 +51,18 @@ while :; do await_command; resume_replication; done
 
 
 class Backup:
-    """A session on the source that stops replication, and resumes it when it is told to."""
+    """A session on the source that stops and starts replication."""
 
     def __init__(self, process: subprocess.Popen[bytes], job: str) -> None:
         self.process, self.job = process, job
-        self.said: list[Event] = []
+        self.received: list[Event] = []
 
     @property
     def names(self) -> list[str]:
-        """What it said so far; what it always says is left out."""
+        """The names of the events so far, without those of every session."""
         return [
             event.name
-            for event in self.said
+            for event in self.received
             if event.name not in {"hello", "progress", "ending", "replication-stopping"}
         ]
 
@@ -72,21 +72,21 @@ class Backup:
         return Path(self.last("hello").text("directory"))
 
     def last(self, name: str) -> Event:
-        return next(event for event in reversed(self.said) if event.name == name)
+        return next(event for event in reversed(self.received) if event.name == name)
 
     def until(self, name: str) -> None:
-        """Wait until it says that."""
-        while not self.said or self.said[-1].name != name:
-            (line,) = heard(self.process)
-            assert line, self.said
-            self.said += filter(None, [parse_event(line, RUN)])
+        """Wait for an event of this name."""
+        while not self.received or self.received[-1].name != name:
+            (line,) = read_lines(self.process)
+            assert line, self.received
+            self.received += filter(None, [parse_event(line, RUN)])
 
     def end(self) -> None:
-        """Tell it to stop, and hear it to its end."""
+        """Stop the session, and read all events until its end."""
         with suppress(BrokenPipeError):  # it may have ended by itself
-            tell(self.process, line=b"command stop\n")
+            send_line(self.process, line=b"command stop\n")
         assert self.process.stdout is not None
-        self.said += events(self.process.stdout.read())
+        self.received += events(self.process.stdout.read())
         self.process.wait(TIMEOUT)
 
     def processes(self) -> list[psutil.Process]:
@@ -139,7 +139,7 @@ class TestStopping:
         assert (server.connections, server.changes) == ([*connections], [])
 
     @pytest.mark.parametrize("version", ["10.11.14-MariaDB-log", MYSQL], ids=["mariadb", "mysql"])
-    def test_what_runs_is_stopped_and_runs_again_and_only_that(self, tmp_path: Path, version: str) -> None:
+    def test_only_running_threads_are_stopped_and_started_again(self, tmp_path: Path, version: str) -> None:
         server = DatabaseServer(tmp_path, *SEVERAL, version=version)
         with backup(tmp_path, server) as session:
             session.until("replication-stopped")
@@ -197,13 +197,13 @@ class TestStopping:
                 for entry in change["entries"]
             )
 
-    def test_before_the_first_stop_it_is_said_that_it_comes(self, tmp_path: Path) -> None:
+    def test_an_event_announces_the_first_stop(self, tmp_path: Path) -> None:
         server = DatabaseServer(tmp_path, *SEVERAL)
         server.change(slow=True)
         with backup(tmp_path, server) as session:
             session.until("replication-stopping")
             eventually(lambda: server.state.get("waiting"))
-        assert [event.name for event in session.said].count("replication-stopping") == 1
+        assert [event.name for event in session.received].count("replication-stopping") == 1
 
     @pytest.mark.parametrize("version", ["10.11.14-MariaDB-log", MYSQL], ids=["mariadb", "mysql"])
     @pytest.mark.parametrize("until", ["Master", "Gtid"])
@@ -222,7 +222,7 @@ class TestStopping:
         assert session.names[-2:] == ["replication-runs", "end"]
 
     @pytest.mark.parametrize("gtid", ["Slave_Pos", "Current_Pos"])
-    def test_one_whose_relay_logs_a_start_would_delete_is_left_alone(self, tmp_path: Path, gtid: str) -> None:
+    def test_a_connection_whose_relay_logs_a_start_would_delete_is_not_stopped(self, tmp_path: Path, gtid: str) -> None:
         connections = (BOTH, Connection("two", "No", "Yes", gtid=gtid))
         server = DatabaseServer(tmp_path, *connections)
         with backup(tmp_path, server) as session:
@@ -285,7 +285,7 @@ class TestStopping:
         with backup(tmp_path, DatabaseServer(tmp_path, STOPPED), "max_stop_time=1") as session:
             session.until("replication-stopped")
             for _ in range(3):
-                session.said.clear()
+                session.received.clear()
                 session.until("progress")
 
     def test_a_server_that_does_not_count_its_temporary_tables_fails_the_session(self, tmp_path: Path) -> None:
@@ -317,7 +317,7 @@ class TestStopping:
         assert "STOP c SQL_THREAD" not in server.changes
 
     @pytest.mark.parametrize("statement", ["SHOW GLOBAL VARIABLES", "SHOW ALL"])
-    def test_a_server_that_cannot_be_asked_fails_the_session(self, tmp_path: Path, statement: str) -> None:
+    def test_a_server_that_does_not_answer_fails_the_session(self, tmp_path: Path, statement: str) -> None:
         server = DatabaseServer(tmp_path, BOTH)
         server.change(failures={statement: "ERROR 1045 (28000): Access denied for user 'x'@'localhost'"})
         with backup(tmp_path, server) as session:
@@ -342,11 +342,13 @@ class TestStopping:
 
 
 class TestStarting:
-    def test_it_is_started_when_the_session_is_told_to_and_not_again_at_its_end(self, tmp_path: Path) -> None:
+    def test_replication_is_started_at_the_end_of_the_backup_and_not_again_at_the_end_of_the_session(
+        self, tmp_path: Path
+    ) -> None:
         server = DatabaseServer(tmp_path, BOTH)
         with backup(tmp_path, server) as session:
             session.until("replication-stopped")
-            tell(session.process, line=b"command resume\n")
+            send_line(session.process, line=b"command resume\n")
             session.until("replication-runs")
             assert server.connections == [BOTH]
         assert session.names == ["replication-stopped", "replication-runs", "end"]
@@ -381,10 +383,12 @@ class TestStarting:
         with backup(tmp_path, server) as session:
             eventually(lambda: server.state.get("waiting"))
             for _ in range(3):
-                session.said.clear()
+                session.received.clear()
                 session.until("progress")
 
-    def test_the_next_script_on_the_host_starts_what_a_killed_session_stopped(self, tmp_path: Path) -> None:
+    def test_the_next_script_on_the_host_starts_the_connections_that_a_killed_session_stopped(
+        self, tmp_path: Path
+    ) -> None:
         server = DatabaseServer(tmp_path, *SEVERAL)
         with backup(tmp_path, server) as session:
             session.until("replication-stopped")
@@ -416,7 +420,7 @@ class TestStarting:
         assert server.connections == [Connection(name)]
         assert not (tmp_path / "run").exists()
 
-    def test_what_does_not_start_is_told_in_the_words_of_the_server_and_tried_again_by_the_next_script(
+    def test_a_start_that_fails_is_reported_with_the_error_of_the_server_and_repeated_by_the_next_script(
         self, tmp_path: Path
     ) -> None:
         server = DatabaseServer(tmp_path, BOTH, Connection("b"))
@@ -476,7 +480,7 @@ class TestStarting:
             server.change(connections=[asdict(STOPPED_BOTH)])
         assert server.connections == [Connection("", "No", "Yes")]
 
-    def test_a_connection_that_is_gone_by_then_is_told(self, tmp_path: Path) -> None:
+    def test_a_connection_that_was_removed_meanwhile_is_reported(self, tmp_path: Path) -> None:
         server = DatabaseServer(tmp_path, Connection("b"))
         with backup(tmp_path, server) as session:
             session.until("replication-stopped")
@@ -488,7 +492,9 @@ class TestSeveralSessions:
     """Several runs may copy one server at once."""
 
     @pytest.mark.parametrize("first_to_end", [0, 1])
-    def test_the_last_one_to_end_starts_what_the_first_stopped(self, tmp_path: Path, first_to_end: int) -> None:
+    def test_the_last_session_to_end_starts_the_connections_that_the_first_one_stopped(
+        self, tmp_path: Path, first_to_end: int
+    ) -> None:
         server = DatabaseServer(tmp_path, *SEVERAL)
         with backup(tmp_path, server) as one, backup(tmp_path, server, name="2") as two:
             for session in (one, two):
@@ -557,9 +563,9 @@ class TestSeveralSessions:
             server.change(connections=[asdict(Connection("a", "Yes", "No")), asdict(Connection("b"))], slow=True)
             with backup(tmp_path, server, name="2") as two:
                 eventually(lambda: server.state.get("waiting"))
-                tell(one.process, line=b"command resume\n")
+                send_line(one.process, line=b"command resume\n")
                 for _ in range(20):
-                    one.said.clear()
+                    one.received.clear()
                     one.until("progress")
                     assert one.names == []
                 two.end()
@@ -582,7 +588,7 @@ class TestSeveralSessions:
             assert two.connections == [BOTH]
             assert first.names == []
 
-    def test_the_lock_of_a_server_ends_with_its_session_and_not_with_what_that_has_started(
+    def test_the_lock_of_a_server_ends_with_its_session_and_not_with_the_programs_that_it_started(
         self, tmp_path: Path
     ) -> None:
         server = DatabaseServer(tmp_path, BOTH)
@@ -597,7 +603,7 @@ class TestSeveralSessions:
             on_host(tmp_path, "recover_stale_runs")
         assert server.connections == [BOTH]
 
-    def test_who_locks_the_data_directory_keeps_nothing_stopped(self, tmp_path: Path) -> None:
+    def test_a_lock_on_the_data_directory_does_not_prevent_a_start(self, tmp_path: Path) -> None:
         server = DatabaseServer(tmp_path, BOTH)
         stranger = os.open(server.state["datadir"], os.O_RDONLY)
         try:

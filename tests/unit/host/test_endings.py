@@ -30,7 +30,7 @@ def processes_of(directory: Path) -> list[int]:
 
 
 def runs(pid: int) -> bool:
-    """Return whether a process runs; an ended one may wait for its parent."""
+    """Return whether a process runs; a zombie does not run."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):

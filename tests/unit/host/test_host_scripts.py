@@ -1,4 +1,4 @@
-"""What host.sh does on a host: events, processes, the undo list, and the clean-up behind dead runs."""
+"""The library of the host scripts: events, processes, the undo list, and the clean-up after dead runs."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from bash import HOSTILE_NAMES, any_text, output_of, run_bash
-from host_text import TIMEOUT, events, host_script, on_host, running, tell
+from host_text import TIMEOUT, events, host_script, on_host, running, send_line
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -45,15 +45,15 @@ class TestEvents:
         (event,) = events(on_host(tmp_path, script))
         assert (event.name, event.fields["kind"], event.text("text")) == ("said", "x", value)
 
-    def test_who_has_nobody_left_to_tell_ends(self, tmp_path: Path) -> None:
+    def test_a_session_whose_events_nobody_reads_ends(self, tmp_path: Path) -> None:
         script = host_script(tmp_path, "trap '' PIPE; echo ready; read -r; emit beat; emit beat; exit 0")
         with running(script) as process:
             assert process.stdout is not None
             process.stdout.close()
-            tell(process)
+            send_line(process)
             assert process.wait(TIMEOUT) == 141
 
-    def test_a_failure_is_told_with_its_kind_and_ends_the_script(self, tmp_path: Path) -> None:
+    def test_a_failure_is_reported_with_its_kind_and_ends_the_script(self, tmp_path: Path) -> None:
         result = run_bash(host_script(tmp_path, "trap 'emit end' EXIT; fail port $'two\\nlines'; emit never"))
         error, end = events(result.stdout)
         assert (result.returncode, error.fields["kind"], error.text("text"), end.name) == (
@@ -160,7 +160,7 @@ def with_undo(directory: Path, script: str) -> bytes:
 
 
 def done(directory: Path) -> list[str]:
-    """Return what was marked since the last time."""
+    """Return the new marks since the last call."""
     path = directory / "done"
     marked = os.fsdecode(path.read_bytes()).split("\0")[:-1] if path.exists() else []
     path.unlink(missing_ok=True)
@@ -212,9 +212,7 @@ class TestUndo:
         with_undo(tmp_path, 'broken() { mark "mended $1"; }; undo "$run_directory"')
         assert (done(tmp_path), entries(tmp_path)) == (["mended a b"], [])
 
-    def test_an_entry_that_a_full_disk_cuts_short_is_never_run_and_what_it_undoes_is_not_done(
-        self, tmp_path: Path
-    ) -> None:
+    def test_an_entry_that_a_full_disk_truncates_never_runs_and_its_change_is_not_made(self, tmp_path: Path) -> None:
         script = """
             trap 'undo "$run_directory"' EXIT
             on_undo x mark 1
@@ -230,8 +228,8 @@ class TestUndo:
 
     def test_a_long_message_of_an_entry_is_cut(self, tmp_path: Path) -> None:
         script = f"run_directory={tmp_path}; on_undo broken fail_at_length; undo {tmp_path}"
-        told = on_host(tmp_path, f"fail_at_length() {{ printf '%0300000d' 1; return 1; }}\n{script} || :")
-        (event,) = events(told)
+        recorded = on_host(tmp_path, f"fail_at_length() {{ printf '%0300000d' 1; return 1; }}\n{script} || :")
+        (event,) = events(recorded)
         assert event.text("text") == "0" * 2000
 
     def test_half_an_entry_is_not_run(self, tmp_path: Path) -> None:
@@ -285,11 +283,11 @@ class TestUndoCommands:
         ],
     )
     def test_a_rule_that_is_gone_with_its_chain_is_deleted(
-        self, tmp_path: Path, command: str, said: str, status: int
+        self, tmp_path: Path, command: str, reported: str, status: int
     ) -> None:
-        fake = f"nft() {{ echo '{said}' >&2; return 1; }}; nft-save() {{ :; }}\n"
+        fake = f"nft() {{ echo '{reported}' >&2; return 1; }}; nft-save() {{ :; }}\n"
         output = on_host(tmp_path, f"{fake} {command}; echo $?").decode()
-        assert output == (f"{said}\n{status}\n" if status else "0\n")
+        assert output == (f"{reported}\n{status}\n" if status else "0\n")
 
     def test_a_lock_that_others_hold_does_not_pass_for_a_rule_that_is_gone(self, tmp_path: Path) -> None:
         fake = "tool() { echo 'Another app is currently holding the xtables lock' >&2; return 4; }\n"
@@ -521,7 +519,7 @@ class TestRecovery:
         script = host_script(tmp_path, f"{MARK} echo ready; read -r; recover_stale_runs")
         with ExitStack() as stack:
             finders = [stack.enter_context(running(script, cwd=tmp_path)) for _ in range(8)]
-            tell(*finders)
+            send_line(*finders)
             output = b"".join(finder.communicate(timeout=TIMEOUT)[0] for finder in finders)
         assert sorted(event.fields["run"] for event in events(output)) == [f"r{n}" for n in range(5)]
         assert sorted(done(tmp_path)) == [str(number) for number in range(5)]

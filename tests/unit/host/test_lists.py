@@ -1,4 +1,4 @@
-"""What sessions say of a tree: every name as it is, every difference shown, the same list for the same tree."""
+"""The lists of a tree: every name unchanged, every difference visible, equal lists for equal trees."""
 
 import hashlib
 import os
@@ -70,7 +70,7 @@ def digested(
 
 
 def marked(directory: Path) -> list[str]:
-    """Return the records that name what differs, of the files that were digested last."""
+    """Return the records that name the differences, of the files that were digested last."""
     return sorted((directory / "run" / "digests.marks").read_bytes().decode(errors="surrogateescape").split("\0")[:-1])
 
 
@@ -120,7 +120,7 @@ def test_the_manifest_has_a_record_of_everything(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["read", "written"])
 def test_the_digests_are_those_of_every_file(tmp_path: Path, mode: str) -> None:
     make_tree(tmp_path / TOP)
-    (tmp_path / TOP / "mode 0").unlink()  # who is not root cannot read it
+    (tmp_path / TOP / "mode 0").unlink()  # a user without root rights cannot read it
     for name in ("large", "nl\n"):
         (tmp_path / TOP / name).write_bytes(os.fsencode(name) * SMALL)
     large: list[str] = []
@@ -143,7 +143,7 @@ def test_the_digests_are_those_of_every_file(tmp_path: Path, mode: str) -> None:
 
 @pytest.mark.parametrize("tool", ["md5sum", "sha256sum", "xxh128sum", "b3sum --num-threads 1"])
 @pytest.mark.parametrize("mode", ["read", "written"])
-def test_every_tool_tells_what_differs(tmp_path: Path, tool: str, mode: str) -> None:
+def test_every_tool_finds_the_differences(tmp_path: Path, tool: str, mode: str) -> None:
     make_tree(tmp_path / TOP)
     (tmp_path / TOP / "large").write_bytes(b"x" * (SMALL + 1))
     before, marks = digested(tmp_path, tool=tool, mode=mode), marked(tmp_path)
@@ -178,7 +178,7 @@ def test_of_many_small_files_the_one_that_differs_is_named(tmp_path: Path, chang
     assert list(differing_paths(marks, marked(tmp_path))) == ["x/one"] * 2
 
 
-def test_what_moves_from_a_small_file_to_the_next_makes_a_difference(tmp_path: Path) -> None:
+def test_bytes_that_move_from_a_small_file_to_the_next_change_the_digest(tmp_path: Path) -> None:
     digests = set()
     for number, contents in enumerate((("ab", "c"), ("a", "bc"), ("a", "b"))):
         directory = tmp_path / str(number)
@@ -207,7 +207,7 @@ def test_which_small_files_share_a_digest_is_no_matter_of_time(tmp_path: Path) -
     for number in range(9):
         (tmp_path / "x" / f"{number}").write_text(str(number))
     files = [(f"./x/{number}", str(number).encode()) for number in range(9)]
-    # More than the second after which what there is would be digested.
+    # Longer than the second after which the digester processes an incomplete bundle.
     script = f"""
         digest_tool=(md5sum)
         {render_command(archive("x", indexed=True))} >/dev/null
@@ -254,7 +254,7 @@ def test_zeros_that_are_written_are_no_other_than_a_hole(tmp_path: Path) -> None
     assert digested(tmp_path / "hole", "x") == digested(tmp_path / "written", "x")
 
 
-# By the kernel alone, whose call has its number on some machines, and by what does without.
+# With copy_file_range of the kernel, whose number is known for some machines, and without it.
 @pytest.mark.parametrize("numbers", ["x86_64 => ", "another => "])
 def test_every_byte_of_a_large_file_counts(tmp_path: Path, numbers: str) -> None:
     content = bytes(SEGMENT + 4321) + os.urandom(5_000_001) + bytes(SEGMENT) + os.urandom(70_001)
@@ -273,7 +273,7 @@ def test_every_byte_of_a_large_file_counts(tmp_path: Path, numbers: str) -> None
 
 @pytest.fixture
 def in_memory() -> Iterator[Path]:
-    """A directory on a tmpfs, on which a file can be as large as its size can say."""
+    """A directory on a tmpfs, on which a file can have the maximum size."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
         yield Path(directory)
 
@@ -345,7 +345,7 @@ def test_a_file_of_just_a_segment_is_digested_as_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, SMALL, SMALL + 1])
-def test_what_is_no_file_any_more_is_told(tmp_path: Path, size: int) -> None:
+def test_an_entry_that_is_no_longer_a_file_is_reported(tmp_path: Path, size: int) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "file").write_bytes(bytes(size))
     script = f"""
@@ -358,7 +358,7 @@ def test_what_is_no_file_any_more_is_told(tmp_path: Path, size: int) -> None:
     assert in_session(tmp_path, script) == b"./x/file is no longer a regular file\n1\n"
 
 
-def test_names_that_tar_does_not_tell_whole_are_an_error(tmp_path: Path) -> None:
+def test_names_that_tar_truncates_are_an_error(tmp_path: Path) -> None:
     script = """
         digest_tool=(md5sum)
         printf %s '-rw-r--r-- 0/0 1 2026-01-01 00:00 ./cut sho' >"$lists/members"
@@ -404,7 +404,7 @@ def test_files_are_digested_whatever_their_times(in_memory: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("printed", "says"),
+    ("printed", "expected"),
     [
         ("tar: ./x: Warning: Cannot flistxattr: Operation not supported", []),
         ("tar: ./x: Warning: Cannot flistxattr: Input/output error", ["error"]),
@@ -412,18 +412,20 @@ def test_files_are_digested_whatever_their_times(in_memory: Path) -> None:
     ],
 )
 def test_a_file_system_without_attributes_is_no_fault_of_the_source(
-    tmp_path: Path, printed: str, says: list[str]
+    tmp_path: Path, printed: str, expected: list[str]
 ) -> None:
     script = f"""
         source_is_unchanged() {{ :; }}; report_lists() {{ :; }}
         echo {render_argument(printed)} >"$run_directory/send_0.0.err"
         (check_source_file send_0) || true
     """
-    assert [event.name for event in events(in_session(tmp_path, script))] == says
+    assert [event.name for event in events(in_session(tmp_path, script))] == expected
 
 
-@pytest.mark.parametrize(("files", "says"), [(1, ["digests"]), (2, ["error"]), (0, ["error"])])
-def test_digests_of_other_files_than_there_are_count_for_nothing(tmp_path: Path, files: int, says: list[str]) -> None:
+@pytest.mark.parametrize(("files", "expected"), [(1, ["digests"]), (2, ["error"]), (0, ["error"])])
+def test_digests_of_other_files_than_there_are_count_for_nothing(
+    tmp_path: Path, files: int, expected: list[str]
+) -> None:
     script = f"""
         printf './x\\n.//d 755 0 0 - 1.0\\0./x/y//f 644 0 0 1 1.0\\0./x/z//l - 0 0 1 1.0 -> y//f \\0' >"$lists/manifest"
         : >"$lists/links"
@@ -432,7 +434,7 @@ def test_digests_of_other_files_than_there_are_count_for_nothing(tmp_path: Path,
         task_statuses[digest]=0
         (report_digests) || true
     """
-    assert [event.name for event in events(in_session(tmp_path, script))] == says
+    assert [event.name for event in events(in_session(tmp_path, script))] == expected
 
 
 def test_digests_of_more_files_than_one_call_takes_are_all_there(tmp_path: Path) -> None:
@@ -523,7 +525,7 @@ def test_a_tool_that_fails_fails_all_of_it(tmp_path: Path, size: int) -> None:
         ),
     ],
 )
-def test_what_differs_is_named_and_nothing_else(tmp_path: Path, change: str, differences: list[str]) -> None:
+def test_only_the_differences_are_named(tmp_path: Path, change: str, differences: list[str]) -> None:
     make_tree(tmp_path / TOP)
     before = listed(tmp_path)
     assert listed(tmp_path) == before
@@ -622,8 +624,8 @@ def test_an_attribute_that_cannot_be_read_fails_the_list_and_its_file_is_named(
         perl_manifest=$(sed 's/{call} => [0-9]*/{call} => 4000/g' <<<"$perl_manifest")
         list_tree x "$lists" 2>&1; echo $?
     """
-    said, status = in_session(tmp_path, script).decode().splitlines()
-    assert said.startswith(message)
+    reported, status = in_session(tmp_path, script).decode().splitlines()
+    assert reported.startswith(message)
     assert status != "0"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from bash import run_bash
-from host_text import TIMEOUT, heard, in_session, running, session_script, tell, the_error
+from host_text import TIMEOUT, in_session, read_lines, running, send_line, session_script, the_error
 from waiting import wait_until
 
 TAKE = "echo ready; read -r; lock_port 4400 && echo won || echo lost; read -r\n"
@@ -21,19 +21,19 @@ def port_files(directory: Path) -> list[str]:
 def test_of_several_that_want_a_port_at_once_one_gets_it(tmp_path: Path) -> None:
     with ExitStack() as stack:
         lockers = [stack.enter_context(running(session_script(tmp_path, TAKE))) for _ in range(8)]
-        tell(*lockers)
-        assert sorted(heard(*lockers)) == ["lost"] * 7 + ["won"]
+        send_line(*lockers)
+        assert sorted(read_lines(*lockers)) == ["lost"] * 7 + ["won"]
 
 
 def test_a_lock_ends_with_its_holder_however_that_ends(tmp_path: Path) -> None:
     with running(session_script(tmp_path, TAKE)) as holder, running(session_script(tmp_path, TAKE)) as heir:
-        tell(holder)
-        assert heard(holder) == ["won"]
+        send_line(holder)
+        assert read_lines(holder) == ["won"]
         holder.send_signal(signal.SIGKILL)
         holder.wait(TIMEOUT)
         assert port_files(tmp_path) == ["port.4400"]
-        tell(heir)
-        assert heard(heir) == ["won"]
+        send_line(heir)
+        assert read_lines(heir) == ["won"]
 
 
 def test_a_session_that_ends_while_it_asks_for_the_lock_leaves_no_file(tmp_path: Path) -> None:
@@ -69,15 +69,15 @@ def test_never_two_have_a_port_however_fast_it_changes_hands(tmp_path: Path) -> 
     """
     with ExitStack() as stack:
         runs = [stack.enter_context(running(session_script(tmp_path, churn), cwd=tmp_path)) for _ in range(4)]
-        tell(*runs)
+        send_line(*runs)
         assert [run.communicate(timeout=TIMEOUT)[0] for run in runs] == [b"10\n"] * 4
     assert port_files(tmp_path) == []
 
 
 def test_the_clean_up_behind_a_dead_run_leaves_the_lock_of_its_heir(tmp_path: Path) -> None:
     with running(session_script(tmp_path, TAKE)) as heir:
-        tell(heir)
-        assert heard(heir) == ["won"]
+        send_line(heir)
+        assert read_lines(heir) == ["won"]
         assert in_session(tmp_path, 'remove_lock_file "$run_root/port.4400"; echo $?') == b"0\n"
         assert port_files(tmp_path) == ["port.4400"]
     assert in_session(tmp_path, 'remove_lock_file "$run_root/port.4400"; echo $?') == b"0\n"
@@ -103,8 +103,8 @@ def test_the_one_free_port_is_found(tmp_path: Path, busy: str, port: bytes) -> N
 
 def test_a_port_that_another_run_reserved_is_passed_over(tmp_path: Path) -> None:
     with running(session_script(tmp_path, TAKE)) as holder:
-        tell(holder)
-        assert heard(holder) == ["won"]
+        send_line(holder)
+        assert read_lines(holder) == ["won"]
         assert in_session(tmp_path, BUSY % "{4401..4498}" + 'reserve_port 0; echo "$port"') == b"4499\n"
 
 
@@ -124,8 +124,8 @@ def test_without_a_port_the_session_fails(tmp_path: Path, busy: str, wanted: int
 
 def test_a_wanted_port_that_another_run_reserved_is_an_error(tmp_path: Path) -> None:
     with running(session_script(tmp_path, TAKE)) as holder:
-        tell(holder)
-        assert heard(holder) == ["won"]
+        send_line(holder)
+        assert read_lines(holder) == ["won"]
         result = run_bash(session_script(tmp_path, BUSY % "" + "reserve_port 4400; echo never"))
     error = the_error(result.stdout)
     assert (error.fields["kind"], error.text("text")) == ("port", "port 4400 is reserved by another transfer")
@@ -194,7 +194,7 @@ def test_a_port_that_is_held_is_closed_to_all_but_a_listener_that_shares_it(tmp_
     with socket.create_server(("", 0)) as server:
         port = server.getsockname()[1]
     with running(session_script(tmp_path, HOLD % port)) as session:
-        assert heard(session) == ["held"]
+        assert read_lines(session) == ["held"]
         for address, family in (("", socket.AF_INET), ("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)):
             with pytest.raises(OSError, match="in use"):
                 socket.create_server((address, port), family=family)
@@ -203,8 +203,8 @@ def test_a_port_that_is_held_is_closed_to_all_but_a_listener_that_shares_it(tmp_
         listener = socket.create_server(("", port), reuse_port=True)
         with listener, socket.create_connection(("127.0.0.1", port)):
             listener.accept()[0].close()
-        tell(session)
-        assert heard(session) == ["free"]
+        send_line(session)
+        assert read_lines(session) == ["free"]
         socket.create_server(("", port)).close()
 
 
@@ -212,7 +212,7 @@ def test_a_port_does_not_outlive_a_session_that_is_killed(tmp_path: Path) -> Non
     with socket.create_server(("", 0)) as server:
         port = server.getsockname()[1]
     with running(session_script(tmp_path, HOLD % port)) as session:
-        assert heard(session) == ["held"]
+        assert read_lines(session) == ["held"]
         session.kill()
 
     def can_be_bound() -> bool:
@@ -246,7 +246,7 @@ LINES = {
 
 
 @pytest.mark.parametrize("tool", LINES)
-def test_either_tool_tells_on_which_ports_something_listens(tmp_path: Path, tool: str) -> None:
+def test_either_tool_finds_the_ports_with_listeners(tmp_path: Path, tool: str) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()
     (tmp_path / "lines").write_text(LINES[tool])

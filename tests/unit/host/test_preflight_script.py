@@ -1,4 +1,4 @@
-"""The preflight as a host runs it: what it prints is what is there, whatever that is called."""
+"""The script of the preflight on a host: its answers are correct for any names."""
 
 import fcntl
 import html
@@ -30,8 +30,8 @@ from transferpy.stream.commands import Command
 from transferpy.stream.renderer import render_assignment, render_command
 
 
-def ask(directory: Path, questions: PreflightQuery) -> HostFacts:
-    """Return what this machine answers to a preflight; its own dead runs and firewalls are left alone."""
+def answers_of(directory: Path, questions: PreflightQuery) -> HostFacts:
+    """Return the answers of this machine to a preflight that changes no dead run and no firewall of the machine."""
     script = preflight_script(RUN, questions)
     calls = script.rindex("\nstart_activity_reports\n")
     script = (
@@ -43,13 +43,13 @@ def ask(directory: Path, questions: PreflightQuery) -> HostFacts:
 
 
 def source(directory: Path, path: str) -> SourceFacts:
-    found = ask(directory, PreflightQuery(source_path=path)).source
+    found = answers_of(directory, PreflightQuery(source_path=path)).source
     assert found is not None
     return found
 
 
 def target(directory: Path, path: str, name: str = "x") -> TargetFacts:
-    return ask(directory, PreflightQuery(targets=((0, path, name),))).targets[0]
+    return answers_of(directory, PreflightQuery(targets=((0, path, name),))).targets[0]
 
 
 def identity(path: Path) -> str:
@@ -57,8 +57,8 @@ def identity(path: Path) -> str:
     return f"{status.st_dev}:{status.st_ino}"
 
 
-def said(directory: Path, script: str, **tools: str) -> list[Event]:
-    """Return what functions of the preflight say on a host that has these tools, and else just what the text needs."""
+def events_of(directory: Path, script: str, **tools: str) -> list[Event]:
+    """Return the events of functions of the preflight on a host with these tools and those that the script needs."""
     path = directory / "tools"
     path.mkdir()
     for name in ("base64", "head", "grep", "cut", "uniq", "nproc"):
@@ -71,8 +71,8 @@ def said(directory: Path, script: str, **tools: str) -> list[Event]:
 
 
 class TestHost:
-    def test_a_host_says_who_it_is(self, tmp_path: Path) -> None:
-        facts = ask(tmp_path, PreflightQuery())
+    def test_a_host_reports_its_identity(self, tmp_path: Path) -> None:
+        facts = answers_of(tmp_path, PreflightQuery())
         assert (facts.uid, facts.cores) == (os.geteuid(), len(os.sched_getaffinity(0)))
         assert facts.boot == Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         assert {"tar", "flock", "awk", "perl", "cmp", "md5sum", "getent"} <= facts.tools <= {*packages()}
@@ -80,20 +80,20 @@ class TestHost:
     def test_a_port_on_which_something_listens_is_named(self, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
-            assert port in ask(tmp_path, PreflightQuery()).listening
-        assert port not in ask(tmp_path, PreflightQuery()).listening
+            assert port in answers_of(tmp_path, PreflightQuery()).listening
+        assert port not in answers_of(tmp_path, PreflightQuery()).listening
 
     def test_a_tool_counts_only_if_it_can_be_run(self, tmp_path: Path) -> None:
         (tmp_path / "tools" / "tar").parent.mkdir()
         (tmp_path / "tools" / "tar").touch(mode=0o644)
         (tmp_path / "tools").rename(tmp_path / "elsewhere")
         script = f"PATH=$PATH:{tmp_path}/elsewhere; host_facts pigz tar socat 2>/dev/null"
-        (event,) = said(tmp_path, script, pigz="", netstat="")
+        (event,) = events_of(tmp_path, script, pigz="", netstat="")
         assert event.fields["tools"] == "pigz"
 
-    def test_netcats_say_what_they_are(self, tmp_path: Path) -> None:
+    def test_each_netcat_is_identified(self, tmp_path: Path) -> None:
         nc = "echo OpenBSD netcat >&2; exit 1"
-        found = said(
+        found = events_of(
             tmp_path, "netcat_facts nc ncat nc.openbsd", nc=nc, nc_dot_openbsd="read -r; head -c 9999 /dev/zero"
         )
         assert [(event.fields["name"], event.text("help")) for event in found] == [
@@ -105,14 +105,16 @@ class TestHost:
 class TestFirewalls:
     LISTING = """case "$*" in -V) echo 'iptables v1.8.9 (nf_tables)' ;; *) echo "$0 $*"; echo two; echo three ;; esac"""
 
-    def test_each_tool_that_is_there_is_asked_for_little(self, tmp_path: Path) -> None:
-        found = said(tmp_path, "iptables_facts; nftables_facts", iptables=self.LISTING, nft='echo "{ $* }"')
+    def test_each_installed_tool_runs_with_little_work(self, tmp_path: Path) -> None:
+        found = events_of(tmp_path, "iptables_facts; nftables_facts", iptables=self.LISTING, nft='echo "{ $* }"')
         assert [(event.fields["tool"], event.text("rules")) for event in found] == [
             ("iptables", f"{tmp_path}/tools/iptables -w 30 -S INPUT\ntwo\n"),
             ("nft", "{ -j list chains }"),
         ]
 
-    def test_of_the_tables_that_mark_packets_only_what_can_drop_input_is_reported(self, tmp_path: Path) -> None:
+    def test_of_the_mangle_and_security_tables_only_chains_that_can_drop_input_are_reported(
+        self, tmp_path: Path
+    ) -> None:
         rules = """
             case "$*" in
               *mangle*)
@@ -127,7 +129,7 @@ class TestFirewalls:
               *security*) echo '-P INPUT DROP' ;;
             esac
         """
-        found = said(tmp_path, "iptables_facts", iptables=rules)
+        found = events_of(tmp_path, "iptables_facts", iptables=rules)
         assert [(event.fields["tool"], event.text("rules")) for event in found] == [
             ("iptables", ""),
             ("iptables:mangle", "-P INPUT ACCEPT\n-A LOG-AND-DROP -j DROP\n"),
@@ -148,7 +150,7 @@ class TestFirewalls:
         assert [item["chain"]["name"] for item in found] == ["first", "last"]
 
     def test_a_tool_that_fails_has_no_rules(self, tmp_path: Path) -> None:
-        found = said(
+        found = events_of(
             tmp_path, "iptables_facts; nftables_facts", ip6tables="echo no such table >&2; exit 1", nft="exit 1"
         )
         assert [(event.fields["tool"], event.text("rules")) for event in found] == [("ip6tables", ""), ("nft", "")]
@@ -156,7 +158,7 @@ class TestFirewalls:
     def test_the_older_tables_are_left_alone_where_they_are_not_in_use(self, tmp_path: Path) -> None:
         legacy = "echo 'iptables v1.8.9 (legacy)'; [ \"$1\" = -V ] || touch asked"
         script = 'has_line() { [ "$*" = "filter /proc/net/ip6_tables_names" ]; }; iptables_facts'
-        found = said(tmp_path, script, iptables=legacy, iptables_legacy=legacy, ip6tables_legacy=self.LISTING)
+        found = events_of(tmp_path, script, iptables=legacy, iptables_legacy=legacy, ip6tables_legacy=self.LISTING)
         assert [event.fields["tool"] for event in found] == ["ip6tables-legacy"]
         assert not (tmp_path / "asked").exists()
 
@@ -195,17 +197,17 @@ class TestRoutes:
         ],
     )
     def test_the_first_address_with_a_route_is_taken(self, tmp_path: Path, call: str, address: str, seen: str) -> None:
-        (event,) = said(tmp_path, f"unset SSH_CONNECTION; route_facts 3 {call}", ip=IP, getent=NAMES)
+        (event,) = events_of(tmp_path, f"unset SSH_CONNECTION; route_facts 3 {call}", ip=IP, getent=NAMES)
         assert event == Event("route", {"index": "3", "address": address, "source": seen})
 
     def test_localhost_is_where_the_connection_to_this_host_came_from(self, tmp_path: Path) -> None:
         script = 'SSH_CONNECTION="198.18.9.9 50000 198.18.0.1 22"; route_facts 0 localhost'
-        (event,) = said(tmp_path, script, ip=IP, getent=NAMES)
+        (event,) = events_of(tmp_path, script, ip=IP, getent=NAMES)
         assert (event.fields["address"], event.fields["source"]) == ("198.18.9.9", "198.18.0.1")
 
     @pytest.mark.parametrize("call", ["unknown", "lost", "unknown 203.0.113.1", "db2x ''"])
-    def test_without_a_route_nothing_is_said(self, tmp_path: Path, call: str) -> None:
-        assert said(tmp_path, f"route_facts 0 {call}", ip=IP, getent=NAMES) == []
+    def test_without_a_route_no_address_is_reported(self, tmp_path: Path, call: str) -> None:
+        assert events_of(tmp_path, f"route_facts 0 {call}", ip=IP, getent=NAMES) == []
 
 
 class TestSource:
@@ -219,7 +221,7 @@ class TestSource:
         assert (found.identity, found.files, found.inodes, found.bytes) == (identity(directory / name), 1, 1, 5000)
         assert found.disk == (directory / name).stat().st_blocks * 512
 
-    def test_a_tree_is_measured_as_what_the_copy_will_need(self, tmp_path: Path) -> None:
+    def test_the_size_of_a_tree_is_the_space_that_its_copy_needs(self, tmp_path: Path) -> None:
         top = tmp_path / "x"
         for name in HOSTILE_NAMES:
             (top / name).mkdir(parents=True)
@@ -243,7 +245,7 @@ class TestSource:
         )
 
     @pytest.mark.parametrize("file", ["ibdata1", "aria_log_control"])
-    def test_a_data_directory_whose_server_runs_is_known_by_its_locks(self, tmp_path: Path, file: str) -> None:
+    def test_the_locks_of_a_data_directory_show_that_its_server_runs(self, tmp_path: Path, file: str) -> None:
         (tmp_path / "x").mkdir()
         with (tmp_path / "x" / file).open("w") as held:
             assert not source(tmp_path, str(tmp_path / "x")).server
@@ -337,48 +339,48 @@ class TestSource:
         found = [(event.text("path"), event.fields["kind"]) for event in events(output)]
         assert found == [(f"{tmp_path}/x", "pseudo"), (f"{tmp_path}/x", "source")]
 
-    def test_the_file_systems_of_linux_itself_are_not_known_for_their_holes(self, tmp_path: Path) -> None:
+    def test_holes_on_virtual_file_systems_do_not_count(self, tmp_path: Path) -> None:
         assert source(tmp_path, "/proc/self/status").unproven == "proc"
         assert source(tmp_path, "/dev/shm").unproven == ""
 
-    def test_what_cannot_be_read_is_told(self, tmp_path: Path) -> None:
+    def test_a_source_that_cannot_be_read_is_reported(self, tmp_path: Path) -> None:
         find = "echo 'd 7:8'; [ \"$2\" = -maxdepth ] || echo \"find: '/x y/a': Permission denied\" >&2"
         perl = f'exec {shutil.which("perl")} "$@"'
-        (event,) = said(tmp_path, "source_facts /x", find=find, perl=perl)
+        (event,) = events_of(tmp_path, "source_facts /x", find=find, perl=perl)
         assert event.text("error") == "find: '/x y/a': Permission denied"
 
 
 class TestTarball:
     @pytest.mark.parametrize("name", HOSTILE_NAMES)
-    def test_its_first_bytes_are_told(self, tmp_path: Path, name: str) -> None:
+    def test_the_first_bytes_of_a_file_are_reported(self, tmp_path: Path, name: str) -> None:
         content = bytes(range(256)) * 3
         (tmp_path / name).write_bytes(content)
         for path in (f"{tmp_path}/{name}", f"{tmp_path}/{name}/", f"./{name}"):
-            found = ask(tmp_path, PreflightQuery(source_path=path, magic=True))
+            found = answers_of(tmp_path, PreflightQuery(source_path=path, magic=True))
             assert found.magic == content[:512]
 
     @pytest.mark.parametrize("content", [b"", b"x", b"\n" * 511])
-    def test_a_short_file_has_what_it_has(self, tmp_path: Path, content: bytes) -> None:
+    def test_all_bytes_of_a_short_file_are_reported(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "x").write_bytes(content)
-        assert ask(tmp_path, PreflightQuery(source_path=f"{tmp_path}/x", magic=True)).magic == content
+        assert answers_of(tmp_path, PreflightQuery(source_path=f"{tmp_path}/x", magic=True)).magic == content
 
-    def test_what_is_no_file_is_not_waited_for(self, tmp_path: Path) -> None:
+    def test_a_source_that_is_not_a_file_is_not_read(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "fifo")
         (tmp_path / "directory").mkdir()
         for path in (tmp_path / "fifo", tmp_path / "directory", tmp_path / "none", "/dev/zero", "/"):
-            assert ask(tmp_path, PreflightQuery(source_path=str(path), magic=True)).magic == b""
+            assert answers_of(tmp_path, PreflightQuery(source_path=str(path), magic=True)).magic == b""
 
     def test_a_link_to_the_latest_one_is_followed(self, tmp_path: Path) -> None:
         (tmp_path / "sqldata.2026-11-22.tar").write_bytes(b"x" * 5000)
         (tmp_path / "latest").symlink_to("sqldata.2026-11-22.tar")
         (tmp_path / "dangling").symlink_to("nowhere")
         wanted = request(f"db1:{tmp_path}/latest", "db2:/srv/y", transfer_type="decompress")
-        found = ask(tmp_path, replace(preflight_queries(wanted, {})["db1"], routes=()))
+        found = answers_of(tmp_path, replace(preflight_queries(wanted, {})["db1"], routes=()))
         assert found.source is not None
         assert (found.source.name, found.source.kind, found.source.bytes) == ("sqldata.2026-11-22.tar", "f", 5000)
         assert found.magic == b"x" * 512
         wanted = request(f"db1:{tmp_path}/dangling", "db2:/srv/y", transfer_type="decompress")
-        found = ask(tmp_path, replace(preflight_queries(wanted, {})["db1"], routes=()))
+        found = answers_of(tmp_path, replace(preflight_queries(wanted, {})["db1"], routes=()))
         assert found.source is not None
         assert found.source.kind == ""
 
@@ -405,7 +407,7 @@ def answering(
 
 
 class TestServer:
-    """What a server answers is asked of the program that is called as its client would be."""
+    """The answers of a server come from a program with the name of its client."""
 
     @pytest.fixture
     def place(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
@@ -428,11 +430,11 @@ class TestServer:
         call = "answer_seconds=1; perl_server_files='print qq(files=same\\n)'; " + render_command(
             Command(("database_facts", path, *options))
         )
-        (event,) = said(place, call, **tools)
+        (event,) = events_of(place, call, **tools)
         assert event.name == "database"
         return event
 
-    def test_it_says_what_it_is_and_what_it_holds(self, place: Path) -> None:
+    def test_a_server_reports_its_version_and_its_size(self, place: Path) -> None:
         words = shlex.quote(f"--defaults-file=/r --socket=s --xml --skip-html --execute {ASKED}")
         client = f"""[[ $* != *datadir* || "$*" = {words} ]] || exit 9
             {answering("10.11", f"{place}/data dir", name="5.6.7, Debian <12>")}"""
@@ -521,14 +523,14 @@ class TestServer:
         ("path", "state"),
         [("none", "missing"), ("none/socket", "missing"), ("data dir", "other"), ("dangling", "other")],
     )
-    def test_what_is_no_socket_is_told_without_asking(self, place: Path, path: str, state: str) -> None:
+    def test_a_path_that_is_not_a_socket_is_reported_without_a_query(self, place: Path, path: str, state: str) -> None:
         (place / "dangling").symlink_to("nowhere")
         event = self.database(place, f"{place}/{path}", mariadb="touch asked")
         assert (event.fields, (place / "asked").exists()) == ({"state": state}, False)
 
-    def test_the_tools_that_are_there_say_their_version(self, tmp_path: Path) -> None:
+    def test_the_version_of_each_installed_tool_is_reported(self, tmp_path: Path) -> None:
         tools = {"mariadb-backup": 'echo "$1 10.11.14" >&2', "xtrabackup": "exit 1"}
-        found = said(tmp_path, "backup_facts mariadb-backup mariabackup xtrabackup", **tools)
+        found = events_of(tmp_path, "backup_facts mariadb-backup mariabackup xtrabackup", **tools)
         assert [(event.fields["tool"], event.text("version")) for event in found] == [
             ("mariadb-backup", "--version 10.11.14"),
             ("xtrabackup", ""),
@@ -621,8 +623,8 @@ class TestOwner:
             ("nobody-at-all:root", "nobody-at-all"),
         ],
     )
-    def test_who_is_not_known_is_told(self, tmp_path: Path, owner: str, unknown: str) -> None:
-        assert ask(tmp_path, PreflightQuery(owner=owner)).unknown_owner == unknown
+    def test_an_unknown_owner_is_reported(self, tmp_path: Path, owner: str, unknown: str) -> None:
+        assert answers_of(tmp_path, PreflightQuery(owner=owner)).unknown_owner == unknown
 
 
 class TestTarget:
@@ -649,7 +651,7 @@ class TestTarget:
         )
         assert list(found.ancestors) == [identity(path) for path in (directory, *directory.parents)]
 
-    def test_space_is_what_the_file_system_has_free(self, tmp_path: Path) -> None:
+    def test_the_free_space_is_that_of_the_file_system(self, tmp_path: Path) -> None:
         found, status = target(tmp_path, str(tmp_path)), os.statvfs(tmp_path)
         assert found.free == pytest.approx(status.f_bavail * status.f_frsize, rel=0.3)
         assert (found.inodes is None) == (status.f_files == 0)
@@ -719,7 +721,7 @@ def test_questions_of_low_priority_step_back_behind_the_hosts_other_work(tmp_pat
 
 
 class TestWatch:
-    """What a host says while nothing comes of a question."""
+    """The events of a host while a question has no answer yet."""
 
     def watched(self, directory: Path, question: str) -> list[str]:
         """Return the names of the events while a host deals with a question; it looks every 0.2 seconds."""
@@ -732,14 +734,14 @@ class TestWatch:
         events = (parse_event(line, RUN) for line in output_of(script, cwd=directory).decode().splitlines())
         return [event.name for event in events if event]
 
-    def test_a_tool_that_gets_on_is_told_of_again_and_again(self, tmp_path: Path) -> None:
+    def test_a_tool_that_makes_progress_is_reported_repeatedly(self, tmp_path: Path) -> None:
         busy = "timeout 2 sh -c 'while :; do :; done'"
         assert self.watched(tmp_path, busy).count("progress") >= 4
 
-    def test_a_tool_that_waits_for_something_is_told_of_once(self, tmp_path: Path) -> None:
+    def test_a_tool_that_waits_is_reported_once(self, tmp_path: Path) -> None:
         assert self.watched(tmp_path, "sleep 2").count("progress") <= 2
 
-    def test_the_path_is_told_before_it_is_looked_at(self) -> None:
+    def test_a_path_is_reported_before_it_is_examined(self) -> None:
         lines = preflight_script(RUN, PreflightQuery(source_path="/srv/x", targets=((0, "/srv/y", "x"),))).splitlines()
         for path, question in (("/srv/x", "source_facts /srv/x"), ("/srv/y", "target_facts 0 /srv/y x")):
             assert lines.index(f"announce_path {path}") == lines.index(question) - 1

@@ -1,4 +1,4 @@
-"""What lands in a target directory at the end: all of it or nothing, and nothing that others put there is touched."""
+"""Publishing: a target directory gets all entries or none, and entries of others stay unchanged."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def in_target(target: Path, script: str, *, owner: str = "") -> str:
     return session_script(target.parent, "\n".join([*start, script]))
 
 
-def said(target: Path, script: str, *, owner: str = "") -> list[Event]:
-    """Return what such a session says."""
+def events_of(target: Path, script: str, *, owner: str = "") -> list[Event]:
+    """Return the events of such a session."""
     result = run_bash(in_target(target, script, owner=owner))
     assert result.stderr == b""
     return events(result.stdout)
@@ -77,7 +77,7 @@ def said(target: Path, script: str, *, owner: str = "") -> list[Event]:
 
 def failure(target: Path, script: str, *, owner: str = "") -> tuple[str, str]:
     """Return kind and text of the one error that such a session ends with."""
-    (error,) = said(target, script, owner=owner)
+    (error,) = events_of(target, script, owner=owner)
     assert error.name == "error"
     return error.fields["kind"], error.text("text")
 
@@ -124,7 +124,7 @@ class TestEmptiness:
         assert output_of(in_target(target, "target_is_empty && echo empty || echo full")) == (
             b"empty\n" if empty else b"full\n"
         )
-        assert [event.name for event in said(target, "lock_target")] == ([] if empty else ["error"])
+        assert [event.name for event in events_of(target, "lock_target")] == ([] if empty else ["error"])
 
     def test_a_directory_that_cannot_be_searched_is_not_empty(self, target: Path) -> None:
         script = 'find() { return 1; }; finds_nothing . || echo "not searched"; target_is_empty || echo full'
@@ -141,7 +141,7 @@ class TestEmptiness:
 
     def test_a_claim_ends_with_its_session(self, target: Path) -> None:
         for _ in range(2):
-            assert said(target, "lock_target") == []
+            assert events_of(target, "lock_target") == []
 
 
 def make_content(staging: Path) -> set[str]:
@@ -159,16 +159,16 @@ def make_content(staging: Path) -> set[str]:
 class TestPublishing:
     def test_everything_is_moved_whatever_it_is_called(self, target: Path) -> None:
         expected = make_content(target / CONTENT)
-        assert said(target, "publish_content") == []
+        assert events_of(target, "publish_content") == []
         assert names(target) == expected | {STAGING}
         assert names(target / CONTENT) == set()
         assert all((target / name).read_bytes() == os.fsencode(name) for name in HOSTILE_NAMES)
         assert (target / "directory" / "inside").is_dir()
 
-    def test_what_a_server_does_not_start_without_comes_last(self, target: Path) -> None:
+    def test_the_files_that_a_server_needs_to_start_are_moved_last(self, target: Path) -> None:
         for name in ("zz", "mysql", "ibdata1", "xtrabackup_info", "a", "ib_logfile0"):
             (target / CONTENT / name).touch()
-        assert said(target, 'publish_content; cp -- "$run_directory/published" ../../../order') == []
+        assert events_of(target, 'publish_content; cp -- "$run_directory/published" ../../../order') == []
         records = (target.parent / "order").read_text().split("\0")[:-1]
         order = [record.partition(" ")[2] for record in records]
         assert order == ["a", "ib_logfile0", "zz", "ibdata1", "mysql", "xtrabackup_info"]
@@ -181,7 +181,7 @@ class TestPublishing:
             sync() {{ [ "$2" -ef "$target_directory" ] && [ -e "$2/{place}" ] && echo "$#" >>../../../synced; }}
             {publish}
         """
-        assert said(target, script) == []
+        assert events_of(target, script) == []
         assert (target.parent / "synced").read_text() == "2\n"
 
     @pytest.mark.parametrize("publish", ["publish_content", "publish_entry"])
@@ -212,17 +212,17 @@ class TestPublishing:
         assert (target / "final").read_text() == "of others\n"
 
     def test_nothing_to_move_is_fine(self, target: Path) -> None:
-        assert said(target, "publish_content") == []
+        assert events_of(target, "publish_content") == []
         assert names(target) == {STAGING}
 
-    def test_what_is_published_is_not_taken_back_at_the_end(self, target: Path) -> None:
+    def test_a_published_copy_stays_at_the_end_of_the_session(self, target: Path) -> None:
         (target / CONTENT / "a").touch()
         assert output_of(in_target(target, 'publish_content; compgen -G "$run_directory/undo.*" || echo none')) == (
             b"none\n"
         )
         assert names(target) == {STAGING, "a"}
 
-    def test_what_came_meanwhile_fails_it_before_anything_is_moved(self, target: Path) -> None:
+    def test_a_new_entry_in_the_target_fails_the_session_before_any_move(self, target: Path) -> None:
         make_content(target / CONTENT)
         (target / "of others").touch()
         assert failure(target, "publish_content") == ("publish", f"{target} is not empty any more")
@@ -231,7 +231,7 @@ class TestPublishing:
     @pytest.mark.parametrize("of_others", [": >", "mkdir ", "ln -s nowhere "])
     @pytest.mark.parametrize("name", ["dangling", "directory", "two words", "zz last"])
     @pytest.mark.parametrize("supported", [True, False], ids=["renameat2", "without-renameat2"])
-    def test_what_comes_while_it_moves_fails_it_and_all_is_taken_back(
+    def test_a_new_entry_during_the_moves_fails_the_session_which_undoes_all_moves(
         self, target: Path, name: str, of_others: str, *, supported: bool
     ) -> None:
         make_content(target / CONTENT)
@@ -244,7 +244,7 @@ class TestPublishing:
         assert names(target) == {STAGING, name}
         assert not (target / name).is_dir() or names(target / name) == set()
 
-    def test_a_move_that_fails_is_told_in_the_words_of_the_system(self, target: Path) -> None:
+    def test_a_move_that_fails_is_reported_with_the_error_of_the_system(self, target: Path) -> None:
         make_content(target / CONTENT)
         script = "MEANWHILE='rm ./fifo' NAME=fifo; " + RACE + "publish_content"
         assert failure(target, script) == (
@@ -257,11 +257,11 @@ class TestPublishing:
         (target / "lost+found").mkdir(mode=0o700)
         (target / CONTENT / "lost+found").mkdir(mode=0o755)
         (target / CONTENT / "a").touch()
-        assert said(target, "publish_content") == []
+        assert events_of(target, "publish_content") == []
         assert names(target) == {STAGING, "lost+found", "a"}
         assert (target / "lost+found").stat().st_mode & 0o777 == 0o700
 
-    def test_what_was_lost_and_found_on_the_source_is_not_thrown_away(self, target: Path) -> None:
+    def test_a_lost_found_directory_of_the_source_is_published(self, target: Path) -> None:
         (target / "lost+found").mkdir()
         (target / CONTENT / "lost+found").mkdir()
         (target / CONTENT / "lost+found" / "#17").touch()
@@ -275,7 +275,7 @@ class TestPublishing:
             chown() { [ "$1 $2" = '-- mysql:dba' ] && [ "$3" -ef "$target_directory" ] && echo "$#" >../../../set; }
             publish_content
         """
-        assert said(target, script, owner="mysql:dba") == []
+        assert events_of(target, script, owner="mysql:dba") == []
         assert (target.parent / "set").read_text() == "3\n"
 
     def test_an_owner_that_cannot_be_set_takes_all_back(self, target: Path) -> None:
@@ -288,7 +288,7 @@ class TestPublishing:
         """Whoever may rename things on the way to it cannot make the run write elsewhere."""
         make_content(target / CONTENT)
         script = 'command mv -- "$target_directory" ../../../moved; mkdir -- "$target_directory"; publish_content'
-        assert said(target, script) == []
+        assert events_of(target, script) == []
         assert names(target.parent / "moved") > {*HOSTILE_NAMES}
         assert names(target) == set()
 
@@ -298,13 +298,13 @@ KILL = "MEANWHILE='kill -KILL $SESSION $PPID'; export SESSION=$$\n"
 
 
 def aside(directory: Path) -> Path:
-    """Return the one directory with what was renamed aside."""
+    """Return the one directory of the entries that were renamed."""
     (found,) = directory.glob("transferpy-incomplete-*")
     return found
 
 
 class TestTakingBack:
-    def test_the_next_script_renames_aside_what_a_killed_session_had_moved(self, target: Path) -> None:
+    def test_the_next_script_renames_the_entries_that_a_killed_session_had_moved(self, target: Path) -> None:
         expected = make_content(target / CONTENT)
         result = run_bash(in_target(target, f"{KILL} NAME=directory {RACE} publish_content"))
         assert result.returncode == -9
@@ -319,7 +319,7 @@ class TestTakingBack:
         assert aside(target).stat().st_mode & 0o777 == 0o700
         assert not (target.parent / "run").exists()
 
-    def test_what_is_renamed_aside_is_found_in_a_directory_that_was_renamed(self, target: Path) -> None:
+    def test_an_entry_is_renamed_in_a_directory_that_was_renamed(self, target: Path) -> None:
         make_content(target / CONTENT)
         run_bash(in_target(target, f"{KILL} NAME=directory {RACE} publish_content"))
         moved = names(target) - {STAGING}
@@ -376,14 +376,14 @@ class TestTakingBack:
         on_host(target.parent, "recover_stale_runs")
         assert (target / "a").read_text() == "restored"
 
-    def test_what_has_no_proven_identity_is_renamed_aside_and_not_removed(self, target: Path) -> None:
+    def test_an_entry_without_a_proven_identity_is_renamed_and_not_removed(self, target: Path) -> None:
         make_content(target / CONTENT)
         script = """
             perl_directories=${perl_directories//name_to_handle_at =>/none =>}
             chown() { return 1; }
             publish_content
         """
-        recovered, error = sorted(said(target, script, owner="mysql"), key=lambda event: event.name, reverse=True)
+        recovered, error = sorted(events_of(target, script, owner="mysql"), key=lambda event: event.name, reverse=True)
         assert (recovered.name, error.name) == ("set-aside", "error")
         assert names(target) == {STAGING, aside(target).name}
         assert (aside(target) / "directory" / "inside").is_dir()
@@ -394,11 +394,11 @@ class TestTakingBack:
         (target.parent / "old").touch()
         os.utime(target.parent / "old", (1, 1))
         script = f"chown() {{ sleep 0.02; {change} ../../directory/inside/new; return 1; }}; publish_content"
-        said(target, script, owner="mysql")
+        events_of(target, script, owner="mysql")
         assert (aside(target) / "directory" / "inside" / "new").exists()
 
     @pytest.mark.parametrize("name", ["a", "two words", " blank at both ends ", "new\nline", "-rf", "*"])
-    def test_only_what_it_had_moved_itself_is_taken_back(self, target: Path, name: str) -> None:
+    def test_a_session_undoes_only_its_own_moves(self, target: Path, name: str) -> None:
         (target / CONTENT / name).write_text("of the run")
         (target / CONTENT / "z").mkdir()
         (target / CONTENT / "z" / "inside").touch()
@@ -446,11 +446,11 @@ class TestLog:
             b"yes\n" if completed else b"no\n"
         )
 
-    def test_a_log_that_is_not_there_says_nothing(self, target: Path) -> None:
+    def test_a_missing_log_has_no_text(self, target: Path) -> None:
         result = run_bash(in_target(target, "log_is_complete ../../none"))
         assert result.returncode != 0
 
-    def test_the_end_of_the_log_says_why_it_is_not_complete(self, target: Path) -> None:
+    def test_the_error_of_an_incomplete_log_has_its_last_lines(self, target: Path) -> None:
         (target / "log").write_text(LOG + "[00] Error 24: Too many open files\n")
         result = run_bash(in_target(target, "check_backup_log ../../log"))
         lines = result.stderr.decode().splitlines()
@@ -515,7 +515,7 @@ def test_a_program_that_unpacks_prints_nothing_but_faults(target: Path, printed:
     assert text.endswith(f": {printed}")
 
 
-def test_known_messages_about_a_file_system_without_acls_are_no_faults(target: Path) -> None:
+def test_known_messages_about_a_file_system_without_acls_are_not_errors(target: Path) -> None:
     script = """
         task_statuses[receive]='0 0'
         echo "tar: an old message" >"$run_directory/receive.3.err" # of a longer pipeline before
@@ -532,10 +532,10 @@ def test_messages_that_cannot_be_read_are_a_fault(target: Path) -> None:
 
 
 class TestHotCopy:
-    """What has arrived of a hot copy, before it is published."""
+    """The checks of a hot copy before it is published."""
 
     @pytest.mark.parametrize("tool", ["xtrabackup", "mariadb_backup"])
-    def test_its_position_is_told(self, target: Path, tool: str) -> None:
+    def test_the_position_of_the_copy_is_reported(self, target: Path, tool: str) -> None:
         staging = target / CONTENT
         (staging / f"{tool}_info").write_text("tool_name = mariadb-backup\n")
         (staging / f"{tool}_binlog_info").write_text("db2-bin.000007\t342\t0-1-105\n")
@@ -543,7 +543,7 @@ class TestHotCopy:
         (staging / f"{tool}_checkpoints").write_text(
             "backup_type = full-backuped\nto_lsn = 17\nlast_lsn = 4711\nx = 5\n"
         )
-        event, *_lists = said(target, "check_copy_xtrabackup")
+        event, *_lists = events_of(target, "check_copy_xtrabackup")
         assert (event.name, event.text("binlog"), event.text("replica"), event.fields["lsn"]) == (
             *("position", "db2-bin.000007\t342\t0-1-105"),
             *("CHANGE MASTER TO MASTER_LOG_FILE='db1-bin.000012';", "4711"),
@@ -553,23 +553,23 @@ class TestHotCopy:
     def test_a_position_that_is_no_number_is_none(self, target: Path, lsn: str) -> None:
         (target / CONTENT / "xtrabackup_info").write_text("x")
         (target / CONTENT / "xtrabackup_checkpoints").write_text(f"last_lsn = {lsn}\n")
-        event, *_lists = said(target, "check_copy_xtrabackup")
+        event, *_lists = events_of(target, "check_copy_xtrabackup")
         assert (event.fields["lsn"], event.text("binlog")) == ("0", "")
 
-    def test_its_tables_are_told(self, target: Path) -> None:
+    def test_the_tables_of_the_copy_are_reported(self, target: Path) -> None:
         staging = target / CONTENT
         (staging / "xtrabackup_info").write_text("x")
         (staging / "shop").mkdir()
         for name in ("a.ibd", "b.new", "c.frm"):
             (staging / "shop" / name).write_text("x")
-        _position, tables, lacking = said(target, "check_copy_xtrabackup")
+        _position, tables, lacking = events_of(target, "check_copy_xtrabackup")
         assert (tables.name, tables.fields["entries"]) == ("tables", "3")
         assert (lacking.name, lacking.fields["entries"]) == ("lacking", "1")  # the definition is damaged
 
     def test_a_server_without_binary_log_has_no_position(self, target: Path) -> None:
         (target / CONTENT / "xtrabackup_info").write_text("x")
         (target / CONTENT / "xtrabackup_binlog_info").touch()
-        event, *_lists = said(target, "check_copy_xtrabackup")
+        event, *_lists = events_of(target, "check_copy_xtrabackup")
         assert (event.text("binlog"), event.text("replica")) == ("", "")
 
     @pytest.mark.parametrize("files", [[], ["ibdata1", "xtrabackup_checkpoints"], ["xtrabackup_info"]])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def run_in_session(directory: Path, script: str) -> str:
-    """Return what ``script`` prints, with the functions of a session and its fifo, but no session begun."""
+    """Return the output of ``script``, which has the functions and the fifo of a session that has not begun."""
     directory.mkdir(exist_ok=True)
     variables = "run_id=x cores=2 checksum=no priority=normal"
     start = f"{variables}; run_directory={directory}; mkfifo {directory}/control"
@@ -109,7 +109,7 @@ def test_the_tables_of_a_copy_are_the_files_of_its_databases(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("job", "status"), [("false", "1"), ("sleep 60", "137")])
-def test_what_follows_a_job_follows_it_once_however_it_ends(tmp_path: Path, job: str, status: str) -> None:
+def test_the_function_after_a_task_runs_once_for_each_kind_of_end(tmp_path: Path, job: str, status: str) -> None:
     script = f"""
         next() {{ echo "next ${{task_statuses[first]}}"; start_task second true; }}
         on_task_end=([first]=next)
@@ -120,11 +120,11 @@ def test_what_follows_a_job_follows_it_once_however_it_ends(tmp_path: Path, job:
         wait_for_message 1; wait_for_message 1
         kill -KILL -- "-${{task_pid[first]}}" 2>/dev/null
     """
-    said = run_in_session(tmp_path, script).splitlines()
-    assert [line for line in said if not line.startswith("@")] == [f"next {status}"]
+    reported = run_in_session(tmp_path, script).splitlines()
+    assert [line for line in reported if not line.startswith("@")] == [f"next {status}"]
 
 
-def test_the_last_word_of_a_job_is_heard_before_it_counts_as_killed(tmp_path: Path) -> None:
+def test_the_last_message_of_a_task_is_read_before_it_counts_as_killed(tmp_path: Path) -> None:
     script = """
         start_task quick true
         wait "${task_pid[quick]}"
@@ -163,7 +163,7 @@ def test_a_staging_directory_that_is_not_empty_is_not_ours(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("end", ["", "/", "//"])
-def test_a_target_that_was_made_is_known_to_be_however_its_name_ends(tmp_path: Path, end: str) -> None:
+def test_a_created_target_is_recognised_with_any_end_of_its_name(tmp_path: Path, end: str) -> None:
     script = f"made_target=; make_target {tmp_path}/above/target{end}; echo made=$made_target"
     assert run_in_session(tmp_path, script) == "made=yes\n"
     assert (tmp_path / "above/target").is_dir()
@@ -178,7 +178,7 @@ def test_a_listing_of_nft_that_fails_does_not_pass_for_an_empty_one(tmp_path: Pa
     assert run_in_session(tmp_path, script).endswith("status 1\n")
 
 
-def test_what_arrives_goes_to_disk_while_the_stream_flows(tmp_path: Path) -> None:
+def test_data_is_written_to_disk_during_the_stream(tmp_path: Path) -> None:
     script = """
         sync() { echo "$*" >>"$run_directory/synced"; }
         write_behind 1000; echo "${task_pid[sync]-none}"
@@ -187,11 +187,11 @@ def test_what_arrives_goes_to_disk_while_the_stream_flows(tmp_path: Path) -> Non
         write_behind $((128 << 20)); wait_for_task sync
         cat "$run_directory/synced"
     """
-    told = run_in_session(tmp_path, script).splitlines()
-    assert [line for line in told if not line.startswith("@transferpy")] == ["none", "-f .", "-f ."]
+    recorded = run_in_session(tmp_path, script).splitlines()
+    assert [line for line in recorded if not line.startswith("@transferpy")] == ["none", "-f .", "-f ."]
 
 
-def test_a_pipe_is_made_wide_and_a_perl_that_cannot_do_it_says_nothing(tmp_path: Path) -> None:
+def test_a_pipe_is_enlarged_and_a_perl_that_cannot_do_it_prints_nothing(tmp_path: Path) -> None:
     capacity = "import fcntl; print(fcntl.fcntl(0, fcntl.F_GETPIPE_SZ))"
     script = f"""
         sleep 0.1 | {{ widen_pipe; python3 -c '{capacity}'; }}
@@ -220,9 +220,9 @@ def test_a_signal_at_any_statement_of_the_end_leaves_nothing_behind(tmp_path: Pa
             trap strike DEBUG
             {end}
         """
-        said = run_bash(host_script(tmp_path, script, *SESSION), f"job-{tmp_path}").stdout
+        reported = run_bash(host_script(tmp_path, script, *SESSION), f"job-{tmp_path}").stdout
         (tmp_path / "undone").unlink()
-        assert said.endswith(b" undone=yes\n"), number
+        assert reported.endswith(b" undone=yes\n"), number
         assert not (tmp_path / "run").exists(), number
 
 
@@ -234,7 +234,7 @@ def test_a_job_that_is_stopped_is_gone_with_all_its_processes_and_forgotten(tmp_
         group=${task_pid[digest]}
         until pgrep -g "$group" -c | grep -qx 3; do sleep 0.02; done
         stop_task digest
-        pgrep -g "$group" -r D,R,S # init may take a moment for what is dead
+        pgrep -g "$group" -r D,R,S # init may need a moment to reap a dead process
         echo "${task_pid[digest]-none} ${task_statuses[digest]-none}"
     """
     assert run_in_session(tmp_path, script) == "none none\n"
@@ -289,7 +289,7 @@ def test_all_stages_of_a_stream_count_for_its_progress(tmp_path: Path) -> None:
     assert "total=" in run_in_session(tmp_path, script)
 
 
-def test_what_a_backup_tool_reads_is_no_progress_of_its_stream(tmp_path: Path) -> None:
+def test_the_input_of_a_backup_tool_is_not_progress_of_its_stream(tmp_path: Path) -> None:
     # As mariadb-backup does, which reads the log of the server while nothing takes its output.
     script = """
         backup() { measure_input send_0 dd if=/dev/zero of=/dev/null status=none | (exec wc -c >/dev/null); }

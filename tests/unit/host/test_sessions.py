@@ -81,8 +81,8 @@ class Running:
         self.process.stdin.write(f"command {' '.join(words)}\n".encode())
         self.process.stdin.flush()
 
-    def says(self, *names: str) -> dict[str, Event]:
-        """Return the next events of these names; the session may say others before."""
+    def next_events(self, *names: str) -> dict[str, Event]:
+        """Return the next events of these names, without the other events before them."""
         found: dict[str, Event] = {}
         assert self.process.stdout
         while set(names) - set(found):
@@ -94,7 +94,7 @@ class Running:
         return found
 
     def end(self) -> dict[str, Event]:
-        """Return what else the session says until it ends by itself."""
+        """Return the remaining events of a session that ends by itself."""
         assert self.process.stdout
         found = [event for line in self.process.stdout if (event := parse_event(line.decode(), RUN))]
         self.process.communicate(timeout=TIMEOUT)
@@ -135,7 +135,7 @@ class Host:
         (self.directory / "source" / name / "link").symlink_to("a")
 
     def left(self) -> list[str]:
-        """Return what sessions may leave by mistake."""
+        """Return the possible remains of sessions."""
         runs = self.directory / "run"
         kept = [*runs.rglob("*")] if runs.exists() else []
         return [str(path) for path in (*kept, *self.directory.glob("target/.transferpy*"))]
@@ -154,7 +154,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
 def sent(host: Host, **changes: object) -> Running:
     """Return a source session that has sent."""
     source = host.source(**changes)
-    source.says("hello", "ready")
+    source.next_events("hello", "ready")
     source.order("send", "0", "gzip", "nowhere", "4400")
     return source
 
@@ -170,10 +170,10 @@ class TestCopy:
         (host.directory / "target" / name).mkdir()
         sending = sender((archive(name, indexed=True),), CODEC, FILE, None)
         source = sent(host, name=name, sending=sends(sending))
-        there = source.says("stages", "manifest", "digests")
+        there = source.next_events("stages", "manifest", "digests")
         assert there["stages"].fields == {"job": "send_0", "statuses": "0,0,0"}
         target = host.target(directory=str(host.directory / "target" / name), source_name=name, final_name=f"{name}2")
-        here = target.says("ready", "stages", "manifest", "digests")
+        here = target.next_events("ready", "stages", "manifest", "digests")
         assert here["stages"].fields == {"job": "receive", "statuses": "0,0,0"}
         assert digest_of(here, "manifest") == digest_of(there, "manifest")
         assert digest_of(here, "digests") == digest_of(there, "digests")
@@ -188,11 +188,11 @@ class TestCopy:
     def test_one_source_serves_several_targets_and_digests_once(self, host: Host) -> None:
         host.make_source()
         source = host.source(sending=sends(SEND, "0", "1"))
-        source.says("ready")
+        source.next_events("ready")
         lists = []
         for label in ("0", "1"):
             source.order("send", label, "gzip", "nowhere", "4400")
-            there = source.says("stages", "manifest", "digests")
+            there = source.next_events("stages", "manifest", "digests")
             assert there["stages"].fields == {"job": f"send_{label}", "statuses": "0,0,0"}
             lists.append(digest_of(there, "digests"))
         source.order("stop")
@@ -213,20 +213,20 @@ class TestCopy:
             ("chmod 700 x/a", {"x/a"}),
         ],
     )
-    def test_a_source_that_changes_under_the_copy_is_told(self, host: Host, change: str, paths: set[str]) -> None:
+    def test_a_source_that_changes_during_the_copy_is_reported(self, host: Host, change: str, paths: set[str]) -> None:
         host.make_source()
         changing = Command(("bash", "-c", f"cat && {change}"))
         source = sent(host, sending=sends(Pipeline((*SEND.stages[:-1], changing, SEND.stages[-1]))))
-        changed = source.says("changed")["changed"]
+        changed = source.next_events("changed")["changed"]
         assert {*changed.text("paths").split("\0")} - {""} == paths
         source.order("stop")
         assert "manifest" not in source.end()
 
-    def test_a_file_that_becomes_a_pipe_is_told_and_nobody_waits_for_it(self, host: Host) -> None:
+    def test_a_file_that_becomes_a_pipe_is_reported_and_not_read(self, host: Host) -> None:
         host.make_source()
         changing = Command(("sh", "-c", "cat && rm x/a/file && mkfifo x/a/file"))
         source = sent(host, sending=sends(Pipeline((*SEND.stages[:-1], changing, SEND.stages[-1]))))
-        assert source.says("changed")["changed"].text("paths").split("\0")[0] == "x/a/file"
+        assert source.next_events("changed")["changed"].text("paths").split("\0")[0] == "x/a/file"
         source.order("stop")
         assert source.end()["end"].fields["undone"] == "yes"
 
@@ -236,41 +236,41 @@ class TestCopy:
         script = session_script(RUN, changed(SOURCE, directory=str(host.directory / "source"), digest=endless))
         assert script.count(" interval=60\n") == 1
         source = host.start(script.replace(" interval=60\n", " interval=2\n"))
-        source.says("hello", "ready")
+        source.next_events("hello", "ready")
         source.order("send", "0", "gzip", "nowhere", "4400")
-        source.says("stages", "manifest")
+        source.next_events("stages", "manifest")
         (host.directory / "source" / "x" / "a" / "file").write_text("more")
-        assert source.says("changed")["changed"].text("paths").split("\0")[0] == "x/a/file"
+        assert source.next_events("changed")["changed"].text("paths").split("\0")[0] == "x/a/file"
         source.order("stop")
         assert source.end()["end"].fields["undone"] == "yes"
 
-    def test_a_stage_that_fails_is_told_with_its_words(self, host: Host) -> None:
+    def test_a_stage_that_fails_is_reported_with_its_messages(self, host: Host) -> None:
         host.make_source()
         source = sent(
             host,
             sending=sends(Pipeline((Command(("sh", "-c", "echo it broke >&2; exit 3")), *SEND.stages[1:]))),
         )
-        told = source.says("stderr", "stages")
-        assert told["stages"].fields["statuses"] == "3,0,0"
-        assert (told["stderr"].fields["stage"], told["stderr"].text("text")) == ("0", "it broke\n")
+        found = source.next_events("stderr", "stages")
+        assert found["stages"].fields["statuses"] == "3,0,0"
+        assert (found["stderr"].fields["stage"], found["stderr"].text("text")) == ("0", "it broke\n")
         source.order("stop")
         assert "manifest" not in source.end()
 
-    def test_a_source_that_vanished_is_told(self, host: Host) -> None:
-        told = sent(host).says("stages", "stderr")
-        assert told["stages"].fields == {"job": "manifest", "statuses": "1"}
-        assert "No such file or directory" in told["stderr"].text("text")
+    def test_a_source_that_vanished_is_reported(self, host: Host) -> None:
+        found = sent(host).next_events("stages", "stderr")
+        assert found["stages"].fields == {"job": "manifest", "statuses": "1"}
+        assert "No such file or directory" in found["stderr"].text("text")
 
     def test_keys_are_secret_and_fresh_and_gone_afterwards(self, host: Host) -> None:
         host.make_source()
         certificates = set()
         for _ in range(2):
             source = host.source(encrypt=True)
-            told = source.says("hello", "ready")
-            run_directory = Path(told["hello"].text("directory"))
+            found = source.next_events("hello", "ready")
+            run_directory = Path(found["hello"].text("directory"))
             assert stat.S_IMODE(run_directory.stat().st_mode) == 0o700
             assert stat.S_IMODE((run_directory / "key.pem").stat().st_mode) == 0o600
-            certificates.add(base64.b64decode(told["ready"].fields["certificate"]))
+            certificates.add(base64.b64decode(found["ready"].fields["certificate"]))
             source.order("stop")
             source.end()
             assert not run_directory.exists()
@@ -285,16 +285,16 @@ def identity(path: Path) -> tuple[int, ...]:
 
 
 class TestAbilities:
-    def test_a_session_can_send_on_what_it_has_received(self, host: Host) -> None:
+    def test_a_session_can_send_a_copy_that_it_received(self, host: Host) -> None:
         host.make_source()
-        sent(host).says("checked")
+        sent(host).next_events("checked")
         original = (host.directory / "stream").read_bytes()
         target = host.target(sending=sends(SEND))
-        target.says("checked")
+        target.next_events("checked")
         (host.directory / "stream").unlink()
         target.order("send", "0", "gzip", "nowhere", "4400")
-        told = target.says("sending", "stages", "checked")
-        assert told["stages"].fields == {"job": "send_0", "statuses": "0,0,0"}
+        found = target.next_events("sending", "stages", "checked")
+        assert found["stages"].fields == {"job": "send_0", "statuses": "0,0,0"}
         assert gzip.decompress((host.directory / "stream").read_bytes()) == gzip.decompress(original)
         target.order("publish")
         assert target.end()["end"].fields == {"status": "0", "undone": "yes"}
@@ -310,11 +310,11 @@ class TestAbilities:
     @pytest.mark.parametrize("command", ["send 0 gzip nowhere 4400", "probe 0 nowhere 4400", "publish"])
     def test_a_session_takes_no_command_before_its_turn_or_without_the_ability(self, host: Host, command: str) -> None:
         target = host.start_target()
-        target.says("ready")
+        target.next_events("ready")
         target.order(*command.split())
-        told = target.end()
-        assert told["error"].text("text") == f"unexpected session command: {command.split(maxsplit=1)[0]}"
-        assert told["end"].fields == {"status": "1", "undone": "yes"}
+        found = target.end()
+        assert found["error"].text("text") == f"unexpected session command: {command.split(maxsplit=1)[0]}"
+        assert found["end"].fields == {"status": "1", "undone": "yes"}
         assert list((host.directory / "target").iterdir()) == []
 
 
@@ -323,23 +323,23 @@ class TestPublishing:
     def test_a_name_that_is_taken_by_now_is_never_taken_from_anything(self, host: Host, taking: str) -> None:
         host.make_source()
         source = sent(host)
-        source.says("digests")
+        source.next_events("digests")
         target = host.target()
-        target.says("digests")
+        target.next_events("digests")
         output_of(taking, cwd=host.directory / "target")
         before = identity(host.directory / "target" / "x")
         target.order("publish")
-        told = target.end()
-        assert told["error"].fields["kind"] == "publish"
-        assert told["error"].text("text") == f"{host.directory}/target/x was created by another program during the run"
-        assert told["end"].fields == {"status": "1", "undone": "yes"}
+        found = target.end()
+        assert found["error"].fields["kind"] == "publish"
+        assert found["error"].text("text") == f"{host.directory}/target/x was created by another program during the run"
+        assert found["end"].fields == {"status": "1", "undone": "yes"}
         assert identity(host.directory / "target" / "x") == before
 
-    def test_who_moves_the_target_directory_does_not_move_the_copy(self, host: Host) -> None:
+    def test_a_target_directory_that_is_renamed_does_not_redirect_the_copy(self, host: Host) -> None:
         host.make_source()
-        sent(host).says("digests")
+        sent(host).next_events("digests")
         target = host.target()
-        target.says("digests")
+        target.next_events("digests")
         (host.directory / "target").rename(host.directory / "moved")
         (host.directory / "target").mkdir()
         target.order("publish")
@@ -349,37 +349,37 @@ class TestPublishing:
         assert [path.name for path in (host.directory / "moved").iterdir()] == ["x"]
 
 
-# Says that it does, and takes whoever comes; a listener of the test's own user, as the session wants it.
+# Reports that it listens and accepts any connection: a listener of the user of the test, as the session requires.
 LISTEN = "import socket, sys;socket.create_server(('127.0.0.1', int(sys.argv[1])), reuse_port=True).accept()[0].recv(1)"
 
 
 class TestProbe:
-    """A target listens for a stream without value, and what came of it is told before the other listens."""
+    """A target listens for a probe, and reports its result before it listens for the stream."""
 
-    def test_what_came_is_told(self, host: Host) -> None:
+    def test_the_received_bytes_are_reported(self, host: Host) -> None:
         counted = Command(("sh", "-c", 'echo "bytes=5 microseconds=7" >"$0"', join(Variable("run_directory"), "/link")))
         target = host.start_target(probe=Pipeline((Command((sys.executable, "-c", LISTEN, Variable("port"))), counted)))
-        port = int(target.says("probing")["probing"].fields["port"])
+        port = int(target.next_events("probing")["probing"].fields["port"])
         socket.create_connection(("127.0.0.1", port)).close()
-        assert target.says("link")["link"].fields == {"bytes": "5", "microseconds": "7"}
+        assert target.next_events("link")["link"].fields == {"bytes": "5", "microseconds": "7"}
         target.order("stop")
         target.end()
 
-    def test_a_listener_that_cannot_be_is_told_before_anybody_would_connect(self, host: Host) -> None:
+    def test_a_listener_that_fails_is_reported_before_the_source_connects(self, host: Host) -> None:
         target = host.start_target(probe=Pipeline((Command(("false",)),)))
-        target.says("link", "probing")
+        target.next_events("link", "probing")
         assert [event.name for event in target.events if event.name != "progress"][-2:] == ["link", "probing"]
         target.order("stop")
         target.end()
 
     def test_one_that_nobody_wants_ends_before_the_stream(self, host: Host) -> None:
         host.make_source()
-        sent(host).says("digests")
+        sent(host).next_events("digests")
         listener = Command((sys.executable, "-c", LISTEN, Variable("port")))
         target = host.start_target(probe=Pipeline((listener, Command(("cat",)))))
-        port = int(target.says("probing")["probing"].fields["port"])
+        port = int(target.next_events("probing")["probing"].fields["port"])
         target.order("receive", "gzip")
-        assert target.says("stages")["stages"].fields["job"] == "receive"
+        assert target.next_events("stages")["stages"].fields["job"] == "receive"
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port))
         assert "link" not in {event.name for event in target.events}
@@ -392,7 +392,7 @@ class TestPlaces:
         directory = host.directory / "target" / "two\nlines\n"
         directory.mkdir()
         target = host.target(directory=str(directory), pipelines={"gzip": Pipeline((Command(("sleep", "60")),))})
-        target.says("ready")
+        target.next_events("ready")
         assert [path.name for path in directory.iterdir()] == [".transferpy-r1-0"]
         target.process.terminate()
         assert target.end()["end"].fields == {"status": "143", "undone": "yes"}
@@ -402,14 +402,14 @@ class TestPlaces:
     def test_a_relative_path_is_a_path_and_no_option(self, host: Host, name: str) -> None:
         (host.directory / name).mkdir()
         target = host.target(directory=name, pipelines={"gzip": Pipeline((Command(("sleep", "60")),))})
-        target.says("ready")
+        target.next_events("ready")
         assert [path.name for path in (host.directory / name).iterdir()] == [".transferpy-r1-0"]
         target.process.terminate()
         target.end()
 
     def test_a_directory_that_cannot_be_entered_is_an_error(self, host: Host) -> None:
-        told = host.target(directory=str(host.directory / "none")).end()
-        assert told["error"].text("text") == f"cannot enter the directory {host.directory}/none"
+        found = host.target(directory=str(host.directory / "none")).end()
+        assert found["error"].text("text") == f"cannot enter the directory {host.directory}/none"
 
 
 def rule(directory: Path, name: str, opening: str) -> FirewallRule:
@@ -432,7 +432,7 @@ os.execvp("cat", ["cat", stream])
 
 
 def gated(listen: Path, accept: Path) -> dict[str, Pipeline]:
-    """Return pipelines that receive the stream with a listener, as long as these files say."""
+    """Return pipelines that receive the stream with a listener while these files exist."""
     listener = Command((sys.executable, "-c", GATED, Variable("port"), str(listen), str(accept), STREAM))
     return {"gzip": Pipeline((listener, *RECEIVE.stages[1:]))}
 
@@ -440,17 +440,17 @@ def gated(listen: Path, accept: Path) -> dict[str, Pipeline]:
 class TestFirewall:
     def test_a_door_is_opened_when_the_listener_is_seen_and_closed_after_the_stream(self, host: Host) -> None:
         host.make_source()
-        sent(host).says("digests")
+        sent(host).next_events("digests")
         gate, opened, closed = (host.directory / name for name in ("gate", "opened", "closed a"))
         target = host.target(
             firewall_rules=(rule(host.directory, "a", f"touch {opened}"),), pipelines=gated(gate, opened)
         )
-        target.says("ready", "progress")
+        target.next_events("ready", "progress")
         assert not opened.exists()
         gate.touch()
-        target.says("listening")
+        target.next_events("listening")
         assert opened.exists()
-        assert target.says("stages")["stages"].fields["statuses"] == "0,0,0"
+        assert target.next_events("stages")["stages"].fields["statuses"] == "0,0,0"
         assert closed.exists()
         closed.unlink()
         target.order("stop")
@@ -465,7 +465,7 @@ class TestFirewall:
         argv = receiving[0].argv  # type: ignore[union-attr]  # the first stage is a command
         listener = Command(("sh", "-c", script, "sh", *argv))
         target = host.target(pipelines={"gzip": Pipeline((listener, *receiving[1:]))})
-        assert target.says("listening")["listening"].fields["port"] != first.read_text().strip()
+        assert target.next_events("listening")["listening"].fields["port"] != first.read_text().strip()
         assert len(list((host.directory / "run").glob("port.*"))) == 1
         target.order("stop")
         target.end()
@@ -474,11 +474,11 @@ class TestFirewall:
         gate, opened = host.directory / "gate", host.directory / "opened"
         target = host.target(pipelines=gated(gate, opened))
         gate.touch()
-        target.says("listening")
+        target.next_events("listening")
         target.order("examine")
         watched = {"watched": "yes" if os.geteuid() == 0 else "no"}
-        assert watched.items() <= target.says("handshake")["handshake"].fields.items()
-        found = target.says("handshake")["handshake"].fields
+        assert watched.items() <= target.next_events("handshake")["handshake"].fields.items()
+        found = target.next_events("handshake")["handshake"].fields
         assert {**watched, "examined": "yes", "unresolved": ""}.items() <= found.items()
         target.order("stop")
         assert target.end()["end"].fields["undone"] == "yes"
@@ -489,10 +489,10 @@ class TestFirewall:
         hanging = f'{tool}() {{ touch {called}; sleep 600; }}\ntimeout() {{ "${{@:2}}"; }}\n'
         plan = changed(TARGET, directory=str(host.directory / "target"))
         target = host.start(hanging + session_script(RUN, plan))
-        target.says("ready")
+        target.next_events("ready")
         target.order("receive", "gzip")
         target.order("examine")
-        assert target.says("handshake")["handshake"].fields["examined"] == "no"
+        assert target.next_events("handshake")["handshake"].fields["examined"] == "no"
         wait_until(called.exists)
         target.order("stop")
         assert target.end()["end"].fields["undone"] == "yes"
@@ -502,18 +502,18 @@ class TestFirewall:
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
         target = host.target(port=port, pipelines={"gzip": Pipeline((listener, *RECEIVE.stages[1:]))})
-        assert target.says("stages")["stages"].fields["statuses"].startswith("1,")
+        assert target.next_events("stages")["stages"].fields["statuses"].startswith("1,")
         target.end()
 
-    def test_a_door_that_cannot_be_opened_is_told_and_all_are_closed(self, host: Host) -> None:
+    def test_a_rule_that_cannot_be_added_is_reported_and_all_rules_are_removed(self, host: Host) -> None:
         firewall_rules = [
             rule(host.directory, name, opening)
             for name, opening in (("a", "true"), ("b", "echo no such table >&2; exit 1"), ("c", "true"))
         ]
         here = host.directory
-        told = host.target(firewall_rules=tuple(firewall_rules), pipelines=gated(here, here / "never")).end()
-        assert (told["error"].fields["kind"], told["end"].fields) == ("firewall", {"status": "1", "undone": "yes"})
-        assert told["error"].text("text") == "cannot open the firewall: no such table"
+        found = host.target(firewall_rules=tuple(firewall_rules), pipelines=gated(here, here / "never")).end()
+        assert (found["error"].fields["kind"], found["end"].fields) == ("firewall", {"status": "1", "undone": "yes"})
+        assert found["error"].text("text") == "cannot open the firewall: no such table"
         assert sorted(path.name for path in host.directory.glob("closed *")) == ["closed a", "closed b", "closed c"]
 
     def test_a_door_is_closed_before_the_half_copy_is_removed(self, host: Host) -> None:
@@ -523,7 +523,7 @@ class TestFirewall:
             firewall_rules=(FirewallRule(tool="a", opening=Command(("true",)), closing=closing),),
             pipelines=gated(host.directory, host.directory / "never"),
         )
-        target.says("listening")
+        target.next_events("listening")
         target.process.terminate()
         assert target.end()["end"].fields == {"status": "143", "undone": "yes"}
         assert closed.exists()
@@ -532,7 +532,7 @@ class TestFirewall:
     @pytest.mark.parametrize("waits", ["opening", "closing"])
     def test_a_door_that_waits_for_a_lock_keeps_no_signal_waiting(self, host: Host, waits: str) -> None:
         host.make_source()
-        sent(host).says("digests")
+        sent(host).next_events("digests")
         once, opened = host.directory / "once", host.directory / "opened"
         waiting = Command(("sh", "-c", f"[ -e {once} ] || {{ touch {once}; exec sleep 1000; }}"))
         touching = Command(("touch", str(opened)))
@@ -541,7 +541,7 @@ class TestFirewall:
             firewall_rules=(FirewallRule(tool="a", opening=opening, closing=closing),),
             pipelines=gated(host.directory, opened),
         )
-        target.says("hello")
+        target.next_events("hello")
         deadline = time.monotonic() + TIMEOUT
         while not once.exists():
             assert time.monotonic() < deadline
@@ -571,7 +571,7 @@ def await_busy(session: Running) -> list[psutil.Process]:
             if any(child.name() == "sleep" for child in found):
                 return found
         assert time.monotonic() < deadline
-        session.says("progress")
+        session.next_events("progress")
 
 
 def close_input(session: Running) -> None:
@@ -619,20 +619,20 @@ def test_a_session_that_loses_the_reader_of_its_commands_reports_that(host: Host
     (cat,) = taking.children()
     assert cat.cmdline() == ["cat"]
     cat.kill()
-    told = session.end()
-    assert told["error"].fields["kind"] == "host"
-    assert told["error"].text("text") == "the process that reads the session commands was killed"
-    assert told["end"].fields == {"status": "1", "undone": "yes"}
+    found = session.end()
+    assert found["error"].fields["kind"] == "host"
+    assert found["error"].text("text") == "the process that reads the session commands was killed"
+    assert found["end"].fields == {"status": "1", "undone": "yes"}
 
 
 @pytest.mark.parametrize("role", ["source", "target"])
-def test_what_a_killed_session_left_is_cleaned_up_by_the_next_script(host: Host, role: str) -> None:
+def test_the_next_script_cleans_up_after_a_killed_session(host: Host, role: str) -> None:
     session = start_busy(host, role)
     left_over = await_busy(session)
     session.process.kill()
     session.process.wait(TIMEOUT)
     assert host.left() != []
     assert any(process.is_running() for process in left_over)
-    told = on_host(host.directory, "recover_stale_runs").decode()
-    assert told == f"@transferpy r1 finished-dead-run run=r1 pid={session.process.pid}\n"
+    found = on_host(host.directory, "recover_stale_runs").decode()
+    assert found == f"@transferpy r1 finished-dead-run run=r1 pid={session.process.pid}\n"
     assert psutil.wait_procs(left_over, TIMEOUT)[1] == []

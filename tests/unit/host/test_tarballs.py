@@ -1,4 +1,4 @@
-"""Tarballs as they may come: told by their first bytes, unpacked whole, or refused with nothing left behind."""
+"""Tarballs: recognised by their first bytes, unpacked completely, or refused without remains."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ GOOD: dict[str, bytes | str | None] = {
 
 
 def unpack(directory: Path, stream: bytes, memory: int = 4 << 30) -> str:
-    """Unpack a stream in a directory as a target does, and return what is wrong with it, or nothing."""
+    """Unpack a stream in a directory as a target does, and return the error, or nothing."""
     (directory / "stream").write_bytes(stream)
     staging = directory / "staging"
     staging.mkdir()
@@ -245,7 +245,7 @@ class TestUnpacking:
     def test_memory_of_any_size_is_a_valid_limit(self, tmp_path: Path, name: str) -> None:
         assert unpack(tmp_path, compressed(tmp_path, name, tarball(GOOD)), 1 << 50) == ""
 
-    def test_what_gnu_tar_makes_is_unpacked_whole(self, tmp_path: Path) -> None:
+    def test_the_tarballs_of_gnu_tar_are_unpacked_completely(self, tmp_path: Path) -> None:
         made = tmp_path / "made" / "sqldata"
         made.mkdir(parents=True)
         (made / "sparse").write_bytes(b"")

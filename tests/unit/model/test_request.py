@@ -19,7 +19,7 @@ def request(source: str = "db1:/srv/sqldata", *targets: str, **options: Any) -> 
 
 
 class TestRequest:
-    def test_a_request_holds_what_it_was_given(self) -> None:
+    def test_a_request_has_the_values_of_its_arguments(self) -> None:
         made = request("db1:/srv/sqldata/", "db2:/srv", "[::1]:/srv")
         assert [str(target) for target in made.targets] == ["db2:/srv", "[::1]:/srv"]
         assert str(made.source) == "db1:/srv/sqldata/"

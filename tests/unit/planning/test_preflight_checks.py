@@ -95,7 +95,7 @@ def test_a_mount_in_the_source_that_cannot_be_copied(kind: str, *, one_file_syst
 
 @pytest.mark.parametrize(("mount", "is_refused"), [("/", True), ("", True), ("/srv", False), ("/srv/y", False)])
 @pytest.mark.parametrize("state", [TargetState.DIRECTORY, TargetState.MISSING])
-def test_a_target_whose_disk_is_not_mounted_is_refused_on_demand(
+def test_a_target_whose_disk_is_not_mounted_is_refused_on_request(
     mount: str, state: TargetState, *, is_refused: bool
 ) -> None:
     target = target_host(targets={0: target_facts(mount=mount, state=state)})
@@ -120,7 +120,7 @@ def test_a_target_whose_disk_is_not_mounted_is_refused_on_demand(
             target_facts(taken=True, final_identity="7:99"),
             "db2:/srv/y/x: exists already; nothing is ever overwritten",
         ),
-        # the identity says nothing across machines
+        # an identity is not comparable between machines
         (
             target_facts(taken=True, final_identity="7:8"),
             "db2:/srv/y/x: exists already; nothing is ever overwritten",

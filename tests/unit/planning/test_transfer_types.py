@@ -65,7 +65,7 @@ class TestServer:
                 {"state": "files-unknown", "datadir": "/data/"},
                 [f"{SOCKET}: cannot prove that the server uses /data/ of this host: {NO_PROCESS}"],
             ),
-            # what the server holds, and not what the socket does
+            # the data of the server, not the size of the socket
             ({"disk": 8_951_425}, ["db2:/srv/y: 10,000,001 bytes are needed, but only 10,000,000 are free"]),
             ({"outside": "d/t, e/u"}, [f"{SOCKET}: tables with DATA DIRECTORY cannot be copied: d/t, e/u"]),
             ({"inodes": 1000}, ["db2:/srv/y: 1,002 inodes are needed, but only 1,000 are free"]),
@@ -120,7 +120,7 @@ class TestServer:
             ),
             # only the tool that would be used counts
             ("10.11.9-MariaDB", {"mariadb-backup": BACKUP_TOOL, "xtrabackup": "xtrabackup version 8.0.35-31"}, {}, []),
-            # what says nothing that can be understood is not refused for it
+            # an unknown version is not refused
             ("10.11.9-MariaDB", {"mariadb-backup": "cannot open shared object file"}, {"mariadb-backup": ""}, []),
         ],
     )

@@ -47,7 +47,7 @@ class TestChoice:
         [
             (1000 * MB, 2, "none"),  # no compressor keeps up
             (118 * MB, 2, "zstd1"),  # 1 Gbit/s
-            (24 * MB, 2, "zstd3"),  # 200 Mbit/s: what is smaller is faster
+            (24 * MB, 2, "zstd3"),  # 200 Mbit/s: a smaller stream is faster
             (300 * MB, 2, "lz41"),
             (1000 * MB, 33, "zstd3"),  # with many processors even the slowest does
         ],
@@ -127,7 +127,7 @@ class TestSample:
 
 
 def sampled(directory: Path) -> bytes:
-    """Return what the sampler takes of the files in a directory."""
+    """Return the sample of the files in a directory."""
     names = sorted(path for path in directory.rglob("*") if path.is_file())
     records = b"".join(b"%d %s\0" % (path.stat().st_size, os.fsencode(path)) for path in names)
     sample = sample_of_list(directory, records)

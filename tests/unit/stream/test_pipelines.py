@@ -34,7 +34,7 @@ def run(pipeline: Pipeline, run_directory: Path, directory: Path) -> list[int]:
 
 
 def make_tree(top: Path) -> None:
-    """Make what ``rsync -aHS`` would keep and its owner alone can make."""
+    """Create a tree with all metadata that ``rsync -aHS`` keeps and that need no root."""
     top.mkdir()
     for number, name in enumerate(HOSTILE_NAMES):
         (top / name).mkdir(mode=0o751)

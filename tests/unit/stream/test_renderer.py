@@ -84,7 +84,7 @@ def shell(script: str) -> Command:
 
 
 class TestPipeline:
-    def test_stages_read_what_the_one_before_wrote(self, tmp_path: Path) -> None:
+    def test_each_stage_reads_the_output_of_the_one_before(self, tmp_path: Path) -> None:
         stages = (Command(("tr", "a-z", "A-Z")), Command(("rev",)))
         assert run_pipeline(tmp_path, *stages, given="abc\n") == ("CBA\n", [0, 0])
 
@@ -146,7 +146,7 @@ class TestPipeline:
         )
         assert run_pipeline(tmp_path, endless, digest, shell("exit 9")) == ("", [141, 141, 9])
 
-    def test_a_pipeline_runs_again_over_what_its_last_run_left(self, tmp_path: Path) -> None:
+    def test_a_pipeline_runs_again_despite_the_files_of_its_last_run(self, tmp_path: Path) -> None:
         stages = (Tee(Command(("md5sum",)), join(Variable("run_directory"), "/digest")), Command(("cat",)))
         for _ in range(2):
             assert run_pipeline(tmp_path, *stages) == ("stream", [0, 0])
