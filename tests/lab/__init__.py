@@ -3,7 +3,7 @@
 from .host import CommandFailed, Host
 from .lab import Lab
 from .snapshot import Snapshot, difference
-from .spec import CHECKOUT, DEFAULT_HOSTS, Firewall, HostSpec, LabError
+from .spec import CHECKOUT, DEFAULT_HOSTS, Firewall, HostSpec, LabError, SystemMissingError
 
 __all__ = [
     "CHECKOUT",
@@ -15,5 +15,6 @@ __all__ = [
     "Lab",
     "LabError",
     "Snapshot",
+    "SystemMissingError",
     "difference",
 ]

@@ -29,6 +29,7 @@ from .spec import (
     HostSpec,
     LabError,
     LabState,
+    SystemMissingError,
     lab_directory,
 )
 
@@ -175,12 +176,12 @@ def _check(name: str, hosts: Mapping[str, HostSpec]) -> None:
 
 
 def _system(suite: str) -> str:
-    """Return the root directory of the system of a Debian suite, which is built if this machine lacks it."""
+    """Return the root directory of the system of a Debian suite; raises SystemMissingError if it was not built."""
     if not suite:
         return "/"
-    done = subprocess.run([SYSTEMS, suite], capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    done = subprocess.run([SYSTEMS, suite, "built"], capture_output=True, text=True, check=False, env=ENVIRONMENT)
     if done.returncode:
-        raise LabError(f"the system of Debian {suite} could not be built: {done.stderr.strip()}")
+        raise SystemMissingError(done.stderr.strip())
     return done.stdout.strip()
 
 

@@ -41,6 +41,10 @@ class LabError(Exception):
     """An error of the lab; the message names the cause and the remedy."""
 
 
+class SystemMissingError(LabError):
+    """This machine has no system for a host: the package archive could not be reached."""
+
+
 class Firewall(StrEnum):
     """The firewalls of hosts; all of them accept ssh and drop everything else, with the exceptions in the comments."""
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Prints the root directory of a minimal system of Debian SUITE with a database server and the tools of a transfer. Hosts of
 # the lab have it below their own changes. The first call builds it; all checkouts of this machine share it.
+# Called as: systems.sh SUITE [built]. With "built", it fails instead of building.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 
-suite=$1
+suite=$1 mode=${2-}
 place=/var/cache/transferpy-tests
 packages=(
   mariadb-server mariadb-backup openssh-server
@@ -33,10 +34,14 @@ main() {
   exec {lock}<"$place"
   flock "$lock"
   if [ ! -d "$root" ]; then
+    [ "$mode" != built ] || {
+      echo "systems: Debian $suite is not built: call \"make systems\"" >&2
+      exit 1
+    }
     echo "systems: building Debian $suite, which takes two minutes" >&2
     draft=$place/draft
     rm -rf -- "$draft" # a killed run may have left it
-    output=$(unshare --mount --pid --fork --kill-child ./systems.sh "$suite" "$draft" 2>&1 </dev/null) || {
+    output=$(unshare --mount --pid --fork --kill-child ./systems.sh "$suite" in "$draft" 2>&1 </dev/null) || {
       rm -rf -- "$draft"
       tail -n 20 <<<"$output" >&2
       echo "systems: could not build Debian $suite (see above); check that \"apt-get update\" works" >&2
@@ -49,4 +54,4 @@ main() {
   echo "$root"
 }
 
-if [ $# -eq 2 ]; then build "$2"; else main; fi
+if [ "$mode" = in ]; then build "$3"; else main; fi

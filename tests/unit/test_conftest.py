@@ -10,9 +10,23 @@ import pytest
 TESTS = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize(("ci", "status", "reported"), [("true", 1, "1 failed"), ("", 0, "1 skipped")])
-def test_a_test_that_leaves_itself_out_fails_in_ci(tmp_path: Path, ci: str, status: int, reported: str) -> None:
-    (tmp_path / "test_it.py").write_text("import pytest\ndef test_it(): pytest.skip('no moon')", encoding="utf-8")
+SKIPS = "import pytest\ndef test_it(): pytest.skip('no moon')"
+LACKS_A_SYSTEM = "import lab\ndef test_it(): raise lab.SystemMissingError('no moon')"
+
+
+@pytest.mark.parametrize(
+    ("test", "ci", "status", "reported"),
+    [
+        (SKIPS, "true", 1, "1 failed"),
+        (SKIPS, "", 0, "1 skipped"),
+        (LACKS_A_SYSTEM, "true", 0, "1 skipped"),
+        (LACKS_A_SYSTEM, "", 0, "1 skipped"),
+    ],
+)
+def test_a_test_that_skips_fails_in_ci_unless_a_system_could_not_be_downloaded(
+    tmp_path: Path, test: str, ci: str, status: int, reported: str
+) -> None:
+    (tmp_path / "test_it.py").write_text(test, encoding="utf-8")
     paths = f"{TESTS}:{TESTS / 'unit'}"
     environment = {**os.environ, "CI": ci, "PYTHONPATH": paths, "PYTEST_ADDOPTS": ""}
     command = [sys.executable, "-m", "pytest", "-p", "conftest", "-rs", "-c", os.devnull, str(tmp_path)]
