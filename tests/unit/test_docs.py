@@ -247,7 +247,7 @@ def test_there_are_runbooks_for_replicas_for_nightly_copies_and_for_restoring() 
         "A new replica, from an existing one",
         "Build three replicas from one",
         "Rebuild a delayed replica",
-        "Apply what a delayed replica has not executed yet",
+        "Apply the late transactions of a delayed replica",
         "Nightly copies from cron",
         "Restore a nightly tarball",
         "Point-in-time recovery from a nightly copy",
