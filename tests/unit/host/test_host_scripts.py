@@ -275,7 +275,7 @@ class TestUndoCommands:
         assert output == b"delete rule inet fw in handle 3\ndelete rule ip6 other renamed handle 66\n0\n"
 
     @pytest.mark.parametrize(
-        ("command", "said", "status"),
+        ("command", "reported", "status"),
         [
             ("nft_delete_commented inet fw in c", "Error: Operation not permitted", 1),
             ("nft_delete_commented inet fw in c", "bash: line 1: nft: No such file or directory", 1),
