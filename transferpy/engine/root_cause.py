@@ -143,9 +143,11 @@ def _rank(end: StreamEnd, number: int, printed: str) -> _Rank:
     if number == transport:
         return _Rank.LOST_PEER if not printed or any(words in printed for words in _LOST_PEER) else _Rank.OWN_FAULT
     # A tool that survives SIGPIPE reports at length that it could not write.
-    if "Broken pipe" in printed and any(end.statuses[number + 1 :][:1]):
+    behind = end.session.errors.get((end.task, str(number + 1)), "")
+    if "Broken pipe" in printed and any(end.statuses[number + 1 :][:1]) and not _CUT_INPUT.search(behind):
         return _Rank.BROKEN_PIPE
-    return _Rank.CUT_INPUT if number > transport and _CUT_INPUT.search(printed) else _Rank.OWN_FAULT
+    first = transport if end.task == "receive" else 0
+    return _Rank.CUT_INPUT if number > first and _CUT_INPUT.search(printed) else _Rank.OWN_FAULT
 
 
 def _stage_failure(session: Session, task: str, stage: int | str, name: str, status: int) -> str:
