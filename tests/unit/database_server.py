@@ -58,7 +58,7 @@ def answer(statement, state):
         "SHOW GLOBAL STATUS WHERE Variable_name IN ('Slave_open_temp_tables', 'Replica_open_temp_tables')"
     ):
         names = [f"{name}_open_temp_tables" for name in (("Replica", "Slave") if mysql else ("Slave",))]
-        show([("Variable_name", name), ("Value", state["tables"][0])] for name in names)
+        show([("Variable_name", name), ("Value", state["tables"][0])] for name in names if state["tables"][0] != "none")
         state["tables"] = state["tables"][1:] or state["tables"]
     elif statement == ("SHOW REPLICA STATUS" if mysql else "SHOW ALL SLAVES STATUS"):
         show(map(mysql_rows if mysql else mariadb_rows, state["connections"]))
@@ -130,6 +130,9 @@ assert words.pop(0) == "--socket=/run/it's a socket", sys.argv
 statement = statement.removeprefix("SET SESSION sql_mode = ''; ")
 state = load()
 slow = statement.startswith("STOP") and state["slow"]
+if statement.startswith("SHOW GLOBAL STATUS") and state["tables"][0] == "hangs":
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    time.sleep(100)
 if slow:
     save(state | {"slow": False, "waiting": True})
     fcntl.flock(lock, fcntl.LOCK_UN)

@@ -360,10 +360,15 @@ class Position(Event, name="position"):
 
 
 class RedoLog(Event, name="redo-log"):
-    """The position of the server in its redo log: on disk before the backup, and in memory after the backup."""
+    """The position of the server in its redo log: on disk before the backup, and in memory after the backup.
+
+    Attributes:
+        first: the position before the backup.
+        last: the position after it; 0 if the server did not answer.
+    """
 
     first: Count
-    last: Count
+    last: Count = 0
 
 
 class ReplicationWaits(Event, name="replication-waits"):
@@ -544,6 +549,7 @@ class DatabaseAnswer(Event, name="database"):
     datadir: Text = ""
     directory: Text = ""
     process: Count = 0
+    files: Word = "same"
     name: Text = ""
     disk: Count = 0
     inodes: Count = 0

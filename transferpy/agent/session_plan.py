@@ -25,7 +25,7 @@ class ReadingPlan:
     client: tuple[str, ...] = ()  # the words of the database client, for a hot copy
     stop_slave: bool = False  # whether replication is stopped during a hot copy
     safe_timeout: int = 0  # the seconds to wait for a moment without open temporary tables of replication
-    max_stop_time: int = 0  # the seconds for which replication may be stopped; 0 for any time
+    max_stop_time: int = 0  # the maximum time of a stop of replication, in seconds; 0: no limit
     sample: SamplePlan | None = None  # the sample to take; None where no codec is to be chosen
     metered_stage: int = 0  # the number of the stage of a pipeline whose input is the progress of the stream
 

@@ -150,7 +150,9 @@ def _raise_if_of_another_server(run: StreamRun) -> None:
         VerificationError: the redo log ends at another position.
     """
     log, position = run.sender.last(protocol.RedoLog), run.receiver.last(protocol.Position)
-    if log and position and not log.first <= position.lsn <= log.last:
+    if log and not log.last:
+        logger.warning("%s: the redo log was not compared: the server did not answer after the backup", run.sender.host)
+    elif log and position and not log.first <= position.lsn <= log.last:
         raise VerificationError(
             f"{run.edge.target}: the backup has the files of another server: its redo log ends at {position.lsn}, but"
             f" that of the server was at {log.first} before the backup and at {log.last} after it"

@@ -63,6 +63,7 @@ class DatabaseFacts:
     datadir: str = ""  # the data directory
     directory: str = ""  # the path at which the process of the server has another directory
     process: int = 0  # the process of the server, if it has another directory there
+    files: str = "same"  # hidden if the host does not show the process of the server or its files
     disk: int = 0  # bytes on disk of the files that a backup reads
     inodes: int = 0  # the number of these files and of their directories
     outside: str = ""  # the names of the first tables that a backup cannot copy, because their data is elsewhere

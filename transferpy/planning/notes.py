@@ -20,6 +20,12 @@ def _source_notes(context: PlanContext) -> Iterator[str]:
     location, source = context.request.source, context.source
     if source.kind == "l":
         yield f"{location} is a symbolic link and is copied as one; to copy its target, end the path with a slash"
+    database = context.source_host.database
+    if database and database.files == "hidden":
+        yield (
+            f"{location}: this host hides the files of the server's process, so they cannot be compared with those that"
+            " the backup tool reads; only the redo log is compared"
+        )
     if mounts := ", ".join(f"{mount.path} ({mount.type})" for mount in source.mounts):
         action = "left out, as empty directories" if context.options.one_file_system else "copied, too"
         yield f"{location}: the file systems that are mounted in it are {action}: {mounts}"

@@ -392,10 +392,31 @@ class TestCopy:
         message = f"db2:/srv/y: the backup has the files of another server: its redo log ends at {lsn}, but that of the"
         assert (f"{message} server was at 900 before the backup and at 1000 after it" in caplog.text) == (status == 7)
 
+    def test_without_an_answer_of_the_server_after_the_backup_the_redo_log_is_not_compared(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        checks = (STOPPED, *size("4711"), "stages job=send_0 statuses=0,0,0,0", RUNS)
+        source = source_session(send_0=(*checks, "redo-log first=900 last=0", TABLES, LACKING, DIGESTS, "checked"))
+        assert back_up(source, target_session(position=f"{POSITION} lsn=950")) == [0]
+        assert "db1: the redo log was not compared: the server did not answer after the backup" in caplog.messages
+
     @pytest.mark.parametrize("position", ["position binlog= replica=", "checked"])
     def test_a_server_without_binary_log_has_no_position(self, position: str, caplog: pytest.LogCaptureFixture) -> None:
         assert back_up(source_session(), target_session(position=position)) == [0]
         assert not [message for message in caplog.messages if "binary log" in message or "replicates" in message]
+
+    def test_a_backup_tool_that_could_not_write_is_the_cause_if_the_next_stage_lacks_input(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        words = (
+            f"stderr job=send_0 stage=0 text={encoded('Broken pipe (32)' + chr(10) + 'no memory')}",
+            f"stderr job=send_0 stage=1 text={encoded('unexpected end of the stream of the backup')}",
+        )
+        source = source_session(send_0=(STOPPED, *words, "stages job=send_0 statuses=3,1,0,0"), stop=END_THAT_STARTS)
+        target = target_session(peer=("listening port=4400", "connected", "stages job=receive statuses=0,0,0,0"))
+        assert back_up(source, target) == [6]
+        cause = "db1: mariadb-backup failed with status 3: Broken pipe (32); no memory"
+        assert errors(caplog) == [f"db2:/srv/y: failed: {cause}"]
 
     def test_a_failing_backup_tool_is_named_with_its_last_words(self, caplog: pytest.LogCaptureFixture) -> None:
         words = (

@@ -261,6 +261,36 @@ class TestStopping:
         assert server.connections == [*SEVERAL]
         assert "replication-stopped" not in session.names
 
+    def test_a_server_without_a_count_of_temporary_tables_fails_the_session_at_once(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, BOTH)
+        server.change(tables=["none"])
+        with backup(tmp_path, server) as session:
+            session.until("error")
+        assert session.last("error").text("text") == (
+            "the server does not report how many temporary tables replication has open"
+        )
+
+    def test_a_query_that_hangs_during_the_stop_does_not_exceed_its_limit(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, *SEVERAL)
+        server.change(tables=[0, "hangs"])
+        with backup(tmp_path, server, "max_stop_time=2") as session:
+            session.until("error")
+            session.until("end")
+        assert session.names[-2:] == ["replication-runs", "end"]
+        assert "for more than 2 seconds (--max-stop-time)" in session.last("error").text("text")
+        assert server.connections == [*SEVERAL]
+
+    def test_a_start_that_fails_is_not_reported_as_a_stop_that_is_too_long(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, BOTH)
+        server.change(failures={"START": "ERROR 1200 (HY000): Misconfigured replica"})
+        with backup(tmp_path, server, "max_stop_time=3") as session:
+            session.until("replication-stopped")
+            send_line(session.process, line=b"command resume\n")
+            session.until("undo-failed")
+            for _ in range(4):
+                session.received.clear()
+                session.until("progress")
+
     @pytest.mark.parametrize(("is_slow", "seconds"), [(False, 1), (False, 3), (True, 3)])
     def test_the_session_ends_before_replication_is_stopped_for_too_long(
         self,

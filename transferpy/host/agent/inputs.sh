@@ -22,7 +22,7 @@ declare owner               # USER or USER:GROUP to own the copy; empty to keep 
 declare source_directory # the directory that holds the source; of a server, its data directory
 declare stop_slave       # yes or no: replication is stopped during a backup
 declare safe_timeout     # the seconds to wait for a moment without open temporary tables of replication
-declare max_stop_time    # the seconds for which replication may be stopped; 0 for any time
+declare max_stop_time    # the maximum time of a stop of replication, in seconds; 0: no limit
 declare -a client        # for a backup, the words of the database client
 declare -a benchmarked   # the labels of the codecs that are measured on a sample; each has an array benchmark_CODEC, a command
 declare sample_directory # the directory from which the sample is taken; empty for the source itself

@@ -2,11 +2,12 @@
 # requires: replication agent/tasks
 
 replication_lock='' # the descriptor of the lock of a server
-stopped_at=''       # the uptime since when connections are stopped; empty while none is
+stopped_at=''       # the uptime at which the session began to stop connections; empty while none is stopped
+is_starting=''      # yes once the session has tried to start them
 each_second+=(limit_stop_time)
 
 stop_replication() { # CLIENT ...: stops the SQL thread of every connection at a moment without open temporary tables
-  # A replica that is made from the copy has no temporary tables, so the next statement that uses one would stop its replication.
+  # A replica that is made from the copy has no temporary tables: the next statement that uses one would stop its replication.
   local server flavour deadline is_waiting=no
   identify_server "$@" 2>"$run_directory/ask.err" || fail_replication_query
   read_uptime
@@ -25,8 +26,15 @@ stop_replication() { # CLIENT ...: stops the SQL thread of every connection at a
 
 has_no_temporary_tables() { # CLIENT ...: succeeds if the SQL threads have no open temporary tables
   local answer statement="SHOW GLOBAL STATUS WHERE Variable_name IN ('Slave_open_temp_tables', 'Replica_open_temp_tables')"
-  answer=$(query "$statement" "$@" 2>"$run_directory/ask.err") || fail_replication_query
-  [[ $answer == *[0-9]* && $answer != *[1-9]* ]]
+  # A task, because the session has to watch the time of the stop.
+  run_task ask write_rows "$statement" "$@" || fail_replication_query
+  answer=$(<"$run_directory/rows")
+  [[ $answer == *Value=* ]] || fail replication "the server does not report how many temporary tables replication has open"
+  [[ $answer != *Value=*[1-9]* ]]
+}
+
+write_rows() { # STATEMENT CLIENT ...: writes the rows of the result to a file
+  query "$@" >"$run_directory/rows"
 }
 
 stop_connections() { # CLIENT ...: stops the SQL thread of every connection that runs, until resume_replication
@@ -39,7 +47,7 @@ stop_connections() { # CLIENT ...: stops the SQL thread of every connection that
   read_replication_status "$flavour" "$@" 2>"$run_directory/ask.err" || fail_replication_query
   refuse_to_stop
   read_uptime
-  stopped_at=$REPLY
+  stopped_at=$REPLY is_starting=''
   share_stopped_connections "$@"
   for index in "${!connections[@]}"; do
     [[ ${running[index]} == *SQL_THREAD* ]] || continue
@@ -62,7 +70,7 @@ has_stopped_connections() { # succeeds if the undo list starts a connection
 
 limit_stop_time() { # ends the session, which starts replication, before the time is over
   local reserve
-  [ -n "$stopped_at" ] && [ "$max_stop_time" -gt 0 ] || return 0 # a session that cannot read has no max_stop_time
+  [[ -n $stopped_at && -z $is_starting ]] && [ "$max_stop_time" -gt 0 ] || return 0 # a session that cannot read has no limit
   # Half of the time is left for the start, but at most two seconds.
   reserve=$((max_stop_time > 4 ? 200 : max_stop_time * 50))
   read_uptime
@@ -118,6 +126,7 @@ resume_replication() { # starts the connections that stop_replication stopped
   rm -f -- "$run_directory/left-to-others"
   # A client that is about to stop a connection must not do so after the start.
   [ -z "${task_pid[stop]-}" ] || [ -n "${task_statuses[stop]-}" ] || end_processes 0 1000 sleep find_groups "${task_pid[stop]}"
+  is_starting=yes
   undo "$run_directory" replication || return 1
   read_uptime
   set -- milliseconds=$(((REPLY - stopped_at) * 10))

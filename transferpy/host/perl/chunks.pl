@@ -7,12 +7,12 @@
 #   R  the length and the text of a new name of a complete file, which may be that of another one
 #   D  nothing: the complete file is removed
 # With the flag 2, the first part of a file may replace a complete file of this name. mbstream reads a chunk when it has finished
-# the one before.
+# with the chunk before.
 # requires: perl/digest_tool
 use strict;
 use warnings;
 
-my ($chunk_mark, $chunk_start) = ('XBSTCK01', 14); # the second is the length of what all kinds of chunks begin with
+my ($chunk_mark, $chunk_start) = ('XBSTCK01', 14); # the second is the length of the beginning that all kinds of chunks have
 my %numbers_of = (P => 20, S => 8, E => 0, R => 0, D => 0); # by kind, the length of the numbers behind the name
 my $replaces = 2;
 my $longest_name = 511;

@@ -5,7 +5,8 @@
 # INDEX is the output of "tar -vv", one line for each member, in the order of tar. The file INDEX.end exists once tar adds no
 # further lines. A file is complete when tar names the next one. In the MODE "read", the data is still in memory, so the disk
 # is read once. In the MODE "written", each file is written to disk and dropped from memory first, so that the digest is that of
-# the data on the disk; the digester fails if the data of a file could not be written. CHILDREN is a file of /proc with the processes below which tar runs.
+# the data on the disk; the digester fails if the data of a file could not be written. CHILDREN is a file of /proc with the
+# processes below which tar runs.
 #
 # OUTPUT.raw gets records, each ended by NUL. A file has "DIGEST ./PATH". A file that is larger than a segment has one record for
 # each segment with data, "DIGEST NUMBER ./PATH", and one for all segments of zeros together, "zeros COUNT ./PATH". Segments are

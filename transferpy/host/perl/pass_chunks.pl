@@ -4,8 +4,8 @@
 # Called as: perl -e PROGRAM [INDEX].
 #
 # INDEX gets a record for each chunk, when mbstream has finished with the chunk: "KIND LENGTH OFFSET SIZE REPLACES NAMES", ended by NUL.
-# NAMES is the name, which has LENGTH bytes, and the new name. The program knows how much mbstream has read: what it has written,
-# without what is in the pipe. Behind the record "end" are the chunks with which mbstream has finished when it has ended.
+# NAMES is the name, which has LENGTH bytes, and the new name. mbstream has read all bytes that this program has written, without
+# those in the pipe. After the record "end" come the chunks that are finished only when mbstream has ended.
 # requires: perl/chunks perl/copy_bytes
 use strict;
 use warnings;
@@ -34,8 +34,8 @@ print INDEX map { "$_->[1]\0" } @pending;
 close INDEX or fail "cannot write $index: $!";
 
 sub before_end { # CHUNK: returns the text to pass on before it
-    # mbstream (10.11.19) compares the checksum of the last part with its buffer again at the end of a file, but a new name was in that
-    # buffer. So an empty part comes before the first end behind a rename.
+    # At the end of a file, mbstream (10.11.19) compares the checksum of the last part with its buffer again. After a rename, that buffer
+    # contains the new name. So an empty part comes before the first end after a rename.
     my ($chunk) = @_;
     my ($kind, $name) = @$chunk{qw(kind name)};
     $size{$name} = $chunk->{offset} + $chunk->{size} if $kind eq 'P';

@@ -1,16 +1,18 @@
 # Finds out if the directories that a backup tool would read are those of the server that answers. Prints one of:
 #   files=same
 #   files=other process=PID directory=PATH, on three lines: at that path, the process has another directory
+#   files=hidden: the kernel does not show the process or its files to this program, as in a container without CAP_SYS_PTRACE
 #   files=unknown: no process was found that answers and has files in these directories open
 #
 # Called as: perl -e PROGRAM -- CLIENT ... The command of the database client reads statements from standard input.
 #
-# In a container or in another mount namespace, a path means another file. The process of the server is the one at the other end
-# of the client's socket. With a proxy or systemd there, it is the one with the thread of the connection: the server reports the
-# number of the thread, which in another PID namespace is the number of no server.
+# In a container or in another mount namespace, a path can mean another file. The process of the server is the process at the other
+# end of the client's socket. If this is a proxy or systemd, the process of the server is the one with the thread of the connection.
+# The server reports the ID of this thread. In another PID namespace, no server has this ID.
 # requires: perl/results perl/system_calls
 use strict;
 use warnings;
+use Errno;
 use IPC::Open2;
 use Socket;
 
@@ -22,9 +24,12 @@ $/ = "</resultset>\n";
 my $client = open2(my $answers, my $statements, @ARGV);
 my @directories = directories(ask("SHOW GLOBAL VARIABLES WHERE Variable_name IN ('" . join("', '", @variables) . "')"));
 my ($result, @difference) = inspect(peer());
-if ($result eq 'unknown') {
-    my ($thread) = grep {/\Athread=/} ask('SELECT TID AS thread FROM information_schema.PROCESSLIST WHERE ID = CONNECTION_ID()');
-    ($result, @difference) = inspect($thread =~ s/\D//gr);
+if ($result eq 'unknown' || $result eq 'hidden') {
+    # Only MariaDB has this column.
+    my $query = 'SELECT TID AS thread FROM information_schema.PROCESSLIST WHERE ID = CONNECTION_ID()';
+    my ($thread) = eval { grep {/\Athread=/} ask($query) };
+    my ($found, @other) = inspect(($thread // '') =~ s/\D//gr);
+    ($result, @difference) = ($found, @other) if $found ne 'unknown';
 }
 close $statements;
 waitpid $client, 0;
@@ -50,12 +55,14 @@ sub directories { # LINE ...: returns the paths of all directories, the data dir
     return map { m{\A/} ? $_ : "$value{datadir}/$_" } map { $value{$_} // '' } @variables;
 }
 
-sub peer { # returns the process at the other end of the client's socket; 0 if it is unknown or in another PID namespace
+sub peer { # returns the process at the other end of the client's socket; 0 if it is in another PID namespace; undef if it is hidden
     my ($open, $get) = @system_call{qw(pidfd_open pidfd_getfd)};
-    for my $socket (grep { (readlink // '') =~ /\Asocket:/ } $get ? glob "/proc/$client/fd/*" : ()) {
+    return undef if !$get;
+    for my $socket (grep { (readlink // '') =~ /\Asocket:/ } glob "/proc/$client/fd/*") {
         my $process = syscall $open, $client, 0;
         my $descriptor = syscall $get, $process, $socket =~ s{.*/}{}r + 0, 0;
-        open my $copy, '+<&=', $descriptor or return 0;
+        return undef if $descriptor < 0;
+        open my $copy, '+<&=', $descriptor or return undef;
         my $credentials = getsockopt $copy, SOL_SOCKET, SO_PEERCRED;
         return $credentials ? unpack 'l', $credentials : 0;
     }
@@ -70,10 +77,16 @@ sub identity { # PATH
 sub inspect { # PROCESS: compares the directories with those that this process has under the same paths
     my ($process) = @_;
     my @here = map { identity($_) } @directories;
-    return 'unknown' if !$process || !chdir "/proc/$process/fd";
+    return 'hidden' if !defined $process;
+    return 'unknown' if !$process;
     # The working directory is not in this root, so the descriptors can still be read.
-    my @there = chroot "/proc/$process/root" ? map { identity($_) } @directories : ();
-    my $is_server = @there && has_open_file();
+    if (!chdir "/proc/$process/fd" or !chroot "/proc/$process/root") {
+        my $result = $!{EACCES} || $!{EPERM} ? 'hidden' : 'unknown';
+        chdir $root or die "cannot return to /: $!\n";
+        return $result;
+    }
+    my @there = map { identity($_) } @directories;
+    my $is_server = has_open_file();
     chdir $root and chroot '.' or die "cannot return to /: $!\n";
     return 'unknown' if !$is_server;
     for (0 .. $#directories) {

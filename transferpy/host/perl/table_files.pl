@@ -1,8 +1,9 @@
 # Names the table to which each file of a server belongs, and applies the files with which --prepare finishes a backup.
 #
 # Called as: perl -e PROGRAM KIND, in the data directory. KIND is "server" or "copy". The records on standard input end with NUL:
-# "DATABASE/FILE//INODE CTIME". Those on standard output are "DATABASE/TABLE//SUFFIX EFFECT INODE CTIME", such as "shop/a//.frm here 5 1.0"
-# and "shop/a//#P#p0.ibd here 6 1.0". The EFFECT "here" stands for a file, "gone" for one that --prepare removes, "new" for one that it makes.
+# "DATABASE/FILE//INODE CTIME". Those on standard output are "DATABASE/TABLE//SUFFIX EFFECT INODE CTIME", such as "shop/a//.frm here 5
+# 1.0" and "shop/a//#P#p0.ibd here 6 1.0". The EFFECT is "here" for a file, "gone" for a file that --prepare removes, and "new" for a file
+# that --prepare makes.
 #
 # For an InnoDB table that changes during the backup, mariadb-backup (10.11.19) writes NAME.new, the data of a new table; NAME.del, if
 # NAME.ibd was removed; NAME.ren, with the new DATABASE/NAME of NAME.ibd. --prepare applies them in the order del, ren, new. On a server, a

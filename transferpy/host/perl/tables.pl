@@ -4,12 +4,12 @@
 # those of table_files.pl, sorted.
 #
 # TABLES gets a record for each file of a table: "DATABASE/FILE" for a copy, "DATABASE/FILE//IDENTITY" for a server. The identity of a
-# definition (.frm and others) is its inode and ctime, which change with its content and its name. That of data is the identity of its
-# .frm. So if a record is in two lists of a server, the table was there all the time in between. Data without a .frm has its inode. The
-# file of a full-text index (FTS_...) has no database in its record, because it follows its table into another database.
+# definition (.frm and others) is its inode and ctime, which change with its content and its name. The identity of a data file is that of
+# the .frm of its table. So if a record is in two lists of a server, the table existed all the time in between. Without a .frm, it is the
+# inode of the data file. The record of a full-text index (FTS_...) has no database, because the file moves with its table to another one.
 #
 # LACKING gets "DATABASE/FILE" for each file that a table needs and does not have. The engine of a table is in the header of its .frm. A
-# table in the system tablespace lacks its .ibd, and a damaged .frm lacks itself: the list of the server has such records, too.
+# table in the system tablespace has no .ibd, so this is in the list, also for a server. A damaged .frm counts as a file that is lacking.
 use strict;
 use warnings;
 use Errno;

@@ -1,11 +1,9 @@
 # Facts about a database server and the backup tools.
 # requires: lib/events lib/queries preflight/values perl/server_files preflight/data_files
 
-answer_seconds=60 # the time that a server has to answer
-
 database_facts() { # SOCKET OPTION ...: the answer of the server at that socket, and the size of its data
   local socket=$1 answer client error=''
-  local version='' datadir='' binary_log='' relay_log='' name='' files=unknown process=0 directory='' settings='' totals=()
+  local version='' datadir='' binary_log='' relay_log='' name='' files=hidden process=0 directory='' settings='' totals=()
   shift
   client=("$(type -P mariadb || type -P mysql || echo mariadb)" "$@")
   if [ ! -S "$socket" ]; then
@@ -20,7 +18,7 @@ database_facts() { # SOCKET OPTION ...: the answer of the server at that socket,
     # A backup has no replication logs, and they may be larger than the data.
     read -ra totals < <(measure_data_files "$datadir" "$settings" "$binary_log" "$relay_log")
     emit database state=server version="$(encode "$version")" datadir="$(encode "$datadir")" name="$(encode "$name")" \
-      "${totals[@]:0:2}" outside="$(encode "$(name_outside_tables "$datadir")")"
+      files="$files" "${totals[@]:0:2}" outside="$(encode "$(name_outside_tables "$datadir")")"
   fi
 }
 
@@ -28,24 +26,23 @@ query_server() { # sets answer, settings and the variables of read_lines
   # The version is that of InnoDB, which is a part of the server: an option of the server sets VERSION() to any text.
   answer=$(query "SELECT COALESCE((SELECT PLUGIN_VERSION FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'InnoDB'), \
     VERSION()) AS version, @@datadir AS datadir, @@log_bin_basename AS binary_log, @@relay_log_basename AS relay_log, \
-    CONCAT(VERSION(), ', ', @@version_comment) AS name" timeout "$answer_seconds" "${client[@]}" 2>&1) || {
-    # A server that hangs still accepts connections.
+    CONCAT(VERSION(), ', ', @@version_comment) AS name" "${client[@]}" 2>&1) || {
     [ $? -ne 124 ] || error="; no answer within $answer_seconds seconds"
     return 1
   }
   read_lines <<<"$answer"
   # Without InnoDB, a server has none of these variables.
   settings=$(query "SHOW GLOBAL VARIABLES WHERE Variable_name IN \
-    ('innodb_undo_directory', 'innodb_data_home_dir', 'innodb_data_file_path')" timeout "$answer_seconds" "${client[@]}" 2>&1) || {
+    ('innodb_undo_directory', 'innodb_data_home_dir', 'innodb_data_file_path')" "${client[@]}" 2>&1) || {
     answer=$settings
     return 1
   }
 }
 
-server_uses_these_files() { # succeeds if the server has the directories open that the backup tool will read
+server_uses_these_files() { # succeeds if the server has the directories open that the backup tool will read, or no program can see them
   local command=("${client[@]}" --xml --skip-html --unbuffered)
   read_lines < <(timeout "$answer_seconds" perl -e "$perl_server_files" -- "${command[@]}" 2>/dev/null)
-  [ "$files" = same ]
+  [[ $files == @(same|hidden) ]]
 }
 
 read_lines() { # reads lines NAME=VALUE; sets the variable of each name

@@ -1,6 +1,7 @@
 # The transfer type "xtrabackup": a hot backup of a running database server. Both ends compare the list of its tables, and the
 # digests of its files: on the source those of the stream, on the target those of the disk.
-# requires: agent/read agent/manifest agent/digests agent/replication lib/directories perl/table_files perl/tables perl/digest_stream perl/pass_chunks perl/digest_copy
+# requires: agent/read agent/manifest agent/digests agent/replication lib/directories
+# requires: perl/table_files perl/tables perl/digest_stream perl/pass_chunks perl/digest_copy
 
 list_source_xtrabackup() {
   enter_directory "$run_directory"
@@ -10,7 +11,7 @@ list_source_xtrabackup() {
 
 await_source_xtrabackup() {
   run_task tables list_source_tables before || return
-  run_task query write_lsn Innodb_lsn_flushed "$run_directory/lsn.before" || return
+  run_task query write_lsn Innodb_lsn_flushed "$run_directory/lsn.before" || return # no data has been sent yet
   [ "$stop_slave" = no ] || stop_replication "${client[@]}"
 }
 
@@ -29,8 +30,9 @@ check_source_xtrabackup() { # TASK
   local list=$lists/tables per_table=''
   run_task backup check_backup_log "$run_directory/$1.0.err" || return
   run_task tables list_source_tables after || return
-  run_task query write_lsn Innodb_lsn_current "$run_directory/lsn.after" || return
-  [ ! -s "$run_directory/lsn.after" ] ||
+  # The server may be busy or start again. The backup is not lost because of this additional check.
+  run_task query await_lsn Innodb_lsn_current "$run_directory/lsn.after" || echo 0 >"$run_directory/lsn.after"
+  [ ! -s "$run_directory/lsn.before" ] ||
     emit redo-log first="$(<"$run_directory/lsn.before")" last="$(<"$run_directory/lsn.after")"
   {
     # Other tables may have been created, dropped or changed during the backup.
@@ -58,14 +60,23 @@ digest_copy_xtrabackup() { # digests the files behind mbstream; adds a record fo
     sort_digests
 }
 
+await_lsn() { # VARIABLE FILE: as write_lsn; tries for some minutes
+  local try
+  for try in {1..20}; do
+    ((try == 1)) || sleep 10
+    ! write_lsn "$@" 2>/dev/null || return 0
+  done
+  return 1
+}
+
 write_lsn() { # VARIABLE FILE: writes a position in the redo log of the server to a file; nothing if the server reports none
   local answer
-  answer=$(query "SHOW GLOBAL STATUS WHERE Variable_name = '$1'" timeout 60 "${client[@]}") && printf %s "${answer##*=}" >"$2"
+  answer=$(query "SHOW GLOBAL STATUS WHERE Variable_name = '$1'" "${client[@]}") && printf %s "${answer##*=}" >"$2"
 }
 
 list_source_tables() { # before|after: lists the tables of the server; also writes its setting innodb_file_per_table to a file
   list_tables server "$source_directory" "$lists/tables.$1" "$lists/lacking.$1" || return
-  query 'SELECT @@innodb_file_per_table AS value' timeout 60 "${client[@]}" 2>/dev/null | sed -n 's/^value=//p' >"$lists/per_table"
+  query 'SELECT @@innodb_file_per_table AS value' "${client[@]}" 2>/dev/null | sed -n 's/^value=//p' >"$lists/per_table"
   [ "${PIPESTATUS[1]}" = 0 ]
 }
 
