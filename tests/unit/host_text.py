@@ -50,7 +50,8 @@ def with_own_roots(directory: Path, script: str) -> str:
 def session_script(directory: Path, script: str) -> str:
     """Return a script that has the functions of a session, a run directory and the fifo, but no session begun."""
     start = (
-        "cores=2 checksum=no owner='' priority=normal run_directory=$run_root/run.$$ lists=$run_directory/lists\n"
+        "cores=2 checksum=no prepare=no owner='' priority=normal\n"
+        "run_directory=$run_root/run.$$ lists=$run_directory/lists\n"
         'mkdir -p -- "$lists"\n'
         'mkfifo "$run_directory/control"; exec {control}<>"$run_directory/control"\n'
     )
