@@ -652,3 +652,42 @@ class TestHotCopy:
             "backup-my.cnf of the received backup has an option that no backup tool writes",
         )
         assert events_of(target, "check_copy_xtrabackup")[0].name == "position"
+
+    @pytest.mark.parametrize(
+        "name", ["shop/b", "@65e5 x/t#P#p1#SP#s@0020", f"{'d' * 255}/{'n' * 255}", "..d/...", "d/#sql-1"]
+    )
+    def test_a_copy_may_rename_its_tables(self, target: Path, name: str) -> None:
+        staging = target / CONTENT
+        (staging / "xtrabackup_info").write_text("x")
+        (staging / "shop").mkdir()
+        (staging / "shop/a.ren").write_text(name)
+        assert events_of(target, "check_copy_xtrabackup")[0].name == "position"
+
+    @pytest.mark.parametrize(
+        ("path", "content"),
+        [
+            *(
+                ("shop/a.ren", content)
+                for content in ("", "b", "/", "shop/", "/b", "shop/b/c", "shop//b", "/srv/shop/b")
+            ),
+            *(("shop/a.ren", content) for content in ("../b", "shop/..", "./b", "shop/.", "../../victim/y", "..")),
+            *(("shop/a.ren", content) for content in ("shop/b\n", "shop/b\0", "shop/b\0/../../y", "shop\n/b")),
+            ("shop/a.ren", f"shop/{'b' * 256}"),
+            ("shop/a.ren", f"shop/{'b' * 250}{'/' * 4096}"),
+            ("a.ren", "../y"),
+            ("shop/.ren", "../y"),
+            (".shop/a.ren", "../y"),
+            ("shop/more/#a.ren", "../y"),
+        ],
+    )
+    def test_a_source_cannot_rename_a_table_out_of_the_copy(self, target: Path, path: str, content: str) -> None:
+        """--prepare of mariadb-backup gives a file of a table any such name."""
+        staging = target / CONTENT
+        (staging / "xtrabackup_info").write_text("x")
+        (staging / path).parent.mkdir(parents=True, exist_ok=True)
+        (staging / path).write_text(content)
+        kind, message = failure(target, "check_copy_xtrabackup")
+        assert (kind, message.split(": ")[:2]) == (
+            *("content",),
+            ["the received backup renames a table to a name that is none", f"./{path}"],
+        )

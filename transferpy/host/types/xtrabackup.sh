@@ -1,7 +1,7 @@
 # The transfer type "xtrabackup": a hot backup of a running database server. Both ends compare the list of its tables, and the
 # digests of its files: on the source those of the stream, on the target those of the disk.
 # requires: agent/read agent/manifest agent/digests agent/replication lib/directories
-# requires: perl/table_files perl/tables perl/backup_options perl/digest_stream perl/pass_chunks perl/digest_copy
+# requires: perl/table_files perl/tables perl/backup_options perl/renames perl/digest_stream perl/pass_chunks perl/digest_copy
 
 list_source_xtrabackup() {
   enter_directory "$run_directory"
@@ -117,6 +117,7 @@ check_copy_xtrabackup() { # reports its positions in the binary logs and in the 
   # The preflight refuses such tables. In a copy, a server would use the path of the source.
   finds_nothing . -mindepth 2 -maxdepth 2 -name '*.isl' || fail content "the received backup has tables with DATA DIRECTORY"
   [ "$prepare" = no ] || check_backup_options
+  check_renames
   emit position binlog="$(encode "$position")" replica="$(encode "$replica")" lsn="$lsn"
   run_task tables list_tables copy . "$lists/tables" "$lists/lacking" || exit 1
   report_list tables "$lists/tables"
@@ -129,6 +130,13 @@ check_backup_options() { # refuses options with which --prepare would run code o
   [ -e backup-my.cnf ] || return 0
   refused=$(perl -e "$perl_backup_options" -- backup-my.cnf) || fail content "cannot read backup-my.cnf of the received backup"
   [ -z "$refused" ] || fail content "backup-my.cnf of the received backup has an option that no backup tool writes: $refused"
+}
+
+check_renames() { # refuses files with which --prepare would write outside of the copy
+  local refused
+  refused=$(set -o pipefail && find . -mindepth 1 -name '*.ren' -print0 | perl -e "$perl_renames") ||
+    fail content "cannot read the new names of tables in the received backup"
+  [ -z "$refused" ] || fail content "the received backup renames a table to a name that is none: $refused"
 }
 
 read_last_lsn() { # FILE: sets lsn; the source, which is not trusted, has written the file
