@@ -125,6 +125,30 @@ def test_a_damaged_file_is_one_that_a_table_lacks(tmp_path: Path, name: str, con
     assert listed(tmp_path)[1] == lacks.split()
 
 
+def test_the_largest_list_of_partitions_is_read(tmp_path: Path) -> None:
+    names = [f"p{number:0246}" for number in range(8192)]
+    write(tmp_path / "data", {"d/p.frm": frm(PARTITION), "d/p.par": par(*names)})
+    assert listed(tmp_path)[1] == [f"d/p#P#{name}.ibd" for name in names]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        par(*["p"] * 8193),
+        struct.pack("<III", 0, 0, 1 << 24) + bytes([INNODB]) * (15 << 20),
+        struct.pack("<III", 0, 0, 15 << 20)
+        + bytes([INNODB]) * (15 << 20)
+        + struct.pack("<I", 1 << 20)
+        + b"p\0" * 500_000,
+        struct.pack("<IIIII", 0, 0, 1, INNODB, 15 << 20) + b"p\0" * (15 << 19),
+    ],
+    ids=["one too many", "no names", "few names", "many names"],
+)
+def test_a_list_of_partitions_without_end_needs_little_memory(tmp_path: Path, content: bytes) -> None:
+    write(tmp_path / "data", {"d/p.frm": frm(PARTITION), "d/p.par": content})
+    assert listed(tmp_path, before="ulimit -v 100000")[1] == ["d/p.par"]
+
+
 @pytest.mark.parametrize(
     ("files", "lacks"),
     [

@@ -24,7 +24,8 @@ my %needed_by = (
     42 => ['.MAD', '.MAI'], # Aria
 );
 my $partitioned = 20;
-my $most_bytes = 16 << 20; # of the list of partitions, which are at most 8192
+my $most_partitions = 8192;
+my $most_bytes = 2 << 20; # of the list of partitions: a name has at most 255 bytes, because it is a part of the name of a file
 my $definition = qr/^\.(?:frm|par|TRG|TRN|opt)$/;
 my $data = qr/\.(?:ibd|MYD|MYI|MRG|ARZ|CSV|CSM|MAD|MAI)$/;
 
@@ -48,10 +49,10 @@ sub partition_files { # TABLE: returns the suffixes of the files that the partit
     return '.par' if length $list < 12;
     my $number = unpack 'x8V', $list;
     my $names = 12 + ($number + 3 & ~3);
-    return '.par' if $number > $most_bytes || length $list < $names + 4;
+    return '.par' if $number > $most_partitions || length $list < $names + 4;
     my @engines = unpack "x12C$number", $list;
-    my @names = split /\0/, substr $list, $names + 4, unpack "x${names}V", $list;
-    return '.par' if @names != $number;
+    my @names = split /\0/, substr($list, $names + 4, unpack "x${names}V", $list), $number + 1;
+    return '.par' if @names <= $number || pop(@names) =~ /[^\0]/;
     return map { my $name = "#P#$names[$_]"; map { "$name$_" } @{$needed_by{$engines[$_]} // []} } 0 .. $#names;
 }
 
