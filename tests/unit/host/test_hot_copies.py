@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from bash import FILE, run_bash
 from host_text import TIMEOUT, session_script
+from waiting import wait_until
 from xbstream import REPLACES, chunk, end, file, part, remove, rename, seek
 
 from transferpy import MariaDB
@@ -168,6 +169,46 @@ def test_a_file_that_ends_behind_a_rename_is_unpacked(tmp_path: Path) -> None:
     stream = part("open", data(100)) + file("a", data(10)) + rename("a", "b") + end("open") + file("c", data(20))
     records = copied_well(tmp_path, stream + rename("c", "d") + file("empty", b"") + file("last", b"x"))
     assert {record.partition("./")[2] for record in records} == {"open", "b", "d", "empty", "last"}
+
+
+def page_compressed(size: int) -> bytes:
+    """Return the beginning of a page-compressed file of InnoDB, whose last page ends with zeros."""
+    content = bytearray(data(size))
+    content[54:58] = b"\0\0\0\x35"  # the flags of the tablespace: pages of 16 KiB, compressed
+    content[-8000:] = bytes(8000)
+    return bytes(content)
+
+
+def test_a_part_that_mbstream_ends_with_a_seek_is_digested_when_it_is_on_disk(tmp_path: Path) -> None:
+    first, zeros, last = page_compressed(4 * HEAD), bytes(2 * HEAD), data(2 * HEAD, 1)
+    copy, index, digests, called = (tmp_path / name for name in ("copy", "index", "digests", "called"))
+    copy.mkdir()
+    tool = ["sh", "-c", f'touch {called} && exec md5sum "$@"', "md5sum"]
+    # The digester digests each piece at once.
+    program = perl_program("perl/digest_copy").replace("(5_000, 64 << 20, 5)", "(1, 1, 0)")
+    assert "(1, 1, 0)" in program
+    with subprocess.Popen(["mbstream", "-x"], cwd=copy, stdin=subprocess.PIPE) as mbstream:
+        assert mbstream.stdin
+        stream = part("f.ibd", first) + part("f.ibd", zeros, len(first)) + file("beside", b"x") + part("open", b"x")
+        os.write(mbstream.stdin.fileno(), stream)
+        wait_until((copy / "open").exists)
+        assert (copy / "f.ibd").stat().st_size < len(first)
+        index.write_text(
+            f"P 5 0 {len(first)} 0 f.ibd\0P 5 {len(first)} {len(zeros)} 0 f.ibd\0P 6 0 1 0 beside\0E 6 0 0 0 beside\0"
+        )
+        digester = subprocess.Popen(["perl", "-e", program, str(index), str(digests), "1", *tool], cwd=copy)
+        wait_until(called.exists)
+        os.write(mbstream.stdin.fileno(), part("f.ibd", last, len(first + zeros)) + end("f.ibd") + end("open"))
+        mbstream.stdin.close()
+        assert mbstream.wait(TIMEOUT) == 0
+    with index.open("a") as records:
+        records.write(f"P 5 {len(first + zeros)} {len(last)} 0 f.ibd\0E 5 0 0 0 f.ibd\0E 4 0 0 0 open\0")
+    index.with_suffix(".end").touch()
+    assert digester.wait(TIMEOUT) == 0
+    content = first + zeros + last
+    ranges = [(HEAD, 3 * HEAD), (4 * HEAD, 2 * HEAD), (6 * HEAD, 2 * HEAD)]
+    expected = {f"{hashlib.md5(content[at : at + size]).hexdigest()} {at}+{size} ./f.ibd" for at, size in ranges}
+    assert expected < set(digests.read_text().split("\0"))
 
 
 # --- faults of the disk

@@ -15,7 +15,7 @@ my $poll_seconds = 0.05;
 my ($dont_need, $seek_set) = (4, 0);
 my $advise = $system_call{posix_fadvise}; # without it, data may be read from memory
 
-my %open; # by name, the size of each file that is not complete, and the offset of its next piece
+my %open; # by name, each file that is not complete: its size, the offset of its next piece, and the pieces that are not on disk yet
 my $number = 0;        # of chunks
 my ($chunks, $rest) = (undef, ''); # the handle of INDEX, once it exists; its incomplete last record
 my (@group, $group_size, $group_since); # pieces to write to disk next: the arguments of add_from_disk
@@ -63,16 +63,24 @@ sub take_record { # KIND LENGTH OFFSET SIZE REPLACES NAMES
     my ($name, $new_name) = (substr($names, 0, $length), substr $names, $length);
     $number++;
     note_change($number, { kind => $kind, name => $name, new_name => $kind eq 'R' ? $new_name : undef, replaces => $replaces });
-    my $file = $open{$name} // { size => 0, next => $longest_head };
+    my $file = $open{$name} // { size => 0, next => $longest_head, held => [] };
     if ($kind eq 'P') {
         $open{$name} = $file;
         $file->{size} = $offset + $size if $offset + $size > $file->{size};
-        add_to_group($name, @$_) for next_pieces($file, $file->{size});
+        push @{ $file->{held} }, next_pieces($file, $file->{size});
+        release_pieces($name, $file->{held}, (-s $name) // 0);
     } elsif ($kind eq 'E') {
-        add_to_group($name, @$_) for next_pieces($file, $file->{size}, 'is complete');
+        add_to_group($name, @$_) for @{ $file->{held} }, next_pieces($file, $file->{size}, 'is complete');
         add_to_group($name);
         delete $open{$name};
     }
+}
+
+sub release_pieces { # NAME PIECES SIZE: those inside of the size that the file has on disk
+    # In a page-compressed file, mbstream passes over zeros. At the end of a part, the file is too short until mbstream writes a
+    # later part or closes the file.
+    my ($name, $pieces, $size) = @_;
+    add_to_group($name, @{ shift @$pieces }) while @$pieces && $pieces->[0][0] + $pieces->[0][1] <= $size;
 }
 
 sub add_to_group { # NAME [OFFSET LENGTH]: without the last two, the head
