@@ -315,6 +315,26 @@ def test_parts_in_an_unknown_order_are_an_error_on_the_source(tmp_path: Path) ->
     assert result.statuses[0].split()[1] == "1"
 
 
+@pytest.mark.parametrize(
+    "stream",
+    [
+        seek("f", 1 << 60) + part("f", b"", 1 << 60),
+        part("f", data(100)) + seek("f", 1 << 60) + part("f", b"x", 1 << 60),
+        part("f", data(200_000)) + seek("f", 100_000) + part("f", b"again", 100_000),
+    ],
+    ids=["empty", "behind", "again"],
+)
+def test_a_part_behind_the_end_of_its_file_is_not_listed_for_the_digester(tmp_path: Path, stream: bytes) -> None:
+    """The digester would make a piece for each 16 MiB up to the part."""
+    index = tmp_path / "index"
+    program = ["perl", "-e", perl_program("perl/pass_chunks"), str(index)]
+    result = subprocess.run(program, input=stream, capture_output=True, timeout=TIMEOUT, check=False)
+    assert result.returncode == 1
+    assert result.stderr.decode() == "mariadb-backup sent the parts of f in another order than expected\n"
+    assert not re.search(r"P 1 [^0]", index.read_text())
+    assert len(result.stdout) < len(stream)
+
+
 def test_a_chunk_is_listed_when_the_next_one_is_read(tmp_path: Path) -> None:
     first, second, third = file("a", b"1"), part("b", b"2"), end("b")
     index = tmp_path / "index"

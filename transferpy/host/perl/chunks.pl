@@ -16,6 +16,7 @@ my ($chunk_mark, $chunk_start) = ('XBSTCK01', 14); # the second is the length of
 my %numbers_of = (P => 20, S => 8, E => 0, R => 0, D => 0); # by kind, the length of the numbers behind the name
 my $replaces = 2;
 my $longest_name = 511;
+my $longest_head = 64 << 10; # mariadb-backup writes a part of the head of a file twice
 
 sub next_chunk { # returns the next chunk as a hash, with its text up to the data; nothing at the end of the stream
     my $text = read_exactly($chunk_start, 'may end');
@@ -36,6 +37,12 @@ sub next_chunk { # returns the next chunk as a hash, with its text up to the dat
         kind => $kind, name => $name, new_name => $new_name, size => $size, offset => $offset, text => $text,
         replaces => $kind eq 'P' && $flags & $replaces && $offset == 0,
     };
+}
+
+sub check_order { # NAME SIZE OFFSET END: fails if a file of this size so far cannot go on with that part
+    my ($name, $size, $offset, $end) = @_;
+    $offset == $size || $offset < $size && $end <= $longest_head
+        or fail "mariadb-backup sent the parts of $name in another order than expected";
 }
 
 sub read_name { # LENGTH: fails if a file of this name may be outside of the copy

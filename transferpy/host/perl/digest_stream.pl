@@ -28,8 +28,7 @@ finish_list();
 sub take_part { # FILE OFFSET END
     my ($file, $offset, $end) = @_;
     my $name = $file->{name};
-    $offset == $file->{size} || $offset < $file->{size} && $end <= $longest_head
-        or fail "mariadb-backup sent the parts of $name in another order than expected";
+    check_order($name, $file->{size}, $offset, $end);
     if ($offset < $longest_head) {
         my $length = ($end < $longest_head ? $end : $longest_head) - $offset;
         substr($file->{head}, $offset, $length) = read_exactly($length);

@@ -12,7 +12,8 @@ use warnings;
 
 my $unread_bytes = 0x541b; # FIONREAD; on some machines, it has another number
 my $passed = 0;            # bytes
-my (%size, $is_renamed);   # by name, the size of each file that is not complete; 1 if no part was passed on since a rename
+my %open;                  # by name, each file that is not complete: its size so far, and the end of its last part
+my $is_renamed;            # 1 if no part was passed on since a rename
 my @pending;               # records of chunks that mbstream may not have finished: [number of bytes up to their end, record]
 
 my ($index) = @ARGV;
@@ -21,6 +22,7 @@ my $has_count = ioctl STDOUT, $unread_bytes, my $unread = "\0" x 8;
 print INDEX "end\0" if !$has_count;
 while (my $chunk = next_chunk()) {
     my ($name, $new_name, $size) = @$chunk{qw(name new_name size)};
+    take_part($chunk) if $chunk->{kind} eq 'P';
     my $text = before_end($chunk) . $chunk->{text};
     write_text($text);
     copy_bytes(\*STDIN, \*STDOUT, $size, $name) == $size or fail 'unexpected end of the stream of the backup';
@@ -33,18 +35,27 @@ print INDEX "end\0" if $has_count;
 print INDEX map { "$_->[1]\0" } @pending;
 close INDEX or fail "cannot write $index: $!";
 
+sub take_part { # CHUNK
+    my ($name, $offset, $size) = @{ $_[0] }{qw(name offset size)};
+    my $file = $open{$name} //= { size => 0 };
+    my $end = $offset + $size;
+    # For the digester, the size of a file is at most that of its parts: each piece takes time and memory.
+    check_order($name, $file->{size}, $offset, $end) if defined $index;
+    $file->{end} = $end;
+    $file->{size} = $end if $end > $file->{size};
+}
+
 sub before_end { # CHUNK: returns the text to pass on before it
     # At the end of a file, mbstream (10.11.19) compares the checksum of the last part with its buffer again. After a rename, that buffer
     # contains the new name. So an empty part comes before the first end after a rename.
     my ($chunk) = @_;
     my ($kind, $name) = @$chunk{qw(kind name)};
-    $size{$name} = $chunk->{offset} + $chunk->{size} if $kind eq 'P';
     $is_renamed = $kind eq 'R' || $is_renamed && $kind ne 'P';
     return '' if $kind ne 'E';
-    my $size = delete $size{$name} // 0;
+    my $file = delete $open{$name};
     return '' if !$is_renamed;
     $is_renamed = 0;
-    return $chunk_mark . pack 'C a V/a Q< Q< V', 0, 'P', $name, 0, $size, 0;
+    return $chunk_mark . pack 'C a V/a Q< Q< V', 0, 'P', $name, 0, $file ? $file->{end} : 0, 0;
 }
 
 sub list_finished { # a chunk is finished if mbstream has begun to read the next one

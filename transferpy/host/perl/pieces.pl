@@ -7,13 +7,13 @@
 # A record of the list is "DIGEST NUMBER RANGE ./NAME", ended by NUL. NUMBER is the number of the chunk. RANGE is the size of
 # the file for its head, else "OFFSET+LENGTH". finish_list leaves out the numbers, and files that were removed or replaced later,
 # and gives each file its last name.
-# requires: perl/digest_tool perl/copy_bytes
+# requires: perl/digest_tool perl/chunks perl/copy_bytes
 use strict;
 use warnings;
 use Fcntl qw(F_SETFD O_CREAT O_EXCL O_RDWR);
 use POSIX ();
 
-my ($longest_head, $longest_piece) = (64 << 10, 16 << 20);
+my $longest_piece = 16 << 20;
 # A digest tool takes longer to start than to digest many small files. The pieces of a batch are in memory.
 my ($batch_files, $batch_bytes) = (100, 16 << 20);
 my $most_workers = 4; # faster than most disks; a database needs memory and processors
