@@ -171,6 +171,23 @@ def test_a_file_that_ends_behind_a_rename_is_unpacked(tmp_path: Path) -> None:
     assert {record.partition("./")[2] for record in records} == {"open", "b", "d", "empty", "last"}
 
 
+@pytest.mark.parametrize("end", ["source", "target"])
+def test_processes_share_no_file_where_the_number_of_memfd_create_is_unknown(tmp_path: Path, end: str) -> None:
+    (tmp_path / "stream").write_bytes(file("f", b"x"))
+    (tmp_path / "f").write_bytes(b"x")
+    (tmp_path / "index").write_text("P 1 0 1 0 f\0E 1 0 0 0 f\0")
+    (tmp_path / "index.end").touch()
+    (tmp_path / "digests.piece").touch()  # as if another process were making its file
+    name, arguments = ("digest_stream", []) if end == "source" else ("digest_copy", ["index"])
+    program, count = re.subn(r"memfd_create => \d+,?", "", perl_program(f"perl/{name}"))
+    assert count > 1
+    with (tmp_path / "stream").open("rb") as stream:
+        command = ["perl", "-e", program, *arguments, "digests", "2", "md5sum"]
+        subprocess.run(command, cwd=tmp_path, stdin=stream, timeout=TIMEOUT, check=True)
+    assert (tmp_path / "digests").read_text() == f"{hashlib.md5(b'x').hexdigest()} 1 ./f\0"
+    assert list(tmp_path.glob("digests.piece.*")) == []
+
+
 def page_compressed(size: int) -> bytes:
     """Return the beginning of a page-compressed file of InnoDB, whose last page ends with zeros."""
     content = bytearray(data(size))

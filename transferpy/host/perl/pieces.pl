@@ -50,7 +50,8 @@ sub open_memory { # returns a handle of an empty file without a name
     my $descriptor = defined $system_call{memfd_create} ? syscall $system_call{memfd_create}, $name, 0 : -1;
     my $file;
     return $file if $descriptor >= 0 && open $file, '+<&=', $descriptor;
-    sysopen $file, "$list.piece", O_CREAT | O_EXCL | O_RDWR and unlink "$list.piece" or fail "cannot write $list.piece: $!";
+    $name = "$list.piece.$$"; # several processes make such files at the same time
+    sysopen $file, $name, O_CREAT | O_EXCL | O_RDWR and unlink $name or fail "cannot write $name: $!";
     return $file;
 }
 

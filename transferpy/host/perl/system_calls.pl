@@ -7,6 +7,7 @@ use Config;
 my %since_5_6 = (pidfd_open => 434, pidfd_getfd => 438);
 my %on_new_machines = (%since_5_6, llistxattr => 12, lgetxattr => 9, lsetxattr => 6);
 my %on_32_bits = (%since_5_6, llistxattr => 233, lgetxattr => 230, lsetxattr => 227);
+my %on_x86_of_32_bits = (%on_32_bits, memfd_create => 356);
 my %system_call = %{ {
     x86_64 => {
         %since_5_6,
@@ -20,13 +21,13 @@ my %system_call = %{ {
         sync_file_range => 84, syncfs => 267, memfd_create => 279, sendfile => 71,
         fremovexattr => 16, name_to_handle_at => 264, open_by_handle_at => 265, renameat2 => 276, %on_new_machines,
     },
-    riscv64 => \%on_new_machines,
-    i386 => \%on_32_bits,
-    i586 => \%on_32_bits,
-    i686 => \%on_32_bits,
-    arm => \%on_32_bits,
-    mips64el => { llistxattr => 5187, lgetxattr => 5184, lsetxattr => 5181 },
-    mipsel => { llistxattr => 4231, lgetxattr => 4228, lsetxattr => 4225 },
-    powerpc64le => { %since_5_6, llistxattr => 216, lgetxattr => 213, lsetxattr => 210 },
-    s390x => { %since_5_6, llistxattr => 231, lgetxattr => 228, lsetxattr => 225 },
+    riscv64 => { %on_new_machines, memfd_create => 279 },
+    i386 => \%on_x86_of_32_bits,
+    i586 => \%on_x86_of_32_bits,
+    i686 => \%on_x86_of_32_bits,
+    arm => { %on_32_bits, memfd_create => 385 },
+    mips64el => { llistxattr => 5187, lgetxattr => 5184, lsetxattr => 5181, memfd_create => 5314 },
+    mipsel => { llistxattr => 4231, lgetxattr => 4228, lsetxattr => 4225, memfd_create => 4354 },
+    powerpc64le => { %since_5_6, llistxattr => 216, lgetxattr => 213, lsetxattr => 210, memfd_create => 360 },
+    s390x => { %since_5_6, llistxattr => 231, lgetxattr => 228, lsetxattr => 225, memfd_create => 350 },
 }->{ $Config{archname} =~ s/-.*//r } // {} };
