@@ -263,6 +263,19 @@ def test_a_file_of_another_kind_is_an_error(tmp_path: Path) -> None:
 # --- streams of a hostile source
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        "note_change($_, { kind => 'D', name => 'f' }) for 1 .. $n; last_name($_ - 1, 'f') and die for 1 .. $n",
+        "note_change($_, { kind => 'R', name => $_ - 1, new_name => $_ }) for 1 .. $n; last_name(0, 0) for 1 .. $n",
+    ],
+    ids=["removed", "renamed"],
+)
+def test_many_changes_of_a_name_take_little_time(changes: str) -> None:
+    program = f"{perl_program('perl/pieces')}\nalarm 10; my $n = 50_000; {changes};"
+    subprocess.run(["perl", "-e", program], timeout=TIMEOUT, check=True)
+
+
 @pytest.mark.parametrize("indexed", [True, False])
 @pytest.mark.parametrize(
     "stream",

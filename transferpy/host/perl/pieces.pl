@@ -24,7 +24,7 @@ my $workers; # the number of processes that digest at once
 my ($records, @batch); # the handle of the list that grows; pieces
 my $batch_size = 0;
 my %running;           # by PID, the labels of a batch, and the handle of the output of the tool
-my (%changes, $changes); # by name, the changes after which a file no longer has it: [number of the chunk, new name or undef]; their number
+my (%changes, $changes); # by name, the changes after which a file no longer has it: [number of the chunk, new name or undef, 1 if it is the last name]; their number
 
 sub start_list { # LIST WORKERS
     ($list, $workers) = @_;
@@ -99,11 +99,29 @@ sub note_change { # NUMBER CHUNK
 
 sub last_name { # NUMBER NAME: returns the last name of the file of a chunk; undef if the file was removed or replaced
     my ($number, $name) = @_;
-    while (my ($change) = grep { $_->[0] > $number } @{ $changes{$name} // [] }) {
-        ($number, $name) = @$change;
-        last if !defined $name;
+    my @passed;
+    while (defined $name && defined(my $change = next_change($number, $name))) {
+        push @passed, $change;
+        ($number, $name, my $is_last) = @$change;
+        last if $is_last;
     }
+    @$_[1, 2] = ($name, 1) for @passed; # the next call needs one step instead of all of them
     return $name;
+}
+
+sub next_change { # NUMBER NAME: returns the first change of this name behind a chunk; a hostile source may send many
+    my ($number, $name) = @_;
+    my $of_name = $changes{$name} // return;
+    my ($first, $end) = (0, scalar @$of_name);
+    while ($first < $end) {
+        my $middle = $first + $end >> 1;
+        if ($of_name->[$middle][0] > $number) {
+            $end = $middle;
+        } else {
+            $first = $middle + 1;
+        }
+    }
+    return $of_name->[$first];
 }
 
 sub finish_list { # [CODE]: writes the list; calls CODE with range and name, for a new digest, where a name had changes
