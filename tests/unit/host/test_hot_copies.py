@@ -365,6 +365,22 @@ def test_a_part_behind_the_end_of_its_file_is_not_listed_for_the_digester(tmp_pa
     assert len(result.stdout) < len(stream)
 
 
+@pytest.mark.parametrize("small", [part("f" * 500, b""), seek("f" * 500, 0)], ids=["part", "seek"])
+def test_small_parts_without_end_do_not_fill_the_list_of_chunks(tmp_path: Path, small: bytes) -> None:
+    index = tmp_path / "index"
+    program = ["perl", "-e", perl_program("perl/pass_chunks"), str(index)]
+    result = subprocess.run(program, input=small * 30_000, capture_output=True, timeout=TIMEOUT, check=False)
+    assert (result.returncode, result.stderr) == (1, b"the stream of the backup has too many small parts\n")
+    assert index.stat().st_size < 6 << 20
+
+
+def test_small_files_may_be_many(tmp_path: Path) -> None:
+    program = ["perl", "-e", perl_program("perl/pass_chunks"), str(tmp_path / "index")]
+    stream = b"".join(file(f"d/{number}", b"x") for number in range(30_000))
+    result = subprocess.run(program, input=stream, capture_output=True, timeout=TIMEOUT, check=False)
+    assert (result.returncode, result.stdout) == (0, stream)
+
+
 def test_a_chunk_is_listed_when_the_next_one_is_read(tmp_path: Path) -> None:
     first, second, third = file("a", b"1"), part("b", b"2"), end("b")
     index = tmp_path / "index"

@@ -14,6 +14,9 @@ my $unread_bytes = 0x541b; # FIONREAD; on some machines, it has another number
 my $passed = 0;            # bytes
 my %open;                  # by name, each file that is not complete: its size so far, and the end of its last part
 my $is_renamed;            # 1 if no part was passed on since a rename
+# mariadb-backup (10.11.19) sends parts of 2 MiB or more, except for the last one of a file.
+my ($part_bytes, $parts_of_file, $further_parts) = (1 << 20, 2, 10_000);
+my ($parts, $ends) = (0, 0); # numbers of chunks: parts and seeks; ends of files
 my @pending;               # records of chunks that mbstream may not have finished: [number of bytes up to their end, record]
 
 my ($index) = @ARGV;
@@ -23,6 +26,7 @@ print INDEX "end\0" if !$has_count;
 while (my $chunk = next_chunk()) {
     my ($name, $new_name, $size) = @$chunk{qw(name new_name size)};
     take_part($chunk) if $chunk->{kind} eq 'P';
+    check_number($chunk->{kind}) if defined $index;
     my $text = before_end($chunk) . $chunk->{text};
     write_text($text);
     copy_bytes(\*STDIN, \*STDOUT, $size, $name) == $size or fail 'unexpected end of the stream of the backup';
@@ -43,6 +47,14 @@ sub take_part { # CHUNK
     check_order($name, $file->{size}, $offset, $end) if defined $index;
     $file->{end} = $end;
     $file->{size} = $end if $end > $file->{size};
+}
+
+sub check_number { # KIND: a record of the index may be longer than its chunk, and needs space in /var/tmp
+    my ($kind) = @_;
+    $ends++ if $kind eq 'E';
+    $parts++ if $kind eq 'P' || $kind eq 'S';
+    $parts <= $further_parts + $parts_of_file * $ends + $passed / $part_bytes
+        or fail 'the stream of the backup has too many small parts';
 }
 
 sub before_end { # CHUNK: returns the text to pass on before it
