@@ -19,6 +19,8 @@ from transferpy.planning.types import transfer_type_strategy
 from transferpy.stream.transports import netcat_supports_ipv6
 
 _LIST_BYTES = 850  # on disk for each entry, in all lists that exist at the same time: a path has about 70 characters
+_PART_BYTES = 10 << 20  # mariadb-backup sends most files in parts of this size
+_PART_LIST_BYTES = 500  # on disk for each of these parts: the digest of a piece in several lists, and a chunk
 _LISTS = "/var/tmp"  # noqa: S108 - of the hosts, see host/lib/lists.sh
 _SLACK_BYTES = 1 << 20  # the directories and block sizes of the target differ a little from those of the source
 
@@ -154,6 +156,8 @@ def _list_problems(context: PlanContext) -> Iterator[str]:
     if context.options.type.compares_files and f"{_LISTS}/".startswith(source):
         yield f"{context.request.source}: contains {_LISTS}, where a run stores its lists"
     needed = context.source.inodes * _LIST_BYTES
+    if context.options.type.reads_socket:
+        needed += max(context.source.disk, context.source.bytes) // _PART_BYTES * _PART_LIST_BYTES
     for host in context.facts.values():
         if host.lists is not None and needed > host.lists:
             yield f"{host.host}: the lists of files need {needed:,} bytes in {_LISTS}, but only {host.lists:,} are free"

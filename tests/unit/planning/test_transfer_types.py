@@ -321,3 +321,9 @@ class TestSources:
         target = target_host(targets={0: target_facts(inodes=2_000_000)}, lists=800_000_000)
         found = problems(request("db1:/srv/x", "db2:/srv/y"), source, target)
         assert found == ["db2: the lists of files need 850,000,000 bytes in /var/tmp, but only 800,000,000 are free"]
+
+    def test_the_lists_of_a_hot_copy_need_space_for_each_part_of_a_file(self) -> None:
+        source = database_host(database_facts(disk=(10 << 20) * 100_000, inodes=100), lists=900_000_000)
+        target = target_host(targets={0: target_facts(free=2 << 40)}, lists=50_000_000)
+        found = problems(BACKUP, source, target)
+        assert found == ["db2: the lists of files need 50,085,000 bytes in /var/tmp, but only 50,000,000 are free"]
