@@ -213,7 +213,8 @@ def test_a_part_that_mbstream_ends_with_a_seek_is_digested_when_it_is_on_disk(tm
         index.write_text(
             f"P 5 0 {len(first)} 0 f.ibd\0P 5 {len(first)} {len(zeros)} 0 f.ibd\0P 6 0 1 0 beside\0E 6 0 0 0 beside\0"
         )
-        digester = subprocess.Popen(["perl", "-e", program, str(index), str(digests), "1", *tool], cwd=copy)
+        command = ["timeout", str(TIMEOUT), "perl", "-e", program, str(index), str(digests), "1", *tool]
+        digester = subprocess.Popen(command, cwd=copy)
         wait_until(called.exists)
         os.write(mbstream.stdin.fileno(), part("f.ibd", last, len(first + zeros)) + end("f.ibd") + end("open"))
         mbstream.stdin.close()
