@@ -64,11 +64,11 @@ class Server:
         self._prefix: Sequence[str] = ()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def install(self) -> None:
-        """Create an empty data directory."""
+    def install(self, options: str = "") -> None:
+        """Create an empty data directory; the server that does so has further options."""
         self.host.run(
             f"mkdir -p {self.datadir} && chown mysql:mysql {self.datadir} && mariadb-install-db --no-defaults"
-            f" --user=mysql --datadir={self.datadir} --auth-root-authentication-method=socket --skip-test-db",
+            f" --user=mysql --datadir={self.datadir} --auth-root-authentication-method=socket --skip-test-db {options}",
             timeout=_STARTING_SECONDS,
         )
 

@@ -806,8 +806,9 @@ def all_kinds(servers: Fleet) -> Iterator[str]:
     db1 = servers["db1"]
     keys = "/srv/mysql-kinds.keys"
     encryption = ("--plugin-load-add=file_key_management", f"--loose-file-key-management-filename={keys}")
-    server = Server(db1, 6, "-kinds", options=(*encryption, "--innodb-undo-tablespaces=3"))
-    server.install()
+    undo = "--innodb-undo-tablespaces=3"
+    server = Server(db1, 6, "-kinds", options=(*encryption, undo))
+    server.install(undo)  # a server can change the number only if it has nothing to undo
     db1.run(f"echo '1;{'5a' * 16}' >{keys}; chown mysql {keys}")
     with server:
         server.execute(ALL_KINDS)
