@@ -935,6 +935,32 @@ def test_a_copy_that_cannot_be_prepared_is_removed_and_the_log_shown(fleet: Flee
     assert_unchanged(fleet, before)
 
 
+def test_nothing_outside_of_the_copy_is_changed_while_it_is_prepared(fleet: Fleet) -> None:
+    db3 = fleet["db3"]
+    outside = ("/srv/victim", "/etc/victim", "/tmp/victim", "/run/victim", "/dev/shm/victim")
+    db3.run(["touch", *outside])
+    writing = f'for file in {" ".join(outside)}; do echo changed >>"$file"; echo "$?" >>written; done; real "$@"'
+    try:
+        with wrapped(db3, "mariadb-backup", f'case " $* " in *" --prepare "*) {writing} ;; *) real "$@" ;; esac'):
+            result = transfer(fleet.lab, *BACKUP, "--prepare", "--owner", "mysql:mysql", SOURCE, TARGET, check=True)
+        assert db3.sh(f"cat {' '.join(outside)}") == ""
+    finally:
+        db3.run(["rm", *outside])
+    assert db3.sh("cat /srv/copy/written").split() == ["1"] * len(outside)
+    assert "WARNING" not in result.stderr
+    with started(db3, "/srv/copy") as copy:
+        assert content(copy) == content(fleet.primary)
+
+
+def test_a_host_that_cannot_confine_the_preparation_is_named(fleet: Fleet) -> None:
+    with wrapped(fleet["db3"], "unshare", "echo 'unshare failed: Operation not permitted' >&2; exit 1"):
+        result = transfer(fleet.lab, *BACKUP, "--prepare", "--owner", "mysql:mysql", SOURCE, TARGET, check=True)
+    warning = "the preparation can write outside of the copy, because the host cannot confine it: unshare failed"
+    assert f"WARNING db3: {warning}" in result.stderr
+    with started(fleet["db3"], "/srv/copy") as copy:
+        assert content(copy) == content(fleet.primary)
+
+
 def test_an_entry_that_appears_in_the_target_during_the_copy_stays(fleet: Fleet) -> None:
     fleet["db3"].shape(SLOW)
     with Run(fleet.lab, *BACKUP, SOURCE, TARGET) as run:

@@ -439,6 +439,12 @@ class UndoFailed(Event, name="undo-failed"):
     text: Text
 
 
+class Unconfined(Event, name="unconfined"):
+    """The preparation of a hot copy runs without protection against a forged redo log, and the reason."""
+
+    text: Text
+
+
 class SetAside(Event, name="set-aside"):
     """An incomplete copy had its final name, and was renamed to ``path``; it was not removed."""
 

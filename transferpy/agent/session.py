@@ -193,6 +193,8 @@ class Session:
                 self.error = _ERRORS.get(kind, RemoteExecutionError)(f"{self.host}: {'; '.join(messages)}")
             case protocol.UndoFailed(entry=entry, text=text):
                 log_not_undone(self.host, entry[:_LONGEST_TEXT], one_line(text[:_LONGEST_TEXT]))
+            case protocol.Unconfined(text=text):
+                log_unconfined(self.host, one_line(text[:_LONGEST_TEXT]))
             case protocol.SetAside(path=path):
                 log_set_aside(self.host, path[:_LONGEST_TEXT])
             case protocol.StaleRunRecovered(run=run, replication=replication):
@@ -276,6 +278,13 @@ def log_not_undone(host: str, entry: str, text: str) -> None:
         logger.warning("%s: replication does not start, the next run tries again: %s", host, text)
         return
     logger.warning("%s: not undone, the next run tries again: %s: %s", host, entry, text)
+
+
+def log_unconfined(host: str, reason: str) -> None:
+    """Log that a host prepares a hot copy although it cannot keep the tool from writing outside of the copy."""
+    logger.warning(
+        "%s: the preparation can write outside of the copy, because the host cannot confine it: %s", host, reason
+    )
 
 
 def log_set_aside(host: str, path: str) -> None:

@@ -472,7 +472,7 @@ class TestLog:
     def test_preparing_takes_both_the_status_and_the_log(self, target: Path, prepared: str, *, fails: bool) -> None:
         script = f"""
             prepare_copy() {{ {prepared}; }}
-            prepare_copy_xtrabackup 2>"$run_directory/prepare.err" && echo ready || echo failed
+            run_preparation no 2>"$run_directory/prepare.err" && echo ready || echo failed
         """
         assert output_of(in_target(target, script)) == (b"failed\n" if fails else b"ready\n")
 

@@ -11,7 +11,7 @@ allow_publishing() {
 
 publish_copy() { # ends the session
   local made=/proc/self/fd/$target/.
-  [ "$prepare" = no ] || run_task prepare "prepare_copy_$transfer_type" || exit 1
+  [ "$prepare" = no ] || "prepare_copy_$transfer_type"
   if [ "$transfer_type" = file ]; then
     # Its owner was set before its lists were compared.
     run_task sync write_copy "./$source_name" || exit 1

@@ -1,7 +1,7 @@
 # The transfer type "xtrabackup": a hot backup of a running database server. Both ends compare the list of its tables, and the
 # digests of its files: on the source those of the stream, on the target those of the disk.
 # requires: agent/read agent/manifest agent/digests agent/replication lib/directories
-# requires: perl/table_files perl/tables perl/backup_options perl/renames perl/digest_stream perl/pass_chunks perl/digest_copy
+# requires: perl/table_files perl/tables perl/backup_options perl/renames perl/confine perl/digest_stream perl/pass_chunks perl/digest_copy
 
 list_source_xtrabackup() {
   enter_directory "$run_directory"
@@ -146,6 +146,22 @@ read_last_lsn() { # FILE: sets lsn; the source, which is not trusted, has writte
   done < <(head -c 1000 -- "$1" | tr -d '\0')
 }
 
-prepare_copy_xtrabackup() { # in the task "prepare", whose standard error is the log
-  prepare_copy && log_is_complete "$run_directory/prepare.err"
+prepare_copy_xtrabackup() { # ends the session on a failure
+  local confined=yes
+  confine true 2>"$run_directory/confine.err" || {
+    confined=no
+    emit unconfined text="$(encode "$(last_error confine.err)")"
+  }
+  run_task prepare run_preparation "$confined" || exit 1
+}
+
+run_preparation() { # yes|no: whether the tool is confined; in a task, whose standard error is the log
+  # The temporary files of the tool are in the copy: it cannot write elsewhere.
+  local command=(bash -c "export TMPDIR=.; $(declare -f prepare_copy); prepare_copy")
+  [ "$1" = no ] || command=(confine "${command[@]}")
+  "${command[@]}" && log_is_complete "$run_directory/prepare.err"
+}
+
+confine() { # COMMAND [ARGUMENT ...]: runs a command that can write only in the working directory
+  unshare --mount perl -e "$perl_confine" "$@"
 }

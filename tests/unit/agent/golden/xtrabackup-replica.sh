@@ -58,7 +58,7 @@ stop_activity_reports
 run_next_script
 
 # === session on db1
-# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read perl/handshake perl/chains agent/handshake agent/connect perl/directories lib/directories perl/table_files perl/tables perl/backup_options perl/renames perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read perl/handshake perl/chains agent/handshake agent/connect perl/directories lib/directories perl/table_files perl/tables perl/backup_options perl/renames perl/confine perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
 run_id=0123456789abcdef
 source_directory=/srv/sqldata
 source_name=''
@@ -212,7 +212,7 @@ send_1_lz41() {
 run_session
 
 # === session for db2
-# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/iptables firewall/nftables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read perl/table_files perl/tables perl/backup_options perl/renames perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/iptables firewall/nftables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read perl/table_files perl/tables perl/backup_options perl/renames perl/confine perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
 run_id=0123456789abcdef
 wanted_port=0
 shares_port=yes
@@ -295,7 +295,7 @@ prepare_copy() {
 run_session
 
 # === session for db3
-# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/iptables firewall/nftables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read perl/table_files perl/tables perl/backup_options perl/renames perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/iptables firewall/nftables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read perl/table_files perl/tables perl/backup_options perl/renames perl/confine perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
 run_id=0123456789abcdef
 wanted_port=0
 shares_port=yes
