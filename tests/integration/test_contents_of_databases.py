@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from databases import SOCKET, Fleet, Server, backing_up, watched, wrapped
 from helpers import eventually, transfer
-from lab import Lab
+from lab import HostSpec, Lab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,9 +102,10 @@ ELSEWHERE = (
 )
 
 
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Fleet]:
-    with Lab.up() as lab:
+@pytest.fixture(scope="module", params=["", "trixie"], ids=["10.11", "11.8"])
+def servers(request: pytest.FixtureRequest) -> Iterator[Fleet]:
+    hosts = {"orch": HostSpec()} | {name: HostSpec(suite=request.param) for name in ("db1", "db2", "db3")}
+    with Lab.up(hosts) as lab:
         for host in ("db1", "db3"):
             lab[host].run(["tee", KEYS], input=b"1;" + b"0123456789abcdef" * 4 + b"\n")
         primary = Server(lab["db1"], 1, options=ENCRYPTION)
