@@ -13,7 +13,7 @@ UNPACK_TOOLS = tuple(UNPACK_TOOL.packages)
 CLIENTS = tuple(DATABASE_CLIENT.packages)
 
 _BY_SOCKET = "--protocol=socket"
-_INDEX, _DIGESTS = (join(Variable("lists"), f"/{name}") for name in ("members", "digests.unsorted"))
+_INDEX, _DIGESTS, _LOST = (join(Variable("lists"), f"/{name}") for name in ("members", "digests.unsorted", "lost"))
 _LEAST_MEMORY = 100 << 20
 """The default of mariadb-backup for preparing, in bytes."""
 
@@ -62,7 +62,7 @@ def backup(program: str, socket: str, defaults_file: str, cores: int) -> Command
 def digest_stream(digest: Command, cores: int) -> Tee:
     """Return the stage that digests the files in the stream of a hot backup, on the source."""
     program = ("perl", "-e", Variable("perl_digest_stream"))
-    return Tee(Command((*program, _DIGESTS, str(cores), *digest.argv)), "/dev/null")
+    return Tee(Command((*program, _DIGESTS, _LOST, str(cores), *digest.argv)), "/dev/null")
 
 
 def check_stream(*, indexed: bool) -> Command:

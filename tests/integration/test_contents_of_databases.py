@@ -90,6 +90,8 @@ CHANGE = """
 """
 
 
+EARLY = "abcdefghijkl"
+"""The tables of a database, alternately of the engines MyISAM and Aria."""
 OUTSIDE = "/srv/outside"
 ELSEWHERE = (
     *(
@@ -227,6 +229,63 @@ def test_a_table_that_is_created_during_the_backup_without_its_data_is_named(fle
         fleet.primary.execute("DROP TABLE IF EXISTS kinds.late")
     assert result.status == 7, result.stderr
     assert "the backup lacks tables: kinds/late.ibd\n" in result.stderr
+
+
+def before_the_tables_are_read(statements: str) -> str:
+    """Return a wrapper for mariadb-backup, which executes statements while the tool reads the files of InnoDB."""
+    has_begun = "grep -q 'Acquired locks for BACKUP STAGE START' /proc/self/fd/2"
+    change = f'until {has_begun}; do sleep 0.1; done; mariadb early -e "{statements}" >/dev/null; cat'
+    return backing_up(f'set -o pipefail; real "$@" | {{ {change}; }}')
+
+
+@pytest.fixture
+def early(fleet: Fleet) -> Iterator[Fleet]:
+    """The fleet of a server with a database ``early``, which has tables of the engines MyISAM and Aria."""
+    fleet.primary.execute("CREATE DATABASE early")
+    for number, name in enumerate(EARLY):
+        engine = ("MyISAM", "Aria")[number % 2]
+        fleet.primary.execute(
+            f"CREATE TABLE early.{name} (a INT) ENGINE={engine}; INSERT INTO early.{name} VALUES ({number})"
+        )
+    try:
+        yield fleet
+    finally:
+        fleet.primary.execute("DROP DATABASE early")
+
+
+def test_tables_that_mariadb_backup_exchanges_or_removes_by_mistake_are_named(early: Fleet) -> None:
+    changes = "RENAME TABLE a TO t, c TO a, t TO c; DROP TABLE b; CREATE TABLE b (a INT) ENGINE=Aria;"
+    changes += (
+        "CREATE OR REPLACE TABLE d (a INT) ENGINE=Aria; RENAME TABLE e TO e_1; CREATE TABLE e (a INT) ENGINE=MyISAM"
+    )
+    with wrapped(early["db1"], "mariadb-backup", before_the_tables_are_read(changes)):
+        result = transfer(early.lab, *BACKUP, SOURCE, TARGET)
+    assert result.status == 7, result.stderr
+    names = ", ".join(f"early/{name}" for name in ("a", "b", "c", "d", "e"))
+    assert f"mariadb-backup damaged tables that were created or renamed before it read them: {names}" in result.stderr
+
+
+def test_a_table_that_mariadb_backup_removes_by_mistake_is_missed_without_checksums(early: Fleet) -> None:
+    change = "DROP TABLE b; CREATE TABLE b (a INT) ENGINE=Aria"
+    with wrapped(early["db1"], "mariadb-backup", before_the_tables_are_read(f"{change}; DO SLEEP(2)")):
+        result = transfer(early.lab, *BACKUP, "--no-checksum", SOURCE, TARGET)
+    assert result.status == 7, result.stderr
+    assert "the backup lacks tables: early/b.MAD, early/b.MAI, early/b.frm\n" in result.stderr
+
+
+def test_tables_that_change_before_they_are_read_arrive(early: Fleet) -> None:
+    changes = "RENAME TABLE a TO a_1; TRUNCATE TABLE c; TRUNCATE TABLE d; OPTIMIZE TABLE e, f;"
+    changes += "REPAIR TABLE g, h; ALTER TABLE i ADD COLUMN b INT; ALTER TABLE j ADD COLUMN b INT; DROP TABLE k, l;"
+    changes += "CREATE TABLE m_1 (a INT) ENGINE=MyISAM; CREATE TABLE n_1 (a INT) ENGINE=Aria"
+    with wrapped(early["db1"], "mariadb-backup", before_the_tables_are_read(changes)):
+        transfer(early.lab, *BACKUP, "--prepare", "--owner", "mysql:mysql", SOURCE, TARGET, check=True)
+    with started(early["db3"]) as copy:
+        names = [name for (name,) in early.primary.execute("SHOW TABLES FROM early")]
+        assert [name for (name,) in copy.execute("SHOW TABLES FROM early")] == names
+        for name in names:
+            assert copy.execute(f"SELECT * FROM early.{name}") == early.primary.execute(
+                f"SELECT * FROM early.{name}"
+            ), name
 
 
 def make_outside(host: Host, *names: str) -> None:

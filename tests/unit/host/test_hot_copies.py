@@ -5,6 +5,7 @@ import os
 import random
 import re
 import subprocess
+import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +125,29 @@ def test_pieces_have_a_greatest_size(tmp_path: Path) -> None:
     assert {record.split(" ")[1] for record in records} == {str(2 * PIECE + 5), *ranges}
 
 
+@pytest.mark.parametrize(
+    ("changes", "lost"),
+    [
+        (rename("a", "c"), ["a"]),
+        (rename("a", "b"), ["a", "b"]),
+        (rename("b", "c") + rename("a", "b"), ["b", "a"]),
+        (rename("a", "b") + remove("b"), ["a", "b", "b"]),
+        (remove("a") + remove("a"), ["a"]),
+        (rename("x", "a") + remove("x") + file("a", b"new", flags=REPLACES), []),
+    ],
+)
+def test_the_names_that_files_lose_by_changes_are_listed_with_the_times_at_which_they_were_read(
+    tmp_path: Path, changes: bytes, lost: list[str]
+) -> None:
+    before = time.time()
+    stream = file("a", b"a") + file("b", b"b") + changes
+    command = ["perl", "-e", perl_program("perl/digest_stream"), "digests", "lost", "2", "md5sum"]
+    subprocess.run(command, cwd=tmp_path, input=stream, timeout=TIMEOUT, check=True)
+    records = [record.split(" ") for record in (tmp_path / "lost").read_text().split("\0")[:-1]]
+    assert [name for _, name in records] == lost
+    assert all(before - 1 <= float(seconds) <= time.time() + 1 for seconds, _ in records)
+
+
 def test_a_header_that_is_written_again_is_compared_as_it_is_at_last(tmp_path: Path) -> None:
     log = data(3 * HEAD)
     stream = part("aria_log.1", log) + seek("aria_log.1", 36) + part("aria_log.1", b"12345678", 36) + end("aria_log.1")
@@ -148,6 +172,9 @@ CHANGES = {
         {"d/a": "new"},
     ),
     "never-there": (rename("d/x", "d/y") + remove("d/z"), {"d/a": "a"}),
+    "renamed-before-it-was-read": (rename("d/x", "d/a"), {"d/a": "a"}),
+    "replaced-by-an-empty-one": (file("d/a", b""), {"d/a": "empty"}),
+    "empty-twice": (file("d/b", b"") + file("d/b", b""), {"d/a": "a", "d/b": "empty"}),
 }
 
 
@@ -155,7 +182,7 @@ CHANGES = {
 def test_files_that_are_renamed_removed_and_replaced_are_compared_as_they_are_at_last(
     tmp_path: Path, change: str
 ) -> None:
-    contents = {"a": data(200_000), "new": data(70_000, 1), "short": b"short"}
+    contents = {"a": data(200_000), "new": data(70_000, 1), "short": b"short", "empty": b""}
     stream, expected = CHANGES[change]
     records = copied_well(tmp_path, file("d/a", contents["a"]) + file("beside", b"x") + stream)
     heads = {name: f"{hashlib.md5(text[:HEAD]).hexdigest()} {len(text)}" for name, text in contents.items()}
@@ -178,11 +205,13 @@ def test_processes_share_no_file_where_the_number_of_memfd_create_is_unknown(tmp
     (tmp_path / "index").write_text("P 1 0 1 0 f\0E 1 0 0 0 f\0")
     (tmp_path / "index.end").touch()
     (tmp_path / "digests.piece").touch()  # as if another process were making its file
-    name, arguments = ("digest_stream", []) if end == "source" else ("digest_copy", ["index"])
+    name, arguments = (
+        ("digest_stream", ["digests", "lost"]) if end == "source" else ("digest_copy", ["index", "digests"])
+    )
     program, count = re.subn(r"memfd_create => \d+,?", "", perl_program(f"perl/{name}"))
     assert count > 1
     with (tmp_path / "stream").open("rb") as stream:
-        command = ["perl", "-e", program, *arguments, "digests", "2", "md5sum"]
+        command = ["perl", "-e", program, *arguments, "2", "md5sum"]
         subprocess.run(command, cwd=tmp_path, stdin=stream, timeout=TIMEOUT, check=True)
     assert (tmp_path / "digests").read_text() == f"{hashlib.md5(b'x').hexdigest()} 1 ./f\0"
     assert list(tmp_path.glob("digests.piece.*")) == []
@@ -267,13 +296,13 @@ def test_a_file_of_another_kind_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        "note_change($_, { kind => 'D', name => 'f' }) for 1 .. $n; last_name($_ - 1, 'f') and die for 1 .. $n",
-        "note_change($_, { kind => 'R', name => $_ - 1, new_name => $_ }) for 1 .. $n; last_name(0, 0) for 1 .. $n",
+        "take_name('f') for 1 .. $n; add_file('f'), take_name('f') for 1 .. $n",
+        "add_file(0); take_name($_ - 1, $_) for 1 .. $n; $name_of = (keys %file_of)[0]; $name_of == $n or die",
     ],
     ids=["removed", "renamed"],
 )
 def test_many_changes_of_a_name_take_little_time(changes: str) -> None:
-    program = f"{perl_program('perl/pieces')}\nalarm 10; my $n = 50_000; {changes};"
+    program = f"{perl_program('perl/pieces')}\nalarm 10; my $n = 500_000; my $name_of; {changes};"
     subprocess.run(["perl", "-e", program], timeout=TIMEOUT, check=True)
 
 

@@ -1,13 +1,16 @@
 """The lists of tables: those that a server had during a backup, and the data that a table of its copy lacks."""
 
 import os
+import re
 import struct
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from host_text import in_session
+from host_text import TIMEOUT, in_session
 
+from transferpy.host import perl_program
 from transferpy.stream.commands import Command
 from transferpy.stream.renderer import render_command
 
@@ -238,3 +241,41 @@ def test_a_table_that_a_server_changes_just_now_lacks_nothing(tmp_path: Path, ch
 def test_views_and_tables_of_other_engines_need_no_data(tmp_path: Path) -> None:
     write(tmp_path / "data", {"d/v.frm": VIEW, "d/h.frm": frm(MEMORY), "d/x.frm": frm(127)})
     assert listed(tmp_path)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("moment", "lost", "settled", "repeated"),
+    [
+        (100, "", "", ""),
+        (101, "", "d/a#P#p0.MAD d/a.frm", ""),
+        (201, "150.5 d/b.MYD", "d/a#P#p0.MAD d/a.frm d/b.MYD d/b.frm", ""),
+        (0, "200.6 d/b.MYD", "", "d/b"),
+        (0, "200.6 d/b.MYD 100.4 d/b.MYD 100.6 d/b.frm 100.6 d/a#P#p0.MAD 300.0 d/c.MYD", "", "d/a, d/b"),
+    ],
+)
+def test_a_table_that_is_older_than_a_change_of_its_files_was_changed_by_mistake(
+    tmp_path: Path, moment: int, lost: str, settled: str, repeated: str
+) -> None:
+    records = ("d/a.frm//7 100.5", "d/a#P#p0.MAD//7 100.5", "d/b.frm//8 200.5", "d/b.MYD//8 200.5", "FTS_1.ibd//9")
+    (tmp_path / "lost").write_text("".join(f"{record}\0" for record in re.findall(r"\S+ \S+", lost)))
+    command = ["perl", "-e", perl_program("perl/settled"), str(moment), "lost", "repeated"]
+    text = "".join(f"{record}\0" for record in records)
+    done = subprocess.run(
+        command, cwd=tmp_path, input=text, capture_output=True, text=True, timeout=TIMEOUT, check=True
+    )
+    assert sorted(done.stdout.split("\0")[:-1]) == settled.split()
+    assert (tmp_path / "repeated").read_text() == repeated
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/St_Johns"])
+@pytest.mark.parametrize("seconds", [1_800_000_000, 1_792_886_399, 1_792_890_000, 1_792_893_600])
+def test_the_moment_in_a_log_is_never_too_late(tmp_path: Path, zone: str, seconds: int) -> None:
+    """The last three times are around the end of summer time in Berlin."""
+    line = f'date -d @{seconds} "+[00] %F %T Acquired locks for BACKUP STAGE BLOCK_DDL" >log'
+    script = f'export TZ={zone}; {line}; moment=0; read_moment log; echo "$moment"'
+    moment = int(in_session(tmp_path, script))
+    assert moment == seconds or (moment == seconds - 3600 and zone == "Europe/Berlin")
+
+
+def test_a_log_without_the_moment_proves_nothing(tmp_path: Path) -> None:
+    assert in_session(tmp_path, 'echo "[00] completed OK!" >log; moment=0; read_moment log; echo "$moment"') == b"0\n"

@@ -15,8 +15,8 @@ my $poll_seconds = 0.05;
 my ($dont_need, $seek_set) = (4, 0);
 my $advise = $system_call{posix_fadvise}; # without it, data may be read from memory
 
-my %open; # by name, each file that is not complete: its size, the offset of its next piece, and the pieces that are not on disk yet
-my $number = 0;        # of chunks
+# By name, each file that is not complete: its ID, its size, the offset of its next piece, and the pieces that are not on disk yet.
+my %open;
 my ($chunks, $rest) = (undef, ''); # the handle of INDEX, once it exists; its incomplete last record
 my (@group, $group_size, $group_since); # pieces to write to disk next: the arguments of add_from_disk
 
@@ -61,32 +61,32 @@ sub wait_a_moment {
 sub take_record { # KIND LENGTH OFFSET SIZE REPLACES NAMES
     my ($kind, $length, $offset, $size, $replaces, $names) = @_;
     my ($name, $new_name) = (substr($names, 0, $length), substr $names, $length);
-    $number++;
-    note_change($number, { kind => $kind, name => $name, new_name => $kind eq 'R' ? $new_name : undef, replaces => $replaces });
-    my $file = $open{$name} // { size => 0, next => $longest_head, held => [] };
+    take_name($name, $kind eq 'R' ? $new_name : undef) if $kind eq 'R' || $kind eq 'D';
+    return if $kind ne 'P' && $kind ne 'E';
+    my $file = $open{$name} //= { id => add_file($name), size => 0, next => $longest_head, held => [] };
     if ($kind eq 'P') {
-        $open{$name} = $file;
         $file->{size} = $offset + $size if $offset + $size > $file->{size};
         push @{ $file->{held} }, next_pieces($file, $file->{size});
-        release_pieces($name, $file->{held}, (-s $name) // 0);
-    } elsif ($kind eq 'E') {
-        add_to_group($name, @$_) for @{ $file->{held} }, next_pieces($file, $file->{size}, 'is complete');
-        add_to_group($name);
+        release_pieces($file, $name, (-s $name) // 0);
+    } else {
+        add_to_group($file, $name, @$_) for @{ $file->{held} }, next_pieces($file, $file->{size}, 'is complete');
+        add_to_group($file, $name);
         delete $open{$name};
     }
 }
 
-sub release_pieces { # NAME PIECES SIZE: those inside of the size that the file has on disk
+sub release_pieces { # FILE NAME SIZE: adds the pieces inside of the size that the file has on disk
     # In a page-compressed file, mbstream passes over zeros. At the end of a part, the file is too short until mbstream writes a
     # later part or closes the file.
-    my ($name, $pieces, $size) = @_;
-    add_to_group($name, @{ shift @$pieces }) while @$pieces && $pieces->[0][0] + $pieces->[0][1] <= $size;
+    my ($file, $name, $size) = @_;
+    my $pieces = $file->{held};
+    add_to_group($file, $name, @{ shift @$pieces }) while @$pieces && $pieces->[0][0] + $pieces->[0][1] <= $size;
 }
 
-sub add_to_group { # NAME [OFFSET LENGTH]: without the last two, the head
-    my ($name, $offset, $length) = @_;
+sub add_to_group { # FILE NAME [OFFSET LENGTH]: without the last two, the head
+    my ($file, $name, $offset, $length) = @_;
     ($group_size, $group_since) = (0, now()) if !@group;
-    push @group, ["$number ", @_];
+    push @group, ["$file->{id} ", $name, $offset // (), $length // ()];
     $group_size += $length // 0;
 }
 

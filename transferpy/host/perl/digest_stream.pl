@@ -1,29 +1,38 @@
 # Digests the stream of mariadb-backup on standard input, on the source.
 #
-# Called as: perl -e PROGRAM LIST WORKERS TOOL [ARGUMENT ...]. LIST gets the digests of all pieces.
+# Called as: perl -e PROGRAM LIST LOST WORKERS TOOL [ARGUMENT ...]. LIST gets the digests of all pieces. LOST gets a record for each
+# file that the stream renames, removes or replaces by a rename: "SECONDS NAME", ended by NUL. SECONDS is the time at which its
+# first part was read, or a little later.
 # requires: perl/chunks perl/pieces
 use strict;
 use warnings;
 
-my %open; # by name, each file that is not complete: size, head, the offset of its next piece, and the data from there on
-my $number = 0;
+my %open; # by name, each file that is not complete: name, ID, size, head, the offset of its next piece, and the data from there on
 
-(my ($list_of_stream, $processes), @tool) = @ARGV;
+(my ($list_of_stream, $lost, $processes), @tool) = @ARGV;
 start_list($list_of_stream, $processes);
+open my $lost_names, '>', $lost or fail "cannot write $lost: $!";
 while (my $chunk = next_chunk()) {
-    $number++;
-    note_change($number, $chunk);
-    my $name = $chunk->{name};
-    my $file = $open{$name} // { name => $name, size => 0, head => '', next => $longest_head, tail => '' };
-    if ($chunk->{kind} eq 'P') {
-        $open{$name} = $file;
+    my ($kind, $name) = @$chunk{qw(kind name)};
+    take_change($chunk) if $kind eq 'R' || $kind eq 'D';
+    next if $kind ne 'P' && $kind ne 'E';
+    my $file = $open{$name} //= { name => $name, id => add_file($name), size => 0, head => '', next => $longest_head, tail => '' };
+    if ($kind eq 'P') {
         take_part($file, $chunk->{offset}, $chunk->{offset} + $chunk->{size});
-    } elsif ($chunk->{kind} eq 'E') {
+    } else {
         end_file($file);
         delete $open{$name};
     }
 }
+close $lost_names or fail "cannot write $lost: $!";
 finish_list();
+
+sub take_change { # CHUNK
+    for (take_name(@{ $_[0] }{qw(name new_name)})) {
+        my ($name, $id) = @$_;
+        printf {$lost_names} "%.6f %s\0", $id / 1e6, $name or fail "cannot write $lost: $!";
+    }
+}
 
 sub take_part { # FILE OFFSET END
     my ($file, $offset, $end) = @_;
@@ -39,7 +48,7 @@ sub take_part { # FILE OFFSET END
         my $rest = $length - length $file->{tail};
         copy_bytes(\*STDIN, $piece, $rest, $name) == $rest or fail 'unexpected end of the stream of the backup';
         $file->{tail} = '';
-        add_piece("$number $place+$length ./$name", $length, sub { $piece });
+        add_piece("$file->{id} $place+$length ./$name", $length, sub { $piece });
     }
     my $rest = $end - ($file->{next} > $offset ? $file->{next} : $offset);
     $file->{tail} .= read_exactly($rest);
@@ -52,10 +61,10 @@ sub end_file { # FILE
     for (next_pieces($file, $size, 'is complete')) {
         my ($place, $length) = @$_;
         my $piece = memory_with($tail);
-        add_piece("$number $place+$length ./$name", $length, sub { $piece });
+        add_piece("$file->{id} $place+$length ./$name", $length, sub { $piece });
     }
     my $piece = memory_with($head);
-    add_piece("$number $size ./$name", length $head, sub { $piece });
+    add_piece("$file->{id} $size ./$name", length $head, sub { $piece });
 }
 
 sub memory_with { # TEXT

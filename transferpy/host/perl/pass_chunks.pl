@@ -59,15 +59,16 @@ sub check_number { # KIND: a record of the index may be longer than its chunk, a
 
 sub before_end { # CHUNK: returns the text to pass on before it
     # At the end of a file, mbstream (10.11.19) compares the checksum of the last part with its buffer again. After a rename, that buffer
-    # contains the new name. So an empty part comes before the first end after a rename.
+    # contains the new name. So an empty part comes before the first end after a rename. A file that is empty has no part. If it
+    # replaces another one, mbstream fails, because only a part can have this flag.
     my ($chunk) = @_;
     my ($kind, $name) = @$chunk{qw(kind name)};
     $is_renamed = $kind eq 'R' || $is_renamed && $kind ne 'P';
     return '' if $kind ne 'E';
     my $file = delete $open{$name};
-    return '' if !$is_renamed;
+    return '' if !$is_renamed && $file;
     $is_renamed = 0;
-    return $chunk_mark . pack 'C a V/a Q< Q< V', 0, 'P', $name, 0, $file ? $file->{end} : 0, 0;
+    return $chunk_mark . pack 'C a V/a Q< Q< V', $file ? 0 : $replaces, 'P', $name, 0, $file ? $file->{end} : 0, 0;
 }
 
 sub list_finished { # a chunk is finished if mbstream has begun to read the next one

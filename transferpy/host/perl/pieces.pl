@@ -4,33 +4,35 @@
 # 64 KiB, or less, as they are when the file is complete, because mariadb-backup writes a part of a head twice. Most files have
 # no other piece. Further pieces begin at multiples of 64 KiB, so that no page of memory has parts of two, and have 16 MiB at most.
 #
-# A record of the list is "DIGEST NUMBER RANGE ./NAME", ended by NUL. NUMBER is the number of the chunk. RANGE is the size of
-# the file for its head, else "OFFSET+LENGTH". finish_list leaves out the numbers, and files that were removed or replaced later,
-# and gives each file its last name.
+# A record of the list is "DIGEST ID RANGE ./NAME", ended by NUL. ID is that of the file. RANGE is the size of the file for its head,
+# else "OFFSET+LENGTH". finish_list leaves out the IDs, and files that were removed or replaced later, and gives each file its last
+# name. The ID of a file is the time in microseconds at which its first part was read, or a little later.
 # requires: perl/digest_tool perl/chunks perl/copy_bytes
 use strict;
 use warnings;
 use Fcntl qw(F_SETFD O_CREAT O_EXCL O_RDWR);
 use POSIX ();
+use Time::HiRes ();
 
 my $longest_piece = 16 << 20;
 # A digest tool takes longer to start than to digest many small files. The pieces of a batch are in memory.
 my ($batch_files, $batch_bytes) = (100, 16 << 20);
 my $most_workers = 4; # faster than most disks; a database needs memory and processors
-my $most_changes = 100_000;
+my $most_files = 4_000_000; # each needs memory
 
 my $list;    # the name of the list
 my $workers; # the number of processes that digest at once
 my ($records, @batch); # the handle of the list that grows; pieces
 my $batch_size = 0;
 my %running;           # by PID, the labels of a batch, and the handle of the output of the tool
-my (%changes, $changes); # by name, the changes after which a file no longer has it: [number of the chunk, new name or undef, 1 if it is the last name]; their number
+my %file_of;           # by name, the ID of each file that mbstream has at this point of the stream
+my %changed;           # by name, 1 if a file of this name was renamed, removed or replaced, or has the name of a file from before
+my $last_id = 0;
 
 sub start_list { # LIST WORKERS
     ($list, $workers) = @_;
     $workers = $most_workers if $workers > $most_workers;
     open $records, '>', "$list.raw" or fail "cannot write $list.raw: $!";
-    $changes = 0;
 }
 
 sub next_pieces { # FILE SIZE [IS-COMPLETE]: returns offset and length of the pieces behind "next" of a file that has this size now
@@ -88,40 +90,26 @@ sub record {
     print {$records} "@_\0" or fail "cannot write $list: $!";
 }
 
-sub note_change { # NUMBER CHUNK
-    my ($number, $chunk) = @_;
-    my ($kind, $name, $new_name) = @$chunk{qw(kind name new_name)};
-    return if $kind ne 'R' && $kind ne 'D' && !$chunk->{replaces};
-    ++$changes <= $most_changes or fail 'too many files were renamed, removed or replaced during the backup';
-    push @{ $changes{$name} }, [$number, $new_name];
-    push @{ $changes{$new_name} }, [$number] if defined $new_name; # the file that had this name before
+sub add_file { # NAME: returns the ID of a new file, which replaces that of this name
+    my ($name) = @_;
+    keys %file_of < $most_files or fail "the backup has more than $most_files files";
+    $changed{$name} = 1 if exists $file_of{$name};
+    my $now = int(1e6 * Time::HiRes::time());
+    $last_id = $now > $last_id ? $now : $last_id + 1;
+    return $file_of{$name} = $last_id;
 }
 
-sub last_name { # NUMBER NAME: returns the last name of the file of a chunk; undef if the file was removed or replaced
-    my ($number, $name) = @_;
-    my @passed;
-    while (defined $name && defined(my $change = next_change($number, $name))) {
-        push @passed, $change;
-        ($number, $name, my $is_last) = @$change;
-        last if $is_last;
-    }
-    @$_[1, 2] = ($name, 1) for @passed; # the next call needs one step instead of all of them
-    return $name;
-}
-
-sub next_change { # NUMBER NAME: returns the first change of this name behind a chunk; a hostile source may send many
-    my ($number, $name) = @_;
-    my $of_name = $changes{$name} // return;
-    my ($first, $end) = (0, scalar @$of_name);
-    while ($first < $end) {
-        my $middle = $first + $end >> 1;
-        if ($of_name->[$middle][0] > $number) {
-            $end = $middle;
-        } else {
-            $first = $middle + 1;
-        }
-    }
-    return $of_name->[$first];
+sub take_name { # NAME [NEW-NAME]: removes or renames a file, if there is one, as mbstream does; returns [NAME, ID] of each file that
+    # lost its name
+    my ($name, $new_name) = @_;
+    my $file = delete $file_of{$name} // return;
+    my @lost = [$name, $file];
+    $changed{$name} = 1;
+    return @lost if !defined $new_name;
+    push @lost, [$new_name, $file_of{$new_name}] if exists $file_of{$new_name};
+    $changed{$new_name} = 1;
+    $file_of{$new_name} = $file;
+    return @lost;
 }
 
 sub finish_list { # [CODE]: writes the list; calls CODE with range and name, for a new digest, where a name had changes
@@ -129,11 +117,12 @@ sub finish_list { # [CODE]: writes the list; calls CODE with range and name, for
     start_batch();
     reap() while %running;
     close $records and open my $raw, '<', "$list.raw" and open $records, '>', $list or fail "cannot write $list: $!";
+    my %name_of = map { exists $file_of{$_} ? ($file_of{$_} => $_) : () } keys %changed;
     local $/ = "\0";
     while (defined(my $record = <$raw>)) {
-        my ($digest, $number, $range, $name) = $record =~ m{^(\S+) (\d+) (\S+) \./(.*)\0$}s;
-        my $last_name = last_name($number, $name) // next;
-        if ($changes{$name} && $digest_again) {
+        my ($digest, $id, $range, $name) = $record =~ m{^(\S+) (\d+) (\S+) \./(.*)\0$}s;
+        my $last_name = $changed{$name} ? $name_of{$id} // next : $name;
+        if ($changed{$name} && $digest_again) {
             $digest_again->($range, $last_name);
         } else {
             record("$digest $range ./$last_name");

@@ -1,7 +1,8 @@
 # The transfer type "xtrabackup": a hot backup of a running database server. Both ends compare the list of its tables, and the
 # digests of its files: on the source those of the stream, on the target those of the disk.
 # requires: agent/read agent/manifest agent/digests agent/replication lib/directories
-# requires: perl/table_files perl/tables perl/backup_options perl/renames perl/confine perl/digest_stream perl/pass_chunks perl/digest_copy
+# requires: perl/table_files perl/tables perl/settled perl/backup_options perl/renames perl/confine
+# requires: perl/digest_stream perl/pass_chunks perl/digest_copy
 
 list_source_xtrabackup() {
   enter_directory "$run_directory"
@@ -36,7 +37,8 @@ check_source_xtrabackup() { # TASK
     emit redo-log first="$(<"$run_directory/lsn.before")" last="$(<"$run_directory/lsn.after")"
   {
     # Other tables may have been created, dropped or changed during the backup.
-    comm -z -12 -- "$list.before" "$list.after" | sed -z 's://.*::' | sort_list -zu -o "$list" &&
+    comm -z -12 -- "$list.before" "$list.after" | sed -z 's://.*::' >"$list.unsorted" && add_settled_tables "$1" &&
+      sort_list -zu -o "$list" -- "$list.unsorted" &&
       # The copy may lack the files of tables that the server lacked.
       sort_list -zu -o "$lists/lacking" -- "$lists/lacking.before" "$lists/lacking.after"
   } || fail host "cannot write in $lists: is it full?"
@@ -45,6 +47,23 @@ check_source_xtrabackup() { # TASK
   # Without an answer, the check is the stricter one.
   report_list lacking "$lists/lacking" file_per_table="${per_table:-1}"
   [ "$checksum" = no ] || { run_task digest sort_digests && report_list digests "$lists/digests"; }
+}
+
+add_settled_tables() { # TASK: adds the tables with definitions from before the moment at which the backup tool blocked DDL
+  local moment=0 lost=$lists/lost repeated=$lists/repeated
+  read_moment "$run_directory/$1.0.err"
+  [ -e "$lost" ] || lost=/dev/null # without checksums
+  perl -e "$perl_settled" -- "$moment" "$lost" "$repeated" <"$list.after" >>"$list.unsorted" || return
+  [ ! -s "$repeated" ] || fail content "$(printf '%s' "mariadb-backup damaged tables that were created or renamed before it read them:" \
+    " $(<"$repeated"); repeat the copy")"
+}
+
+read_moment() { # FILE: sets moment to the time in a line of the log; without the line, it stays
+  local text
+  text=$(sed -n 's/^\[[0-9]*\] \([0-9-]* [0-9:]*\) Acquired locks for BACKUP STAGE BLOCK_DDL.*/\1/p' -- "$1" | tail -n 1)
+  [ -n "$text" ] && moment=$(date -d "$text" +%s) || return 0
+  # At the end of summer time, an hour repeats.
+  [ "$(date -d "@$((moment - 3600))" '+%F %T')" != "$text" ] || moment=$((moment - 3600))
 }
 
 sort_digests() { # the pipeline of the source, or the digester of the target, has written the list
