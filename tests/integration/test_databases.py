@@ -189,7 +189,7 @@ def test_a_server_whose_files_have_the_paths_of_another_server_is_refused(
         before = fleet.snapshot()
         result = transfer(fleet.lab, *BACKUP, f"db1:{inner.socket}", TARGET)
         assert result.status == 4, result.stderr
-        message = "the server uses (/proc/[0-9]+/root/srv/mysql), but the backup tool would read another directory"
+        message = "the server uses (/proc/[0-9]+/root/srv/mysql), but the backup tool would read other files"
         found = re.search(f"ERROR db1:{inner.socket}: {message}: /srv/mysql;", result.stderr)
         assert found, result.stderr
         assert db1.sh(f"stat -c %i {found[1]}") == db1.sh("stat -c %i /srv/mysql-inner")
@@ -219,7 +219,21 @@ def test_a_server_in_a_container_is_copied_if_all_its_directories_have_the_same_
         assert "t.frm" in fleet["db3"].sh("ls /srv/copy/inside")
     else:
         assert result.status == 4, result.stderr
-        assert "would read another directory: /srv/mysql-logs; does the server run" in result.stderr
+        assert "would read other files: /srv/mysql-logs; does the server run" in result.stderr
+
+
+def test_a_server_with_a_database_that_is_another_one_on_the_host_is_refused(fleet: Fleet) -> None:
+    db1 = fleet["db1"]
+    server = Server(db1, 6, "-inner")
+    server.install()
+    db1.run(f"mkdir -p /srv/mysql-volume {server.datadir}/shop; chown -R mysql: /srv/mysql-*")
+    with ContainedServer(server, "/srv/mysql-volume", f"{server.datadir}/shop") as server:
+        server.execute("CREATE TABLE shop.t (id INT)")
+        result = transfer(fleet.lab, *BACKUP, f"db1:{server.socket}", TARGET)
+    db1.run("rm -r /srv/mysql-*")
+    assert result.status == 4, result.stderr
+    message = "the server uses /proc/[0-9]+/root/srv/mysql-inner/shop, but the backup tool would read other files"
+    assert re.search(f"{message}: /srv/mysql-inner/shop; does", result.stderr), result.stderr
 
 
 def test_a_backup_with_the_files_of_another_server_is_refused(fleet: Fleet) -> None:

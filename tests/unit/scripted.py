@@ -232,7 +232,7 @@ def _database(facts: DatabaseFacts) -> str:
     if facts.state != "server":
         return (
             f"database state={facts.state} error={encoded(facts.error)} datadir={encoded(facts.datadir)}"
-            f" directory={encoded(facts.directory)} process={facts.process}"
+            f" own={encoded(facts.own)} path={encoded(facts.path)}"
         )
     return (
         f"database state=server version={encoded(facts.version)} name={encoded(facts.name)}"

@@ -105,7 +105,7 @@ def _source(answer: protocol.SourceAnswer, mounts: Iterable[protocol.MountAnswer
 
 
 def _database(answer: protocol.DatabaseAnswer) -> DatabaseFacts:
-    texts = {"error": answer.error, "name": answer.name, "directory": answer.directory}
+    texts = {"error": answer.error, "name": answer.name, "own": answer.own, "path": answer.path}
     return DatabaseFacts(**{**vars(answer), **{name: one_line(text) for name, text in texts.items()}})
 
 

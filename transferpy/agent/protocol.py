@@ -553,8 +553,8 @@ class DatabaseAnswer(Event, name="database"):
     error: Text = ""
     version: Text = ""
     datadir: Text = ""
-    directory: Text = ""
-    process: Count = 0
+    own: Text = ""
+    path: Text = ""
     files: Word = "same"
     name: Text = ""
     disk: Count = 0
@@ -566,7 +566,7 @@ class DatabaseAnswer(Event, name="database"):
         """Return the fields that the answer has to have: more where there is a server."""
         more = {
             "server": {"version", "name", "datadir", "disk", "inodes", "outside"},
-            "files-other": {"datadir", "directory", "process"},
+            "files-other": {"datadir", "own", "path"},
             "files-unknown": {"datadir"},
         }
         return super().required(values) | more.get(values.get("state", ""), set())

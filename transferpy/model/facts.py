@@ -54,15 +54,15 @@ class DatabaseFacts:
     """The database server at the source path."""
 
     # server; missing or other if the path is not a socket; silent without a valid answer; files-other if the process of
-    # the server has another directory at the path of one of its directories; files-unknown if no process was found that
+    # the server has another file at a path that a backup tool would read; files-unknown if no process was found that
     # answers at the socket and has files in these directories open
     state: str
     error: str = ""  # the answer that was not valid
     version: str = ""  # the version of InnoDB in it
     name: str = ""  # the text that its clients see as its version, and its comment; its option "version" sets the text
     datadir: str = ""  # the data directory
-    directory: str = ""  # the path at which the process of the server has another directory
-    process: int = 0  # the process of the server, if it has another directory there
+    path: str = ""  # the path at which the process of the server has another file
+    own: str = ""  # a path of the host to the file of the server
     files: str = "same"  # hidden if the host does not show the process of the server or its files
     disk: int = 0  # bytes on disk of the files that a backup reads
     inodes: int = 0  # the number of these files and of their directories

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -574,23 +575,40 @@ for line in sys.stdin:
     print("</resultset>", flush=True)
 """
 
+    @staticmethod
+    def mounting(mounted: str, point: str) -> tuple[str, ...]:
+        """Return the words that start a command in a mount namespace with this mount."""
+        return ("unshare", "--mount", "bash", "-c", f'mount --bind {mounted} {point} && exec "$@"', "mounting")
+
     @pytest.fixture
-    def server(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[str]]:
-        """Return a process that listens at a socket and has a file open in the directory ``data``."""
+    def inside(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Return the working directory of the test: the path of a socket is short."""
         monkeypatch.chdir(tmp_path)
+        return tmp_path
+
+    @pytest.fixture
+    def server(self, inside: Path) -> Iterator[subprocess.Popen[str]]:
+        """Return a process that listens at a socket and has a file open in the directory ``data``."""
+        with self.serving(inside) as process:
+            yield process
+
+    @contextmanager
+    def serving(self, place: Path, *wrapper: str) -> Iterator[subprocess.Popen[str]]:
         for name in ("data", "copy"):
-            (tmp_path / name).mkdir()
-            (tmp_path / name / "ibdata1").touch()
-        command = [sys.executable, "-c", self.SERVER, "data"]
+            (place / name).mkdir(exist_ok=True)
+            (place / name / "ibdata1").touch()
+        command = [*wrapper, sys.executable, "-c", self.SERVER, "data"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout
             assert process.stdout.readline() == "\n"
             yield process
             process.kill()
 
-    def files(self, datadir: Path, *, thread: int, wrapper: tuple[str, ...] = ()) -> str:
+    def files(
+        self, datadir: Path, *, thread: int = 0, wrapper: tuple[str, ...] = (), around: tuple[str, ...] = ()
+    ) -> str:
         client = (*wrapper, sys.executable, "-c", self.CLIENT, str(thread), str(datadir))
-        command = ["perl", "-e", perl_program("perl/server_files"), "--", *client]
+        command = [*around, "perl", "-e", perl_program("perl/server_files"), "--", *client]
         return subprocess.run(command, capture_output=True, check=True, text=True, timeout=TIMEOUT).stdout
 
     @pytest.mark.usefixtures("server")
@@ -608,6 +626,49 @@ for line in sys.stdin:
         wrapper = ("bash", "-c", '"$@"; :', "wrapper")  # a process between the program and the client
         assert self.files(tmp_path / "data", thread=os.getpid(), wrapper=wrapper) == "files=unknown\n"
         assert self.files(tmp_path / "data", thread=server.pid, wrapper=wrapper) == "files=same\n"
+
+    @pytest.mark.parametrize(
+        ("has_mount", "mounted", "point", "path"),
+        [
+            ("server", "outside", "data/データ", "data/データ"),
+            ("server", "outside", "linked", "data/l"),
+            ("server", "outside/t.ibd", "data/データ/t.ibd", "data/データ/t.ibd"),
+            ("server", "outside/t.ibd", "linked/t.ibd", "data/l/t.ibd"),
+            ("server", "outside/t.ibd", "m.MYD", "data/データ/m.MYD"),
+            ("host", "outside/t.ibd", "data/データ/t.ibd", "data/データ/t.ibd"),
+            ("server", "outside", "data/.snapshot", ""),
+            ("server", "outside", "data/データ/one/two", ""),
+            ("server", "data", "copy", ""),
+        ],
+    )
+    def test_each_database_and_table_that_a_mount_makes_another_one_is_found(
+        self, inside: Path, has_mount: str, mounted: str, point: str, path: str
+    ) -> None:
+        for name in ("outside", "linked", "data/データ/one/two", "data/.snapshot"):
+            (inside / name).mkdir(parents=True)
+        for name in ("outside/t.ibd", "linked/t.ibd", "data/データ/t.ibd", "m.MYD"):
+            (inside / name).touch()
+        (inside / "data/l").symlink_to(inside / "linked")
+        (inside / "data/データ/m.MYD").symlink_to(inside / "m.MYD")
+        (inside / "data/dangling").symlink_to("nowhere")
+        wrapper = self.mounting(mounted, point)
+        with self.serving(inside, *(wrapper if has_mount == "server" else ())) as server:
+            found = self.files(inside / "data", around=wrapper if has_mount == "host" else ())
+        expected = f"own=/proc/{server.pid}/root{inside}/{point}\npath={inside}/{path}\n"
+        assert found == (f"files=other\n{expected}" if path else "files=same\n")
+
+    @pytest.mark.parametrize(("second", "expected"), [("1 2", "d"), ("1 3", ""), ("", "")])
+    def test_a_database_that_comes_or_goes_meanwhile_is_not_another_one(self, second: str, expected: str) -> None:
+        """The two numbers identify the file of the host and that of the server."""
+        again = f"(d => '{second}')" if second else "()"
+        program = f"""
+            *database_paths = sub {{}};
+            my @looks = ([d => '1 2'], [{again}]);
+            *differing = sub {{ @{{ shift @looks }} }};
+            print other_file(1, '/data') // '';
+        """
+        command = ["perl", "-M-warnings", "-e", perl_program("perl/roots") + program]
+        assert subprocess.run(command, capture_output=True, check=True, text=True).stdout == expected
 
     def test_a_client_that_ends_proves_nothing(self) -> None:
         command = ["perl", "-e", perl_program("perl/server_files"), "--", "true"]

@@ -27,7 +27,7 @@ from transferpy.model.request import TransferRequest
 
 SOCKET = "db1:/run/mysqld/mysqld.sock"
 SILENT = "the server did not give a valid answer:"
-WOULD_READ = "would read another directory: /data; does the server run in a container?"
+WOULD_READ = "would read other files: /data; does the server run in a container?"
 NO_PROCESS = "no process that answers at the socket has files in it open; does the server run in a container?"
 BACKUP = request(SOCKET, "db2:/srv/y", transfer_type="xtrabackup")
 PREPARED = replace(BACKUP, options=replace(BACKUP.options, prepare=True))
@@ -58,7 +58,7 @@ class TestServer:
                 [f"{SOCKET}: {SILENT} ERROR 2002 (HY000): Can't connect to local server through socket"],
             ),
             (
-                {"state": "files-other", "datadir": "/data/", "directory": "/data/", "process": 17},
+                {"state": "files-other", "datadir": "/data/", "own": "/proc/17/root/data", "path": "/data"},
                 [f"{SOCKET}: the server uses /proc/17/root/data, but the backup tool {WOULD_READ}"],
             ),
             (

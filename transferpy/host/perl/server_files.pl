@@ -1,39 +1,41 @@
-# Finds out if the directories that a backup tool would read are those of the server that answers. Prints one of:
+# Finds out if the files that a backup tool would read are those of the server that answers. Prints one of:
 #   files=same
-#   files=other process=PID directory=PATH, on three lines: at that path, the process has another directory
+#   files=other own=PATH path=PATH, on three lines: at "path", the server has another file, which this host has at "own"
 #   files=hidden: the kernel does not show the process or its files to this program, as in a container without CAP_SYS_PTRACE
 #   files=unknown: no process was found that answers and has files in these directories open
 #
 # Called as: perl -e PROGRAM -- CLIENT ... The command of the database client reads statements from standard input.
 #
-# In a container or in another mount namespace, a path can mean another file. The process of the server is the process at the other
-# end of the client's socket. If this is a proxy or systemd, the process of the server is the one with the thread of the connection.
-# The server reports the ID of this thread. In another PID namespace, no server has this ID.
-# requires: perl/results perl/system_calls
+# The process of the server is the process at the other end of the client's socket. If this is a proxy or systemd, the process of the
+# server is the one with the thread of the connection. The server reports the ID of this thread. In another PID namespace, no server has
+# this ID.
+# requires: perl/results perl/system_calls perl/roots
 use strict;
 use warnings;
+use Cwd qw(abs_path);
 use Errno;
 use IPC::Open2;
 use Socket;
 
 my $most_descriptors = 10_000; # a server opens its logs first
 my @variables = qw(datadir innodb_data_home_dir innodb_log_group_home_dir innodb_undo_directory aria_log_dir_path);
-opendir my $root, '/' or die "/: $!\n";
 $/ = "</resultset>\n";
 
 my $client = open2(my $answers, my $statements, @ARGV);
 my @directories = directories(ask("SHOW GLOBAL VARIABLES WHERE Variable_name IN ('" . join("', '", @variables) . "')"));
-my ($result, @difference) = inspect(peer());
-if ($result eq 'unknown' || $result eq 'hidden') {
+my $process = peer();
+my $state = examine($process);
+if ($state ne 'found') {
     # Only MariaDB has this column.
     my $query = 'SELECT TID AS thread FROM information_schema.PROCESSLIST WHERE ID = CONNECTION_ID()';
     my ($thread) = eval { grep {/\Athread=/} ask($query) };
-    my ($found, @other) = inspect(($thread // '') =~ s/\D//gr);
-    ($result, @difference) = ($found, @other) if $found ne 'unknown';
+    my $owner = ($thread // '') =~ s/\D//gr;
+    my $found = examine($owner);
+    ($process, $state) = ($owner, $found) if $found ne 'unknown';
 }
 close $statements;
 waitpid $client, 0;
-print map {"$_\n"} "files=$result", @difference;
+print map { tr/\n/?/r . "\n" } $state eq 'found' ? compare() : "files=$state";
 close STDOUT or die "cannot write: $!\n";
 exit;
 
@@ -52,7 +54,7 @@ sub directories { # LINE ...: returns the paths of all directories, the data dir
         $value{$name} = $1 if /\AValue=(.*)/s;
     }
     # A relative path is one in the data directory.
-    return map { m{\A/} ? $_ : "$value{datadir}/$_" } map { $value{$_} // '' } @variables;
+    return map { s{(?<=.)/+\z}{}r } map { m{\A/} ? $_ : "$value{datadir}/$_" } map { $value{$_} // '' } @variables;
 }
 
 sub peer { # returns the process at the other end of the client's socket; 0 if it is in another PID namespace; undef if it is hidden
@@ -69,30 +71,19 @@ sub peer { # returns the process at the other end of the client's socket; 0 if i
     return 0;
 }
 
-sub identity { # PATH
-    my ($device, $inode) = stat shift;
-    return defined $inode ? "$device:$inode" : 'none';
-}
-
-sub inspect { # PROCESS: compares the directories with those that this process has under the same paths
+sub examine { # PROCESS: returns "found" if this is the process of the server; else "hidden" or "unknown"
     my ($process) = @_;
-    my @here = map { identity($_) } @directories;
     return 'hidden' if !defined $process;
     return 'unknown' if !$process;
-    # The working directory is not in this root, so the descriptors can still be read.
-    if (!chdir "/proc/$process/fd" or !chroot "/proc/$process/root") {
-        my $result = $!{EACCES} || $!{EPERM} ? 'hidden' : 'unknown';
-        chdir $root or die "cannot return to /: $!\n";
-        return $result;
-    }
-    my @there = map { identity($_) } @directories;
-    my $is_server = has_open_file();
-    chdir $root and chroot '.' or die "cannot return to /: $!\n";
-    return 'unknown' if !$is_server;
-    for (0 .. $#directories) {
-        return 'other', "process=$process", "directory=$directories[$_]" if $here[$_] ne $there[$_];
-    }
-    return 'same';
+    my ($is_server) = in_root($process, sub { has_open_file() ? 1 : 0 });
+    return $is_server ? 'found' : 'unknown' if defined $is_server;
+    return $!{EACCES} || $!{EPERM} ? 'hidden' : 'unknown';
+}
+
+sub compare { # returns the lines of the result
+    my $path = other_file($process, $directories[0], @directories) // return 'files=same';
+    my ($own) = in_root($process, sub { abs_path($path) // $path });
+    return 'files=other', "own=/proc/$process/root$own", "path=$path";
 }
 
 sub has_open_file { # succeeds if a descriptor in the working directory is that of a file in one of the directories

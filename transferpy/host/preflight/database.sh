@@ -3,7 +3,7 @@
 
 database_facts() { # SOCKET OPTION ...: the answer of the server at that socket, and the size of its data
   local socket=$1 answer client error=''
-  local version='' datadir='' binary_log='' relay_log='' name='' files=hidden process=0 directory='' settings='' totals=()
+  local version='' datadir='' binary_log='' relay_log='' name='' files=hidden own='' path='' settings='' totals=()
   shift
   client=("$(type -P mariadb || type -P mysql || echo mariadb)" "$@")
   if [ ! -S "$socket" ]; then
@@ -13,7 +13,7 @@ database_facts() { # SOCKET OPTION ...: the answer of the server at that socket,
     [[ $answer != *$'\n'ERROR* ]] || answer=ERROR${answer##*$'\n'ERROR}
     emit database state=silent error="$(encode "${answer:-the client printed no result}$error")"
   elif ! server_uses_these_files; then
-    emit database state="files-$files" datadir="$(encode "$datadir")" directory="$(encode "$directory")" process="$process"
+    emit database state="files-$files" datadir="$(encode "$datadir")" own="$(encode "$own")" path="$(encode "$path")"
   else
     # A backup has no replication logs, and they may be larger than the data.
     read -ra totals < <(measure_data_files "$datadir" "$settings" "$binary_log" "$relay_log")
@@ -39,7 +39,7 @@ query_server() { # sets answer, settings and the variables of read_lines
   }
 }
 
-server_uses_these_files() { # succeeds if the server has the directories open that the backup tool will read, or no program can see them
+server_uses_these_files() { # succeeds if the server has the files that the backup tool will read, or no program can see them
   local command=("${client[@]}" --xml --skip-html --unbuffered)
   read_lines < <(timeout "$answer_seconds" perl -e "$perl_server_files" -- "${command[@]}" 2>/dev/null)
   [[ $files == @(same|hidden) ]]
@@ -55,8 +55,8 @@ read_lines() { # reads lines NAME=VALUE; sets the variable of each name
       relay_log=*) relay_log=${line#*=} ;;
       name=*) name=${line#*=} ;;
       files=*) files=${line#*=} ;;
-      process=*) process=${line#*=} ;;
-      directory=*) directory=${line#*=} ;;
+      own=*) own=${line#*=} ;;
+      path=*) path=${line#*=} ;;
     esac
   done
 }

@@ -61,11 +61,9 @@ class _XtrabackupStrategy(TransferTypeStrategy):
             case "silent":
                 yield f"{location}: the server did not give a valid answer: {database.error}"
             case "files-other":
-                path = database.directory.rstrip("/")
-                own = f"/proc/{database.process}/root{path}"
                 yield (
-                    f"{location}: the server uses {own}, but the backup tool would read another directory: {path};"
-                    " does the server run in a container?"
+                    f"{location}: the server uses {database.own}, but the backup tool would read other files:"
+                    f" {database.path}; does the server run in a container?"
                 )
             case "files-unknown":
                 yield (
