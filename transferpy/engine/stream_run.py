@@ -15,8 +15,8 @@ from transferpy.RemoteExecution.interface import RemoteExecution
 
 _READY_TIME = 120.0
 """Seconds that a session has to start, or to listen; it waits for the locks of firewalls and for nothing else."""
-_CHECK_TASKS = ("manifest", "stamps", "digest", "backup", "tables", "prepare", "owner", "sync")
-"""The tasks of a session beside its stream, in the order in which they run."""
+CHECK_TASKS = ("manifest", "redo_log", "stamps", "digest", "backup", "tables", "totals", "prepare", "owner", "sync")
+"""The tasks of a session beside its stream, in the order in which they run. If one fails, the stream has failed."""
 
 
 class StreamEnd(NamedTuple):
@@ -101,7 +101,7 @@ class StreamRun:
     def failed_tasks(self) -> Iterator[tuple[Session, str, int]]:
         """Yield the session, the name and the status of each task beside the stream that has failed."""
         for session in self.both:
-            for task in _CHECK_TASKS:
+            for task in CHECK_TASKS:
                 if status := max(session.statuses.get(task, (0,))):
                     yield session, task, status
 

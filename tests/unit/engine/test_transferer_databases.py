@@ -321,6 +321,15 @@ class TestCopy:
         assert back_up(source_session(), target, prepare=True, owner="mysql") == [status]
         assert errors(caplog) == [f"db2:/srv/y: failed: {message}"]
 
+    def test_a_server_that_does_not_answer_right_before_the_backup_fails_the_target(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        error = f"stderr job=redo_log stage=- text={encoded('ERROR 1040 (08004): Too many connections')}"
+        source = source_session(send_0=(error, "stages job=redo_log statuses=1"))
+        assert back_up(source, target_session(peer=("listening port=4400",))) == [7]
+        expected = "db1: redo_log failed with status 1: ERROR 1040 (08004): Too many connections"
+        assert errors(caplog) == [f"db2:/srv/y: failed: {expected}"]
+
     @pytest.mark.parametrize("failing", ["source", "target"])
     def test_a_fault_of_the_backup_that_the_session_finds_fails_the_target(
         self, failing: str, caplog: pytest.LogCaptureFixture

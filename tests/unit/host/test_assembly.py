@@ -8,6 +8,7 @@ import pytest
 from bash import output_of
 
 from transferpy import host
+from transferpy.engine.stream_run import CHECK_TASKS
 from transferpy.host import HOST, assemble, perl_program
 
 
@@ -18,6 +19,13 @@ def files(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.setattr(host, "_file", found.__getitem__)
     monkeypatch.setattr(host, "_in_order", host._in_order.__wrapped__)
     return found
+
+
+def test_a_task_whose_failure_stops_the_work_of_a_session_fails_the_stream() -> None:
+    """After such a failure, the session waits for commands. The orchestration host has to know the name of the task."""
+    stops = re.compile(r"run_task (\S+) .*\|\| (?:return|exit)")
+    found = {task for path in HOST.rglob("*.sh") for task in stops.findall(path.read_text(encoding="utf-8"))}
+    assert {"redo_log", "tables"} <= found <= {*CHECK_TASKS}
 
 
 def test_each_file_stands_once_and_after_those_that_it_requires(files: dict[str, str]) -> None:

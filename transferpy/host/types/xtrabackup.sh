@@ -12,7 +12,7 @@ list_source_xtrabackup() {
 
 await_source_xtrabackup() {
   run_task tables list_source_tables before || return
-  run_task query write_lsn Innodb_lsn_flushed "$run_directory/lsn.before" || return # no data has been sent yet
+  run_task redo_log write_lsn Innodb_lsn_flushed "$run_directory/lsn.before" || return # no data has been sent yet
   [ "$stop_slave" = no ] || stop_replication "${client[@]}"
 }
 
