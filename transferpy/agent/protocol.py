@@ -568,6 +568,7 @@ class DatabaseAnswer(Event, name="database"):
             "server": {"version", "name", "datadir", "disk", "inodes", "outside"},
             "files-other": {"datadir", "own", "path"},
             "files-unknown": {"datadir"},
+            "files-unproven": {"error"},
         }
         return super().required(values) | more.get(values.get("state", ""), set())
 

@@ -55,9 +55,9 @@ class DatabaseFacts:
 
     # server; missing or other if the path is not a socket; silent without a valid answer; files-other if the process of
     # the server has another file at a path that a backup tool would read; files-unknown if no process was found that
-    # answers at the socket and has files in these directories open
+    # answers at the socket and has files in these directories open; files-unproven if that could not be examined
     state: str
-    error: str = ""  # the answer that was not valid
+    error: str = ""  # the answer that was not valid, or the error of the program that examines the files
     version: str = ""  # the version of InnoDB in it
     name: str = ""  # the text that its clients see as its version, and its comment; its option "version" sets the text
     datadir: str = ""  # the data directory

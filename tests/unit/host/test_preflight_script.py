@@ -420,7 +420,9 @@ class TestServer:
             made.bind("socket")
             yield tmp_path
 
-    def database(self, place: Path, path: str, *options: str, **clients: str) -> Event:
+    def database(
+        self, place: Path, path: str, *options: str, files: str = "print qq(files=same\\n)", **clients: str
+    ) -> Event:
         tools = {
             **{
                 tool: f'exec /usr/bin/{tool} "$@"'
@@ -428,9 +430,8 @@ class TestServer:
             },
             **clients,
         }
-        call = "answer_seconds=1; perl_server_files='print qq(files=same\\n)'; " + render_command(
-            Command(("database_facts", path, *options))
-        )
+        program = render_assignment("perl_server_files", files)
+        call = f"answer_seconds=1; {program}; {render_command(Command(('database_facts', path, *options)))}"
         (event,) = events_of(place, call, **tools)
         assert event.name == "database"
         return event
@@ -480,6 +481,22 @@ class TestServer:
         event = self.database(place, f"{place}/socket", mariadb="echo began; exec sleep 30")
         assert event.fields["state"] == "silent"
         assert event.text("error") == "the client printed no result; no answer within 1 seconds"
+
+    @pytest.mark.parametrize(
+        ("program", "error"),
+        [
+            ("die qq(the client ended\\n)", "perl ended with status [1-9][0-9]*: the client ended"),
+            ("kill KILL => $$", "perl ended with status 137: .*"),
+            ("print qq(other text\\n)", "perl ended with status 0: other text"),
+            ("", "perl ended with status 0: no output"),
+        ],
+    )
+    def test_files_of_a_server_that_cannot_be_examined_are_not_trusted(
+        self, place: Path, program: str, error: str
+    ) -> None:
+        event = self.database(place, f"{place}/socket", files=program, mariadb=answering(datadir=place / "data dir"))
+        assert event.fields["state"] == "files-unproven"
+        assert re.fullmatch(error, event.text("error"), re.DOTALL)
 
     def test_the_logs_of_replication_are_not_counted(self, place: Path) -> None:
         data = place / "data dir"
@@ -546,6 +563,9 @@ ASKED = (
 )
 
 
+A_DATA_DIRECTORY = '<field name="Variable_name">datadir</field><field name="Value">/none</field>'
+
+
 class TestFilesOfServer:
     """The process that answers at a socket, and its directories. Server and client are programs of this test."""
 
@@ -605,10 +625,16 @@ for line in sys.stdin:
             process.kill()
 
     def files(
-        self, datadir: Path, *, thread: int = 0, wrapper: tuple[str, ...] = (), around: tuple[str, ...] = ()
+        self,
+        datadir: Path,
+        *,
+        thread: int = 0,
+        path: str = "none",
+        wrapper: tuple[str, ...] = (),
+        around: tuple[str, ...] = (),
     ) -> str:
         client = (*wrapper, sys.executable, "-c", self.CLIENT, str(thread), str(datadir))
-        command = [*around, "perl", "-e", perl_program("perl/server_files"), "--", *client]
+        command = [*around, "perl", "-e", perl_program("perl/server_files"), "--", str(TIMEOUT), path, *client]
         return subprocess.run(command, capture_output=True, check=True, text=True, timeout=TIMEOUT).stdout
 
     @pytest.mark.usefixtures("server")
@@ -670,9 +696,27 @@ for line in sys.stdin:
         command = ["perl", "-M-warnings", "-e", perl_program("perl/roots") + program]
         assert subprocess.run(command, capture_output=True, check=True, text=True).stdout == expected
 
-    def test_a_client_that_ends_proves_nothing(self) -> None:
-        command = ["perl", "-e", perl_program("perl/server_files"), "--", "true"]
-        assert subprocess.run(command, capture_output=True, check=False, timeout=TIMEOUT).stdout == b""
+    @pytest.mark.usefixtures("server")
+    def test_where_the_socket_of_the_client_cannot_be_seen_a_second_connection_has_the_same_peer(
+        self, tmp_path: Path
+    ) -> None:
+        wrapper = ("bash", "-c", '"$@"; :', "wrapper")
+        assert self.files(tmp_path / "data", path="socket", wrapper=wrapper) == "files=same\n"
+
+    @pytest.mark.parametrize(
+        ("client", "seconds", "error"),
+        [
+            ("true", TIMEOUT, "the client ended"),
+            ("echo refused >&2", TIMEOUT, "refused\nthe client ended"),
+            ("echo '</resultset>'; exec sleep 1000", TIMEOUT, "the server reports no data directory"),
+            ("exec sleep 1000", 1, "no answer within 1 seconds"),
+            (f"echo '{A_DATA_DIRECTORY}</resultset>'; exec sleep 1000", 1, "no answer within 1 seconds"),
+        ],
+    )
+    def test_a_client_that_ends_or_hangs_proves_nothing(self, client: str, seconds: int, error: str) -> None:
+        command = ["perl", "-e", perl_program("perl/server_files"), "--", str(seconds), "none", "bash", "-c", client]
+        result = subprocess.run(command, capture_output=True, check=False, text=True, timeout=TIMEOUT)
+        assert (result.returncode > 0, result.stdout, result.stderr) == (True, "", f"{error}\n")
 
 
 class TestOwner:

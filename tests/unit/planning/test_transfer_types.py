@@ -27,6 +27,7 @@ from transferpy.model.request import TransferRequest
 
 SOCKET = "db1:/run/mysqld/mysqld.sock"
 SILENT = "the server did not give a valid answer:"
+CANNOT_COMPARE = "cannot compare the files of the server with those of this host"
 WOULD_READ = "would read other files: /data; does the server run in a container?"
 NO_PROCESS = "no process that answers at the socket has files in it open; does the server run in a container?"
 BACKUP = request(SOCKET, "db2:/srv/y", transfer_type="xtrabackup")
@@ -64,6 +65,10 @@ class TestServer:
             (
                 {"state": "files-unknown", "datadir": "/data/"},
                 [f"{SOCKET}: cannot prove that the server uses /data/ of this host: {NO_PROCESS}"],
+            ),
+            (
+                {"state": "files-unproven", "error": "perl ended with status 1: the client ended"},
+                [f"{SOCKET}: {CANNOT_COMPARE}: perl ended with status 1: the client ended"],
             ),
             # the data of the server, not the size of the socket
             ({"disk": 8_951_425}, ["db2:/srv/y: 10,000,001 bytes are needed, but only 10,000,000 are free"]),

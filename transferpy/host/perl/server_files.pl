@@ -4,7 +4,8 @@
 #   files=hidden: the kernel does not show the process or its files to this program, as in a container without CAP_SYS_PTRACE
 #   files=unknown: no process was found that answers and has files in these directories open
 #
-# Called as: perl -e PROGRAM -- CLIENT ... The command of the database client reads statements from standard input.
+# Called as: perl -e PROGRAM -- SECONDS SOCKET CLIENT ... The command of the database client reads statements from standard input. The
+# program fails if the client or the server needs more than SECONDS to answer.
 #
 # The process of the server is the process at the other end of the client's socket. If this is a proxy or systemd, the process of the
 # server is the one with the thread of the connection. The server reports the ID of this thread. In another PID namespace, no server has
@@ -21,7 +22,10 @@ my $most_descriptors = 10_000; # a server opens its logs first
 my @variables = qw(datadir innodb_data_home_dir innodb_log_group_home_dir innodb_undo_directory aria_log_dir_path);
 $/ = "</resultset>\n";
 
-my $client = open2(my $answers, my $statements, @ARGV);
+my ($seconds, $path, @command) = @ARGV;
+my $client = open2(my $answers, my $statements, @command);
+$SIG{ALRM} = sub { die "no answer within $seconds seconds\n" };
+alarm $seconds;
 my @directories = directories(ask("SHOW GLOBAL VARIABLES WHERE Variable_name IN ('" . join("', '", @variables) . "')"));
 my $process = peer();
 my $state = examine($process);
@@ -29,15 +33,20 @@ if ($state ne 'found') {
     # Only MariaDB has this column.
     my $query = 'SELECT TID AS thread FROM information_schema.PROCESSLIST WHERE ID = CONNECTION_ID()';
     my ($thread) = eval { grep {/\Athread=/} ask($query) };
+    die $@ if $@ =~ /\Ano answer/;
     my $owner = ($thread // '') =~ s/\D//gr;
     my $found = examine($owner);
     ($process, $state) = ($owner, $found) if $found ne 'unknown';
 }
 close $statements;
 waitpid $client, 0;
+undef $client;
+alarm 0; # a server may have very many databases
 print map { tr/\n/?/r . "\n" } $state eq 'found' ? compare() : "files=$state";
 close STDOUT or die "cannot write: $!\n";
 exit;
+
+END { kill KILL => $client if $client } # a failure is reported at once, also if the client hangs
 
 sub ask { # STATEMENT: returns the lines of the result
     my ($statement) = @_;
@@ -53,27 +62,35 @@ sub directories { # LINE ...: returns the paths of all directories, the data dir
         $name = $1 if /\AVariable_name=(.*)/s;
         $value{$name} = $1 if /\AValue=(.*)/s;
     }
+    die "the server reports no data directory\n" if !$value{datadir};
     # A relative path is one in the data directory.
     return map { s{(?<=.)/+\z}{}r } map { m{\A/} ? $_ : "$value{datadir}/$_" } map { $value{$_} // '' } @variables;
 }
 
-sub peer { # returns the process at the other end of the client's socket; 0 if it is in another PID namespace; undef if it is hidden
+sub peer { # returns the process at the other end of the client's socket; 0 if it is in another PID namespace or not known
+    my $socket = copy_of_socket() // new_connection() // return 0;
+    my $credentials = getsockopt $socket, SOL_SOCKET, SO_PEERCRED;
+    return $credentials ? unpack 'l', $credentials : 0;
+}
+
+sub copy_of_socket { # returns a copy of the client's socket; undef if the client has none or the kernel refuses that
     my ($open, $get) = @system_call{qw(pidfd_open pidfd_getfd)};
-    return undef if !$get;
-    for my $socket (grep { (readlink // '') =~ /\Asocket:/ } glob "/proc/$client/fd/*") {
-        my $process = syscall $open, $client, 0;
-        my $descriptor = syscall $get, $process, $socket =~ s{.*/}{}r + 0, 0;
-        return undef if $descriptor < 0;
-        open my $copy, '+<&=', $descriptor or return undef;
-        my $credentials = getsockopt $copy, SOL_SOCKET, SO_PEERCRED;
-        return $credentials ? unpack 'l', $credentials : 0;
-    }
-    return 0;
+    my ($socket) = grep { (readlink // '') =~ /\Asocket:/ } glob "/proc/$client/fd/*";
+    return undef if !$get || !$socket;
+    my $process = syscall $open, $client, 0;
+    my $descriptor = syscall $get, $process, $socket =~ s{.*/}{}r + 0, 0;
+    return undef if $descriptor < 0;
+    open my $copy, '+<&=', $descriptor or return undef;
+    return $copy;
+}
+
+sub new_connection { # returns a connection without a login: the server may log it as aborted
+    socket my $connection, AF_UNIX, SOCK_STREAM, 0 or return undef;
+    return connect($connection, pack_sockaddr_un($path)) ? $connection : undef;
 }
 
 sub examine { # PROCESS: returns "found" if this is the process of the server; else "hidden" or "unknown"
     my ($process) = @_;
-    return 'hidden' if !defined $process;
     return 'unknown' if !$process;
     my ($is_server) = in_root($process, sub { has_open_file() ? 1 : 0 });
     return $is_server ? 'found' : 'unknown' if defined $is_server;

@@ -3,7 +3,7 @@
 
 database_facts() { # SOCKET OPTION ...: the answer of the server at that socket, and the size of its data
   local socket=$1 answer client error=''
-  local version='' datadir='' binary_log='' relay_log='' name='' files=hidden own='' path='' settings='' totals=()
+  local version='' datadir='' binary_log='' relay_log='' name='' files='' own='' path='' settings='' totals=()
   shift
   client=("$(type -P mariadb || type -P mysql || echo mariadb)" "$@")
   if [ ! -S "$socket" ]; then
@@ -12,7 +12,9 @@ database_facts() { # SOCKET OPTION ...: the answer of the server at that socket,
     # In batch mode, the client prints the statement before the error.
     [[ $answer != *$'\n'ERROR* ]] || answer=ERROR${answer##*$'\n'ERROR}
     emit database state=silent error="$(encode "${answer:-the client printed no result}$error")"
-  elif ! server_uses_these_files; then
+  elif ! find_files_of_server; then
+    emit database state=files-unproven error="$(encode "$answer")"
+  elif [[ $files != @(same|hidden) ]]; then
     emit database state="files-$files" datadir="$(encode "$datadir")" own="$(encode "$own")" path="$(encode "$path")"
   else
     # A backup has no replication logs, and they may be larger than the data.
@@ -39,10 +41,14 @@ query_server() { # sets answer, settings and the variables of read_lines
   }
 }
 
-server_uses_these_files() { # succeeds if the server has the files that the backup tool will read, or no program can see them
+find_files_of_server() { # sets files, own and path; fails and sets answer to the error if the program fails
   local command=("${client[@]}" --xml --skip-html --unbuffered)
-  read_lines < <(timeout "$answer_seconds" perl -e "$perl_server_files" -- "${command[@]}" 2>/dev/null)
-  [[ $files == @(same|hidden) ]]
+  answer=$(perl -e "$perl_server_files" -- "$answer_seconds" "$socket" "${command[@]}" 2>&1)
+  set -- "$?" "${answer:-no output}"
+  answer="perl ended with status $1: $2"
+  (($1 == 0)) || return
+  read_lines <<<"$2"
+  [ -n "$files" ]
 }
 
 read_lines() { # reads lines NAME=VALUE; sets the variable of each name

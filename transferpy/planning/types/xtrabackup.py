@@ -70,6 +70,8 @@ class _XtrabackupStrategy(TransferTypeStrategy):
                     f"{location}: cannot prove that the server uses {database.datadir} of this host: no process that"
                     " answers at the socket has files in it open; does the server run in a container?"
                 )
+            case "files-unproven":
+                yield f"{location}: cannot compare the files of the server with those of this host: {database.error}"
             case _:
                 yield from self._version_problems(context, database)
                 if database.outside:
