@@ -500,14 +500,25 @@ class TestServer:
 
     def test_the_logs_of_replication_are_not_counted(self, place: Path) -> None:
         data = place / "data dir"
+        (data / "shop").mkdir()
         answer = answering(datadir=data, logs=(f"{data}/db2-bin", f"{data}/relay bin"))
         before = self.database(place, f"{place}/socket", mariadb=answer)
         (place / "tools").rename(place / "done")
-        for name in ("db2-bin.000001", "db2-bin.000002", "relay bin.000017"):
+        logs = (
+            "db2-bin.000001",
+            "db2-bin.000002",
+            "relay bin.000017",
+            "relay bin-@8907@88fd.000001",
+            "relay bin-c.1000000",
+        )
+        tables = ("relay bin-c.ibd", "relay bin-000001.MYD")
+        for name in logs:
             (data / name).write_bytes(b"x" * 1_000_000)
+        for name in tables:
+            (data / "shop" / name).touch()
         after = self.database(place, f"{place}/socket", mariadb=answer)
         assert int(after.fields["disk"]) - int(before.fields["disk"]) < 50_000
-        assert after.fields["inodes"] == before.fields["inodes"]
+        assert int(after.fields["inodes"]) - int(before.fields["inodes"]) == len(tables)
 
     def test_text_that_the_client_adds_does_not_matter(self, place: Path) -> None:
         added = "echo Logging to file; echo --------------; echo 'SELECT @@datadir AS datadir'; echo datadir=/"

@@ -17,7 +17,10 @@ measure_data_files() { # DATADIR SETTINGS [LOG ...]: prints the totals of the fi
         ;;
     esac
   done <<<"$2"
-  for name in "${@:3}"; do [ -z "$name" ] || exclude+=(! -name "${name##*/}.[0-9]*"); done
+  for name in "${@:3}"; do
+    # The relay logs of a named connection are BASENAME-CONNECTION.000001. No file of a table has a number at its end.
+    [ -z "$name" ] || exclude+=(! -name "${name##*/}.[0-9]*" ! -name "${name##*/}-*.[0-9][0-9][0-9][0-9][0-9][0-9]*")
+  done
   cd -P -- "$1" || return
   {
     # Databases and tables may be links.
