@@ -279,6 +279,7 @@ NAMES = (
         "it's",
         'quo"te',
         "#sql-x",
+        "con",
         "back\\slash",
         "ünï~cöde",
         "a/b",

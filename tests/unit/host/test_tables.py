@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import struct
 import subprocess
 from collections.abc import Mapping
@@ -279,3 +280,42 @@ def test_the_moment_in_a_log_is_never_too_late(tmp_path: Path, zone: str, second
 
 def test_a_log_without_the_moment_proves_nothing(tmp_path: Path) -> None:
     assert in_session(tmp_path, 'echo "[00] completed OK!" >log; moment=0; read_moment log; echo "$moment"') == b"0\n"
+
+
+@pytest.mark.parametrize(
+    ("answers", "lacking"),
+    [
+        (["shop con @65e5@672c"], ""),
+        (["shop gone.1 gone.2"], "gone.1 gone.2"),
+        (["shop gone.1 gone.2", "shop gone.2"], "gone.2"),
+        (["shop gone.1", "shop"], ""),
+        (["shop gone.1", "shop gone.2", "shop gone.1"], ""),
+        ([""], ""),
+    ],
+)
+def test_databases_of_a_server_that_are_not_in_its_data_directory_are_named(
+    tmp_path: Path, answers: list[str], lacking: str
+) -> None:
+    """A database may be created or dropped between the answer of the server and the look at the directory."""
+    for name in ("shop", "con@@@", "@65e5@672c", "created"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    for number, answer in enumerate(answers):
+        rows = "".join(f'<row><field name="name">{name}</field></row>' for name in answer.split(" "))
+        (tmp_path / f"answer.{number}").write_text(f"<resultset>{rows}</resultset>")
+    last = f"answer.{len(answers) - 1}"
+    client = f"cat answer.$(wc -l <asked) 2>/dev/null || cat {last}; echo >>asked"
+    script = f"""
+        source_directory=$PWD/data
+        client=(bash -c {shlex.quote(client)})
+        sleep() {{ :; }}
+        : >asked
+        check_databases 2>&1
+        echo "$?"
+    """
+    expected = f"the server has databases that are not in {tmp_path}/data: {lacking}\n1\n" if lacking else "0\n"
+    assert in_session(tmp_path, script).decode() == expected
+
+
+def test_a_server_that_does_not_report_its_databases_is_not_trusted(tmp_path: Path) -> None:
+    script = "client=(bash -c 'echo ERROR 1040 >&2; exit 1'); check_databases 2>&1; echo $?"
+    assert in_session(tmp_path, script) == b"ERROR 1040\n1\n"

@@ -94,9 +94,35 @@ write_lsn() { # VARIABLE FILE: writes a position in the redo log of the server t
 }
 
 list_source_tables() { # before|after: lists the tables of the server; also writes its setting innodb_file_per_table to a file
+  check_databases || return
   list_tables server "$source_directory" "$lists/tables.$1" "$lists/lacking.$1" || return
   query 'SELECT @@innodb_file_per_table AS value' "${client[@]}" 2>/dev/null | sed -n 's/^value=//p' >"$lists/per_table"
   [ "${PIPESTATUS[1]}" = 0 ]
+}
+
+check_databases() { # fails if the server reports databases that the data directory, which the backup tool reads, does not have
+  local try found lacking=''
+  # Databases come and go between the query and the look at the directory.
+  for try in {1..10}; do
+    ((try == 1)) || sleep 0.2
+    found=$(list_databases_elsewhere | sort) || return
+    ((try == 1)) || found=$(comm -12 <(echo "$found") <(echo "$lacking"))
+    [ -n "$found" ] || return 0
+    lacking=$found
+  done
+  echo "the server has databases that are not in $source_directory: $(head -n 5 <<<"$lacking" | paste -sd ' ')" >&2
+  return 1
+}
+
+list_databases_elsewhere() { # prints the names of the directories that the databases of the server should have in the data directory
+  local name
+  # Only MariaDB executes the comment. It has the names of files as a character set, and adds @@@ to words that Windows reserves.
+  query "SELECT NULL AS name /*M!100000 WHERE FALSE UNION ALL SELECT IF(LEFT(SCHEMA_NAME, 9) = '#mysql50#', SUBSTR(SCHEMA_NAME, 10), \
+    CAST(CONVERT(SCHEMA_NAME USING filename) AS BINARY)) FROM information_schema.SCHEMATA \
+    WHERE SCHEMA_NAME NOT IN ('information_schema', 'performance_schema') */" "${client[@]}" |
+    sed -n 's/^name=//p' | while IFS= read -r name; do
+    [ -d "$source_directory/$name" ] || [ -d "$source_directory/$name@@@" ] || printf '%s\n' "$name"
+  done
 }
 
 list_tables() { # server|copy DIRECTORY TABLES LACKING: lists the files of all tables, and the files that tables lack
