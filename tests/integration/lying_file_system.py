@@ -2,11 +2,12 @@
 
 Run it with fusepy of Debian.
 
-Usage: lying_file_system.py DIRECTORY holes|faults|hangs SIZE
+Usage: lying_file_system.py DIRECTORY holes|faults|changes|hangs SIZE
 
 holes: the file has data, but 0 blocks, as some real file systems report. Its inode number is another one at each look.
 hangs: a read of the file never ends. No signal ends a process that reads it.
 faults: the file is a disk of SIZE bytes. A write of data that contains FAULT fails; everything else is stored.
+changes: the file is a disk of SIZE bytes. It stores WRONG in place of each CHANGE, and reports no error.
 """
 
 import ctypes
@@ -19,6 +20,7 @@ import time
 import fusepy  # type: ignore[import-not-found]  # the python of Debian has it
 
 FAULT = b"this block cannot be written"
+CHANGE, WRONG = b"this text changes", b"this text CHANGES"
 
 # Of linux/sched.h and sys/mount.h.
 _CLONE_NEWNS = 0x20000
@@ -51,10 +53,9 @@ class LyingFileSystem(fusepy.Operations):  # type: ignore[misc]  # fusepy has no
 
     def __init__(self, directory: str, manner: str, size: int) -> None:
         self._directory = directory
-        self._has_faults = manner == "faults"
-        self._hangs = manner == "hangs"
+        self._manner = manner
         self._looks = 1
-        self._data = bytearray(size if self._has_faults else b"data" * (size // 4))
+        self._data = bytearray(size if manner in {"faults", "changes"} else b"data" * (size // 4))
 
     def init(self, _path: str) -> None:
         leave_mount_namespace(self._directory)
@@ -77,13 +78,15 @@ class LyingFileSystem(fusepy.Operations):  # type: ignore[misc]  # fusepy has no
         return [".", "..", "file"]
 
     def read(self, _path: str, size: int, offset: int, _handle: int) -> bytes:
-        while self._hangs:
+        while self._manner == "hangs":
             time.sleep(60)
         return bytes(self._data[offset : offset + size])
 
     def write(self, _path: str, data: bytes, offset: int, _handle: int) -> int:
-        if FAULT in data:
+        if self._manner == "faults" and FAULT in data:
             raise fusepy.FuseOSError(errno.EIO)
+        if self._manner == "changes":
+            data = data.replace(CHANGE, WRONG)
         self._data[offset : offset + len(data)] = data
         return len(data)
 
@@ -96,5 +99,6 @@ if __name__ == "__main__":
         foreground=True,
         nothreads=True,
         use_ino=True,
+        direct_io=requested == "changes",  # else the kernel keeps the data that this process has changed
         attr_timeout=0,
     )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
 from helpers import SYSTEM_PYTHON, eventually, transfer, transfers
 from lab import CHECKOUT
+from xbstream import end, part
+
+from transferpy.host import perl_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +21,9 @@ if TYPE_CHECKING:
 
 _HUGE = (7 << 60) + 5
 _FAULT = "this block cannot be written"
-"""The disk of `faulty_disk` cannot write a block that contains this text."""
+"""A disk of the manner "faults" cannot write a block that contains this text."""
+_CHANGE, _WRONG = b"this text changes", b"this text CHANGES"
+"""A disk of the manner "changes" stores the second text in place of the first one."""
 
 
 @contextmanager
@@ -36,13 +42,16 @@ def lying_file_system(host: Host, directory: str, manner: str, size: int) -> Ite
 
 
 @contextmanager
-def faulty_disk(host: Host, directory: str) -> Iterator[None]:
-    """Mount ext4 on a directory of a host; its disk is a file of lying_file_system.py."""
-    with lying_file_system(host, "/var/lib/faulty", "faults", 64 << 20):
-        device = host.sh("losetup --find --show /var/lib/faulty/file")
+def lying_disk(
+    host: Host, directory: str, manner: str, file_system: str = "ext4", megabytes: int = 64
+) -> Iterator[None]:
+    """Mount a file system on a directory of a host; its disk is a file of lying_file_system.py."""
+    with lying_file_system(host, "/var/lib/lying", manner, megabytes << 20):
+        device = host.sh("losetup --find --show /var/lib/lying/file")
         try:
-            # A request of one block: the fault of a block damages no other one.
-            host.run(f"echo 4 >/sys/block/{device.removeprefix('/dev/')}/queue/max_sectors_kb; mkfs.ext4 -q {device}")
+            if manner == "faults":  # a request of one block: the fault of a block damages no other one
+                host.run(f"echo 4 >/sys/block/{device.removeprefix('/dev/')}/queue/max_sectors_kb")
+            host.run(["mkfs", "--type", file_system, "-q", device])
             host.run(["mkdir", "-p", directory])
             host.run(["mount", device, directory])
         finally:
@@ -67,7 +76,7 @@ def faulty(clean_lab: Lab) -> Iterator[Lab]:
         yes '{_FAULT}' | head -n 4000 >/srv/bad/sub/1
         tar -C /srv -cf /srv/bad.tar bad
     """)
-    with faulty_disk(clean_lab["db2"], "/srv/in"):
+    with lying_disk(clean_lab["db2"], "/srv/in", "faults"):
         yield clean_lab
 
 
@@ -121,6 +130,54 @@ def test_of_two_runs_at_once_the_one_that_the_disk_could_not_write_fails(faulty:
     # Without checksums of files, no run can find out whether an error of the file system is its own.
     if not options:
         assert [result.status for result in results[::2]] == [0, 0], results[0].stderr + results[2].stderr
+
+
+@pytest.fixture(params=[("ext4", 128), ("xfs", 320)], ids=["ext4", "xfs"])
+def changing(request: pytest.FixtureRequest, clean_lab: Lab) -> Iterator[Lab]:
+    """The clean lab; the disk of db2:/srv/in changes data without an error."""
+    with lying_disk(clean_lab["db2"], "/srv/in", "changes", *request.param):
+        yield clean_lab
+
+
+def test_a_byte_that_the_disk_changed_is_found_anywhere_in_a_file(changing: Lab) -> None:
+    """The kernel has the right data in memory; it can be a part of a folio of up to 2 MiB."""
+    sizes = (200, 70_000, 3 << 20, (64 << 20) + 1_100_000)
+    places = [(size, place) for size in sizes for place in (0, 40_000, 65_600, 1_000_000) if place < size]
+    places += [(size, size - len(_CHANGE)) for size in sizes]
+    make = f"""make() {{ # SIZE PLACE: a file that begins with a hole if it is larger than 3 MiB
+        truncate -s $(($1 > 3 << 20 ? $1 - (3 << 20) : 0)) $1-$2
+        head -c $(($1 > 3 << 20 ? 3 << 20 : $1)) /dev/zero | tr '\\0' x >>$1-$2
+        printf '{_CHANGE.decode()}' | dd of=$1-$2 oflag=seek_bytes seek=$2 conv=notrunc status=none
+    }}; mkdir /srv/tree; cd /srv/tree;"""
+    changing["db1"].run(make + "; ".join(f"make {size} {place}" for size, place in places))
+    result = transfer(changing, "db1:/srv/tree", "db2:/srv/in")
+    assert result.status == 7
+    message = re.search(r"the content differs: (.*) and (\d+) more", result.stderr)
+    assert message, result.stderr
+    assert len(message[1].split(", ")) + int(message[2]) == len(places)
+
+
+def test_the_digests_of_a_hot_copy_are_those_of_the_disk_at_each_place(changing: Lab) -> None:
+    block = b"x" * 100 + _CHANGE + b"y" * (4096 - 100 - len(_CHANGE))
+    aria_part = 10_477_568  # the size of the parts of an Aria file, which is no multiple of that of a folio
+    sizes = (200, 65_536, 65_600, 100_000, 1_000_000, 5 << 20, 2 * aria_part + 100_000)
+    data = {str(size): (block * 6000)[:size] for size in sizes}
+    stream = b"".join(
+        b"".join(part(name, text[at : at + aria_part], at) for at in range(0, len(text), aria_part)) + end(name)
+        for name, text in data.items()
+    )
+    db2 = changing["db2"]
+    db2.run("mkdir /srv/in/copy")
+    unpack = f"cd /srv/in/copy; {perl('pass_chunks')} ../index | mbstream -x && touch ../index.end"
+    db2.run(unpack, input=stream)
+    read = f"cd /srv/in/copy; {perl('digest_copy')} ../index /srv/target 2 md5sum; tr '\\0' '\\n' </srv/target"
+    expect = f"{perl('digest_stream')} /srv/source 2 md5sum; tr '\\0' '\\n' </srv/source"
+    expected = db2.run(expect, input=stream.replace(_CHANGE, _WRONG)).stdout
+    assert {*db2.run(read).stdout.splitlines()} == {*expected.splitlines()}
+
+
+def perl(name: str) -> str:
+    return f"perl -e {shlex.quote(perl_program(f'perl/{name}'))} --"
 
 
 def test_a_sparse_file_of_any_size_is_copied_with_its_data(clean_lab: Lab) -> None:

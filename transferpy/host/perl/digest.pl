@@ -45,9 +45,9 @@ my $poll_seconds = 0.01;
 my $longest_line = 64 << 10; # of the index: the longest path has 4 KiB, and four characters stand for one of its bytes at most
 my $set_pipe_size = 1031; # F_SETPIPE_SZ
 my $seek_set = 0;
-# Without posix_fadvise, data may be read from memory. Without splice, data is copied twice more.
+# Without posix_fadvise, the disk starts to read a file later. Without splice, data is copied twice more.
 my ($advise, $splice) = @system_call{qw(posix_fadvise splice)};
-my ($will_need, $dont_need) = (3, 4);
+my $will_need = 3;
 
 my $lines;            # the handle of INDEX, once the file exists
 my $rest = '';        # the incomplete last line of INDEX
@@ -64,11 +64,6 @@ my ($writer, @written);   # the process that writes a group to disk, and that gr
 my @ready;            # batches, bundles and large files to digest: [function, arguments] each; it returns 1 to be called again
 my %running;          # by the PID of a process: the names that it digests, the handle of its output, its bundle or large file
 my $files = 0;
-
-sub drop_from_memory { # FILE [OFFSET LENGTH]: the next read comes from the disk
-    my ($file, $offset, $length) = @_;
-    syscall $advise, fileno $file, $offset || 0, $length || 0, $dont_need if $is_written && defined $advise;
-}
 
 sub read_ahead { # FILE: the disk starts to read a small file; the kernel itself reads large ones ahead
     my ($file) = @_;
@@ -91,8 +86,9 @@ sub open_small { # NAME: returns a descriptor, of a file of any kind, in a third
     my ($name) = @_;
     my $file = POSIX::open($name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK) // fail "cannot open $name: $!";
     write_small($file + 0, $name);
-    if ($is_written && defined $advise) {
-        syscall $advise, $file + 0, 0, 0, $_ for $dont_need, $will_need;
+    if ($is_written) {
+        drop_from_memory($file + 0);
+        syscall $advise, $file + 0, 0, 0, $will_need if defined $advise;
     }
     return $file;
 }
@@ -108,7 +104,7 @@ sub digest_batch { # NAME ...
     my @names = @_;
     my @open = map { open_file $_ } @names;
     write_small(fileno $open[$_], $names[$_]) for 0 .. $#open;
-    drop_from_memory $_ for @open;
+    !$is_written || drop_from_memory(fileno $_) for @open;
     # All reads start before the first file is waited for: a disk serves many requests in the time of a few.
     read_ahead $_ for @open;
     start \@names, sub {
@@ -171,7 +167,7 @@ sub digest_segments { # FILE: starts to digest its next segment with data; retur
     start ["$number $name"], sub {
         if ($is_written) {
             $handle->sync or fail "cannot write $name to disk: $!";
-            drop_from_memory $handle, $offset, $end - $offset;
+            drop_from_memory(fileno $handle);
         }
         sysseek $handle, $offset, $seek_set or fail "cannot read $name: $!";
         pass_to_tool($handle, $name, $end - $offset);

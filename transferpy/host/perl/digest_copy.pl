@@ -12,8 +12,7 @@ use Fcntl qw(O_NOFOLLOW O_NONBLOCK O_RDONLY);
 # The pieces of a group are written to disk together: a file system writes a thousand files at once as fast as a few single files.
 my ($group_pieces, $group_bytes, $group_seconds) = (5_000, 64 << 20, 5);
 my $poll_seconds = 0.05;
-my ($dont_need, $seek_set) = (4, 0);
-my $advise = $system_call{posix_fadvise}; # without it, data may be read from memory
+my $seek_set = 0;
 
 # By name, each file that is not complete: its ID, its size, the offset of its next piece, and the pieces that are not on disk yet.
 my %open;
@@ -112,7 +111,7 @@ sub read_from_disk { # NAME OFFSET LENGTH: returns a handle of this piece, which
     } else {
         -f $file or fail "$name is not a regular file";
         write_to_disk(fileno $file, $offset, $length) or fail "cannot write $name to disk: $!";
-        syscall $advise, fileno $file, $offset, $length, $dont_need if defined $advise;
+        drop_from_memory(fileno $file);
         sysseek $file, $offset, $seek_set or fail "cannot read $name: $!";
         copy_bytes($file, $piece, $length, $name);
     }

@@ -1,4 +1,4 @@
-# The holes of files and the errors of writes, as file systems report them.
+# The holes of files and the errors of writes, as file systems report them, and the data that is in memory.
 # requires: perl/system_calls
 use strict;
 use warnings;
@@ -29,4 +29,12 @@ sub write_to_disk { # DESCRIPTOR [OFFSET LENGTH]: writes the data of the file to
         if defined $system_call{sync_file_range} && is_known($file);
     open my $handle, '<&', $file or return 0;
     return $handle->sync;
+}
+
+sub drop_from_memory { # DESCRIPTOR: the next read comes from the disk, except for data that is not on the disk yet
+    # The kernel keeps up to 2 MiB of a file as one folio, and drops a folio only if all of it is in the range. This is the whole file.
+    my ($file) = @_;
+    my $dont_need = 4;
+    # Without this call, data may be read from memory.
+    syscall $system_call{posix_fadvise}, $file, 0, 0, $dont_need if defined $system_call{posix_fadvise};
 }

@@ -2,7 +2,8 @@
 #
 # The pieces follow from the stream of the backup alone, so both ends have the same ones. The head of a file is a piece: its first
 # 64 KiB, or less, as they are when the file is complete, because mariadb-backup writes a part of a head twice. Most files have
-# no other piece. Further pieces begin at multiples of 64 KiB, so that no page of memory has parts of two, and have 16 MiB at most.
+# no other piece. Further pieces end at multiples of 2 MiB or at the end of the file, and have 16 MiB at most. The kernel keeps up to
+# 2 MiB of a file as one folio. So a folio of a complete piece is not written again, and can be dropped from memory.
 #
 # A record of the list is "DIGEST ID RANGE ./NAME", ended by NUL. ID is that of the file. RANGE is the size of the file for its head,
 # else "OFFSET+LENGTH". finish_list leaves out the IDs, and files that were removed or replaced later, and gives each file its last
@@ -14,7 +15,7 @@ use Fcntl qw(F_SETFD O_CREAT O_EXCL O_RDWR);
 use POSIX ();
 use Time::HiRes ();
 
-my $longest_piece = 16 << 20;
+my ($longest_piece, $longest_folio) = (16 << 20, 2 << 20);
 # A digest tool takes longer to start than to digest many small files. The pieces of a batch are in memory.
 my ($batch_files, $batch_bytes) = (100, 16 << 20);
 my $most_workers = 4; # faster than most disks; a database needs memory and processors
@@ -37,10 +38,11 @@ sub start_list { # LIST WORKERS
 
 sub next_pieces { # FILE SIZE [IS-COMPLETE]: returns offset and length of the pieces behind "next" of a file that has this size now
     my ($file, $size, $is_complete) = @_;
-    my $end = $is_complete ? $size : $size - $size % $longest_head;
+    my $end = $is_complete ? $size : $size - $size % $longest_folio;
     my @pieces;
     while ($file->{next} < $end) {
-        my $length = $end - $file->{next} < $longest_piece ? $end - $file->{next} : $longest_piece;
+        my $length = $longest_piece - $file->{next} % $longest_piece;
+        $length = $end - $file->{next} if $length > $end - $file->{next};
         push @pieces, [$file->{next}, $length];
         $file->{next} += $length;
     }
