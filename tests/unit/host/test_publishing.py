@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 from bash import HOSTILE_NAMES, output_of, run_bash
-from host_text import events, on_host, session_script
+from host_text import TIMEOUT, events, on_host, session_script
 
+from transferpy.host import perl_program
 from transferpy.stream.renderer import render_argument, render_assignment
 
 if TYPE_CHECKING:
@@ -613,6 +615,37 @@ class TestHotCopy:
     @pytest.mark.parametrize(
         "line",
         [
+            "plugin_load=file_key_management=file_key_management.so",
+            "plugin_load=eperi_key_management_plugin=eperi_key_management_plugin",
+            "innodb_buffer_pool_filename=dumps/pool",
+            f"innodb_data_file_path={';'.join(f'ibdata{number}:1024M' for number in range(100))}:autoextend",
+        ],
+    )
+    def test_less_usual_options_of_a_backup_tool_are_accepted(self, target: Path, line: str) -> None:
+        (target / CONTENT / "xtrabackup_info").write_text("x")
+        (target / CONTENT / "backup-my.cnf").write_text(f"{OPTIONS}{line}\n")
+        assert events_of(target, "prepare=yes; check_copy_xtrabackup")[0].name == "position"
+
+    @pytest.mark.parametrize(
+        "directory", ["lib/plugin/", "lib/mysql/plugin", "lib64/a/b/plugin/", "plugin", "bin/../lib/plugin"]
+    )
+    def test_plugins_come_from_the_directory_of_the_backup_tool(self, tmp_path: Path, directory: str) -> None:
+        """A tarball of MariaDB is often in /usr/local or /opt, with a link to its tools in /usr/local/bin."""
+        for name in ("mariadb-10.11/bin", "links", f"mariadb-10.11/{directory}"):
+            (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mariadb-10.11/bin/mariadb-backup").touch()
+        (tmp_path / "mariadb").symlink_to("mariadb-10.11")
+        tool = tmp_path / "links/mariadb-backup"
+        tool.symlink_to("../mariadb/bin/mariadb-backup")
+        options = tmp_path / "backup-my.cnf"
+        options.write_text(f'plugin_dir="{tmp_path}/mariadb/{directory}"\n')
+        command = ["perl", "-e", perl_program("perl/backup_options"), str(options), str(tool)]
+        refused = subprocess.run(command, capture_output=True, check=True, timeout=TIMEOUT).stdout
+        assert (refused == b"") == (directory.startswith("lib"))
+
+    @pytest.mark.parametrize(
+        "line",
+        [
             "plugin_load=evil.so",
             "plugin_load=file_key_management=../evil",
             "plugin_load=file_key_management;evil=evil",
@@ -621,6 +654,8 @@ class TestHotCopy:
             "plugin_dir=.",
             "plugin_dir=/usr/lib/mysql/plugin/../../../../srv/copy",
             "plugin_dir=/srv/usr/lib/mysql/plugin",
+            "plugin_dir=/opt/lib/mysql/plugin",
+            "plugin_load=file_key_management=file_key_management.so.so",
             " plugin_load=evil.so",
             "!include evil",
             "!includedir .",
@@ -632,11 +667,15 @@ class TestHotCopy:
             "innodb_log_group_home_dir=..",
             "innodb_buffer_pool_filename=../x",
             "innodb_buffer_pool_filename=..",
+            "innodb_buffer_pool_filename=x/../../y",
+            "innodb_data_file_path=ibdata1:3Graw",
             "loose_innodb_page_size=4096",
             "datadir=/srv",
             "tmpdir=/srv",
             "file_key_management",
             f"#{'x' * 510}plugin_load=evil.so",
+            f"innodb_undo_directory={'x' * 489}plugin_load=evil.so",
+            f"innodb_undo_directory={'x' * 4073}tmpdir=/srv",
             "innodb_page_size=4096\\",
             "#\rplugin_load=evil.so",
             "#" * 499 + "\n" * (64 << 10),

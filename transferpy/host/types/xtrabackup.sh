@@ -171,9 +171,10 @@ check_copy_xtrabackup() { # reports its positions in the binary logs and in the 
 }
 
 check_backup_options() { # refuses options with which --prepare would run code of the source
-  local refused
+  local refused tool
   [ -e backup-my.cnf ] || return 0
-  refused=$(perl -e "$perl_backup_options" -- backup-my.cnf) || fail content "cannot read backup-my.cnf of the received backup"
+  tool=$(type -P mariadb-backup || type -P mariabackup || type -P xtrabackup || echo /usr/bin/mariadb-backup)
+  refused=$(perl -e "$perl_backup_options" -- backup-my.cnf "$tool") || fail content "cannot read backup-my.cnf of the received backup"
   [ -z "$refused" ] || fail content "backup-my.cnf of the received backup has an option that no backup tool writes: $refused"
 }
 
