@@ -445,6 +445,12 @@ class Unconfined(Event, name="unconfined"):
     text: Text
 
 
+class UnknownOption(Event, name="unknown-option"):
+    """The option file of a hot copy, which is not prepared, has a line that no backup tool writes."""
+
+    text: Text
+
+
 class SetAside(Event, name="set-aside"):
     """An incomplete copy had its final name, and was renamed to ``path``; it was not removed."""
 

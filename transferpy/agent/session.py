@@ -195,6 +195,8 @@ class Session:
                 log_not_undone(self.host, entry[:_LONGEST_TEXT], one_line(text[:_LONGEST_TEXT]))
             case protocol.Unconfined(text=text):
                 log_unconfined(self.host, one_line(text[:_LONGEST_TEXT]))
+            case protocol.UnknownOption(text=text):
+                log_unknown_option(self.host, one_line(text[:_LONGEST_TEXT]))
             case protocol.SetAside(path=path):
                 log_set_aside(self.host, path[:_LONGEST_TEXT])
             case protocol.StaleRunRecovered(run=run, replication=replication):
@@ -284,6 +286,16 @@ def log_unconfined(host: str, reason: str) -> None:
     """Log that a host prepares a hot copy although it cannot keep the tool from writing outside of the copy."""
     logger.warning(
         "%s: the preparation can write outside of the copy, because the host cannot confine it: %s", host, reason
+    )
+
+
+def log_unknown_option(host: str, line: str) -> None:
+    """Log that the option file of a hot copy has a line that no backup tool writes."""
+    logger.warning(
+        "%s: backup-my.cnf of the copy has an option that no backup tool writes, read it before you prepare the copy:"
+        " %s",
+        host,
+        line,
     )
 
 

@@ -102,6 +102,13 @@ class TestEvents:
         session_after(f"undo-failed entry={encoded('remove_directory /srv/y')} text={encoded('busy' + chr(10))}")
         assert caplog.messages == ["db1: not undone, the next run tries again: remove_directory /srv/y: busy"]
 
+    def test_an_option_of_a_copy_that_can_be_prepared_by_hand_is_a_warning(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        session_after(f"unknown-option text={encoded('tmpdir=/srv')}")
+        message = "an option that no backup tool writes, read it before you prepare the copy: tmpdir=/srv"
+        assert caplog.messages == [f"db1: backup-my.cnf of the copy has {message}"]
+
     @given(
         name=st.sampled_from(["progress", "stages", "stderr", "error", "hello", "end", "manifest", "ready", "x"]),
         fields=st.dictionaries(st.sampled_from(["job", "stage", "statuses", "bytes", "kind", "text"]), any_text),

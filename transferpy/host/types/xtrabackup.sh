@@ -161,7 +161,7 @@ check_copy_xtrabackup() { # reports its positions in the binary logs and in the 
   [ -n "$info" ] || fail content "the received backup has no info file: it is incomplete"
   # The preflight refuses such tables. In a copy, a server would use the path of the source.
   finds_nothing . -mindepth 2 -maxdepth 2 -name '*.isl' || fail content "the received backup has tables with DATA DIRECTORY"
-  [ "$prepare" = no ] || check_backup_options
+  check_backup_options
   check_renames
   emit position binlog="$(encode "$position")" replica="$(encode "$replica")" lsn="$lsn"
   run_task tables list_tables copy . "$lists/tables" "$lists/lacking" || exit 1
@@ -170,12 +170,14 @@ check_copy_xtrabackup() { # reports its positions in the binary logs and in the 
   [ "$checksum" = no ] || { await_digests && report_list digests "$lists/digests"; } || exit 1
 }
 
-check_backup_options() { # refuses options with which --prepare would run code of the source
+check_backup_options() { # refuses or reports options with which --prepare, also by hand, would run code of the source
   local refused tool
   [ -e backup-my.cnf ] || return 0
   tool=$(type -P mariadb-backup || type -P mariabackup || type -P xtrabackup || echo /usr/bin/mariadb-backup)
   refused=$(perl -e "$perl_backup_options" -- backup-my.cnf "$tool") || fail content "cannot read backup-my.cnf of the received backup"
-  [ -z "$refused" ] || fail content "backup-my.cnf of the received backup has an option that no backup tool writes: $refused"
+  [ -n "$refused" ] || return 0
+  [ "$prepare" = no ] || fail content "backup-my.cnf of the received backup has an option that no backup tool writes: $refused"
+  emit unknown-option text="$(encode "$refused")"
 }
 
 check_renames() { # refuses files with which --prepare would write outside of the copy
