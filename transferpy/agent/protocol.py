@@ -566,6 +566,8 @@ class DatabaseAnswer(Event, name="database"):
     disk: Count = 0
     inodes: Count = 0
     outside: Text = ""
+    device: Text = ""
+    refused_option: Text = ""
 
     @classmethod
     def required(cls, values: Mapping[str, str]) -> set[str]:

@@ -67,6 +67,10 @@ class DatabaseFacts:
     disk: int = 0  # bytes on disk of the files that a backup reads
     inodes: int = 0  # the number of these files and of their directories
     outside: str = ""  # the names of the first tables that a backup cannot copy, because their data is elsewhere
+    device: str = ""  # the first file of the system tablespace that is a raw device
+    refused_option: str = (
+        ""  # the first line about plugins that the backup will have and a target with --prepare refuses
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -407,6 +407,15 @@ def answering(
     return f"printf '%s\\n' {shlex.quote(f'<resultset><row>{fields}</row></resultset>')}"
 
 
+def showing(settings: dict[str, str]) -> str:
+    """Return a command that answers SHOW VARIABLES."""
+    rows = "".join(
+        f'<row><field name="Variable_name">{name}</field><field name="Value">{value}</field></row>'
+        for name, value in settings.items()
+    )
+    return f"printf '%s\\n' {shlex.quote(f'<resultset>{rows}</resultset>')}"
+
+
 class TestServer:
     """The answers of a server come from a program with the name of its client."""
 
@@ -465,17 +474,36 @@ class TestServer:
             "innodb_data_home_dir": f"{outside}/home",
             "innodb_data_file_path": f"../../data dir/ibdata1:12M;ibdata2:12M;{outside}/system/ibdata3:12M:autoextend",
         }
-        rows = "".join(
-            f'<row><field name="Variable_name">{name}</field><field name="Value">{value}</field></row>'
-            for name, value in settings.items()
-        )
-        shown = f"printf '%s\\n' {shlex.quote(f'<resultset>{rows}</resultset>')}"
+        shown = showing(settings)
         client = f"if [[ $* = *SHOW* ]]; then {shown}; else {answering(datadir=data)}; fi"
         event = self.database(place, f"{place}/socket", mariadb=client)
         # All files but one, of which one counts twice; the small files; ibdata1; and three directories.
         assert int(event.fields["inodes"]) == len(paths) + 7 + 1 + 3
         assert int(event.fields["disk"]) >= len(paths) * 40_000
         assert event.text("outside") == "d/a, d/i, d/p, d/q0, d/q1 and 2 more"
+        assert (event.text("device"), event.text("refused_option")) == ("", "")
+
+    @pytest.mark.parametrize("size", ["3Graw", "100Mnewraw", "5RAW"])
+    def test_a_raw_device_of_the_system_tablespace_is_named(self, place: Path, size: str) -> None:
+        settings = {"innodb_data_home_dir": "", "innodb_data_file_path": f"ibdata1:12M;/dev/sdb:{size};/dev/sdc:{size}"}
+        client = f"if [[ $* = *SHOW* ]]; then {showing(settings)}; else {answering(datadir=place / 'data dir')}; fi"
+        assert self.database(place, f"{place}/socket", mariadb=client).text("device") == "/dev/sdb"
+
+    @pytest.mark.parametrize(
+        ("plugins", "directory", "refused"),
+        [
+            ("file_key_management=file_key_management.so;provider_lz4=provider_lz4.so", "/usr/lib/mysql/plugin/", ""),
+            ("evil=evil.so", "/usr/lib/mysql/plugin/", "plugin_load=evil=evil.so"),
+            ("file_key_management=file_key_management.so", "/opt/plugin/", "plugin_dir=/opt/plugin/"),
+        ],
+    )
+    def test_plugins_that_a_target_refuses_are_reported_before_the_copy(
+        self, place: Path, plugins: str, directory: str, refused: str
+    ) -> None:
+        row = f'<field name="plugin_load">{plugins}</field><field name="plugin_dir">{directory}</field>'
+        loaded = f"printf '%s\\n' {shlex.quote(f'<resultset><row>{row}</row></resultset>')}"
+        client = f"if [[ $* = *plugin_load* ]]; then {loaded}; else {answering(datadir=place / 'data dir')}; fi"
+        assert self.database(place, f"{place}/socket", mariadb=client).text("refused_option") == refused
 
     def test_one_that_hangs_is_not_waited_for(self, place: Path) -> None:
         event = self.database(place, f"{place}/socket", mariadb="echo began; exec sleep 30")

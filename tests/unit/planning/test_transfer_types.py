@@ -73,6 +73,11 @@ class TestServer:
             # the data of the server, not the size of the socket
             ({"disk": 8_951_425}, ["db2:/srv/y: 10,000,001 bytes are needed, but only 10,000,000 are free"]),
             ({"outside": "d/t, e/u"}, [f"{SOCKET}: tables with DATA DIRECTORY cannot be copied: d/t, e/u"]),
+            (
+                {"device": "/dev/sdb"},
+                [f"{SOCKET}: the system tablespace is on a raw device, which cannot be copied: /dev/sdb"],
+            ),
+            ({"refused_option": "plugin_dir=/x"}, []),
             ({"inodes": 1000}, ["db2:/srv/y: 1,002 inodes are needed, but only 1,000 are free"]),
         ],
     )
@@ -81,6 +86,13 @@ class TestServer:
         if facts.state != "server":
             facts = replace(facts, version="", disk=0, inodes=0)
         assert problems(BACKUP, database_host(facts), target_host()) == expected
+
+    def test_plugins_that_a_target_refuses_cannot_be_prepared(self) -> None:
+        wanted = request(SOCKET, "db2:/srv/y", transfer_type="xtrabackup", prepare=True)
+        facts = database_facts(refused_option="plugin_load=evil=evil.so")
+        (problem,) = problems(wanted, database_host(facts), target_host())
+        assert problem.startswith(f"{SOCKET}: a target cannot prepare the copy")
+        assert problem.endswith("it refuses an option of the backup: plugin_load=evil=evil.so")
 
     @pytest.mark.parametrize(
         ("path", "problem"),

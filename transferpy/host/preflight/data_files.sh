@@ -33,6 +33,10 @@ measure_data_files() { # DATADIR SETTINGS [LOG ...]: prints the totals of the fi
   } 2>&1 | perl -e "$perl_totals" | head -n 1
 }
 
+name_raw_device() { # SETTINGS: prints the first file of the system tablespace that is a device; nothing if there is none
+  sed -n 's/^Value=//p' <<<"$1" | sed 's/;/\n/g' | sed -nE 's/:[0-9]+[KMG]?(new)?raw$//I; T; p; q'
+}
+
 name_outside_tables() { # DATADIR: prints the names of the first tables whose data is outside, and that no backup can copy
   # For a table with DATA DIRECTORY, InnoDB has a file with the path. The other engines have links: mariadb-backup (10.11.19) copies the
   # files that they name, but leaves out those of Aria.

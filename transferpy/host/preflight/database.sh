@@ -1,5 +1,5 @@
 # Facts about a database server and the backup tools.
-# requires: lib/events lib/queries preflight/values perl/server_files preflight/data_files
+# requires: lib/events lib/queries lib/backup_options preflight/values perl/server_files preflight/data_files
 
 database_facts() { # SOCKET OPTION ...: the answer of the server at that socket, and the size of its data
   local socket=$1 answer client error=''
@@ -20,7 +20,8 @@ database_facts() { # SOCKET OPTION ...: the answer of the server at that socket,
     # A backup has no replication logs, and they may be larger than the data.
     read -ra totals < <(measure_data_files "$datadir" "$settings" "$binary_log" "$relay_log")
     emit database state=server version="$(encode "$version")" datadir="$(encode "$datadir")" name="$(encode "$name")" \
-      files="$files" "${totals[@]:0:2}" outside="$(encode "$(name_outside_tables "$datadir")")"
+      files="$files" "${totals[@]:0:2}" outside="$(encode "$(name_outside_tables "$datadir")")" \
+      device="$(encode "$(name_raw_device "$settings")")" refused_option="$(encode "$(refused_plugins)")"
   fi
 }
 
@@ -39,6 +40,16 @@ query_server() { # sets answer, settings and the variables of read_lines
     answer=$settings
     return 1
   }
+}
+
+refused_plugins() { # prints the first line about plugins in backup-my.cnf that a target refuses; nothing if there is none
+  local answer
+  # mariadb-backup (10.11.19) writes these lines if one of these plugins is active.
+  answer=$(query "SELECT GROUP_CONCAT(PLUGIN_NAME, '=', PLUGIN_LIBRARY SEPARATOR ';') AS plugin_load, @@plugin_dir AS plugin_dir \
+    FROM information_schema.PLUGINS WHERE PLUGIN_STATUS = 'ACTIVE' AND PLUGIN_LIBRARY IS NOT NULL \
+    AND (PLUGIN_TYPE = 'ENCRYPTION' OR PLUGIN_TYPE = 'DAEMON' AND PLUGIN_NAME LIKE 'provider\\_%') \
+    HAVING plugin_load IS NOT NULL" "${client[@]}" 2>/dev/null) && [[ $answer == row$'\n'plugin_load=* ]] || return 0
+  print_refused_option /dev/stdin <<<"${answer#row}"
 }
 
 find_files_of_server() { # sets files, own and path; fails and sets answer to the error if the program fails

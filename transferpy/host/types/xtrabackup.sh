@@ -1,7 +1,7 @@
 # The transfer type "xtrabackup": a hot backup of a running database server. Both ends compare the list of its tables, and the
 # digests of its files: on the source those of the stream, on the target those of the disk.
-# requires: agent/read agent/manifest agent/digests agent/replication lib/directories
-# requires: perl/table_files perl/tables perl/settled perl/backup_options perl/renames perl/confine
+# requires: agent/read agent/manifest agent/digests agent/replication lib/directories lib/backup_options
+# requires: perl/table_files perl/tables perl/settled perl/renames perl/confine
 # requires: perl/digest_stream perl/pass_chunks perl/digest_copy
 
 list_source_xtrabackup() {
@@ -171,10 +171,9 @@ check_copy_xtrabackup() { # reports its positions in the binary logs and in the 
 }
 
 check_backup_options() { # refuses or reports options with which --prepare, also by hand, would run code of the source
-  local refused tool
+  local refused
   [ -e backup-my.cnf ] || return 0
-  tool=$(type -P mariadb-backup || type -P mariabackup || type -P xtrabackup || echo /usr/bin/mariadb-backup)
-  refused=$(perl -e "$perl_backup_options" -- backup-my.cnf "$tool") || fail content "cannot read backup-my.cnf of the received backup"
+  refused=$(print_refused_option backup-my.cnf) || fail content "cannot read backup-my.cnf of the received backup"
   [ -n "$refused" ] || return 0
   [ "$prepare" = no ] || fail content "backup-my.cnf of the received backup has an option that no backup tool writes: $refused"
   emit unknown-option text="$(encode "$refused")"
