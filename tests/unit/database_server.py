@@ -47,6 +47,11 @@ def fail(message):
 
 
 def answer(statement, state):
+    for start, texts in state["passing"].items():
+        if texts and statement.startswith(start):
+            text = texts.pop(0)
+            save(state)
+            fail(text)
     failure = next((text for start, text in state["failures"].items() if statement.startswith(start)), None)
     if failure is not None:
         fail(failure)
@@ -130,6 +135,13 @@ assert words.pop(0) == "--socket=/run/it's a socket", sys.argv
 statement = statement.removeprefix("SET SESSION sql_mode = ''; ")
 state = load()
 slow = statement.startswith("STOP") and state["slow"]
+if state["blocked"] and statement.startswith(("START", "STOP")) and f"'{state['blocked']}'" in statement:
+    if statement.startswith("STOP"):
+        save(state | {"waiting": True})
+    while load()["blocked"]:
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        time.sleep(0.05)
+    state = load()
 if statement.startswith("SHOW GLOBAL STATUS") and state["tables"][0] == "hangs":
     fcntl.flock(lock, fcntl.LOCK_UN)
     time.sleep(100)
@@ -169,10 +181,12 @@ class DatabaseServer:
             datadir=f"{datadir}/",
             connections=list(map(asdict, connections)),
             failures={},
+            passing={},
             changes=[],
             tables=[0],
             deaf=False,
             slow=False,
+            blocked="",
             entries=f"{directory}/run/run.*/undo.*.replication",
         )
 
@@ -183,9 +197,11 @@ class DatabaseServer:
     def change(self, **values: object) -> None:
         """Make the server something else from now on.
 
-        ``failures`` has messages by how statements begin that fail with them; ``once`` adds failures after a statement
-        that begins so; ``tables`` are its numbers of open temporary tables, of which the last one stays; ``deaf`` is a
-        server that starts nothing; ``slow`` one whose next STOP never comes back.
+        ``failures`` has messages by how statements begin that fail with them; ``passing`` has lists of messages,
+        each of which is the result of one such statement; ``once`` adds failures after a statement that begins so;
+        ``tables`` are its numbers of open temporary tables, of which the last one stays; ``deaf`` is a server that
+        starts nothing; ``slow`` one whose next STOP never comes back; ``blocked`` is the name of a connection that
+        does not start or stop until this is empty.
         """
         self._state.write_text(json.dumps(self.state | values))
 

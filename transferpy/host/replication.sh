@@ -2,7 +2,8 @@
 #
 # Several runs may back up one server at the same time. Each run has an undo entry for every connection that would run without
 # these runs, and the last run to end starts the connection. A run reads the entries of the others under a lock. Each server has
-# a lock of its own: a server that takes long to stop delays only the runs on that server.
+# a lock of its own: a server that takes long to stop delays only the runs on that server. A run that stops connections locks
+# the server alone. All others share this lock, and lock the connection that they start: a START that hangs delays no other.
 #
 # An undo entry is: start_replication server=DIRECTORY flavour=FLAVOUR connection=NAME threads=THREADS -- CLIENT.
 # DIRECTORY is the data directory of the server, which identifies it. FLAVOUR is mariadb, or mysql, which has channels and other
@@ -27,6 +28,15 @@ lock_server() { # SERVER FLOCK-OPTION ...: as take_lock, with the lock of a serv
   local file
   read -r file _ < <(md5sum <<<"$1")
   take_lock "$run_root/server.$file" "${@:2}"
+}
+
+lock_connection() { # FLOCK-OPTION ...: shares the lock of a server, and locks a connection; as take_lock
+  local server_lock status=0
+  lock_server "$server" -s "$@" || return "$?"
+  server_lock=$lock
+  lock_server "$server $connection" "$@" || status=$?
+  ((status == 0)) || exec {server_lock}>&-
+  return "$status"
 }
 
 replication_statement() { # FLAVOUR START|STOP CONNECTION [THREADS]: sets REPLY to the SQL statement
@@ -109,10 +119,12 @@ is_needed_by_others() { # succeeds if another run that is alive has the connecti
   return 1
 }
 
+lock_seconds=10 # the time of one attempt to get a lock
+
 start_replication() { # FIELD=VALUE ... -- CLIENT ...: starts a connection, unless other runs need it stopped
   local server flavour connection threads client tries=0
   parse_connection "$@"
-  until lock_server "$server" -w 10; do
+  until lock_connection -w "$lock_seconds"; do
     [ $? -ne 2 ] || return 1
     # A run has the lock while the server stops replication. A connection that this run needs stopped can wait for it.
     is_needed_by_others || ((++tries < 6)) || {
@@ -130,13 +142,22 @@ start_replication() { # FIELD=VALUE ... -- CLIENT ...: starts a connection, unle
   rm -f -- "$entry"
 }
 
+start_seconds=60 # the time that a server has to execute START; it may have to complete a STOP first
+
 start_connection() { # starts the connection, and waits until it is seen to run
   local wanted=$threads index try seen=0 is_refused=no error='' connections running ending discarding errors
   start_keeps_relay_logs || return 1
   replication_statement "$flavour" START "$connection" "$wanted"
   # A user without the right to start the connection may have had no right to stop it either. The status is read after
   # the START: while a STOP is still at work, the connection looks as if it ran.
-  "${client[@]}" --execute "$REPLY" || is_refused=yes
+  timeout --foreground "$start_seconds" "${client[@]}" --execute "$REPLY" || {
+    [ $? -ne 124 ] || {
+      echo "connection '$connection': the server has not executed START for $start_seconds seconds: it waits for another" \
+        "statement, for example for a STOP that waits for a transaction"
+      return 1
+    }
+    is_refused=yes
+  }
   for try in {1..50}; do
     read_replication_status "$flavour" "${client[@]}" || return 1
     for index in "${!connections[@]}"; do

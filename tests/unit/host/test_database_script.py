@@ -407,6 +407,40 @@ class TestStarting:
         # it was not seen to be stopped, so it is started all the same
         assert server.changes == ["START SQL_THREAD"]
 
+    def test_a_connection_that_cannot_stop_or_start_delays_the_start_of_no_other_one(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, BOTH, Connection("b"))
+        server.change(blocked="b")
+        with backup(tmp_path, server) as session:
+            eventually(lambda: server.state.get("waiting"))
+            assert server.connections == [Connection("", "Yes", "No"), Connection("b")]
+            session.process.send_signal(signal.SIGTERM)
+            eventually(lambda: server.connections[0] == BOTH)
+            assert "replication-runs" not in session.names
+            server.change(blocked="")
+            session.until("end")
+        assert session.names[-2:] == ["replication-runs", "end"]
+        assert server.connections == [BOTH, Connection("b")]
+
+    def test_a_start_that_the_server_does_not_execute_is_an_error(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, Connection("b"))
+        with backup(tmp_path, server, before="start_seconds=1") as session:
+            session.until("replication-stopped")
+            server.change(blocked="b")
+        assert session.last("undo-failed").text("text") == (
+            "connection 'b': the server has not executed START for 1 seconds: it waits for another statement, for"
+            " example for a STOP that waits for a transaction"
+        )
+        assert session.last("end").fields == {"status": "0", "undone": "no"}
+        assert len(entries(tmp_path)) == 1
+
+    def test_a_start_that_succeeds_at_the_second_attempt_of_the_clean_up_is_reported(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, BOTH)
+        with backup(tmp_path, server) as session:
+            session.until("replication-stopped")
+            server.change(passing={"START": ["ERROR 2002 (HY000): Can't connect"]})
+        assert session.names == ["replication-stopped", "replication-runs", "end"]
+        assert session.last("end").fields["undone"] == "yes"
+
     def test_a_session_that_waits_for_a_slow_server_gives_signs_of_life(self, tmp_path: Path) -> None:
         server = DatabaseServer(tmp_path, BOTH)
         server.change(slow=True)
@@ -578,7 +612,7 @@ class TestSeveralSessions:
                 session.until("replication-stopped")
             two.process.kill()
             two.process.wait(TIMEOUT)
-            finisher = "undo() { echo ready; read -r; return 1; }; recover_stale_runs"  # and cannot, in the end
+            finisher = "undo_at_once() { echo ready; read -r; return 1; }; recover_stale_runs"  # and cannot, in the end
             with running(host_script(tmp_path, finisher)):
                 one.end()
                 assert one.names[-2:] == ["replication-runs", "end"]
@@ -587,8 +621,7 @@ class TestSeveralSessions:
 
     def test_one_for_which_the_server_is_slow_to_stop_is_waited_for(self, tmp_path: Path) -> None:
         server = DatabaseServer(tmp_path, Connection("a"))
-        impatient = 'flock() { if [ "$1" = -w ]; then command flock -w 0.02 "$3"; else command flock "$@"; fi; }'
-        with backup(tmp_path, server, impatient) as one:
+        with backup(tmp_path, server, "lock_seconds=0.02") as one:
             one.until("replication-stopped")
             server.change(connections=[asdict(Connection("a", "Yes", "No")), asdict(Connection("b"))], slow=True)
             with backup(tmp_path, server, name="2") as two:

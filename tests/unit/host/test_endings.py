@@ -148,8 +148,8 @@ def test_an_undo_that_hangs_is_ended_after_a_time_and_all_others_are_done(tmp_pa
         run_directory={tmp_path}/run/run.x; mkdir -p "$run_directory"; urgent_seconds=1
         on_undo {group} sleep 1000
         on_undo staging touch {tmp_path}/removed
-        start_urgent_undo "$run_directory" undo "$run_directory" replication
-        undo_the_rest "$run_directory" 2>/dev/null; echo "$?"
+        start_urgent_undo "$run_directory" undo_at_once "$run_directory" replication
+        undo_the_rest "$run_directory" undo_at_once "$run_directory" replication 2>/dev/null; echo "$?"
         ls "$run_directory" | sed 's/.*[.]//'
         until processes=(); find_groups "$spared_group"; [ "${{processes[*]-}}" = '' ]; do sleep 0.02; done
     """

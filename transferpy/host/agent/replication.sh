@@ -48,6 +48,7 @@ stop_connections() { # CLIENT ...: stops the SQL thread of every connection that
   refuse_to_stop
   read_uptime
   stopped_at=$REPLY is_starting=''
+  rm -f -- "$run_directory/left-to-others"
   share_stopped_connections "$@"
   for index in "${!connections[@]}"; do
     [[ ${running[index]} == *SQL_THREAD* ]] || continue
@@ -121,13 +122,14 @@ share_stopped_connections() { # CLIENT ...: adds an undo entry for each connecti
   done
 }
 
+end_stop() { # ends the client that stops a connection: it must not do so after the start
+  [ -z "${task_pid[stop]-}" ] || [ -n "${task_statuses[stop]-}" ] || end_processes 0 1000 sleep find_groups "${task_pid[stop]}"
+}
+
 resume_replication() { # starts the connections that stop_replication stopped
   has_stopped_connections || return 0
-  rm -f -- "$run_directory/left-to-others"
-  # A client that is about to stop a connection must not do so after the start.
-  [ -z "${task_pid[stop]-}" ] || [ -n "${task_statuses[stop]-}" ] || end_processes 0 1000 sleep find_groups "${task_pid[stop]}"
   is_starting=yes
-  undo "$run_directory" replication || return 1
+  undo_at_once "$run_directory" replication || return 1
   read_uptime
   set -- milliseconds=$(((REPLY - stopped_at) * 10))
   stopped_at=''

@@ -42,9 +42,9 @@ recover_run() { # DIRECTORY PID.START: runs the undo list of one stale run; the 
   [ ! -e "$directory/complete" ] || rm -f -- "$directory"/undo.*.publish "$directory"/undo.*.target
   rm -f -- "$directory/key.pem"
   ! compgen -G "$directory/undo.*.replication" >/dev/null || replication=started
-  start_urgent_undo "$directory" undo "$directory" replication
+  start_urgent_undo "$directory" undo_at_once "$directory" replication
   end_processes 250 6000 sleep find_stale_processes "$directory" || status=1
-  undo_the_rest "$directory" || status=1
+  undo_the_rest "$directory" undo_at_once "$directory" replication || status=1
   [ ! -s "$directory/cgroup" ] || remove_cgroup "$(<"$directory/cgroup")" || status=1
   if [ "$status" = 0 ]; then
     remove_run_directory "$directory"

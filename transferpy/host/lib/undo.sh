@@ -22,21 +22,46 @@ fail_cannot_write() { # for a file in the run directory
 }
 
 undo() { # DIRECTORY [PATTERN]: runs the entries of the groups that match, the newest first; one that fails stays, and is reported
-  local entry message index status=0
+  local entry index status=0
   local entries=("$1"/undo.*)
   for ((index = ${#entries[@]} - 1; index >= 0; index--)); do
     entry=${entries[index]}
     # shellcheck disable=SC2053 # it is a pattern
     [[ ${entry##*.} == ${2-*} && -e $entry ]] || continue
-    # shellcheck disable=SC1090 # on_undo wrote the file
-    if message=$(. "$entry" 2>&1); then
-      rm -f -- "$entry"
-    else
-      status=1
-      emit undo-failed entry="$(encode "$(<"$entry")")" text="$(encode "${message:0:2000}")"
-    fi
+    end_entry "$entry" "$(run_entry "$entry")" || status=1
   done
   return "$status"
+}
+
+undo_at_once() { # DIRECTORY GROUP: as undo, but runs all entries at the same time: an entry that hangs delays no other entry
+  local entry output index status=0 entries=() outputs=()
+  for entry in "$1"/undo.*."$2"; do
+    [ -e "$entry" ] || continue
+    exec {output}< <(run_entry "$entry")
+    entries+=("$entry") outputs+=("$output")
+  done
+  for index in "${!entries[@]}"; do
+    output=${outputs[index]}
+    end_entry "${entries[index]}" "$(cat <&"$output")" || status=1
+    exec {output}<&-
+  done
+  return "$status"
+}
+
+run_entry() { # FILE: runs the command of an entry; prints its exit status, and its output after a slash
+  local entry=$1 message status=0
+  # shellcheck disable=SC1090 # on_undo wrote the file
+  message=$(. "$entry" 2>&1) || status=1
+  printf %s "$status/$message"
+}
+
+end_entry() { # FILE OUTPUT: removes an entry that succeeded; fails and reports it if it failed; OUTPUT is that of run_entry
+  if [[ $2 == 0/* ]]; then
+    rm -f -- "$1"
+  else
+    emit undo-failed entry="$(encode "$(<"$1")")" text="$(encode "${2:2:2000}")"
+    return 1
+  fi
 }
 
 # Neither the firewall nor replication waits for the end of processes, which can hang with their disk or their file system.
@@ -57,7 +82,19 @@ start_urgent_undo() { # DIRECTORY COMMAND [ARGUMENT ...]: starts to undo the fir
   spared_group=$!
 }
 
-undo_the_rest() { # DIRECTORY: waits for start_urgent_undo, and runs all entries that are left
+undo_the_rest() { # DIRECTORY COMMAND [ARGUMENT ...]: waits for start_urgent_undo, runs COMMAND again, and all other entries
+  # COMMAND reports the connections that do not start. If the urgent entries took too long, neither of them is tried again.
+  local status=0
+  if ! await_urgent_undo; then
+    undo "$1" "$not_urgent"
+    return 1
+  fi
+  "${@:2}" || status=1
+  undo "$1" '!(replication)' || status=1
+  return "$status"
+}
+
+await_urgent_undo() { # waits for start_urgent_undo; kills it and fails if it takes too long
   local deadline
   read_uptime
   deadline=$((REPLY + urgent_seconds * 100))
@@ -65,10 +102,8 @@ undo_the_rest() { # DIRECTORY: waits for start_urgent_undo, and runs all entries
     read_uptime
     if ((REPLY > deadline)); then
       kill -s KILL -- "-$spared_group"
-      undo "$1" "$not_urgent"
       return 1
     fi
     sleep 0.02
   done
-  undo "$1"
 }
