@@ -339,6 +339,41 @@ def test_of_several_connections_only_those_that_ran_are_stopped_and_run_again(tw
     assert fleet.replica.replication() == {"": RUNNING, OTHER: RUNNING} | {idle: STOPPED}
 
 
+@contextmanager
+def locked(fleet: Fleet, table: str) -> Iterator[Callable[[], None]]:
+    """A table of the replica with a write lock; yield the function that releases it."""
+    with fleet["db2"].popen(["mariadb", "--unbuffered"], stdin=PIPE, stdout=PIPE) as client:
+        assert client.stdin
+        assert client.stdout
+        client.stdin.write(f"LOCK TABLES {table} WRITE; SELECT 'locked';\n".encode())
+        client.stdin.flush()
+        assert b"locked" in client.stdout.readline() + client.stdout.readline()
+        yield client.stdin.close
+
+
+def test_a_connection_that_cannot_stop_delays_the_start_of_no_other_one(
+    two_primaries: Fleet, second_primary: Server
+) -> None:
+    replica = two_primaries.replica
+    second_primary.execute("CREATE DATABASE busy; CREATE TABLE busy.rows (i INT)")
+    assert eventually(lambda: replica.execute("SHOW TABLES IN busy"), seconds=30)
+    waiting = "SELECT COUNT(*) FROM information_schema.processlist WHERE state LIKE 'Waiting for table metadata lock'"
+    with locked(two_primaries, "busy.rows") as release:
+        second_primary.execute("INSERT INTO busy.rows VALUES (1)")
+        assert eventually(lambda: replica.value(waiting) == "1", seconds=30)
+        with Run(two_primaries.lab, *BACKUP, "--safe-timeout", "2", SOURCE, TARGET) as run:
+            assert eventually(lambda: replica.replication()[""] == HELD, seconds=60)
+            assert eventually(lambda: replica.replication()[""] == RUNNING, seconds=60)
+            release()
+            result = run.end()
+    assert f"connection '{OTHER}' did not stop within 2 seconds (--safe-timeout)" in result.stderr
+    assert "db2: transferpy stops replication\n" in result.stderr
+    assert "db2: replication runs as before\n" in result.stderr
+    assert result.status == 9
+    assert replica.replication() == {"": RUNNING, OTHER: RUNNING}
+    second_primary.execute("DROP DATABASE busy")
+
+
 def test_all_connections_run_again(two_primaries: Fleet) -> None:
     result = transfer(two_primaries.lab, *BACKUP, SOURCE, TARGET, check=True)
     assert "db2: replication stopped: 2 connection(s)\n" in result.stderr

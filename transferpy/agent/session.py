@@ -249,6 +249,7 @@ class ReplicationState:
                 )
             case protocol.ReplicationStopping():
                 self.error = _UNKNOWN
+                logger.info("%s: transferpy stops replication", self._host)
             case protocol.ReplicationStopped(connections=0):
                 logger.info("%s: replication does not run, so there is nothing to stop", self._host)
             case protocol.ReplicationStopped(connections=connections):

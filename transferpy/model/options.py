@@ -115,7 +115,8 @@ class TransferOptions(ToolOptions):
         only_for="xtrabackup",
     )
     safe_timeout: int = COPY.option(
-        "with --stop-slave: maximum time in seconds to wait for a moment without open temporary tables of replication",
+        "with --stop-slave: maximum time in seconds to wait for a moment without open temporary tables of replication,"
+        " and for each connection to stop",
         default=300,
         values=_SECONDS,
         only_for="xtrabackup",

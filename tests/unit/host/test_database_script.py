@@ -252,11 +252,17 @@ class TestStopping:
     def test_temporary_tables_that_stay_open_fail_the_session(self, tmp_path: Path, tables: list[int]) -> None:
         server = DatabaseServer(tmp_path, *SEVERAL)
         server.change(tables=tables)
-        with backup(tmp_path, server, "safe_timeout=0") as session:
+        # The time is over when the number is not 0.
+        clock = """
+            eval "real_$(declare -f read_uptime)"; eval "counted_$(declare -f has_no_temporary_tables)"; passed=0
+            read_uptime() { real_read_uptime; REPLY=$((REPLY + passed)); }
+            has_no_temporary_tables() { counted_has_no_temporary_tables "$@" || { passed=30000; return 1; }; }
+        """
+        with backup(tmp_path, server, clock) as session:
             session.until("error")
         assert session.last("error").fields["kind"] == "replication"
         assert session.last("error").text("text") == (
-            "the replica has had open temporary tables for 0 seconds (--safe-timeout)"
+            "the replica has had open temporary tables for 300 seconds (--safe-timeout)"
         )
         assert server.connections == [*SEVERAL]
         assert "replication-stopped" not in session.names
@@ -345,6 +351,31 @@ class TestStopping:
         assert session.last("end").fields == {"status": "1", "undone": "yes"}
         assert server.connections == [BOTH, Connection("b"), Connection("c")]
         assert "STOP c SQL_THREAD" not in server.changes
+
+    def test_a_connection_that_does_not_stop_in_time_fails_the_session(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, Connection("b"))
+        server.change(blocked="b")
+        with backup(tmp_path, server, "safe_timeout=1") as session:
+            session.until("error")
+            server.change(blocked="")
+        assert session.last("error").fields["kind"] == "replication"
+        assert session.last("error").text("text") == "connection 'b' did not stop within 1 seconds (--safe-timeout)"
+        assert session.names == ["error", "replication-runs", "end"]
+        assert server.connections == [Connection("b")]
+
+    def test_a_lock_of_another_session_that_is_held_for_too_long_fails_the_session(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, BOTH)
+        holder = "await_stop() { while :; do wait_for_message 1; done; }"
+        with backup(tmp_path, server, holder) as one:
+            one.until("replication-stopping")
+            with backup(tmp_path, server, "safe_timeout=1", name="2") as two:
+                two.until("error")
+            assert two.last("error").fields["kind"] == "replication"
+            assert two.last("error").text("text") == (
+                "another transfer has stopped or started replication for 1 seconds (--safe-timeout)"
+            )
+            assert two.names == ["error", "end"]
+        assert server.connections == [BOTH]
 
     @pytest.mark.parametrize("statement", ["SHOW GLOBAL VARIABLES", "SHOW ALL"])
     def test_a_server_that_does_not_answer_fails_the_session(self, tmp_path: Path, statement: str) -> None:

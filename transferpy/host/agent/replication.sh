@@ -39,11 +39,7 @@ write_rows() { # STATEMENT CLIENT ...: writes the rows of the result to a file
 
 stop_connections() { # CLIENT ...: stops the SQL thread of every connection that runs, until resume_replication
   local index connections running ending discarding errors is_reported=no
-  until lock_server "$server" -n; do
-    [ $? -ne 2 ] || fail host "cannot write in $run_root: is it full?"
-    wait_for_message 0.2
-  done
-  replication_lock=$lock lock=''
+  lock_for_stop
   read_replication_status "$flavour" "$@" 2>"$run_directory/ask.err" || fail_replication_query
   refuse_to_stop
   read_uptime
@@ -56,13 +52,39 @@ stop_connections() { # CLIENT ...: stops the SQL thread of every connection that
     is_reported=yes
     undo_by_start "$server" "$flavour" "${connections[index]}" SQL_THREAD "$@"
     replication_statement "$flavour" STOP "${connections[index]}" SQL_THREAD
-    # The server may have to complete a large transaction first.
-    run_task stop "$@" --execute "$REPLY" ||
-      fail replication "cannot stop replication: $(without_separators "$run_directory/stop.err")"
+    start_task stop "$@" --execute "$REPLY"
+    await_stop "${connections[index]}"
   done
   exec {replication_lock}>&-
   replication_lock=''
   has_stopped_connections || stopped_at=''
+}
+
+lock_for_stop() { # locks the server, which another run locks while it stops or starts connections
+  local deadline
+  read_uptime
+  deadline=$((REPLY + safe_timeout * 100))
+  until lock_server "$server" -n; do
+    [ $? -ne 2 ] || fail host "cannot write in $run_root: is it full?"
+    read_uptime
+    ((REPLY < deadline)) ||
+      fail replication "another transfer has stopped or started replication for $safe_timeout seconds (--safe-timeout)"
+    wait_for_message 0.2
+  done
+  replication_lock=$lock lock=''
+}
+
+await_stop() { # CONNECTION: waits until the connection has stopped; the server may have to complete a large transaction first
+  local deadline
+  read_uptime
+  deadline=$((REPLY + safe_timeout * 100))
+  while [ -z "${task_statuses[stop]-}" ]; do
+    read_uptime
+    ((REPLY < deadline)) || fail replication "connection '$1' did not stop within $safe_timeout seconds (--safe-timeout)"
+    wait_for_message 1
+  done
+  task_succeeded stop || report_task stop ||
+    fail replication "cannot stop replication: $(without_separators "$run_directory/stop.err")"
 }
 
 has_stopped_connections() { # succeeds if the undo list starts a connection
