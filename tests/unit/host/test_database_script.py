@@ -94,9 +94,11 @@ class Backup:
 
 
 @contextmanager
-def backup(directory: Path, server: DatabaseServer, before: str = "", name: str = "1") -> Iterator[Backup]:
+def backup(
+    directory: Path, server: DatabaseServer, before: str = "", name: str = "1", script: str = SOURCE
+) -> Iterator[Backup]:
     """Run a session that backs up that server; ``before`` is bash that it runs at its start."""
-    script = f"{before}\n{render_array('client', server.words)}\n{SOURCE}"
+    script = f"{before}\n{render_array('client', server.words)}\n{script}"
     job = f"job.{name}.{os.getpid()}.{directory.name}"
     with running(host_script(directory, script, *SESSION), job) as process:
         made = Backup(process, job)
@@ -581,6 +583,34 @@ class TestStarting:
             session.until("replication-stopped")
             server.change(connections=[])
         assert "There is no master connection 'b'" in session.last("undo-failed").text("text")
+
+    def test_a_start_that_fails_is_repeated_until_it_succeeds(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, BOTH)
+        server.change(passing={"START": ["ERROR 2002 (HY000): Can't connect"] * 2})
+        with backup(tmp_path, server, before="start_pause=1") as session:
+            session.until("replication-stopped")
+            send_line(session.process, line=b"command resume\n")
+            session.until("replication-runs")
+            assert server.connections == [BOTH]
+        assert session.names == ["replication-stopped", "undo-failed", "replication-runs", "end"]
+        assert session.last("undo-failed").text("text") == "ERROR 2002 (HY000): Can't connect"
+
+    def test_the_time_of_a_stop_lasts_until_the_connection_runs(self, tmp_path: Path) -> None:
+        server = DatabaseServer(tmp_path, BOTH)
+        server.change(passing={"START": ["ERROR 2002 (HY000): Can't connect"] * 2})
+        again = SOURCE.replace(
+            "do await_command; resume_replication;", 'do await_command; stop_replication "${client[@]}";'
+        )
+        # The first attempt fails after the backup, the second one before the next stop.
+        script = again.replace("while :", "resume_replication; stopped_before=$stopped_at; while :").replace(
+            "; done", '; [ "$stopped_at" = "$stopped_before" ] && emit ready; done'
+        )
+        with backup(tmp_path, server, "start_pause=100000", script=script) as session:
+            session.until("undo-failed")
+            send_line(session.process, line=b"command stop_again\n")
+            session.until("ready")
+        assert session.names[-2:] == ["replication-runs", "end"]
+        assert server.connections == [BOTH]
 
 
 class TestSeveralSessions:

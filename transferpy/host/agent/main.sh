@@ -94,9 +94,9 @@ end_session() { # the EXIT trap: undoes all changes of the session
   release_locks
   leave_cgroup
   rm -f -- "$run_directory/key.pem"
-  start_urgent_undo "$run_directory" eval 'end_stop; resume_replication'
+  start_urgent_undo "$run_directory" start_at_end
   end_processes 250 6000 sleep find_own_processes || undone=no
-  undo_the_rest "$run_directory" resume_replication || undone=no
+  undo_the_rest "$run_directory" start_again || undone=no
   remove_cgroup "$cgroup" || undone=no
   [ -z "$lists" ] || rm -rf -- "$lists"
   [ "$undone" = no ] || remove_run_directory "$run_directory"

@@ -3,13 +3,17 @@
 
 replication_lock='' # the descriptor of the lock of a server
 stopped_at=''       # the uptime at which the session began to stop connections; empty while none is stopped
-is_starting=''      # yes once the session has tried to start them
-each_second+=(limit_stop_time)
+is_starting=''      # yes once the session tries to start them, failed once an attempt has failed
+next_start=''       # the uptime of the next attempt; empty if there is none
+start_pause=500     # hundredths of a second until then; doubled after each attempt, up to some minutes
+each_second+=(limit_stop_time retry_start)
+on_task_end+=([start]=end_start)
 
 stop_replication() { # CLIENT ...: stops the SQL thread of every connection at a moment without open temporary tables
   # A replica that is made from the copy has no temporary tables: the next statement that uses one would stop its replication.
   local server flavour deadline is_waiting=no
   identify_server "$@" 2>"$run_directory/ask.err" || fail_replication_query
+  resume_replication # the connections that did not start after the backup before
   read_uptime
   deadline=$((REPLY + safe_timeout * 100))
   until has_no_temporary_tables "$@" && stop_connections "$@" && has_no_temporary_tables "$@"; do
@@ -39,11 +43,14 @@ write_rows() { # STATEMENT CLIENT ...: writes the rows of the result to a file
 
 stop_connections() { # CLIENT ...: stops the SQL thread of every connection that runs, until resume_replication
   local index connections running ending discarding errors is_reported=no
+  next_start='' # no attempt is at work now
   lock_for_stop
   read_replication_status "$flavour" "$@" 2>"$run_directory/ask.err" || fail_replication_query
   refuse_to_stop
   read_uptime
-  stopped_at=$REPLY is_starting=''
+  # A connection that did not start after an earlier stop has been stopped since then.
+  has_stopped_connections || stopped_at=$REPLY
+  is_starting=''
   rm -f -- "$run_directory/left-to-others"
   share_stopped_connections "$@"
   for index in "${!connections[@]}"; do
@@ -144,14 +151,44 @@ share_stopped_connections() { # CLIENT ...: adds an undo entry for each connecti
   done
 }
 
-end_stop() { # ends the client that stops a connection: it must not do so after the start
-  [ -z "${task_pid[stop]-}" ] || [ -n "${task_statuses[stop]-}" ] || end_processes 0 1000 sleep find_groups "${task_pid[stop]}"
+begin_start() { # starts the connections that stop_replication stopped, in a task; retry_start repeats it until it succeeds
+  has_stopped_connections || return 0
+  is_starting=${is_starting:-yes} next_start=''
+  is_at_work start || start_task start start_connections
 }
 
-resume_replication() { # starts the connections that stop_replication stopped
-  has_stopped_connections || return 0
-  is_starting=yes
-  undo_at_once "$run_directory" replication || return 1
+start_connections() { # in a task, which cannot send events: writes the failures to a file
+  : >"$run_directory/not-started"
+  # shellcheck disable=SC2317 # undo_at_once calls it
+  emit() { [ "$1" != undo-failed ] || printf '%s\n' "$*" >>"$run_directory/not-started"; }
+  undo_at_once "$run_directory" replication
+}
+
+end_start() { # after the task; only the first failure is reported, because an administrator needs no warning for each attempt
+  local failure
+  ! report_start || return 0
+  if [ "$is_starting" != failed ]; then
+    while read -ra failure; do emit "${failure[@]}"; done <"$run_directory/not-started"
+  fi
+  read_uptime
+  is_starting=failed next_start=$((REPLY + start_pause))
+  start_pause=$((start_pause < 20000 ? start_pause * 2 : start_pause))
+}
+
+retry_start() { # starts the connections that did not start, after a pause
+  [ -n "$next_start" ] || return 0
+  read_uptime
+  ((REPLY < next_start)) || begin_start
+}
+
+resume_replication() { # starts the connections that stop_replication stopped; fails if one does not start at this attempt
+  begin_start
+  ! is_at_work start || wait_for_task start
+  ! has_stopped_connections
+}
+
+report_start() { # reports that all connections run; fails if one does not
+  ! has_stopped_connections || return 1
   read_uptime
   set -- milliseconds=$(((REPLY - stopped_at) * 10))
   stopped_at=''
@@ -160,4 +197,21 @@ resume_replication() { # starts the connections that stop_replication stopped
   else
     emit replication-runs "$@"
   fi
+}
+
+start_at_end() { # starts the connections at the end of the session, without tasks; COMMAND of start_urgent_undo
+  # A client that is about to stop a connection must not do so after the start. A task that starts them has locks.
+  end_task stop
+  end_task start
+  # The task may have started all, and its last message has not been read.
+  [ -z "$stopped_at" ] || start_again
+}
+
+start_again() { # as start_at_end, if connections are left
+  undo_at_once "$run_directory" replication
+  report_start
+}
+
+end_task() { # TASK
+  ! is_at_work "$1" || end_processes 0 1000 sleep find_groups "${task_pid[$1]}"
 }

@@ -90,6 +90,10 @@ heartbeat_is_due() { # succeeds once in each second since the boot; sets REPLY a
   ((REPLY / 100 != last_heartbeat))
 }
 
+is_at_work() { # TASK: succeeds while the end of the task has not been dispatched
+  [ -n "${task_pid[$1]-}" ] && [ -z "${task_statuses[$1]-}" ]
+}
+
 task_is_lost() { # TASK: succeeds if the task was killed, so that it sent no message
   [ -z "${task_statuses[$1]-}" ] && ! kill -0 "${task_pid[$1]}" 2>/dev/null
 }

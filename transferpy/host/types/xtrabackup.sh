@@ -24,7 +24,7 @@ watch_backup() { # TASK: starts replication again when the backup tool has ended
 resume_after_backup() {
   log_is_complete "$run_directory/$backup_task.0.err" || return 0
   unset "on_progress[$backup_task]"
-  resume_replication
+  begin_start
 }
 
 check_source_xtrabackup() { # TASK
