@@ -53,8 +53,8 @@ _RECOVERY_VALUES = {
     "FROM_FILE": "MASTER_LOG_FILE='(.*)', MASTER_LOG_POS=",
     "FROM_POSITION": r"MASTER_LOG_POS=(\d+)",
     "FROM_GTID": "gtid_slave_pos = '(.*)'",
-    "TO_FILE": r"^(db1-bin\.\d+)\t\d+\tGtid",
-    "TO_POSITION": r"^db1-bin\.\d+\t(\d+)\tGtid",
+    "TO_FILE": r"^(db1-bin\.\d+)  \d+  .*DROP TABLE `orders`",
+    "TO_POSITION": r"^db1-bin\.\d+  (\d+)  .*DROP TABLE `orders`",
 }
 """The values that a reader finds in the output of commands, by the words that stand for them."""
 
@@ -257,13 +257,20 @@ def test_a_recovery_ends_before_the_accident(fleet: Fleet) -> None:
     assert follows(fleet, "db2")
     execute(fleet["db1"], "UPDATE shop.orders SET id = 1000 WHERE id = 1; FLUSH BINARY LOGS")
     execute(fleet["db1"], "SET gtid_domain_id = 7; INSERT INTO shop.orders VALUES (2000)")
+    execute(fleet["db1"], "CREATE TABLE shop.early (id INT PRIMARY KEY); DROP TABLE shop.early")
     before = orders(fleet, "db1")
-    execute(fleet["db1"], "DROP TABLE shop.orders; CREATE TABLE shop.later (id INT PRIMARY KEY)")
+    execute(fleet["db1"], "USE shop; DROP TABLE orders; CREATE TABLE later (id INT PRIMARY KEY)")
 
     wrote = fleet.type(_RECOVERY, values=_RECOVERY_VALUES)
     assert not re.search("^(ERROR|WARNING)", wrote, re.MULTILINE), wrote
     assert re.search(r"\n +2 shop\.orders\t\d+\n$", wrote), wrote
     assert (orders(fleet, "db1"), orders(fleet, "db5")) == (before, before)
+    assert re.search(r"^db1-bin\.\d+  \d+  #\d{6} +[\d:]+  .*  DROP TABLE `shop`.`early`", wrote, re.MULTILINE), wrote
     assert execute(fleet["db5"], "SHOW TABLES FROM shop") == "orders"
     assert execute(fleet["db1"], "SHOW TABLES FROM shop").split() == ["later", "orders"]
     assert follows(fleet, "db2", "db4")
+    # This statement stalls all commits of a server while it reads a binary log.
+    assert execute(fleet["db1"], "SHOW GLOBAL STATUS LIKE 'Com_show_binlog_events'").split() == [
+        "Com_show_binlog_events",
+        "0",
+    ]
