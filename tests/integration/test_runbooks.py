@@ -179,8 +179,19 @@ def test_the_runbooks_have_the_effects_that_they_describe(fleet: Fleet) -> None:
     assert runs(fleet, "db2")
     assert follows(fleet, "db2", "db3")
 
-    execute(fleet["db2"], "STOP SLAVE")
-    assert fleet.type(_TROUBLE) == ""
+
+def test_only_the_connection_that_a_run_has_stopped_is_started_by_hand(fleet: Fleet) -> None:
+    db2 = fleet["db2"]
+    execute(db2, "CHANGE MASTER 'paused' TO MASTER_HOST = 'db1', MASTER_USER = 'repl'; STOP SLAVE SQL_THREAD")
+    entry = "start_replication server=/srv/sqldata/ flavour=mariadb connection= threads=SQL_THREAD -- mariadb"
+    db2.run(f"install -d /run/transferpy/run.x && echo {entry} >/run/transferpy/run.x/undo.10000.replication")
+    wrote = fleet.type(_TROUBLE, values={"NAME": r"connection=(\S*) threads="})
+    db2.run("rm -r /run/transferpy/run.x")
+    assert re.findall("Connection_name: (.*)", wrote) == ["", "paused"]
+    assert runs(fleet, "db2")
+    status = db2.sh(r"mariadb --execute 'SHOW ALL SLAVES STATUS\G'")
+    assert re.findall(r"Slave_\w+_Running: (\w+)", status) == ["Yes", "Yes", "No", "No"]
+    execute(db2, "RESET SLAVE 'paused' ALL")
     assert follows(fleet, "db2")
 
 

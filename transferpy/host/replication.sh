@@ -121,14 +121,16 @@ is_needed_by_others() { # succeeds if another run that is alive has the connecti
 
 lock_seconds=10 # the time of one attempt to get a lock
 
-start_replication() { # FIELD=VALUE ... -- CLIENT ...: starts a connection, unless other runs need it stopped
+start_replication() { # FIELD=VALUE ... -- CLIENT ...: prints the name of a connection and starts it, unless other runs need it stopped
   local server flavour connection threads client tries=0
   parse_connection "$@"
+  # The messages of the client and of the server can lack the name.
+  echo "connection '$connection'"
   until lock_connection -w "$lock_seconds"; do
     [ $? -ne 2 ] || return 1
     # A run has the lock while the server stops replication. A connection that this run needs stopped can wait for it.
     is_needed_by_others || ((++tries < 6)) || {
-      echo "connection '$connection': another transfer has kept the lock of $server for a minute"
+      echo "another transfer has kept the lock of $server for a minute"
       return 1
     }
     emit progress
@@ -170,7 +172,7 @@ start_connection() { # starts the connection, and waits until it is seen to run
     [ "$is_refused" = no ] || ((seen > 0)) || return 1
     sleep 0.1
   done
-  echo "connection '$connection': $wanted did not start to run within $((try / 10)) seconds$error"
+  echo "$wanted did not start to run within $((try / 10)) seconds$error"
   return 1
 }
 
@@ -180,8 +182,8 @@ start_keeps_relay_logs() { # fails if a start of the connection would delete rel
   read_replication_status "$flavour" "${client[@]}" || return 1
   for index in "${!connections[@]}"; do
     [[ ${connections[index]} == "$connection" && ${running[index]} == '' && ${discarding[index]} == yes ]] || continue
-    echo "connection '$connection': its I/O thread has stopped too, and START SLAVE would delete its relay logs: check first that" \
-      "the primary has the binary logs from gtid_slave_pos on${errors[index]}"
+    echo "its I/O thread has stopped too, and START SLAVE would delete its relay logs: check first that the primary has the binary" \
+      "logs from gtid_slave_pos on${errors[index]}"
     return 1
   done
 }

@@ -340,7 +340,7 @@ class TestStopping:
         with backup(tmp_path, server) as session:
             session.until("error")
             assert session.last("error").text("text") == "cannot start replication between two stops"
-        assert session.last("undo-failed").text("text") == "ERROR 1200 (HY000): Misconfigured replica"
+        assert session.last("undo-failed").text("text") == "connection ''\nERROR 1200 (HY000): Misconfigured replica"
         assert len(entries(tmp_path)) == 1
 
     def test_a_server_that_does_not_stop_fails_the_session_and_the_others_run_again(self, tmp_path: Path) -> None:
@@ -527,7 +527,7 @@ class TestStarting:
         assert session.names == ["replication-stopped", "undo-failed", "end"]
         failed = session.last("undo-failed")
         assert failed.text("entry").startswith("start_replication ")
-        assert failed.text("text") == "ERROR 1200 (HY000): Misconfigured replica"
+        assert failed.text("text") == "connection 'b'\nERROR 1200 (HY000): Misconfigured replica"
         assert session.last("end").fields == {"status": "0", "undone": "no"}
         assert server.connections == [BOTH, Connection("b", "Yes", "No")]
         assert len(entries(tmp_path)) == 1
@@ -541,7 +541,7 @@ class TestStarting:
             session.until("replication-stopped")
             server.change(deaf=True)
         assert session.last("undo-failed").text("text") == (
-            "connection 'b': SQL_THREAD did not start to run within 5 seconds; Could not execute Write_rows"
+            "connection 'b'\nSQL_THREAD did not start to run within 5 seconds; Could not execute Write_rows"
         )
         assert session.last("end").fields["undone"] == "no"
 
@@ -561,7 +561,7 @@ class TestStarting:
             session.until("replication-stopped")
             server.change(connections=[asdict(Connection("", "Yes", "No")), asdict(stopped)])
         assert session.last("undo-failed").text("text") == (
-            "connection 'b': its I/O thread has stopped too, and START SLAVE would delete its relay logs: check first"
+            "connection 'b'\nits I/O thread has stopped too, and START SLAVE would delete its relay logs: check first"
             " that the primary has the binary logs from gtid_slave_pos on; Got fatal error 1236"
         )
         assert server.connections == [BOTH, stopped]
