@@ -74,16 +74,20 @@ class _XtrabackupStrategy(TransferTypeStrategy):
                 yield f"{location}: cannot compare the files of the server with those of this host: {database.error}"
             case _:
                 yield from self._version_problems(context, database)
-                if database.outside:
-                    yield f"{location}: tables with DATA DIRECTORY cannot be copied: {database.outside}"
-                if database.device:
-                    device = database.device
-                    yield f"{location}: the system tablespace is on a raw device, which cannot be copied: {device}"
-                if database.refused_option and context.options.prepare:
-                    yield (
-                        f"{location}: a target cannot prepare the copy, because it refuses an option of the backup:"
-                        f" {database.refused_option}"
-                    )
+                yield from self._data_problems(context, database)
+
+    def _data_problems(self, context: PlanContext, database: DatabaseFacts) -> Iterator[str]:
+        """Yield the data of the server that a backup cannot have, or that no target would prepare."""
+        location = context.request.source
+        if database.outside:
+            yield f"{location}: tables with DATA DIRECTORY cannot be copied: {database.outside}"
+        if database.device:
+            yield f"{location}: the system tablespace is on a raw device, which cannot be copied: {database.device}"
+        if database.refused_option and context.options.prepare:
+            yield (
+                f"{location}: a target cannot prepare the copy, because it refuses an option of the backup:"
+                f" {database.refused_option}"
+            )
 
     def _version_problems(self, context: PlanContext, database: DatabaseFacts) -> Iterator[str]:
         """Yield the backup tools of another major version: they cannot read or prepare the files of the server."""
