@@ -24,6 +24,7 @@ $/ = "</resultset>\n";
 
 my ($seconds, $path, @command) = @ARGV;
 my $client = open2(my $answers, my $statements, @command);
+$SIG{PIPE} = 'IGNORE'; # the end of the client is an error with a message
 $SIG{ALRM} = sub { die "no answer within $seconds seconds\n" };
 alarm $seconds;
 my @directories = directories(ask("SHOW GLOBAL VARIABLES WHERE Variable_name IN ('" . join("', '", @variables) . "')"));
@@ -50,8 +51,7 @@ END { kill KILL => $client if $client } # a failure is reported at once, also if
 
 sub ask { # STATEMENT: returns the lines of the result
     my ($statement) = @_;
-    print {$statements} "$statement;\n" or die "the client ended: $!\n";
-    $statements->flush;
+    syswrite $statements, "$statement;\n" or die "the client ended\n";
     return rows(<$answers> // die "the client ended\n");
 }
 
