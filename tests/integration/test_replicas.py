@@ -164,9 +164,9 @@ def test_replication_runs_when_the_backup_has_ended_though_the_stream_has_not(fl
 
 def test_a_backup_that_needs_replication_stopped_for_too_long_is_ended(fleet: Fleet) -> None:
     with wrapped(fleet["db2"], "mariadb-backup", backing_up("exec sleep 600")):
-        result = transfer(fleet.lab, *BACKUP, "--max-stop-time", "4", SOURCE, TARGET)
+        result = transfer(fleet.lab, *BACKUP, "--max-stop-time", "5", SOURCE, TARGET)
     assert result.status == 9
-    words = "the backup needs replication to be stopped for more than 4 seconds (--max-stop-time)"
+    words = "the backup needs replication to be stopped for more than 5 seconds (--max-stop-time)"
     assert f"ERROR {TARGET}: failed: db2: {words}" in result.stderr
     assert "db2: replication runs as before\n" in result.stderr
     assert fleet.replica.replication() == {"": RUNNING}

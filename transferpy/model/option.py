@@ -59,6 +59,17 @@ def number(lowest: int, highest: int, metavar: str = "N") -> Values:
     return Values(parse, f"a whole number from {lowest} to {highest}", metavar)
 
 
+def zero_or(values: Values) -> Values:
+    """Return these values and the number 0."""
+    zero = number(0, 0)
+
+    def parse(value: object) -> OptionValue | None:
+        parsed = zero.parse(value)
+        return values.parse(value) if parsed is None else parsed
+
+    return Values(parse, f"0 or {values.description}", values.metavar)
+
+
 def text(description: str, pattern: str, metavar: str, completion: str = "") -> Values:
     """Return text that matches a pattern."""
 

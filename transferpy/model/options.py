@@ -11,7 +11,19 @@ from typing import Any
 from transferpy.Exceptions import UsageError
 from transferpy.model.codecs import CODECS
 from transferpy.model.digests import ALGORITHMS
-from transferpy.model.option import COPY, GENERAL, NETWORK, RATE, Option, OptionError, OptionGroup, choice, number, text
+from transferpy.model.option import (
+    COPY,
+    GENERAL,
+    NETWORK,
+    RATE,
+    Option,
+    OptionError,
+    OptionGroup,
+    choice,
+    number,
+    text,
+    zero_or,
+)
 from transferpy.model.transfer_types import TRANSFER_TYPES, TransferType
 
 AUTO = "auto"
@@ -28,6 +40,7 @@ LOW_PRIORITY = "low"
 _HIGHEST_LEVELS = {row.name: row.highest_level for row in CODECS.values()}
 _DAY = 24 * 60 * 60
 _SECONDS = number(1, _DAY, "SECONDS")
+_SHORTEST_STOP = 5  # seconds: two of them are left for the start of replication
 _LOCAL_FILE = text("the name of a file", r"[^\0\n]*", "FILE", "files")
 _REMOTE_FILE = text("an absolute path", r"(/[^\0\n]*)?", "FILE")
 _USER = "[A-Za-z0-9_][A-Za-z0-9_.-]*"
@@ -125,7 +138,7 @@ class TransferOptions(ToolOptions):
         "with --stop-slave: maximum time in seconds of the stop for each backup; a backup that needs more is ended, and"
         " replication is started; 0: no limit",
         default=0,
-        values=number(0, _DAY, "SECONDS"),
+        values=zero_or(number(_SHORTEST_STOP, _DAY, "SECONDS")),
         only_for="xtrabackup",
     )
     prepare: bool = COPY.option(

@@ -281,11 +281,11 @@ class TestStopping:
     def test_a_query_that_hangs_during_the_stop_does_not_exceed_its_limit(self, tmp_path: Path) -> None:
         server = DatabaseServer(tmp_path, *SEVERAL)
         server.change(tables=[0, "hangs"])
-        with backup(tmp_path, server, "max_stop_time=2") as session:
+        with backup(tmp_path, server, "max_stop_time=3") as session:
             session.until("error")
             session.until("end")
         assert session.names[-2:] == ["replication-runs", "end"]
-        assert "for more than 2 seconds (--max-stop-time)" in session.last("error").text("text")
+        assert "for more than 3 seconds (--max-stop-time)" in session.last("error").text("text")
         assert server.connections == [*SEVERAL]
 
     def test_a_start_that_fails_is_not_reported_as_a_stop_that_is_too_long(self, tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ class TestStopping:
                 session.received.clear()
                 session.until("progress")
 
-    @pytest.mark.parametrize(("is_slow", "seconds"), [(False, 1), (False, 3), (True, 3)])
+    @pytest.mark.parametrize(("is_slow", "seconds"), [(False, 3), (True, 3)])
     def test_the_session_ends_before_replication_is_stopped_for_too_long(
         self,
         tmp_path: Path,
@@ -316,7 +316,7 @@ class TestStopping:
             f"the backup needs replication to be stopped for more than {seconds} seconds (--max-stop-time)"
         )
         assert session.names[-2:] == ["replication-runs", "end"]
-        assert int(session.last("replication-runs").fields["milliseconds"]) >= 500 * seconds
+        assert int(session.last("replication-runs").fields["milliseconds"]) >= 1000 * (seconds - 2)
         assert server.connections == [*SEVERAL]
 
     def test_a_session_that_stops_nothing_has_no_limit(self, tmp_path: Path) -> None:

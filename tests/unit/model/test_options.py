@@ -58,6 +58,8 @@ class TestOptions:
             ("defaults_file", "my.cnf", "defaults_file must be an absolute path, not 'my.cnf'"),
             ("defaults_file", "/root/\0", "defaults_file must be an absolute path, not '/root/\\x00'"),
             ("defaults_file", "/root/my.cnf\n", "defaults_file must be an absolute path, not '/root/my.cnf\\n'"),
+            ("max_stop_time", 4, "max_stop_time must be 0 or a whole number from 5 to 86400, not 4"),
+            ("max_stop_time", "x", "max_stop_time must be 0 or a whole number from 5 to 86400, not 'x'"),
             ("defaults_file", None, "defaults_file must be an absolute path, not None"),
             ("defaults_file", True, "defaults_file must be an absolute path, not True"),
             ("owner", "mysql:", "owner must be USER or USER:GROUP, not 'mysql:'"),
@@ -102,6 +104,11 @@ class TestOptions:
         )
         assert type(options.port) is int
         assert type(options.transfer_type) is str
+
+    @pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("5", 5)])
+    def test_a_stop_has_no_limit_or_one_that_leaves_time_for_the_start(self, text: str, seconds: int) -> None:
+        options = options_from_mapping({"max_stop_time": text, "type": "xtrabackup"})
+        assert options.max_stop_time == seconds
 
     def test_checksum_makes_parallel_checksum_ignored(self) -> None:
         assert TransferOptions(checksum=True, parallel_checksum=True).parallel_checksum is False

@@ -99,12 +99,10 @@ has_stopped_connections() { # succeeds if the undo list starts a connection
 }
 
 limit_stop_time() { # ends the session, which starts replication, before the time is over
-  local reserve
   [[ -n $stopped_at && -z $is_starting ]] && [ "$max_stop_time" -gt 0 ] || return 0 # a session that cannot read has no limit
-  # Half of the time is left for the start, but at most two seconds.
-  reserve=$((max_stop_time > 4 ? 200 : max_stop_time * 50))
   read_uptime
-  ((REPLY - stopped_at < max_stop_time * 100 - reserve)) ||
+  # Two seconds are left: one until the next check, and one for the start.
+  ((REPLY - stopped_at < max_stop_time * 100 - 200)) ||
     fail replication "the backup needs replication to be stopped for more than $max_stop_time seconds (--max-stop-time)"
 }
 
