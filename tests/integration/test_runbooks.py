@@ -40,7 +40,7 @@ _PRIMARY_DATA = """
 """
 THREADS = ("Slave_IO", "Slave_SQL")
 WAITS = "Waiting until MASTER_DELAY seconds after master executed event"
-_PROVISION, _THREE, _DELAYED, _LATE, _NIGHTLY, _RESTORE, _RECOVERY, _TROUBLE = typed_by_tests("runbooks")
+_PROVISION, _THREE, _DELAYED, _REPLACE, _LATE, _NIGHTLY, _RESTORE, _RECOVERY, _TROUBLE = typed_by_tests("runbooks")
 _POSITIONS = {
     "TO_FILE": r"^(db1-bin\.\d+)\t\d+",
     "TO_POSITION": r"^db1-bin\.\d+\t(\d+)",
@@ -179,6 +179,8 @@ def test_the_runbooks_have_the_effects_that_they_describe(fleet: Fleet) -> None:
     assert runs(fleet, "db2")
     assert follows(fleet, "db2", "db3")
 
+    assert not old_data(fleet, "db2")
+
 
 def test_only_the_connection_that_a_run_has_stopped_is_started_by_hand(fleet: Fleet) -> None:
     db2 = fleet["db2"]
@@ -193,6 +195,11 @@ def test_only_the_connection_that_a_run_has_stopped_is_started_by_hand(fleet: Fl
     assert re.findall(r"Slave_\w+_Running: (\w+)", status) == ["Yes", "Yes", "No", "No"]
     execute(db2, "RESET SLAVE 'paused' ALL")
     assert follows(fleet, "db2")
+
+
+def old_data(fleet: Fleet, host: str) -> str:
+    """Return the directory with the old data of a server, if it exists."""
+    return fleet[host].sh("ls -d /srv/sqldata.old 2>/dev/null || true")
 
 
 def test_the_page_on_nightly_copies_makes_copies_and_restores_one(fleet: Fleet) -> None:
@@ -238,6 +245,11 @@ def test_a_delayed_replica_is_rebuilt_and_applies_what_was_late(fleet: Fleet) ->
     assert shows(fleet, "db6", "Slave_SQL_Running_State", WAITS)
     assert shows(fleet, "db6", "SQL_Delay", "3600")
     assert orders(fleet, "db6") == late
+
+    assert not old_data(fleet, "db6")
+    assert "db6:/srv/trial" in fleet.type(_REPLACE)
+    assert fleet["db6"].sh("ls -A /srv") == "sqldata"
+    assert fleet["db6"].sh("ls -A /srv/sqldata") == ""
 
 
 def purge(fleet: Fleet) -> None:

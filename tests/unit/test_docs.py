@@ -247,6 +247,7 @@ def test_there_are_runbooks_for_replicas_for_nightly_copies_and_for_restoring() 
         "A new replica, from an existing one",
         "Build three replicas from one",
         "Rebuild a delayed replica",
+        "Replace data without space for a second copy",
         "Apply the late transactions of a delayed replica",
         "Nightly copies from cron",
         "Restore a nightly tarball",
@@ -254,6 +255,13 @@ def test_there_are_runbooks_for_replicas_for_nightly_copies_and_for_restoring() 
         "When something went wrong",
     ]
     assert all(typed_in.values())
+
+
+def test_no_runbook_removes_data_before_transfer_py_has_checked_that_a_copy_can_be_made() -> None:
+    for title, commands in typed_by_tests("runbooks").items():
+        removing = [n for n, typed in enumerate(commands) if re.search(r"-delete$|rm -r .*sqldata", typed.command)]
+        checking = [n for n, typed in enumerate(commands) if typed.command.startswith("transfer.py ")]
+        assert not removing or min(removing) > min(checking), title
 
 
 @pytest.mark.parametrize("typed", [*TYPED, *(typed for block in BY_HAND for typed in block.typed())])
