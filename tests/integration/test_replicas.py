@@ -577,10 +577,11 @@ def test_a_stop_that_is_not_allowed_is_an_error_of_its_own(fleet: Fleet) -> None
 
 
 def test_the_privileges_that_the_manual_names_are_enough(fleet: Fleet) -> None:
-    named = re.search(r"GRANT (.+) ON \*\.\* TO", (CHECKOUT / "docs/types.rst").read_text())
-    assert named
+    named, older = re.findall(r"GRANT (.+) ON \*\.\* TO", (CHECKOUT / "docs/types.rst").read_text())
+    fleet.primary.execute(f"CREATE USER older@localhost; GRANT {older} ON *.* TO older@localhost")
+    fleet.primary.execute("DROP USER older@localhost")
     fleet.primary.execute(
-        f"CREATE USER dumper@localhost IDENTIFIED BY 'dumping'; GRANT {named[1]} ON *.* TO dumper@localhost"
+        f"CREATE USER dumper@localhost IDENTIFIED BY 'dumping'; GRANT {named} ON *.* TO dumper@localhost"
     )
     assert fleet.replica.has_caught_up(fleet.primary)
     fleet["db2"].run("printf '[client]\\nuser = dumper\\npassword = dumping\\n' >/srv/dumper.cnf")
