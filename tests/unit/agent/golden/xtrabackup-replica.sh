@@ -4,7 +4,7 @@
 # What the hosts are told for: xtrabackup-replica: 'db1:/run/mysqld/mysqld.sock' 'db2:/srv/y' 'db3:/srv/z'
 
 # === preflight on db1
-# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/iptables firewall/nftables perl/rows lib/queries replication lib/recovery lib/sockets preflight/host preflight/mounts perl/totals preflight/source perl/server_files preflight/data_files preflight/database preflight/routes preflight/target preflight/main
+# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/iptables firewall/nftables perl/rows lib/queries replication lib/recovery lib/sockets preflight/host preflight/mounts perl/totals preflight/source perl/backup_options lib/backup_options perl/server_files preflight/data_files preflight/database preflight/routes preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
 start_activity_reports
@@ -20,7 +20,7 @@ stop_activity_reports
 run_next_script
 
 # === preflight on db2
-# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/iptables firewall/nftables perl/rows lib/queries replication lib/recovery lib/sockets preflight/host preflight/mounts perl/totals preflight/source perl/server_files preflight/data_files preflight/database preflight/routes preflight/target preflight/main
+# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/iptables firewall/nftables perl/rows lib/queries replication lib/recovery lib/sockets preflight/host preflight/mounts perl/totals preflight/source perl/backup_options lib/backup_options perl/server_files preflight/data_files preflight/database preflight/routes preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
 start_activity_reports
@@ -39,7 +39,7 @@ stop_activity_reports
 run_next_script
 
 # === preflight on db3
-# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/iptables firewall/nftables perl/rows lib/queries replication lib/recovery lib/sockets preflight/host preflight/mounts perl/totals preflight/source perl/server_files preflight/data_files preflight/database preflight/routes preflight/target preflight/main
+# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/iptables firewall/nftables perl/rows lib/queries replication lib/recovery lib/sockets preflight/host preflight/mounts perl/totals preflight/source perl/backup_options lib/backup_options perl/server_files preflight/data_files preflight/database preflight/routes preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
 start_activity_reports
@@ -58,7 +58,7 @@ stop_activity_reports
 run_next_script
 
 # === session on db1
-# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read perl/handshake perl/chains agent/handshake agent/connect perl/directories lib/directories perl/table_files perl/tables perl/backup_options perl/renames perl/confine perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read perl/handshake perl/chains agent/handshake agent/connect perl/directories lib/directories perl/backup_options lib/backup_options perl/table_files perl/tables perl/settled perl/renames perl/confine perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
 run_id=0123456789abcdef
 source_directory=/srv/sqldata
 source_name=''
@@ -84,7 +84,7 @@ benchmark_zstd1=(zstd --stdout --quiet -T1 -1)
 benchmark_zstd3=(zstd --stdout --quiet -T1 -3)
 benchmark_lz41=(lz4 --stdout --quiet -1)
 send_0_none() {
-  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_0.1.err)
+  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted "${lists}"/lost 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_0.1.err)
   local process_1=$!
   exec {branch_2}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.2.err)
   local process_2=$!
@@ -99,7 +99,7 @@ send_0_none() {
   wait "$process_2" || statuses[2]=$?
 }
 send_0_zstd1() {
-  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_0.1.err)
+  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted "${lists}"/lost 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_0.1.err)
   local process_1=$!
   exec {branch_3}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.3.err)
   local process_3=$!
@@ -115,7 +115,7 @@ send_0_zstd1() {
   wait "$process_3" || statuses[3]=$?
 }
 send_0_zstd3() {
-  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_0.1.err)
+  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted "${lists}"/lost 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_0.1.err)
   local process_1=$!
   exec {branch_3}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.3.err)
   local process_3=$!
@@ -131,7 +131,7 @@ send_0_zstd3() {
   wait "$process_3" || statuses[3]=$?
 }
 send_0_lz41() {
-  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_0.1.err)
+  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted "${lists}"/lost 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_0.1.err)
   local process_1=$!
   exec {branch_3}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.3.err)
   local process_3=$!
@@ -147,7 +147,7 @@ send_0_lz41() {
   wait "$process_3" || statuses[3]=$?
 }
 send_1_none() {
-  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_1.1.err)
+  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted "${lists}"/lost 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_1.1.err)
   local process_1=$!
   exec {branch_2}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_1.2.err)
   local process_2=$!
@@ -162,7 +162,7 @@ send_1_none() {
   wait "$process_2" || statuses[2]=$?
 }
 send_1_zstd1() {
-  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_1.1.err)
+  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted "${lists}"/lost 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_1.1.err)
   local process_1=$!
   exec {branch_3}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_1.3.err)
   local process_3=$!
@@ -178,7 +178,7 @@ send_1_zstd1() {
   wait "$process_3" || statuses[3]=$?
 }
 send_1_zstd3() {
-  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_1.1.err)
+  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted "${lists}"/lost 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_1.1.err)
   local process_1=$!
   exec {branch_3}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_1.3.err)
   local process_3=$!
@@ -194,7 +194,7 @@ send_1_zstd3() {
   wait "$process_3" || statuses[3]=$?
 }
 send_1_lz41() {
-  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_1.1.err)
+  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted "${lists}"/lost 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_1.1.err)
   local process_1=$!
   exec {branch_3}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_1.3.err)
   local process_3=$!
@@ -212,7 +212,7 @@ send_1_lz41() {
 run_session
 
 # === session for db2
-# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/iptables firewall/nftables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read perl/table_files perl/tables perl/backup_options perl/renames perl/confine perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/iptables firewall/nftables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read perl/backup_options lib/backup_options perl/table_files perl/tables perl/settled perl/renames perl/confine perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
 run_id=0123456789abcdef
 wanted_port=0
 shares_port=yes
@@ -295,7 +295,7 @@ prepare_copy() {
 run_session
 
 # === session for db3
-# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/iptables firewall/nftables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read perl/table_files perl/tables perl/backup_options perl/renames perl/confine perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/iptables firewall/nftables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read perl/backup_options lib/backup_options perl/table_files perl/tables perl/settled perl/renames perl/confine perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
 run_id=0123456789abcdef
 wanted_port=0
 shares_port=yes
