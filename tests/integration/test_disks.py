@@ -171,7 +171,7 @@ def test_the_digests_of_a_hot_copy_are_those_of_the_disk_at_each_place(changing:
     unpack = f"cd /srv/in/copy; {perl('pass_chunks')} ../index | mbstream -x && touch ../index.end"
     db2.run(unpack, input=stream)
     read = f"cd /srv/in/copy; {perl('digest_copy')} ../index /srv/target 2 md5sum; tr '\\0' '\\n' </srv/target"
-    expect = f"{perl('digest_stream')} /srv/source 2 md5sum; tr '\\0' '\\n' </srv/source"
+    expect = f"{perl('digest_stream')} /srv/source /srv/lost 2 md5sum; tr '\\0' '\\n' </srv/source"
     expected = db2.run(expect, input=stream.replace(_CHANGE, _WRONG)).stdout
     assert {*db2.run(read).stdout.splitlines()} == {*expected.splitlines()}
 

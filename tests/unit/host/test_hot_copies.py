@@ -363,7 +363,9 @@ def test_a_name_outside_of_the_copy_is_refused_before_anything_is_done(
 )
 def test_a_stream_that_is_none_is_an_error_on_both_ends(tmp_path: Path, stream: bytes, message: str) -> None:
     for program in ("digest_stream", "pass_chunks"):
-        arguments = [str(tmp_path / "list"), "2", "md5sum"] if program == "digest_stream" else []
+        arguments = (
+            [str(tmp_path / "list"), str(tmp_path / "lost"), "2", "md5sum"] if program == "digest_stream" else []
+        )
         script = 'ulimit -v 500000; exec perl -e "$1" "${@:2}" > >(cat >/dev/null)'
         result = subprocess.run(
             ["bash", "-c", script, "-", perl_program(f"perl/{program}"), *arguments],
