@@ -154,8 +154,8 @@ start_connection() { # starts the connection, and waits until it is seen to run
   # the START: while a STOP is still at work, the connection looks as if it ran.
   timeout --foreground "$start_seconds" "${client[@]}" --execute "$REPLY" || {
     [ $? -ne 124 ] || {
-      echo "connection '$connection': the server has not executed START for $start_seconds seconds: it waits for another" \
-        "statement, for example for a STOP that waits for a transaction"
+      echo "the server has not executed START for $start_seconds seconds: it waits for another statement, for example for a" \
+        "STOP that waits for a transaction"
       return 1
     }
     is_refused=yes

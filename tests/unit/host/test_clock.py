@@ -16,6 +16,8 @@ SETTABLE = {
     ".pl": r"(?<![$@%&\w])(time|localtime|gmtime|gettimeofday|alarm)\b(?! *=>)",
     ".py": r"\btime\.(time|time_ns|localtime|gmtime)\b|\bCLOCK_REALTIME\b",
 }
+COMPARED_WITH_FILES = {"host/perl/pieces.pl": 2, "host/types/xtrabackup.sh": 2}
+"""The programs that compare the time of the day with the times of files, and how often they name this clock."""
 FILES = sorted(path for suffix in SETTABLE for path in PACKAGE.rglob(f"*{suffix}"))
 
 
@@ -27,7 +29,7 @@ def code(text: str, suffix: str) -> str:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_program_reads_a_clock_that_can_be_set(path: Path) -> None:
     found = re.findall(SETTABLE[path.suffix], code(path.read_text(), path.suffix))
-    assert found == []
+    assert len(found) == COMPARED_WITH_FILES.get(str(path.relative_to(PACKAGE)), 0), found
 
 
 @pytest.mark.parametrize("name", SETTABLE)

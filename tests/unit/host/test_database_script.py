@@ -460,7 +460,7 @@ class TestStarting:
             session.until("replication-stopped")
             server.change(blocked="b")
         assert session.last("undo-failed").text("text") == (
-            "connection 'b': the server has not executed START for 1 seconds: it waits for another statement, for"
+            "connection 'b'\nthe server has not executed START for 1 seconds: it waits for another statement, for"
             " example for a STOP that waits for a transaction"
         )
         assert session.last("end").fields == {"status": "0", "undone": "no"}
@@ -593,7 +593,7 @@ class TestStarting:
             session.until("replication-runs")
             assert server.connections == [BOTH]
         assert session.names == ["replication-stopped", "undo-failed", "replication-runs", "end"]
-        assert session.last("undo-failed").text("text") == "ERROR 2002 (HY000): Can't connect"
+        assert session.last("undo-failed").text("text") == "connection ''\nERROR 2002 (HY000): Can't connect"
 
     def test_the_time_of_a_stop_lasts_until_the_connection_runs(self, tmp_path: Path) -> None:
         server = DatabaseServer(tmp_path, BOTH)

@@ -97,7 +97,6 @@ end_session() { # the EXIT trap: undoes all changes of the session
   start_urgent_undo "$run_directory" start_at_end
   end_processes 250 6000 sleep find_own_processes || undone=no
   undo_the_rest "$run_directory" start_again || undone=no
-  report_missed_start
   remove_cgroup "$cgroup" || undone=no
   [ -z "$lists" ] || rm -rf -- "$lists"
   [ "$undone" = no ] || remove_run_directory "$run_directory"

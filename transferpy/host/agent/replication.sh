@@ -51,7 +51,7 @@ stop_connections() { # CLIENT ...: stops the SQL thread of every connection that
   # A connection that did not start after an earlier stop has been stopped since then.
   has_stopped_connections || stopped_at=$REPLY
   is_starting=''
-  rm -f -- "$run_directory/left-to-others" "$run_directory/start-reported"
+  rm -f -- "$run_directory/left-to-others"
   share_stopped_connections "$@"
   for index in "${!connections[@]}"; do
     [[ ${running[index]} == *SQL_THREAD* ]] || continue
@@ -190,7 +190,6 @@ report_start() { # reports that all connections run; fails if one does not
   read_uptime
   set -- milliseconds=$(((REPLY - stopped_at) * 10))
   stopped_at=''
-  : >"$run_directory/start-reported"
   if [ -e "$run_directory/left-to-others" ]; then
     emit replication-left "$@"
   else
@@ -209,10 +208,6 @@ start_at_end() { # starts the connections at the end of the session, without tas
 start_again() { # as start_at_end, if connections are left
   undo_at_once "$run_directory" replication
   report_start
-}
-
-report_missed_start() { # reports that all connections run, unless a subshell of the clean-up has reported it
-  [ -z "$stopped_at" ] || [ -e "$run_directory/start-reported" ] || report_start
 }
 
 end_task() { # TASK

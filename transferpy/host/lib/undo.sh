@@ -34,17 +34,14 @@ undo() { # DIRECTORY [PATTERN]: runs the entries of the groups that match, the n
 }
 
 undo_at_once() { # DIRECTORY GROUP: as undo, but runs all entries at the same time: an entry that hangs delays no other entry
-  local entry output index status=0 entries=() outputs=()
+  # Without process substitutions: bash (5.2.15) can crash if it reads one in the subshell of a trap.
+  local entry process status=0 started=()
   for entry in "$1"/undo.*."$2"; do
     [ -e "$entry" ] || continue
-    exec {output}< <(run_entry "$entry")
-    entries+=("$entry") outputs+=("$output")
+    end_entry "$entry" "$(run_entry "$entry")" &
+    started+=("$!")
   done
-  for index in "${!entries[@]}"; do
-    output=${outputs[index]}
-    end_entry "${entries[index]}" "$(cat <&"$output")" || status=1
-    exec {output}<&-
-  done
+  for process in "${started[@]}"; do wait "$process" || status=1; done
   return "$status"
 }
 

@@ -13,7 +13,7 @@ use strict;
 use warnings;
 use Fcntl qw(F_SETFD O_CREAT O_EXCL O_RDWR);
 use POSIX ();
-use Time::HiRes ();
+use Time::HiRes qw(time);
 
 my ($longest_piece, $longest_folio) = (16 << 20, 2 << 20);
 # A digest tool takes longer to start than to digest many small files. The pieces of a batch are in memory.
@@ -96,7 +96,7 @@ sub add_file { # NAME: returns the ID of a new file, which replaces that of this
     my ($name) = @_;
     keys %file_of < $most_files or fail "the backup has more than $most_files files";
     $changed{$name} = 1 if exists $file_of{$name};
-    my $now = int(1e6 * Time::HiRes::time());
+    my $now = int(1e6 * time);
     $last_id = $now > $last_id ? $now : $last_id + 1;
     return $file_of{$name} = $last_id;
 }

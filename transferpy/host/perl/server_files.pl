@@ -10,23 +10,22 @@
 # The process of the server is the process at the other end of the client's socket. If this is a proxy or systemd, the process of the
 # server is the one with the thread of the connection. The server reports the ID of this thread. In another PID namespace, no server has
 # this ID.
-# requires: perl/results perl/system_calls perl/roots
+# requires: perl/results perl/system_calls perl/roots perl/clock
 use strict;
 use warnings;
 use Cwd qw(abs_path);
 use Errno;
+use IO::Select;
 use IPC::Open2;
 use Socket;
 
 my $most_descriptors = 10_000; # a server opens its logs first
 my @variables = qw(datadir innodb_data_home_dir innodb_log_group_home_dir innodb_undo_directory aria_log_dir_path);
-$/ = "</resultset>\n";
 
 my ($seconds, $path, @command) = @ARGV;
 my $client = open2(my $answers, my $statements, @command);
+my $deadline = now() + $seconds;
 $SIG{PIPE} = 'IGNORE'; # the end of the client is an error with a message
-$SIG{ALRM} = sub { die "no answer within $seconds seconds\n" };
-alarm $seconds;
 my @directories = directories(ask("SHOW GLOBAL VARIABLES WHERE Variable_name IN ('" . join("', '", @variables) . "')"));
 my $process = peer();
 my $state = examine($process);
@@ -40,19 +39,23 @@ if ($state ne 'found') {
     ($process, $state) = ($owner, $found) if $found ne 'unknown';
 }
 close $statements;
-waitpid $client, 0;
-undef $client;
-alarm 0; # a server may have very many databases
+IO::Select->new($answers)->can_read($seconds); # its end
 print map { tr/\n/?/r . "\n" } $state eq 'found' ? compare() : "files=$state";
 close STDOUT or die "cannot write: $!\n";
 exit;
 
-END { kill KILL => $client if $client } # a failure is reported at once, also if the client hangs
+END { kill KILL => $client } # a failure is reported at once, also if the client hangs
 
 sub ask { # STATEMENT: returns the lines of the result
     my ($statement) = @_;
+    my $answer = '';
     syswrite $statements, "$statement;\n" or die "the client ended\n";
-    return rows(<$answers> // die "the client ended\n");
+    until ($answer =~ m{</resultset>\n}) {
+        my $rest = $deadline - now();
+        $rest > 0 && IO::Select->new($answers)->can_read($rest) or die "no answer within $seconds seconds\n";
+        sysread $answers, $answer, 1 << 16, length $answer or die "the client ended\n";
+    }
+    return rows($answer);
 }
 
 sub directories { # LINE ...: returns the paths of all directories, the data directory first
