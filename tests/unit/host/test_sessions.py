@@ -200,6 +200,19 @@ class TestCopy:
         assert lists[0] == lists[1]
         assert [event.name for event in source.events].count("hello") == 1
 
+    def test_the_digests_of_a_stream_that_ended_early_do_not_count_for_the_next_one(self, host: Host) -> None:
+        host.make_source()
+        failing = Pipeline((Command(("false",)), *SEND.stages[1:]))
+        source = host.source(sending=sends(failing, "0") | sends(SEND, "1"))
+        source.next_events("ready")
+        source.order("send", "0", "gzip", "nowhere", "4400")
+        assert source.next_events("stages")["stages"].fields["statuses"] == "1,0,0"
+        assert source.next_events("progress")  # by now, the digester has found the end of its index
+        source.order("send", "1", "gzip", "nowhere", "4400")
+        assert digest_of(source.next_events("stages", "digests"), "digests")[1] == "1"
+        source.order("stop")
+        source.end()
+
     @pytest.mark.parametrize(
         ("change", "paths"),
         [
