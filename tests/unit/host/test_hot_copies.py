@@ -314,6 +314,16 @@ def test_many_changes_of_a_name_take_little_time(changes: str) -> None:
     subprocess.run(["perl", "-e", program], timeout=TIMEOUT, check=True)
 
 
+def test_changes_of_very_many_names_are_an_error() -> None:
+    changes = "add_file(0); take_name($_ - 1, $_) for 1 .. $most_changed + 1;"
+    command = ["perl", "-e", f"{perl_program('perl/pieces')}\n$most_changed = 1000; {changes}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert (done.returncode > 0, done.stderr) == (
+        True,
+        "too many files were renamed, removed or replaced during the backup\n",
+    )
+
+
 @pytest.mark.parametrize("indexed", [True, False])
 @pytest.mark.parametrize(
     "stream",

@@ -13,7 +13,7 @@ stop_replication() { # CLIENT ...: stops the SQL thread of every connection at a
   # A replica that is made from the copy has no temporary tables: the next statement that uses one would stop its replication.
   local server flavour deadline is_waiting=no
   identify_server "$@" 2>"$run_directory/ask.err" || fail_replication_query
-  resume_replication # the connections that did not start after the backup before
+  await_earlier_start
   read_uptime
   deadline=$((REPLY + safe_timeout * 100))
   until has_no_temporary_tables "$@" && stop_connections "$@" && has_no_temporary_tables "$@"; do
@@ -26,6 +26,19 @@ stop_replication() { # CLIENT ...: stops the SQL thread of every connection at a
     wait_for_message 1
   done
   emit replication-stopped connections="$(count_stopped_connections)"
+}
+
+await_earlier_start() { # waits until the connections run that did not start after the backup before
+  # An attempt during the next backup would start its connections, too.
+  local deadline
+  read_uptime
+  deadline=$((REPLY + safe_timeout * 100))
+  until resume_replication; do
+    read_uptime
+    ((REPLY < deadline)) ||
+      fail replication "connections that an earlier backup stopped do not start within $safe_timeout seconds (--safe-timeout)"
+    wait_for_message 1
+  done
 }
 
 has_no_temporary_tables() { # CLIENT ...: succeeds if the SQL threads have no open temporary tables
@@ -43,7 +56,6 @@ write_rows() { # STATEMENT CLIENT ...: writes the rows of the result to a file
 
 stop_connections() { # CLIENT ...: stops the SQL thread of every connection that runs, until resume_replication
   local index connections running ending discarding errors is_reported=no
-  next_start='' # no attempt is at work now
   lock_for_stop
   read_replication_status "$flavour" "$@" 2>"$run_directory/ask.err" || fail_replication_query
   refuse_to_stop

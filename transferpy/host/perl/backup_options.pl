@@ -46,7 +46,8 @@ sub is_known { # LINE
 sub belongs_to_tool { # DIRECTORY
     my ($directory) = map { realpath($_) // $_ } @_;
     my $prefix = dirname(dirname(realpath($tool) // $tool)) =~ s{/\z}{}r;
-    return $directory =~ m{^\Q$prefix\E/lib(?:64)?/(?:[\w-]+/){0,2}plugin/?\z};
+    # The tool may be a script in another directory, which calls that of the system.
+    return $directory =~ m{^(?:\Q$prefix\E|/usr)/lib(?:64)?/(?:[\w-]+/){0,2}plugin/?\z};
 }
 
 open my $file, '<', $path or die "cannot read $path: $!\n";

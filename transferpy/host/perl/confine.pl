@@ -1,6 +1,7 @@
 # Runs a program that can write only in and below the working directory: all other mounts of its mount namespace are read-only.
 #
-# Called as: unshare --mount perl -e PROGRAM COMMAND [ARGUMENT ...]. Needs Linux 5.12 or later, and the right to mount. Fails before it
+# Called as: unshare --mount --propagation slave perl -e PROGRAM COMMAND [ARGUMENT ...]. So an unmount of the host also reaches the
+# namespace, and a file system that is mounted later can be written. Needs Linux 5.12 or later, and the right to mount. Fails before it
 # runs the command if the kernel refuses. The numbers and structures are those of linux/mount.h and linux/fcntl.h.
 # requires: perl/system_calls
 use strict;

@@ -19,7 +19,7 @@ my ($longest_piece, $longest_folio) = (16 << 20, 2 << 20);
 # A digest tool takes longer to start than to digest many small files. The pieces of a batch are in memory.
 my ($batch_files, $batch_bytes) = (100, 16 << 20);
 my $most_workers = 4; # faster than most disks; a database needs memory and processors
-my $most_files = 4_000_000; # each needs memory
+my ($most_files, $most_changed) = (4_000_000, 1_000_000); # each needs memory
 
 my $list;    # the name of the list
 my $workers; # the number of processes that digest at once
@@ -95,10 +95,16 @@ sub record {
 sub add_file { # NAME: returns the ID of a new file, which replaces that of this name
     my ($name) = @_;
     keys %file_of < $most_files or fail "the backup has more than $most_files files";
-    $changed{$name} = 1 if exists $file_of{$name};
+    note_change($name) if exists $file_of{$name};
     my $now = int(1e6 * time);
     $last_id = $now > $last_id ? $now : $last_id + 1;
     return $file_of{$name} = $last_id;
+}
+
+sub note_change { # NAME
+    my ($name) = @_;
+    $changed{$name} = 1;
+    keys %changed <= $most_changed or fail 'too many files were renamed, removed or replaced during the backup';
 }
 
 sub take_name { # NAME [NEW-NAME]: removes or renames a file, if there is one, as mbstream does; returns [NAME, ID] of each file that
@@ -106,10 +112,10 @@ sub take_name { # NAME [NEW-NAME]: removes or renames a file, if there is one, a
     my ($name, $new_name) = @_;
     my $file = delete $file_of{$name} // return;
     my @lost = [$name, $file];
-    $changed{$name} = 1;
+    note_change($name);
     return @lost if !defined $new_name;
     push @lost, [$new_name, $file_of{$new_name}] if exists $file_of{$new_name};
-    $changed{$new_name} = 1;
+    note_change($new_name);
     $file_of{$new_name} = $file;
     return @lost;
 }

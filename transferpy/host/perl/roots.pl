@@ -57,7 +57,12 @@ sub mounted { # FILE DIRECTORY ...: returns the paths below these directories at
 sub database_paths { # PROCESS DATA-DIRECTORY
     my ($process, $directory) = @_;
     my @paths = listed(2, $directory);
-    my @linked = grep { m{\A\Q$directory\E/[^/]+\z} && -l && -d } @paths;
+    my @links = grep { m{\A\Q$directory\E/[^/]+\z} && -l } @paths;
+    my @linked = grep {-d} @links;
+    # Other links, such as that of a socket or a log, are no databases for either of the two processes.
+    my %is_other = map { $_ => 1 } @links;
+    delete @is_other{ @linked, in_root($process, sub { grep {-d} @links }) };
+    @paths = grep { !$is_other{$_} } @paths;
     my @rest = @linked;
     while (my @some = splice @rest, 0, $most_arguments) {
         push @paths, listed(1, @some);

@@ -117,8 +117,9 @@ check_databases() { # fails if the server reports databases that the data direct
 list_databases_elsewhere() { # prints the names of the directories that the databases of the server should have in the data directory
   local name
   # Only MariaDB executes the comment. It has the names of files as a character set, and adds @@@ to words that Windows reserves.
+  # With binary-as-hex in an option file, the client prints other types only as they are.
   query "SELECT NULL AS name /*M!100000 WHERE FALSE UNION ALL SELECT IF(LEFT(SCHEMA_NAME, 9) = '#mysql50#', SUBSTR(SCHEMA_NAME, 10), \
-    CAST(CONVERT(SCHEMA_NAME USING filename) AS BINARY)) FROM information_schema.SCHEMATA \
+    CONVERT(CAST(CONVERT(SCHEMA_NAME USING filename) AS BINARY) USING latin1)) FROM information_schema.SCHEMATA \
     WHERE SCHEMA_NAME NOT IN ('information_schema', 'performance_schema') */" "${client[@]}" |
     sed -n 's/^name=//p' | while IFS= read -r name; do
     [ -d "$source_directory/$name" ] || [ -d "$source_directory/$name@@@" ] || printf '%s\n' "$name"
@@ -210,5 +211,5 @@ run_preparation() { # yes|no: whether the tool is confined; in a task, whose sta
 }
 
 confine() { # COMMAND [ARGUMENT ...]: runs a command that can write only in the working directory
-  unshare --mount perl -e "$perl_confine" "$@"
+  unshare --mount --propagation slave perl -e "$perl_confine" "$@"
 }
