@@ -57,7 +57,7 @@ STEPS = {
     "the stream flows": ("db2", "", ""),
     "the stream is unpacked": ("db3", "mbstream", "*"),
     "replication is going to start": ("db2", "mariadb", "*'START SLAVE'*"),
-    "the copy is prepared": ("db3", "mariadb-backup", "*--prepare*"),
+    "the copy is prepared": ("db3", "unshare", "*--prepare*"),
     "the copy goes to disk": ("db3", *FLUSH),
     "the copy is moved": ("db3", *MOVE),
     "the target ends": ("db3", "rm", "'-rf -- /run/transferpy/run.'*"),

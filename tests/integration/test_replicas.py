@@ -357,7 +357,8 @@ def test_a_connection_that_cannot_stop_delays_the_start_of_no_other_one(
 ) -> None:
     replica = two_primaries.replica
     second_primary.execute("CREATE DATABASE busy; CREATE TABLE busy.rows (i INT)")
-    assert eventually(lambda: replica.execute("SHOW TABLES IN busy"), seconds=30)
+    arrived = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'busy'"
+    assert eventually(lambda: replica.execute(arrived), seconds=30)
     waiting = "SELECT COUNT(*) FROM information_schema.processlist WHERE state LIKE 'Waiting for table metadata lock'"
     with locked(two_primaries, "busy.rows") as release:
         second_primary.execute("INSERT INTO busy.rows VALUES (1)")
