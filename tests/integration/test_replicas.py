@@ -434,6 +434,7 @@ unbuffered
 force
 named-commands
 binary-mode
+binary-as-hex
 tee = /srv/tee
 pager = cat /etc/passwd
 delimiter = //

@@ -301,10 +301,7 @@ class TestStopping:
 
     @pytest.mark.parametrize(("is_slow", "seconds"), [(False, 3), (True, 3)])
     def test_the_session_ends_before_replication_is_stopped_for_too_long(
-        self,
-        tmp_path: Path,
-        is_slow: bool,  # noqa: FBT001
-        seconds: int,
+        self, tmp_path: Path, seconds: int, *, is_slow: bool
     ) -> None:
         server = DatabaseServer(tmp_path, *SEVERAL)
         server.change(slow=is_slow)

@@ -702,6 +702,7 @@ for line in sys.stdin:
             ("server", "outside/t.ibd", "m.MYD", "data/データ/m.MYD"),
             ("host", "outside/t.ibd", "data/データ/t.ibd", "data/データ/t.ibd"),
             ("server", "outside", "data/.snapshot", ""),
+            ("server", "outside", "private", ""),  # has the target of a link that is no database
             ("server", "outside", "data/データ/one/two", ""),
             ("server", "data", "copy", ""),
         ],
@@ -709,13 +710,14 @@ for line in sys.stdin:
     def test_each_database_and_table_that_a_mount_makes_another_one_is_found(
         self, inside: Path, has_mount: str, mounted: str, point: str, path: str
     ) -> None:
-        for name in ("outside", "linked", "data/データ/one/two", "data/.snapshot"):
+        for name in ("outside", "linked", "data/データ/one/two", "data/.snapshot", "private"):
             (inside / name).mkdir(parents=True)
-        for name in ("outside/t.ibd", "linked/t.ibd", "data/データ/t.ibd", "m.MYD"):
+        for name in ("outside/t.ibd", "linked/t.ibd", "data/データ/t.ibd", "m.MYD", "outside/log", "private/log"):
             (inside / name).touch()
         (inside / "data/l").symlink_to(inside / "linked")
         (inside / "data/データ/m.MYD").symlink_to(inside / "m.MYD")
         (inside / "data/dangling").symlink_to("nowhere")
+        (inside / "data/log").symlink_to(inside / "private/log")
         wrapper = self.mounting(mounted, point)
         with self.serving(inside, *(wrapper if has_mount == "server" else ())) as server:
             found = self.files(inside / "data", around=wrapper if has_mount == "host" else ())

@@ -626,6 +626,37 @@ class TestHotCopy:
         (target / CONTENT / "backup-my.cnf").write_text(f"{OPTIONS}{line}\n")
         assert events_of(target, "prepare=yes; check_copy_xtrabackup")[0].name == "position"
 
+    @pytest.mark.parametrize("directory", ["/usr/lib/mysql/plugin/", "/usr/lib64/mysql/plugin"])
+    def test_plugins_may_come_from_the_directory_of_the_system(self, target: Path, directory: str) -> None:
+        """The backup tool may be a script of an administrator, in a directory such as /usr/local/bin."""
+        options = target / "backup-my.cnf"
+        options.write_text(f"plugin_dir={directory}\n")
+        command = ["perl", "-e", perl_program("perl/backup_options"), str(options), str(target / "bin/mariadb-backup")]
+        assert subprocess.run(command, capture_output=True, check=True, timeout=TIMEOUT).stdout == b""
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+    def test_a_confined_program_writes_only_below_its_directory_and_keeps_no_other_file_system(
+        self, tmp_path: Path
+    ) -> None:
+        script = """
+            mount -t tmpfs none "$1" && mount --make-shared "$1" && cd -- "$1" && mkdir disk copy || exit
+            mount -t tmpfs none disk && cd copy || exit
+            confine bash -c '
+              touch begun; until [ -e ended ]; do sleep 0.05; done
+              grep -c "/disk " /proc/self/mountinfo; touch inside; touch ../outside' 2>&1 &
+            until [ -e begun ]; do sleep 0.05; done
+            umount ../disk && touch ended && wait "$!"
+            ls . ..
+        """
+        functions = "$(declare -p perl_confine; declare -f confine)"
+        call = f'unshare --mount bash -c "{functions}; $1" bash "$2"'
+        words = f"set -- {render_argument(script)} {render_argument(str(tmp_path))}"
+        lines = output_of(session_script(tmp_path / "run", f"{words}; {call}")).decode().splitlines()
+        assert lines == [
+            *("0", "touch: cannot touch '../outside': Read-only file system"),
+            *(".:", "begun", "ended", "inside", "", "..:", "copy", "disk"),
+        ]
+
     @pytest.mark.parametrize(
         "directory", ["lib/plugin/", "lib/mysql/plugin", "lib64/a/b/plugin/", "plugin", "bin/../lib/plugin"]
     )

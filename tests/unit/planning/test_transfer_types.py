@@ -22,6 +22,7 @@ from fleet import (
     without,
 )
 
+from transferpy.host import perl_program
 from transferpy.model.facts import HostFacts, TargetFacts, TargetState
 from transferpy.model.request import TransferRequest
 
@@ -147,6 +148,15 @@ class TestServer:
         source_of = database_host(database_facts(version=server), backup_versions=source)
         assert problems(BACKUP, source_of, target_host(backup_versions=target)) == expected
 
+    @pytest.mark.parametrize("checksum", [True, False])
+    @pytest.mark.parametrize("inodes", [4_000_000, 4_000_001])
+    def test_a_server_with_more_files_than_the_digesters_can_follow(self, inodes: int, *, checksum: bool) -> None:
+        assert "$most_changed) = (4_000_000, " in perl_program("perl/pieces")
+        wanted = replace(BACKUP, options=replace(BACKUP.options, checksum=checksum))
+        found = problems(wanted, database_host(database_facts(inodes=inodes)), target_host())
+        limit = f"{SOCKET}: the server has 4,000,001 files and directories, but --checksum allows only 4,000,000"
+        assert [text for text in found if "--checksum" in text] == ([limit] if checksum and inodes > 4_000_000 else [])
+
     @pytest.mark.parametrize(
         ("name", "is_accepted"),
         [
@@ -156,7 +166,7 @@ class TestServer:
             *(("MariaDB, Debian 12", False), ("5.5.5-MariaDB, Debian 12", False), (", ", False)),
         ],
     )
-    def test_a_server_whose_name_its_backup_tool_refuses(self, name: str, is_accepted: bool) -> None:  # noqa: FBT001
+    def test_a_server_whose_name_its_backup_tool_refuses(self, name: str, *, is_accepted: bool) -> None:
         expected = f"{SOCKET}: mariadb-backup refuses a server of the name '{name}' (set by its option --version)"
         found = problems(BACKUP, database_host(database_facts(name=name)), target_host())
         assert found == ([] if is_accepted else [expected])

@@ -60,9 +60,7 @@ stop_connections() { # CLIENT ...: stops the SQL thread of every connection that
   read_replication_status "$flavour" "$@" 2>"$run_directory/ask.err" || fail_replication_query
   refuse_to_stop
   read_uptime
-  # A connection that did not start after an earlier stop has been stopped since then.
-  has_stopped_connections || stopped_at=$REPLY
-  is_starting=''
+  stopped_at=$REPLY is_starting=''
   rm -f -- "$run_directory/left-to-others"
   share_stopped_connections "$@"
   for index in "${!connections[@]}"; do

@@ -17,6 +17,7 @@ from transferpy.planning.types.strategy import TransferTypeStrategy
 from transferpy.stream.commands import Command, Stage
 
 _LONGEST_SOCKET = 107
+_MOST_FILES = 4_000_000  # that the digesters follow, see host/perl/pieces.pl
 """The longest path of a Unix socket on Linux, in bytes."""
 
 
@@ -83,6 +84,11 @@ class _XtrabackupStrategy(TransferTypeStrategy):
             yield f"{location}: tables with DATA DIRECTORY cannot be copied: {database.outside}"
         if database.device:
             yield f"{location}: the system tablespace is on a raw device, which cannot be copied: {database.device}"
+        if context.options.checksum and database.inodes > _MOST_FILES:
+            yield (
+                f"{location}: the server has {database.inodes:,} files and directories, but --checksum allows only"
+                f" {_MOST_FILES:,}"
+            )
         if database.refused_option and context.options.prepare:
             yield (
                 f"{location}: a target cannot prepare the copy, because it refuses an option of the backup:"
