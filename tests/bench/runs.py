@@ -114,9 +114,12 @@ class Bench:
         self._remove_target_disk()
         make = f"truncate -s {_ROOM} {_IMAGE} && mkfs.ext4 -q -F -E lazy_itable_init=1,lazy_journal_init=1 {_IMAGE}"
         # With direct I/O, the device is about as fast as the disk. Without it, all data would be cached twice.
+        # Linux 6.18 limits its requests to 4 KiB by default, which makes it three times slower than the disk.
+        attach = f"device=$(losetup --find --show --direct-io=on {_IMAGE}); queue=/sys/block/${{device#/dev/}}/queue"
+        widen = 'cat "$queue/max_hw_sectors_kb" >"$queue/max_sectors_kb"'
         # The device is detached while it is mounted, so that every kind of unmount also frees the device.
-        mount = f'device=$(losetup --find --show --direct-io=on {_IMAGE}) && mount -o noinit_itable "$device" /srv/copy'
-        self._target.run(f'set -e; mkdir /srv/copy; {make}; {mount}; losetup -d "$device"; rmdir /srv/copy/lost+found')
+        mount = 'mount -o noinit_itable "$device" /srv/copy; losetup -d "$device"; rmdir /srv/copy/lost+found'
+        self._target.run(f"set -e; mkdir /srv/copy; {make}; {attach}; {widen}; {mount}")
         self._target.run("sync", timeout=_SETUP_SECONDS)
 
     def _remove_target_disk(self) -> None:
