@@ -149,7 +149,7 @@ def test_an_undo_that_hangs_is_ended_after_a_time_and_all_others_are_done(tmp_pa
         on_undo {group} sleep 1000
         on_undo staging touch {tmp_path}/removed
         start_urgent_undo "$run_directory" undo_at_once "$run_directory" replication
-        undo_the_rest "$run_directory" undo_at_once "$run_directory" replication 2>/dev/null; echo "$?"
+        undo_the_rest "$run_directory" undo_at_once "$run_directory" replication; echo "$?"
         ls "$run_directory" | sed 's/.*[.]//'
         until processes=(); find_groups "$spared_group"; [ "${{processes[*]-}}" = '' ]; do sleep 0.02; done
     """

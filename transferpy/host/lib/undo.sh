@@ -77,6 +77,7 @@ start_urgent_undo() { # DIRECTORY COMMAND [ARGUMENT ...]: starts to undo the fir
   ) &
   set +m
   spared_group=$!
+  disown "$spared_group" # bash would print that the job was killed
 }
 
 undo_the_rest() { # DIRECTORY COMMAND [ARGUMENT ...]: waits for start_urgent_undo, runs COMMAND again, and all other entries
