@@ -97,6 +97,17 @@ class TestProcesses:
         assert "/environ" not in opened
 
 
+def test_the_first_looks_for_processes_that_end_are_soon_and_the_later_ones_rare(tmp_path: Path) -> None:
+    script = """
+        set -m; sleep 1000 & group=$!; set +m
+        disown "$group"
+        looks=()
+        look() { looks+=("$1"); [ ${#looks[@]} -lt 6 ] || { kill -s KILL "$group" 2>/dev/null; sleep 0.02; }; }
+        processes=(); signal_until_ended CONT 100000 look find_groups "$group"; echo "$? ${looks[*]:0:6}"
+    """
+    assert on_host(tmp_path, script) == b"0 0.005 0.01 0.02 0.05 0.05 0.05\n"
+
+
 @pytest.mark.parametrize("search", ["find_session $$", "find_command x", "find_groups $group"])
 def test_a_search_that_cannot_run_is_a_failure_and_not_a_search_that_finds_nothing(tmp_path: Path, search: str) -> None:
     script = f"""

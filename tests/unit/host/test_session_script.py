@@ -254,6 +254,16 @@ def test_the_last_word_of_a_job_that_is_stopped_is_not_taken_for_the_next_ones(t
     assert run_in_session(tmp_path, script) == "runs\n"
 
 
+def test_a_job_that_has_ended_is_forgotten_without_a_wait_for_messages(tmp_path: Path) -> None:
+    script = """
+        start_task digest true
+        wait_for_task digest
+        read_message() { echo waits; return 1; }
+        stop_task digest; echo "${task_pid[digest]-none}"
+    """
+    assert run_in_session(tmp_path, script) == "none\n"
+
+
 def test_a_job_that_was_left_by_its_leader_or_takes_no_hint_is_ended_all_the_same(tmp_path: Path) -> None:
     script = """
         heartbeat() { :; }

@@ -171,7 +171,7 @@ stop_task() { # TASK: ends all processes of a task and forgets the task; fails i
   [ -n "$group" ] || return 0
   end_processes 100 100 wait_for_message find_groups "$group" || status=1
   # The task may have ended by itself. Its message must not count as the end of the next task of this name.
-  while read_message 0.01; do :; done
+  while read -t 0 -u "$control" && read_message 0.01; do :; done
   unset "task_pid[$1]" "task_statuses[$1]"
   return "$status"
 }

@@ -117,7 +117,7 @@ search_memory() { # IDENTIFIER DIRECTORY ...: sets the array pids to those of a 
 signal_until_ended() { # SIGNALS TIME WAIT SEARCH [ARGUMENT]: signals the found processes and those of SEARCH, each once
   # Runs the command WAIT with a number of seconds between two searches. Fails if a process still runs after TIME hundredths of
   # a second, or the last search failed: it begins after that time, because a search itself can take long.
-  local pid signal targets deadline expired=no signalled=() seconds=0.01
+  local pid signal targets deadline expired=no signalled=() pauses=(0.005 0.01 0.02 0.05)
   read_uptime
   deadline=$((REPLY + $2))
   while :; do
@@ -132,8 +132,8 @@ signal_until_ended() { # SIGNALS TIME WAIT SEARCH [ARGUMENT]: signals the found 
     for signal in $1; do kill -s "$signal" -- "${targets[@]}" 2>/dev/null; done
     read_uptime
     ((REPLY < deadline)) || expired=yes
-    "$3" "$seconds"
-    seconds=0.05 # most processes end at once
+    "$3" "${pauses[0]}"
+    [ ${#pauses[@]} -eq 1 ] || pauses=("${pauses[@]:1}") # most processes end at once
   done
 }
 
