@@ -137,6 +137,32 @@ class TestFirewalls:
             ("iptables:security", "-P INPUT DROP\n"),
         ]
 
+    @pytest.mark.parametrize(
+        ("nft", "asked"),
+        [
+            ('echo \'{"nftables": [{"metainfo": {}}, {"chain": {"table": "filter"}}]}\'', set()),
+            ('echo \'{"nftables": [{"metainfo": {}}, {"chain": {"table": "mangle"}}]}\'', {"mangle"}),
+            ('echo \'{"nftables": [{"metainfo": {}}]}\'; exit 1', {"mangle", "security"}),
+            ("echo unknown option", {"mangle", "security"}),
+            (":", {"mangle", "security"}),
+            (None, {"mangle", "security"}),
+        ],
+        ids=["neither", "mangle", "failed", "no JSON", "empty", "no nft"],
+    )
+    def test_a_table_of_iptables_is_listed_unless_nft_lists_all_chains_and_none_of_that_table(
+        self, tmp_path: Path, nft: str | None, asked: set[str]
+    ) -> None:
+        listing = f"""case "$*" in -V) echo 'v1.8.9 (nf_tables)' ;; *-t*) echo "$4" >>{tmp_path}/asked ;; esac"""
+        (tmp_path / "asked").touch()
+        events_of(tmp_path, "iptables_facts; nftables_facts", iptables=listing, **({"nft": nft} if nft else {}))
+        assert set((tmp_path / "asked").read_text().split()) == asked
+
+    def test_each_tool_of_a_firewall_is_asked_once(self, tmp_path: Path) -> None:
+        tools = {name: f'echo "{name} $*" >>{tmp_path}/asked; echo metainfo' for name in ("iptables", "nft")}
+        events_of(tmp_path, "iptables_facts; nftables_facts", **tools)
+        asked = (tmp_path / "asked").read_text().splitlines()
+        assert sorted(asked) == sorted(set(asked))
+
     def test_of_thousands_of_chains_only_those_with_a_hook_are_reported(self, tmp_path: Path) -> None:
         # As nft prints them; a name cannot contain a brace.
         chain = '{"family": "inet", "table": "t", "name": "%s", "handle": 1%s}'

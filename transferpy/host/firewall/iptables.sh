@@ -1,18 +1,19 @@
 # The backend iptables: its rules in the preflight, and the command of an undo entry that removes a rule.
-# requires: lib/events preflight/values
+# requires: lib/events preflight/values firewall/nftables
 
 iptables_facts() { # the rules of iptables and ip6tables for the input of the host
-  local tool table names
+  local tool table names uses_nft
   for tool in iptables ip6tables; do
-    names=/proc/net/ip_tables_names
+    names=/proc/net/ip_tables_names uses_nft=no
     [ "$tool" = iptables ] || names=/proc/net/ip6_tables_names
+    ! has_tool "$tool" || [[ $("$tool" -V 2>/dev/null) == *legacy* ]] || uses_nft=yes
     for table in filter mangle security; do
       # The newer tools do not see rules in the older tables of the kernel. A tool that lists these tables would load them, so
       # the kernel is asked first if they are in use.
       if has_tool "$tool-legacy" && has_line "$table" "$names"; then
         report_iptables_rules "$tool-legacy" "$table"
       fi
-      if has_tool "$tool" && [[ $("$tool" -V 2>/dev/null) != *legacy* ]]; then
+      if [ "$uses_nft" = yes ] && { [ "$table" = filter ] || nft_may_have_table "$table"; }; then
         report_iptables_rules "$tool" "$table"
       fi
     done

@@ -1,10 +1,26 @@
 # The backend nftables: its rules in the preflight, and the command of an undo entry that removes a rule.
 # requires: lib/events preflight/values
 
+nft_chains='' # the output of nft that lists all chains
+nft_status='' # its exit status; empty before it has run
+
+list_nft_chains() { # sets nft_chains and nft_status
+  [ -z "$nft_status" ] || return 0
+  nft_chains=$(nft -j list chains 2>/dev/null)
+  nft_status=$?
+}
+
+nft_may_have_table() { # NAME: fails only if nft proves that no table of that name has a chain
+  has_tool nft || return 0
+  list_nft_chains
+  [[ $nft_status != 0 || $nft_chains != *'"metainfo"'* || $nft_chains == *"\"$1\""* ]]
+}
+
 nftables_facts() { # the chains of nftables; of a long list, only those with a hook: these alone get a rule
   local chains
   has_tool nft || return 0
-  chains=$(nft -j list chains 2>/dev/null)
+  list_nft_chains
+  chains=$nft_chains
   [ ${#chains} -le 50000 ] ||
     chains="{\"nftables\": [$(printf %s "$chains" | grep -o '{"chain": {[^{}]*"hook": [^{}]*}}' | paste -sd,)]}"
   emit firewall tool=nft rules="$(encode "$chains")"
