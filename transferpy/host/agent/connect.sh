@@ -9,7 +9,8 @@ prepare_connect() {
 send_probe() { # EDGE ADDRESS PORT [CERTIFICATE]: sends zeros, by which the target measures the link
   local peer_address=$2 peer_port=$3 # the pipeline reads both
   accept_peer receiver.pem "${4-}"
-  watch_handshake "$peer_port" "${peer_address//[][]/}"
+  start_watch "$peer_port" "${peer_address//[][]/}"
+  await_watch
   start_task send_probe "send_probe_$1"
   wait_for_task send_probe # it never succeeds: the target does not read all zeros
   emit probed
@@ -21,7 +22,8 @@ send_stream() { # EDGE CODEC ADDRESS PORT [CERTIFICATE]
   accept_peer receiver.pem "${5-}"
   for step in "${before_send[@]}"; do "$step" || return; done
   discard_digests
-  watch_handshake "$peer_port" "${peer_address//[][]/}"
+  start_watch "$peer_port" "${peer_address//[][]/}"
+  await_watch
   emit sending
   start_stream "$task" "${task}_$2"
   for step in "${during_send[@]}"; do "$step" "$task"; done

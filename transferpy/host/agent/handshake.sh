@@ -8,11 +8,14 @@ handshake_port=''
 at_once[examine]=examine_handshake
 on_task_end[examine]=report_obstacles
 
-watch_handshake() { # PORT PEER: watches the packets of a connection; the watch is ready, or not possible, when this returns
+start_watch() { # PORT PEER: starts to watch the packets of a connection
   stop_task watch
   handshake_port=$1 handshake_peer=$2
   forget_handshake
   start_task watch watch_packets
+}
+
+await_watch() { # waits until the watch is ready, or not possible
   until [ -s "$run_directory/handshake" ] || [ -n "${task_statuses[watch]-}" ]; do wait_for_message 0.01; done
 }
 
@@ -21,7 +24,7 @@ watch_packets() {
 }
 
 forget_handshake() { # ends the watch, within a second
-  rm -f -- "$run_directory/handshake"
+  [ ! -e "$run_directory/handshake" ] || rm -f -- "$run_directory/handshake"
 }
 
 examine_handshake() { # the session command "examine": reports the packets at once, and the obstacles when they are found

@@ -31,10 +31,11 @@ accept_sender() { # [CERTIFICATE]
 
 receive_probe_of_link() { # listens for a probe, which the source may send after it has taken its sample
   on_task_end[receive_probe]=report_link
-  watch_handshake "$port" "$sender_address"
+  start_watch "$port" "$sender_address"
   lend_port
   start_task receive_probe receive_probe
   ! wait_for_listener receive_probe || admit_sender # if the task ends first, the session has reported that
+  await_watch # before the source can connect
   emit probing port="$port"
 }
 
@@ -52,6 +53,7 @@ receive_stream() { # CODEC
     admit_sender
     heartbeat # the first stage has read its libraries by now
     connection=awaited
+    await_watch # before the source can connect
     emit listening port="$port"
   fi
   wait_for_stream receive
@@ -65,7 +67,7 @@ receive_stream() { # CODEC
 
 listen_for_stream() { # CODEC: starts the stream, and waits until its listener is seen or the stream has ended
   while :; do
-    watch_handshake "$port" "$sender_address"
+    start_watch "$port" "$sender_address"
     lend_port
     start_stream receive "receive_$1"
     ! wait_for_listener receive || return 0
