@@ -14,8 +14,9 @@ from transferpy.RemoteExecution.interface import LineHandler
 LONGEST_LINE = 1 << 18  # maximum number of bytes of a line; a longer line arrives in pieces
 _WRITE_TIMEOUT = 5.0  # seconds to wait for a command that does not read a full pipe
 _KEPT_BYTES = 64 << 10
-# A packed script has the header of gzip, in base64. A login shell or a terminal may print a part of it.
-_PACKED_SCRIPT = re.compile(r"H4sIAAAAAAAC[A-Za-z0-9+/]{24,}=*")
+SCRIPT_TIME = 1  # in the header of gzip: it tells a packed script from all other compressed output
+# The header in base64. A login shell or a terminal may print a part of a packed script.
+_PACKED_SCRIPT = re.compile(r"H4sIAAEAAAA[A-Za-z0-9+/]{25,}=*")
 _PART_OF_SCRIPT = re.compile(r"[A-Za-z0-9+/]{64,}=*")
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import shlex
 from transferpy.Exceptions import RemoteExecutionError
 from transferpy.host import launch_line
 from transferpy.RemoteExecution.interface import CommandResult, EndHandler, Job, LineHandler, Outcome
-from transferpy.RemoteExecution.job_streams import JobInput, JobOutput, encodable
+from transferpy.RemoteExecution.job_streams import SCRIPT_TIME, JobInput, JobOutput, encodable
 from transferpy.RemoteExecution.local_process import LocalProcess, SignalSafeEvent
 
 logger = logging.getLogger(__name__)
@@ -19,6 +19,7 @@ _FORCED_COMMAND = (
     "; the host ran another command: ForceCommand in its sshd_config, command= in authorized_keys, or a start-up"
     " file of the login shell"
 )
+_LEVEL = 4  # of gzip: the highest level takes three times as long and saves 4 %
 _DROPPED_LOGIN = ("kex_exchange_identification", "Connection reset by")
 
 
@@ -127,18 +128,19 @@ def _handler_failure(host: str, handled: str, cause: Exception) -> RemoteExecuti
     return error
 
 
-def pack_script(script: str, *arguments: str) -> str:
+def pack_script(script: str, *arguments: str, is_launched: bool = False) -> str:
     """Return one line of shell that runs ``script`` in bash; every login shell parses it in the same way.
 
     The script is compressed and base64-encoded. So a login shell other than bash, the replacement of ``%h`` by
     ClusterShell and names that are not UTF-8 cannot change it. The shell process becomes the bash process (``exec``),
-    in the environment that ``host/launch.sh`` makes.
-    ``arguments`` are the positional parameters of the script and stay readable in the list of processes. Raise
-    ValueError if an argument contains a character that a shell or ClusterShell interprets.
+    in the environment that ``host/launch.sh`` makes; with ``is_launched``, the shell that reads the line has that
+    environment. ``arguments`` are the positional parameters of the script and stay readable in the list of processes.
+    Raise ValueError if an argument contains a character that a shell or ClusterShell interprets.
     """
     for argument in arguments:
         if shlex.quote(argument) != argument or "%" in argument:
             raise ValueError(f"not a plain word: {argument!r}")
-    packed = base64.b64encode(gzip.compress(os.fsencode(script), mtime=0)).decode("ascii")
+    packed = base64.b64encode(gzip.compress(os.fsencode(script), _LEVEL, mtime=SCRIPT_TIME)).decode("ascii")
     unpack = f'eval "$(base64 -d <<<{packed} | gzip -d || echo exit 127)"'
-    return " ".join(("exec /bin/bash --norc -pc", *map(shlex.quote, (launch_line(), unpack, "transferpy", *arguments))))
+    launch = ("bash --norc -c",) if is_launched else ("/bin/bash --norc -pc", shlex.quote(launch_line()))
+    return " ".join(("exec", *launch, *map(shlex.quote, (unpack, "transferpy", *arguments))))

@@ -82,7 +82,7 @@ class ThreadedExecution(RemoteExecution):
         _log_script(running, "continues with", script)
         # The output of the replaced command does not explain why the script ends.
         running.output.clear()
-        line = pack_script(script, job.identifier)
+        line = pack_script(script, job.identifier, is_launched=True)
         self.write_job(host, job, f"{len(line)}\n{line}")
 
     def wait_job(self, host: str, job: Job, timeout: float | None = None) -> CommandResult:
