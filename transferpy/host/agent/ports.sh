@@ -25,12 +25,11 @@ unlock_port() {
 }
 
 reserve_port() { # WANTED: locks a port, or any free one for 0; sets port
-  local candidate ports=() offset=$((RANDOM % 100))
+  local candidate ports=() offset=$((RANDOM % 100)) # ports has the listeners of the host at the last call of take_port
   if [ "$1" -ne 0 ]; then
     reserve_wanted_port "$1"
     return
   fi
-  list_listening_ports
   for ((candidate = 0; candidate < 100; candidate++)); do
     port=$((4400 + (candidate + offset) % 100))
     [[ " ${ports[*]} " != *" $port "* ]] || continue
@@ -42,7 +41,7 @@ reserve_port() { # WANTED: locks a port, or any free one for 0; sets port
 }
 
 reserve_wanted_port() { # PORT
-  local tries
+  local tries ports=()
   # A run that is about to end holds the port for a moment.
   for ((tries = 0; tries < 20; tries++)); do
     ! lock_port "$1" || break
@@ -52,10 +51,11 @@ reserve_wanted_port() { # PORT
   take_port || take_port weak || fail port "port $1 is in use"
 }
 
-take_port() { # [weak]: holds the port, so that no other user can bind it; fails if it is in use
+take_port() { # [weak]: holds the port, so that no other user can bind it; fails if it is in use; sets ports
   # The holder would share the port with a listener of root that permits that.
-  ! port_is_in_use || return 1
-  rm -f -- "$run_directory/held"
+  list_listening_ports
+  [[ " ${ports[*]} " != *" $port "* ]] || return 1
+  [ ! -e "$run_directory/held" ] || rm -f -- "$run_directory/held"
   start_task hold hold_port "$@"
   until [ -s "$run_directory/held" ]; do
     wait_for_message 0.01
@@ -77,12 +77,6 @@ lend_port() { # for a listener that cannot share the port with the holder
 
 take_port_back() { # when that listener has accepted its connection; no harm is done if another program was faster
   [ "$shares_port" = yes ] || start_task hold hold_port weak
-}
-
-port_is_in_use() {
-  local ports
-  list_listening_ports
-  [[ " ${ports[*]} " == *" $port "* ]]
 }
 
 wait_for_listener() { # TASK: waits until its listener is seen on the port; fails if the task ends first
