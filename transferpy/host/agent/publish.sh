@@ -55,10 +55,10 @@ publish_content() { # moves all entries of the working directory to the target d
 }
 
 publish_entries() { # moves the entries in the list "published" to the target directory
-  local place
+  local place identity
   IFS= read -r -d '' place < <(readlink -z "/proc/self/fd/$target")
-  read_identity <(printf '%s\0' "/proc/self/fd/$target/." | identify)
-  on_undo publish unpublish "$place" "$REPLY"
+  { IFS= read -r -d '' _ && IFS=' ' read -r -d '' identity _; } <"$run_directory/staging"
+  on_undo publish unpublish "$place" "$identity"
   start_task publish move_published
   wait_for_task publish
   task_succeeded publish || fail publish "cannot move the copy to $target_directory: $(last_error publish.err)"
