@@ -48,7 +48,6 @@ receive_stream() { # CODEC
   unset "command_handler[receive]" "on_task_end[receive_probe]"
   stop_task receive_probe || fail port "port $port is in use"
   listen_for_stream "$1"
-  for step in "${during_receive[@]}"; do "$step"; done
   if [ -z "${task_statuses[receive]-}" ]; then
     admit_sender
     heartbeat # the first stage has read its libraries by now
@@ -56,6 +55,7 @@ receive_stream() { # CODEC
     await_watch # before the source can connect
     emit listening port="$port"
   fi
+  for step in "${during_receive[@]}"; do "$step"; done # while the source connects
   wait_for_stream receive
   [ ! -s "$run_directory/receive.read" ] || emit progress bytes="$(<"$run_directory/receive.read")"
   close_listener
