@@ -160,6 +160,7 @@ class Transferer:
 
     def _start(self, plan: TransferPlan, edge: EdgePlan, update_report: Callable[..., None]) -> StreamRun:
         """Start the sessions of an edge; the sender may have served an earlier edge."""
+        receiver = self._start_session(plan, edge.receiver)  # first, because it has more to do until it is ready
         if edge.sender not in self._senders:
             self._senders[edge.sender] = self._start_session(plan, edge.sender)
         return StreamRun(
@@ -168,7 +169,7 @@ class Transferer:
             plan=plan,
             edge=edge,
             sender=self._senders[edge.sender],
-            receiver=self._start_session(plan, edge.receiver),
+            receiver=receiver,
             update_report=update_report,
         )
 

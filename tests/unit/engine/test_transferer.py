@@ -250,7 +250,7 @@ class TestShells:
         remote = fleet(source_session(), target_session())
         assert transferer(remote).run() == [0]
         assert [(host, "\nhost_facts " in script) for host, script in remote.scripts] == [
-            *(("db1", True), ("db2", True), ("db1", False), ("db2", False))
+            *(("db1", True), ("db2", True), ("db2", False), ("db1", False))  # the receiver has more to prepare
         ]
         assert remote.logins == ["db1", "db2"]
 
@@ -258,7 +258,7 @@ class TestShells:
         monkeypatch.setattr("transferpy.agent.preflight_connection._WAITING_TIME", 0)
         remote = fleet(source_session(), target_session())
         assert transferer(remote).run() == [0]
-        assert remote.logins == ["db1", "db2", "db1", "db2"]
+        assert remote.logins == ["db1", "db2", "db2", "db1"]
 
     def test_one_that_has_ended_meanwhile_is_not_counted_on(self) -> None:
         class Ending(ScriptedRemote):
