@@ -64,7 +64,7 @@ def in_target(target: Path, script: str, *, owner: str = "") -> str:
     start = [
         *(render_assignment(name, value) for name, value in variables.items()),
         'cd -- "$target_directory" && exec {target}<. && cd -- "$staging_name" && exec {staging}<. && cd content',
-        'printf ".\\0" | identify >"$run_directory/staging" && heartbeat() { :; }',
+        'printf "%s\\0" . "/proc/self/fd/$target/." | identify >"$run_directory/staging" && heartbeat() { :; }',
         "trap 'undo \"$run_directory\"' EXIT",
     ]
     return session_script(target.parent, "\n".join([*start, script]))

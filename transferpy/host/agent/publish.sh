@@ -57,7 +57,9 @@ publish_content() { # moves all entries of the working directory to the target d
 publish_entries() { # moves the entries in the list "published" to the target directory
   local place identity
   IFS= read -r -d '' place < <(readlink -z "/proc/self/fd/$target")
-  { IFS= read -r -d '' _ && IFS=' ' read -r -d '' identity _; } <"$run_directory/staging"
+  # The second record is that of the target directory.
+  { IFS= read -r -d '' _ && IFS=' ' read -r -d '' identity _; } <"$run_directory/staging" ||
+    fail host "cannot read $run_directory/staging"
   on_undo publish unpublish "$place" "$identity"
   start_task publish move_published
   wait_for_task publish

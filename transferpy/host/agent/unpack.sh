@@ -55,6 +55,7 @@ make_staging() { # makes the staging directory and enters it; fails if another u
   [ .. -ef "/proc/self/fd/$target/." ] && [ -O . ] && [[ $(stat -c %a .) == *700 ]] &&
     finds_nothing . -mindepth 1 || return
   exec {staging}<.
+  # publish_entries needs the second one.
   printf '%s\0' . "/proc/self/fd/$target/." | identify >"$run_directory/staging" || fail_cannot_write
   # The copy may set the owner and the mode of the directory in which it is unpacked. Other users cannot reach the inner one.
   mkdir -m 700 taken content && cd content || return
