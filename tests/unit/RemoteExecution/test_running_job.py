@@ -100,10 +100,13 @@ ignored: 0
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the home directory of root")
 @pytest.mark.parametrize("shell", ["sh", "bash", "zsh"])
-def test_a_script_has_the_environment_of_the_project_whatever_the_login_has(shell: str) -> None:
+@pytest.mark.parametrize(
+    "script", [LOOK, f"eval {shlex.quote(pack_script(LOOK, 'job', is_launched=True))}"], ids=["first", "next"]
+)
+def test_a_script_has_the_environment_of_the_project_whatever_the_login_has(script: str, shell: str) -> None:
     login = f"trap '' TERM HUP PIPE; ulimit -S -f 5; ulimit -S -t 60; umask 0; cd /tmp; exec /bin/{shell} -c \"$0\""
     result = subprocess.run(
-        ["/bin/bash", "-pc", login, pack_script(LOOK, "job")],
+        ["/bin/bash", "-pc", login, pack_script(script, "job")],
         env=HOSTILE_ENVIRONMENT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
