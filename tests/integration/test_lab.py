@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from lab import CHECKOUT, CommandFailed, Firewall, Host, HostSpec, Lab, LabError, difference
-from lab.spec import LabState, lab_directory
+from lab.spec import LabState, Process, lab_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -186,6 +186,54 @@ def test_a_shaped_link_is_slow_in_both_directions_until_it_is_not(clean_lab: Lab
     assert "tbf" not in clean_lab["db3"].sh("tc qdisc show")
 
 
+def connecting_seconds(host: Host, address: str) -> float:
+    """Return how long a connection takes, which is one round trip, to the listener on port 4400."""
+    script = "import socket, sys, time; began = time.monotonic(); socket.create_connection((sys.argv[1], 4400)); "
+    return float(host.run(["/usr/bin/python3", "-c", f"{script}print(time.monotonic() - began)", address]).stdout)
+
+
+def devices_to(host: Host, *others: Host) -> list[str]:
+    """Return the device of the route to each address of these hosts."""
+    addresses = [address for other in others for address in (other.ipv4, other.ipv6)]
+    routes = [host.sh(f"ip -o route get {address}").split() for address in addresses]
+    return [route[route.index("dev") + 1] for route in routes]
+
+
+def test_a_delayed_path_has_a_round_trip_time_between_two_hosts_only_until_it_is_removed(listeners: Lab) -> None:
+    orch, _, db2, db3 = listeners
+    before = listeners.snapshot()
+    listeners.delay("db3", "orch", 0.2)
+    assert all(connecting_seconds(orch, address) >= 0.2 for address in (db3.ipv4, db3.ipv6))
+    assert devices_to(orch, db2) + devices_to(db2, orch, db3) == ["eth0"] * 6
+    assert difference(before, listeners.snapshot()) == ""
+    listeners.delay("orch", "db3", 0)
+    assert devices_to(orch, db3) + devices_to(db3, orch) == ["eth0"] * 4
+    assert reached(orch, 4400, db3.ipv4, db3.ipv6) == [True, True]
+
+
+def test_a_delay_replaces_an_earlier_one_and_ends_with_restore(clean_lab: Lab) -> None:
+    _, _, db2, db3 = clean_lab
+    clean_lab.delay("db2", "db3", 0.1)
+    clean_lab.delay("db3", "db2", 0.01)
+    assert devices_to(db2, db3) == ["wan14"] * 2
+    clean_lab.restore()
+    assert devices_to(db2, db3) == ["eth0"] * 2
+
+
+def test_a_delayed_path_carries_data_unchanged_in_both_directions(clean_lab: Lab) -> None:
+    clean_lab.delay("orch", "db3", 0.02)
+    orch, db3 = clean_lab["orch"], clean_lab["db3"]
+    orch.sh("head -c 20M /dev/urandom >/srv/there; ssh db3 'tee /srv/copy' </srv/there >/srv/back")
+    sums = {host.sh(f"md5sum </srv/{name}") for host, name in ((orch, "there"), (orch, "back"), (db3, "copy"))}
+    assert len(sums) == 1
+
+
+@pytest.mark.parametrize(("hosts", "seconds"), [(("db1", "db1"), 0.1), (("db1", "db2"), -1), (("db1", "db2"), 60)])
+def test_a_delay_without_sense_is_refused(clean_lab: Lab, hosts: tuple[str, str], seconds: float) -> None:
+    with pytest.raises(LabError, match="two hosts, and a time of at most 10 seconds"):
+        clean_lab.delay(*hosts, seconds)
+
+
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_a_signal_to_a_popen_reaches_the_process_on_the_host(clean_lab: Lab, sent: signal.Signals) -> None:
     process = clean_lab["db1"].popen(["sleep", "1000"])
@@ -254,7 +302,8 @@ def members(namespaces: set[str]) -> list[str]:
 @pytest.mark.parametrize("killed", ["owner", "keeper"])
 def test_nothing_remains_of_a_lab_whose_owner_or_keeper_was_killed(killed: str) -> None:
     name = f"killed-{killed}"
-    script = f"from lab import Lab; lab = Lab.up(name={name!r}); lab['db1'].popen(['sleep', '1000']); input()"
+    up = f"from lab import Lab; lab = Lab.up(name={name!r}); lab.delay('db1', 'db2', 0.1)"
+    script = f"{up}; lab['db1'].popen(['sleep', '1000']); input()"
     owner = subprocess.Popen([sys.executable, "-c", script], cwd=CHECKOUT / "tests", stdin=subprocess.PIPE)
     assert eventually(lambda: (lab_directory(name) / "lab.json").exists() and LabState.load(name).switch)
     state = LabState.load(name)
@@ -262,6 +311,9 @@ def test_nothing_remains_of_a_lab_whose_owner_or_keeper_was_killed(killed: str) 
     ours = {str(link.readlink()) for link in Path("/proc/self/ns").iterdir()}
     theirs = {str(link.readlink()) for init in inits for link in Path(f"/proc/{init}/ns").iterdir()} - ours
     assert eventually(lambda: len(members(theirs)) > 4 * len(inits))
+    record = lab_directory(name) / "delay.db1.db2"
+    assert eventually(lambda: record.exists() and record.read_text())
+    pid, start = map(int, record.read_text().split())
 
     if killed == "keeper":
         os.kill(state.keeper.pid, signal.SIGKILL)
@@ -273,6 +325,7 @@ def test_nothing_remains_of_a_lab_whose_owner_or_keeper_was_killed(killed: str) 
     assert eventually(lambda: not lab_directory(name).exists())
     assert name not in Path("/proc/mounts").read_text()
     assert eventually(lambda: not state.keeper.alive())
+    assert eventually(lambda: not Process(pid=pid, start=start).alive())
 
 
 def test_the_command_line_makes_a_lab_uses_it_and_removes_it() -> None:
@@ -290,6 +343,11 @@ def test_the_command_line_makes_a_lab_uses_it_and_removes_it() -> None:
         assert tool("run", "orch", "sh", "-c", "exit 5").returncode == 5
         assert "no host db9, only orch, db1" in tool("run", "db9", "true").stderr
         assert tool("shape", "db1", "10mbit").returncode == 0
+        assert tool("delay", "orch", "db1", "0.1").returncode == 0
+        assert "dev wan12" in tool("run", "orch", "ip route").stdout
+        assert tool("delay", "orch", "db1", "0").returncode == 0
+        assert "wan12" not in tool("run", "orch", "ip route").stdout
+        assert "a delay needs two hosts" in tool("delay", "orch", "orch", "1").stderr
         assert json.loads((lab_directory("by-hand") / "lab.json").read_text())["owner"] is None
     finally:
         assert tool("down").returncode == 0

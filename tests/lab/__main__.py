@@ -33,6 +33,9 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("command", nargs=argparse.REMAINDER)
         if verb == "shape":
             sub.add_argument("rate", help='rate in the syntax of tc, such as "200mbit"; "none" removes the limit')
+    delay = verbs.add_parser("delay", parents=[name], help="give the path between two hosts a round-trip time")
+    delay.add_argument("hosts", nargs=2, metavar="HOST")
+    delay.add_argument("seconds", type=float, help="round-trip time in seconds, such as 0.035; 0 removes the delay")
     verbs.add_parser("down", parents=[name], help="remove the lab")
     return parser
 
@@ -79,6 +82,9 @@ def _execute(args: argparse.Namespace) -> int:
         _hosts(lab)
     elif args.verb == "shape":
         lab[args.host].shape(None if args.rate == "none" else args.rate)
+    elif args.verb == "delay":
+        one, other = args.hosts
+        lab.delay(one, other, args.seconds)
     elif args.verb == "shell":
         return _foreground(lab[args.host], ["bash", "-i"])
     else:

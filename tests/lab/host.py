@@ -79,13 +79,13 @@ class Host:
         try:
             theirs = os.open(f"/proc/{self.init}/ns/pid", os.O_RDONLY)
             try:
-                _setns(theirs)
+                set_namespace(theirs)
             finally:
                 os.close(theirs)
             try:
                 yield
             finally:
-                _setns(own)
+                set_namespace(own)
         finally:
             os.close(own)
 
@@ -243,7 +243,8 @@ def in_network(pid: int, *command: str, check: bool = True) -> str:
     return os.fsdecode(done.stdout)
 
 
-def _setns(namespace: int) -> None:
+def set_namespace(namespace: int) -> None:
+    """Move this thread to the namespace of a descriptor; for a PID namespace, only the children of this thread."""
     if _libc.setns(namespace, 0):
         code = ctypes.get_errno()
         raise OSError(code, f"setns: {os.strerror(code)}")

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from . import delays
 from .host import Host, in_network
 from .measured import measured
 from .spec import (
@@ -113,8 +114,19 @@ class Lab:
     def __exit__(self, *_: object) -> None:
         self.down()
 
+    def delay(self, one: str, other: str, seconds: float) -> None:
+        """Give the path between two hosts a round-trip time, as that of a wide area network; 0 removes it.
+
+        Each packet is delayed by half of that time, in each direction. The path carries more than 1 Gbit/s. It does not
+        pass the switch: `shape` and `cut` have no effect on it. Raises LabError if the path cannot be created.
+        """
+        delays.remove(self.name, self[one], self[other])
+        if seconds:
+            delays.create(self.state, self[one], self[other], seconds)
+
     def restore(self) -> None:
-        """Undo hide, netcat, shape and cut on all hosts."""
+        """Undo hide, netcat, shape, cut and delay on all hosts."""
+        delays.remove_all(self.name)
         for host in self:
             host.restore()
         in_network(self.state.switch, "nft", "flush", "set", "bridge", "lab", "cut")
