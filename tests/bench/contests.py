@@ -26,6 +26,7 @@ class Data:
 
 DATA = {
     "tables": Data(words="{:,} MiB like database tables, which gzip halves", full=1024, quick=64),
+    "half": Data(words="{:,} MiB like database tables, which gzip halves", full=512, quick=80),
     "noise": Data(words="{:,} MiB in files that nothing compresses", full=1024, quick=64),
     "files": Data(words="{:,} files of 1 KiB of text", full=200_000, quick=5_000),
     "huge": Data(words="one file of {:,} MiB like a database table", full=8192, quick=128),
@@ -34,10 +35,21 @@ DATA = {
     "server": Data(words="a running server of {:,} MiB, which gzip halves", full=1024, quick=64),
 }
 
-LINKS = {"unshaped": 0, "1gbit": 1_000_000_000, "200mbit": 200_000_000}
+RATES = {"unshaped": 0, "1gbit": 1_000_000_000, "200mbit": 200_000_000}
 """The rate of the link of the source in bits per second, by its name in tc; 0 without limit."""
 
-LINK_WORDS = {"unshaped": "unshaped", "1gbit": "1 Gbit/s", "200mbit": "200 Mbit/s"}
+DELAYS = {"35ms": 0.035, "70ms": 0.07}
+"""The round-trip time between source and target in seconds, on links that are not shaped."""
+
+LINKS = (*RATES, *DELAYS)
+
+LINK_WORDS = {
+    "unshaped": "unshaped",
+    "1gbit": "1 Gbit/s",
+    "200mbit": "200 Mbit/s",
+    "35ms": "35 ms round trip",
+    "70ms": "70 ms round trip",
+}
 
 
 @dataclass(frozen=True)
@@ -146,6 +158,7 @@ _RSYNC_LIMITS = {
 }
 _CHECKSUM_LIMITS = {"unshaped": 1.3, "1gbit": 1.1}
 _PARALLEL_CHECKSUM_LIMIT = 1.1
+_WAN_LIMIT, _WAN_DEFAULTS_LIMIT = 0.35, 0.4
 
 # The commands that an administrator types on the source, and on the target if needed.
 _TAR_TO_NC = OnBoth("tar cf - {name} | nc -N {address} {port}", "nc -4 -l {port} | tar xf -")
@@ -201,6 +214,15 @@ def _shapes(data: str, _link: str) -> tuple[Contender, ...]:
     return _ours("", Comparison((rsync.name,), _SMALL_FILES_LIMIT)), rsync, damaged
 
 
+def _wan(_data: str, _link: str) -> tuple[Contender, ...]:
+    rsync = _HANDMADE[0]
+    return (
+        _ours("--no-compress", Comparison((rsync.name,), _WAN_LIMIT)),
+        _ours("", Comparison((rsync.name,), _WAN_DEFAULTS_LIMIT)),
+        rsync,
+    )
+
+
 def _stream(_data: str, _link: str) -> tuple[Contender, ...]:
     return (
         Contender(name=_BY_HAND, way=_TAR_TO_NC),
@@ -232,8 +254,9 @@ CONTESTS = {
     for contest in (
         Contest(name="stream", contenders=_stream),
         Contest(name="checksums", contenders=_checksums, links=("unshaped", "1gbit")),
-        Contest(name="peers", contenders=_peers, data=("tables", "noise", "files"), links=tuple(LINKS)),
+        Contest(name="peers", contenders=_peers, data=("tables", "noise", "files"), links=tuple(RATES)),
         Contest(name="shapes", contenders=_shapes, data=("files", "huge", "sparse"), watched=True),
+        Contest(name="wan", contenders=_wan, data=("half",), links=tuple(DELAYS)),
         Contest(name="small", contenders=_small, data=("three",)),
         Contest(name="backup", contenders=_backup, data=("server",)),
     )

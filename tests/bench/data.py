@@ -27,7 +27,8 @@ _SPARSE_CHUNKS = 10
 def make(name: str, place: Path, amount: int) -> None:
     """Create a data set as a file or a directory, with the given amount (see ``contests.DATA``)."""
     makers: dict[str, Callable[[Path, int], None]] = {
-        "tables": lambda path, mebibytes: _make_tree(path, mebibytes << 20, _rows),
+        "tables": _make_tables,
+        "half": _make_tables,
         "noise": lambda path, mebibytes: _make_tree(path, mebibytes << 20, _noise),
         "files": make_files,
         "huge": _make_huge,
@@ -35,6 +36,10 @@ def make(name: str, place: Path, amount: int) -> None:
         "three": _make_small,
     }
     makers[name](place, amount)
+
+
+def _make_tables(directory: Path, mebibytes: int) -> None:
+    _make_tree(directory, mebibytes << 20, _rows)
 
 
 def _make_tree(directory: Path, size: int, chunk: Callable[[random.Random, int], bytes]) -> None:

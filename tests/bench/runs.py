@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from lab import CHECKOUT, Host, Lab
 
-from .contests import LINKS, OnBoth, OnOrchestrator, OnSource, Transfer
+from .contests import DELAYS, RATES, OnBoth, OnOrchestrator, OnSource, Transfer
 from .figures import Cost
 from .memory_sampler import MemorySampler
 from .server import SOCKET, Server
@@ -63,6 +63,7 @@ class Bench:
     """
 
     def __init__(self, lab: Lab, amounts: Mapping[str, int]) -> None:
+        self._lab = lab
         self._orchestrator, self._source, self._target = lab["orch"], lab["db1"], lab["db2"]
         self._amounts = amounts
         self._made: str | None = None
@@ -85,7 +86,8 @@ class Bench:
             self._make(cell.data)
             self._source.run("sync", timeout=_SETUP_SECONDS)
             self._made = cell.data
-        self._source.shape(cell.link if LINKS[cell.link] else None)
+        self._source.shape(cell.link if RATES.get(cell.link) else None)
+        self._lab.delay(self._source.name, self._target.name, DELAYS.get(cell.link, 0))
         return self._measure(cell.link)
 
     def _make(self, data: str) -> None:
@@ -128,7 +130,7 @@ class Bench:
 
     def _measure(self, link: str) -> str | None:
         """Measure a limited link with zeros; raises BenchError if the payload does not match the rate."""
-        if not (rate := LINKS[link]):
+        if not (rate := RATES.get(link)):
             return None
         size = rate // 8 * _LINK_SECONDS
         self._create_target_disk()

@@ -5,8 +5,11 @@ from typing import Any
 from fleet import V4_ROUTE, source_facts, source_host, target_facts, target_host
 from scripted import END, ScriptedRemote, ScriptedSession, answer, encoded
 
+from transferpy.model.facts import BufferFacts
 from transferpy.Transferer import Transferer
 
+FORCED = BufferFacts(send=4 << 20, receive=6 << 20, forced=True)
+"""The usual buffers of the kernel, on a host on which a stream can have larger ones."""
 LISTS = ("manifest digest=m1 entries=3", "attributes digest=a1 entries=0", "digests digest=d1 entries=2", "checked")
 HELLO = f"hello directory={encoded('/run/transferpy/run.x')}"
 SENT = "stages job=send_{} statuses=0,0,0"
@@ -50,12 +53,18 @@ def fleet(source: ScriptedSession, *targets: ScriptedSession | BaseException, **
     return ScriptedRemote(preflights={facts.host: answer(facts) for facts in hosts}, sessions=sessions, **more)
 
 
-def fleet_with_much(source: ScriptedSession, target: ScriptedSession) -> ScriptedRemote:
-    """As :func:`fleet`, with so much compressible data that the rate of the link matters."""
+def fleet_with_much(
+    source: ScriptedSession, target: ScriptedSession, buffers: BufferFacts | None = None
+) -> ScriptedRemote:
+    """As :func:`fleet`, with so much compressible data that the rate of the link matters, and with much memory."""
     remote = fleet(source, target)
     source.start = [HELLO, "ready certificate=cer1", "sample size=1000 trials=zstd1:100:10"]
-    facts = source_host(routes={0: V4_ROUTE}, source=source_facts(bytes=1 << 30))
-    remote.preflights = {**remote.preflights, "db1": answer(facts)}
+    much: dict[str, Any] = {"memory": 1 << 40, "buffers": buffers}
+    hosts = (
+        source_host(routes={0: V4_ROUTE}, source=source_facts(bytes=1 << 30), **much),
+        target_host(targets={0: target_facts()}, **much),
+    )
+    remote.preflights = {facts.host: answer(facts) for facts in hosts}
     return remote
 
 

@@ -138,6 +138,8 @@ def test_the_bounds_are_the_required_ones() -> None:
     assert found["checksums, tables, 1gbit", ALL_DEFAULTS, "--no-checksum"] == 1.1
     assert found["checksums, tables, 1gbit", "--parallel-checksum", "--no-checksum"] == 1.1
     assert found["small, three, unshaped", ALL_DEFAULTS, "cumin --force db1,db2 true"] == 3.0
+    assert [found[str(cell), "--no-compress", "rsync -a"] for cell in select(contests=["wan"])] == [0.35] * 2
+    assert [found[str(cell), ALL_DEFAULTS, "rsync -a"] for cell in select(contests=["wan"])] == [0.4] * 2
     assert [found[str(cell), ALL_DEFAULTS, FIXED[0]] for cell in select(contests=["peers"])] == [1.15] * 9
 
 

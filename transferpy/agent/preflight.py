@@ -45,7 +45,7 @@ def preflight_script(run_id: str, query: PreflightQuery, *, dry_run: bool = Fals
     """
     calls: list[tuple[str, ...]] = [] if dry_run else [("keep_input",)]
     calls += [("start_activity_reports",), *[("recover_stale_runs",)] * (not dry_run)]
-    calls += [*[("lower_priority",)] * query.low_priority, ("host_facts", *packages())]
+    calls += [*[("lower_priority",)] * query.low_priority, ("host_facts", *packages()), ("buffer_facts",)]
     if query.netcat:
         calls.append(("netcat_facts", *NETCATS))
     if query.source_path is not None:

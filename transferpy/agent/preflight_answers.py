@@ -6,7 +6,15 @@ from typing import TypeVar
 
 from transferpy.agent import protocol
 from transferpy.agent.preflight import PreflightQuery
-from transferpy.model.facts import DatabaseFacts, HostFacts, MountFacts, RouteFacts, SourceFacts, TargetFacts
+from transferpy.model.facts import (
+    BufferFacts,
+    DatabaseFacts,
+    HostFacts,
+    MountFacts,
+    RouteFacts,
+    SourceFacts,
+    TargetFacts,
+)
 from transferpy.model.text import one_line
 
 _Kind = TypeVar("_Kind", bound=protocol.Event)
@@ -73,6 +81,7 @@ def _facts(host: str, answers: _Answers) -> HostFacts:
     if general is None:
         raise protocol.ProtocolError(protocol.HostAnswer.event_name, "it is missing")
     source, database = answers.one(protocol.SourceAnswer), answers.one(protocol.DatabaseAnswer)
+    buffers = answers.one(protocol.BuffersAnswer)
     return HostFacts(
         host=host,
         uid=general.uid,
@@ -89,6 +98,7 @@ def _facts(host: str, answers: _Answers) -> HostFacts:
         },
         targets={answer.index: _target(answer) for answer in answers.all(protocol.TargetAnswer)},
         memory=general.memory,
+        buffers=BufferFacts(**vars(buffers)) if buffers else None,
         lists=general.lists,
         magic=os.fsencode(magic.first) if magic else b"",
         database=_database(database) if database else None,

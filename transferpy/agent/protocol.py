@@ -218,15 +218,21 @@ class Probed(Event, name="probed"):
 
 
 class LinkMeasured(Event, name="link"):
-    """The target has received the link probe; both numbers are 0 where it could not."""
+    """The target has received the link probe; the first two numbers are 0 where it could not."""
 
     bytes: Count = 0
     microseconds: Count = 0
+    rtt: Count = 0  # in microseconds; 0 where the kernel did not report it
 
     @property
     def rate(self) -> float | None:
         """Bytes per second that the link carries; None where the probe was too short to measure that."""
         return self.bytes / self.microseconds * 1e6 if self.microseconds else None
+
+    @property
+    def round_trip(self) -> float | None:
+        """The round-trip time in seconds; None if it is unknown."""
+        return self.rtt / 1e6 if self.rtt else None
 
 
 class Listening(Event, name="listening"):
@@ -500,6 +506,14 @@ class HostAnswer(Event, name="host"):
     lists: Count
 
 
+class BuffersAnswer(Event, name="buffers"):
+    """The buffers of TCP sockets; see :class:`transferpy.model.facts.BufferFacts`."""
+
+    send: Count
+    receive: Count
+    forced: Flag
+
+
 class NetcatAnswer(Event, name="netcat"):
     """The help text of one netcat."""
 
@@ -662,9 +676,12 @@ class SessionCommand:
             ValueError: an argument is not one word; the session would read it as something else.
         """
         words = [str(getattr(self, each.name)) for each in fields(self)]
-        if any(word.split() != [word] for word in words if word):
+        while words and not words[-1]:
+            words.pop()
+        # An empty word before others would shift them.
+        if any(word.split() != [word] for word in words):
             raise ValueError(f"not a line of words: {words}")
-        return " ".join((_COMMAND_PREFIX, self.word, *words)).rstrip() + "\n"
+        return " ".join((_COMMAND_PREFIX, self.word, *words)) + "\n"
 
 
 class AcceptPeer(SessionCommand, word="peer"):
@@ -674,27 +691,30 @@ class AcceptPeer(SessionCommand, word="peer"):
 
 
 class SendProbe(SessionCommand, word="probe"):
-    """Send a link probe over an edge."""
+    """Send a link probe over an edge; 0 leaves the send buffer, in bytes, to the kernel."""
 
     edge: str
     address: str
     port: int
+    buffer: int
     certificate: str
 
 
 class Receive(SessionCommand, word="receive"):
-    """Listen for a stream that is compressed with this codec."""
+    """Listen for a stream that is compressed with this codec; 0 leaves the receive buffer, in bytes, to the kernel."""
 
     codec: str
+    buffer: int
 
 
 class Send(SessionCommand, word="send"):
-    """Send the stream over an edge."""
+    """Send the stream over an edge; 0 leaves the send buffer, in bytes, to the kernel."""
 
     edge: str
     codec: str
     address: str
     port: int
+    buffer: int
     certificate: str
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from transferpy.Firewall import FirewallRule
 from transferpy.stream.commands import Command, Pipeline
+from transferpy.stream.socket_buffers import NO_BOUNDS, BufferBounds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,7 @@ class SendingPlan:
 
     pipelines: Mapping[str, Pipeline]  # the pipeline for each codec, by the label of the codec
     probe: Pipeline | None = None  # the pipeline that measures the speed of the link; None where it is not measured
+    buffer: BufferBounds = NO_BOUNDS  # the bounds for the send buffer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,7 @@ class ListeningPlan:
     shares_port: bool = True  # as of the transport
     firewall_rules: tuple[FirewallRule, ...] = ()  # the rules that admit the sender
     probe: Pipeline | None = None  # the pipeline that measures the speed of the link; None where it is not measured
+    buffer: BufferBounds = NO_BOUNDS  # the bounds for the receive buffer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -80,6 +80,7 @@ def _listening_variables(plan: ListeningPlan) -> dict[str, str]:
         "wanted_port": str(plan.port),
         "shares_port": _yes_or_no(plan.shares_port),
         "probe": _yes_or_no(plan.probe is not None),
+        "probe_buffer": str(plan.buffer.largest),
         "sender_address": plan.sender_address,
     }
 

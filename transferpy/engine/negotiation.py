@@ -1,16 +1,19 @@
-"""Negotiate a stream: exchange certificates, choose the codec, let the receiver listen and the sender connect."""
+"""Negotiate a stream: exchange certificates, choose the codec and the buffers, then connect.
+
+The receiver listens before the sender connects.
+"""
 
 import logging
 import time
 
 from transferpy.agent import protocol
-from transferpy.agent.session import Session
-from transferpy.engine.handshake import explain_handshake
-from transferpy.engine.root_cause import await_other_end, raise_stream_failure
+from transferpy.engine.connection import listener, wait_for
+from transferpy.engine.link import measure_link
 from transferpy.engine.stream_run import StreamRun
-from transferpy.Exceptions import StreamError
 from transferpy.model.options import UNCOMPRESSED
-from transferpy.stream.codec_choice import choice_summary, choose_codec, measured_sample
+from transferpy.model.text import size
+from transferpy.stream.codec_choice import Sample, choice_summary, choose_codec, measured_sample
+from transferpy.stream.socket_buffers import needed_buffer
 
 logger = logging.getLogger(__name__)
 
@@ -34,82 +37,64 @@ def start_stream(run: StreamRun) -> None:
         protocol.Handshake,
     )
     sender.statuses.clear()
-    _wait_for(run, protocol.Ready, sender, receiver)
+    wait_for(run, protocol.Ready, sender, receiver)
     if run.plan.options.encrypt:
         run.sessions.send(receiver, protocol.AcceptPeer(sender.expect(protocol.Ready).certificate))
-    run.codec = _choose_codec(run)
+    sample = _taken_sample(run)
+    link = measure_link(run) if run.edge.listening.probe else protocol.LinkMeasured()
+    send_buffer, receive_buffer = _choose_buffers(run, link)
+    run.codec = _choose_codec(run, sample, link.rate)
     names = {codec.label: codec.display_name for codec in run.edge.codecs}
     run.update_report(codec=names.get(run.codec, UNCOMPRESSED))
-    run.sessions.send(receiver, protocol.Receive(run.codec))
-    _wait_for(run, protocol.Listening, receiver)
+    run.sessions.send(receiver, protocol.Receive(run.codec, receive_buffer))
+    wait_for(run, protocol.Listening, receiver)
     opened = ", firewall opened" if run.edge.listening.firewall_rules else ""
     port = receiver.expect(protocol.Listening).port
     logger.info("%s: port %s listens for %s%s", receiver.host, port, sender.host, opened)
     sender.bytes = 0
     sender.moved = time.monotonic()
     run.sending = True
-    run.sessions.send(sender, protocol.Send(run.edge.label, run.codec, *_listener(run, protocol.Listening)))
+    address, port, certificate = listener(run, protocol.Listening)
+    run.sessions.send(sender, protocol.Send(run.edge.label, run.codec, address, port, send_buffer, certificate))
 
 
-def no_connection(run: StreamRun, kind: type[protocol.Listening] | type[protocol.Probing]) -> StreamError:
-    """Return the error for a sender that could not connect to the listener of that event.
-
-    Raises:
-        TransferpyError: one of the sessions ended, failed or fell silent, which is the root cause.
-    """
-    address, port, _ = _listener(run, kind)
-    return StreamError(
-        f"{run.names}: no connection to {address} port {port} within {run.plan.options.connect_timeout} seconds"
-        f" (--connect-timeout); {explain_handshake(run) or 'is there a firewall between the two?'}"
-    )
-
-
-def _wait_for(
-    run: StreamRun,
-    kind: type[protocol.Ready | protocol.Listening | protocol.Probing | protocol.Probed],
-    *sessions: Session,
-) -> None:
-    if not run.wait_for(kind, *sessions):
-        raise_stream_failure(run)
-
-
-def _listener(run: StreamRun, kind: type[protocol.Listening] | type[protocol.Probing]) -> tuple[str, int, str]:
-    """Return the address, the port and the certificate of the receiver's listener."""
-    return run.edge.address, run.receiver.expect(kind).port, run.receiver.expect(protocol.Ready).certificate
-
-
-def _choose_codec(run: StreamRun) -> str:
-    """Return the label of the codec, and log the reasons where there is a choice."""
-    labels = tuple(run.edge.sending.pipelines)
-    if len(labels) == 1:
-        return labels[0]
+def _taken_sample(run: StreamRun) -> Sample | None:
+    """Return the result of the sample; None where there is no choice of a codec."""
+    if len(run.edge.sending.pipelines) == 1:
+        return None
     # The sample needs the list of all files. With millions of files, the list takes long.
     run.wait(*run.both, until=lambda: run.sender.has(protocol.SampleTaken))
     taken = run.sender.expect(protocol.SampleTaken)
-    sample = measured_sample(taken.size, taken.trials)
-    link: float | None = run.plan.options.bwlimit or None
-    if run.edge.listening.probe and sample.is_compressible:
-        link = _measure_link(run)
-    codec = choose_codec(run.edge.codecs, sample, link, run.plan.sessions[run.edge.sender].cores)
-    logger.info("%s: compression: %s", run.edge.target, choice_summary(codec, sample, link))
+    return measured_sample(taken.size, taken.trials)
+
+
+def _choose_codec(run: StreamRun, sample: Sample | None, rate: float | None) -> str:
+    """Return the label of the codec, and log the reasons where there is a choice."""
+    if sample is None:
+        return next(iter(run.edge.sending.pipelines))
+    # The probe of a limited stream has the same limit.
+    rate = rate or run.plan.options.bwlimit or None
+    codec = choose_codec(run.edge.codecs, sample, rate, run.plan.sessions[run.edge.sender].cores)
+    logger.info("%s: compression: %s", run.edge.target, choice_summary(codec, sample, rate))
     return codec.label if codec else UNCOMPRESSED
 
 
-def _measure_link(run: StreamRun) -> float | None:
-    """Return the bytes per second that the link carries, or None if the probe could not measure that."""
-    sender, receiver = run.both
-    _wait_for(run, protocol.Probing, receiver)
-    if receiver.has(protocol.LinkMeasured):
-        return None  # the listener ended before the sender could connect; the listener of the stream reports the error
-    run.sessions.send(sender, protocol.SendProbe(run.edge.label, *_listener(run, protocol.Probing)))
-    deadline = time.monotonic() + run.plan.options.connect_timeout
-    met = run.wait(
-        *run.both, until=lambda: receiver.has(protocol.LinkMeasured) or sender.has(protocol.Probed), deadline=deadline
-    )
-    if not met:
-        raise no_connection(run, protocol.Probing)
-    _wait_for(run, protocol.Probed, sender)
-    # Another program may have connected first and may send nothing; the receiver then waits for it.
-    if not await_other_end(run, *run.both, until=lambda: receiver.has(protocol.LinkMeasured)):
-        return None
-    return receiver.expect(protocol.LinkMeasured).rate
+def _choose_buffers(run: StreamRun, link: protocol.LinkMeasured) -> tuple[int, int]:
+    """Return the send buffer and the receive buffer, 0 for those of the kernel; log and report them with the link."""
+    needed = needed_buffer(link.rate, link.round_trip)
+    send, receive = run.edge.sending.buffer.fit(needed), run.edge.listening.buffer.fit(needed)
+    if link.rate:
+        run.update_report(
+            link_rate=link.rate,
+            round_trip_seconds=link.round_trip or 0.0,
+            send_buffer=send,
+            receive_buffer=receive,
+        )
+        time_text = f"{link.round_trip * 1e3:.1f} ms" if link.round_trip else "unknown"
+        sizes = ", ".join(
+            f"{name} {size(chosen) if chosen else 'as the kernel chooses'}"
+            for name, chosen in (("send buffer", send), ("receive buffer", receive))
+        )
+        text = "%s: link: %s/s, round-trip time %s; %s"
+        logger.info(text, run.edge.target, size(link.rate), time_text, sizes)
+    return send, receive

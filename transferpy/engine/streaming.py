@@ -4,7 +4,7 @@ import logging
 import time
 
 from transferpy.agent.protocol import Connected, Listening, StreamDigest, parse_count
-from transferpy.engine.negotiation import no_connection
+from transferpy.engine.connection import no_connection
 from transferpy.engine.root_cause import raise_stream_failure
 from transferpy.engine.stream_run import StreamRun
 from transferpy.Exceptions import StreamError

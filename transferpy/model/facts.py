@@ -81,6 +81,15 @@ class RouteFacts:
     source: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class BufferFacts:
+    """The buffers of TCP sockets of a host, in bytes as the kernel counts them, with its own data in them."""
+
+    send: int  # the largest send buffer that the kernel gives a connection by itself; 0 if unknown
+    receive: int  # the same for the receive buffer
+    forced: bool  # whether root may set larger ones, and the socat of the host can
+
+
 class TargetState(StrEnum):
     """The kind of a target path; only a directory can receive a copy."""
 
@@ -129,6 +138,7 @@ class HostFacts:
     not_undone: tuple[tuple[str, str], ...] = ()  # the undo entries of stale runs that failed, with their errors
     unknown_owner: str = ""  # the user or group of --owner that does not exist on the host; empty if both exist
     memory: int = 0  # free memory in bytes
+    buffers: BufferFacts | None = None  # the buffers of TCP sockets; None if unknown
     lists: int | None = None  # free bytes in /var/tmp, where a run stores its lists; None if unknown
     magic: bytes = b""  # the first 512 bytes of the source
     database: DatabaseFacts | None = None  # the server at the source path, on the source host

@@ -28,6 +28,10 @@ class TargetReport:
     stream_seconds: float = 0.0  # the duration of the stream
     seconds: float = 0.0  # wall time for this target, from the start of its session to the end of its clean-up
     checks: tuple[str, ...] = ()  # the comparisons that found no difference
+    link_rate: float = 0.0  # the bytes per second that the link probe measured; 0 without a probe
+    round_trip_seconds: float = 0.0  # the round-trip time of the link; 0 if it is unknown
+    send_buffer: int = 0  # the bytes of the send buffer of the stream; 0 if the kernel chose it
+    receive_buffer: int = 0  # the same for the receive buffer
     position: str = ""  # the binary log position of a hot copy
     made_inode: int | None = None  # the inode number of the target directory, if this run made the directory
     # when this run made the directory, in seconds since 1970; 0 if the file system does not record that

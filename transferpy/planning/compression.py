@@ -10,6 +10,8 @@ _LEAST_BYTES_TO_CHOOSE = 1 << 20
 """Below this size, starting a compressor takes longer than sending the data."""
 _LEAST_BYTES_TO_PROBE = 64 << 20
 """Below this size, measuring the link costs more time than the best choice saves."""
+_LEAST_LIMIT_TO_PROBE = 5_000_000
+"""Bytes per second. Below this limit, the link is as fast as the limit with any buffers, if it is so fast at all."""
 _MEMBER_BYTES = 1536
 """The bytes that tar adds to each file, half of them for the fractions of seconds."""
 
@@ -33,10 +35,11 @@ def codecs_by_label(context: PlanContext, edge: Edge) -> dict[str, Codec | None]
     return found if found and not _is_automatic(context) else {UNCOMPRESSED: None, **found}
 
 
-def is_link_probed(context: PlanContext, edge: Edge) -> bool:
-    """Return whether the run measures the speed of the link to choose a codec."""
-    is_choice = _is_automatic(context) and bool(edge_codecs(context, edge))
-    return is_choice and _stream_bytes(context) >= _LEAST_BYTES_TO_PROBE and not context.options.bwlimit
+def is_link_probed(context: PlanContext) -> bool:
+    """Return whether the run measures the link, to choose a codec and the buffers of the sockets."""
+    limit = context.options.bwlimit
+    is_fast = not limit or limit >= _LEAST_LIMIT_TO_PROBE
+    return is_fast and _stream_bytes(context) >= _LEAST_BYTES_TO_PROBE
 
 
 def benchmarks(context: PlanContext) -> dict[str, Command]:

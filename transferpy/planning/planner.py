@@ -20,6 +20,7 @@ from transferpy.planning.programs import best_netcat, is_ipv6
 from transferpy.planning.topology import SOURCE, Edge, Node
 from transferpy.planning.types import transfer_type_strategy
 from transferpy.stream.pipelines import probe_receiver, probe_sender, receiver, sender
+from transferpy.stream.socket_buffers import NO_BOUNDS, receive_bounds, send_bounds
 from transferpy.stream.transports import Transport, netcat, plain, tls
 
 
@@ -131,7 +132,8 @@ def _sending_plan(context: PlanContext, edge: Edge) -> SendingPlan:
             label: sender(first, codec, transport, digest, context.options.bwlimit)
             for label, codec in codecs_by_label(context, edge).items()
         },
-        probe=probe_sender(transport) if is_link_probed(context, edge) else None,
+        probe=probe_sender(transport, context.options.bwlimit) if is_link_probed(context) else None,
+        buffer=send_bounds(context.host(edge.sender)) if transport.sets_buffers else NO_BOUNDS,
     )
 
 
@@ -149,7 +151,8 @@ def _listening_plan(context: PlanContext, edge: Edge) -> ListeningPlan:
         port=options.port,
         shares_port=transport.shares_port,
         firewall_rules=firewall_rules(host.firewalls, options.firewall, sender_address, context.run_id),
-        probe=probe_receiver(transport) if is_link_probed(context, edge) else None,
+        probe=probe_receiver(transport) if is_link_probed(context) else None,
+        buffer=receive_bounds(host) if transport.sets_buffers else NO_BOUNDS,
     )
 
 

@@ -6,19 +6,31 @@ Their commands read variables of the session: ``port``, ``peer_address``, ``run_
 from transferpy.stream.codecs import Codec
 from transferpy.stream.commands import Command, Pipeline, Stage, Tee, Variable, join
 from transferpy.stream.tar import RUN_DIRECTORY
-from transferpy.stream.transports import Transport
+from transferpy.stream.transports import PORT, Transport
 
 _PROBE_BYTES = str(1 << 30)
 
 
-def probe_sender(transport: Transport) -> Pipeline:
-    """Return the pipeline that sends zeros until the receiver closes the connection, to measure the link."""
-    return Pipeline((Command(("head", "-c", _PROBE_BYTES, "/dev/zero")), transport.connect))
+def probe_sender(transport: Transport, bytes_per_second: int = 0) -> Pipeline:
+    """Return the pipeline that sends zeros until the receiver closes the connection, to measure the link.
+
+    Args:
+        transport: the transport of the stream.
+        bytes_per_second: the limit of the stream, which the probe must not exceed either; 0 for no limit.
+    """
+    zeros = Command(("head", "-c", _PROBE_BYTES, "/dev/zero"))
+    return Pipeline((zeros, *_limiter(bytes_per_second), transport.connect))
 
 
 def probe_receiver(transport: Transport) -> Pipeline:
-    """Return the pipeline that receives zeros, and writes their number and the time to the run directory."""
-    return Pipeline((transport.listen, Command(("perl", "-e", Variable("perl_count"), join(RUN_DIRECTORY, "/link")))))
+    """Return the pipeline that receives zeros, and writes the rate and the round-trip time to the run directory."""
+    result = join(RUN_DIRECTORY, "/link")
+    count = Command(("perl", "-e", Variable("perl_count"), "--", result, PORT, Variable("sender_address")))
+    return Pipeline((transport.listen, count))
+
+
+def _limiter(bytes_per_second: int) -> tuple[Command, ...]:
+    return (Command(("perl", "-e", Variable("perl_limit"), str(bytes_per_second))),) if bytes_per_second else ()
 
 
 def sender(
@@ -39,8 +51,7 @@ def sender(
     """
     compress = (codec.compress,) if codec else ()
     tee = (Tee(digest, join(RUN_DIRECTORY, "/sent.digest")),) if digest else ()
-    limiter = (Command(("perl", "-e", Variable("perl_limit"), str(bytes_per_second))),) if bytes_per_second else ()
-    return Pipeline((*first, *compress, *tee, *limiter, transport.connect))
+    return Pipeline((*first, *compress, *tee, *_limiter(bytes_per_second), transport.connect))
 
 
 def receiver(last: tuple[Stage, ...], codec: Codec | None, transport: Transport, digest: Command | None) -> Pipeline:

@@ -9,6 +9,8 @@ from transferpy.stream.tar import RUN_DIRECTORY
 PORT = Variable("port")
 PEER_ADDRESS = Variable("peer_address")
 PEER_PORT = Variable("peer_port")
+SEND_BUFFER, RECEIVE_BUFFER = Variable("send_buffer"), Variable("receive_buffer")
+"""The options of socat that set the buffer of the socket, with a comma before them; empty to leave it to the kernel."""
 _SOCAT_BUFFER = "262144"
 
 
@@ -19,6 +21,7 @@ class Transport:
     listen: Command
     connect: Command
     shares_port: bool = True  # whether the listener sets SO_REUSEPORT, so that the session can hold the port for it
+    sets_buffers: bool = False  # whether the commands set the buffers of their sockets
 
 
 # By flavour: the pattern of its help, the options to listen, the options to connect and to end at the end of input,
@@ -85,10 +88,11 @@ def _socat(
     only_source = f",pf=ip{family},reuseaddr,reuseport,range={source}"
     socat: tuple[Argument, ...] = ("socat", "-u", "-b", _SOCAT_BUFFER)
     return Transport(
-        listen=Command((*socat, join(listening, PORT, only_source, *listen_options), "STDOUT")),
+        listen=Command((*socat, join(listening, PORT, only_source, RECEIVE_BUFFER, *listen_options), "STDOUT")),
         # Without nodelay, the end of each block waits for the acknowledgement of earlier data: a sixth of the time on a
         # fast link.
         connect=Command(
-            (*socat, "STDIN", join(connecting, PEER_ADDRESS, ":", PEER_PORT, ",nodelay", *connect_options))
+            (*socat, "STDIN", join(connecting, PEER_ADDRESS, ":", PEER_PORT, ",nodelay", SEND_BUFFER, *connect_options))
         ),
+        sets_buffers=True,
     )

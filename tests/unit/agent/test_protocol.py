@@ -136,14 +136,19 @@ def test_a_link_without_a_measured_time_has_no_rate() -> None:
     assert LinkMeasured(bytes=500, microseconds=0).rate is None
 
 
+def test_the_round_trip_time_may_be_unknown() -> None:
+    assert LinkMeasured(bytes=500, microseconds=250_000, rtt=35_100).round_trip == 0.0351
+    assert LinkMeasured(bytes=500, microseconds=250_000).round_trip is None
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [
         (Stop(), ["stop"]),
-        (Receive("zstd1"), ["receive", "zstd1"]),
+        (Receive("zstd1", 0), ["receive", "zstd1", "0"]),
         (AcceptPeer("QUJD"), ["peer", "QUJD"]),
-        (Send("0", "none", "198.18.0.2", 4400, ""), ["send", "0", "none", "198.18.0.2", "4400"]),
-        (Send("0", "none", "[::1]", 4400, "QUJD"), ["send", "0", "none", "[::1]", "4400", "QUJD"]),
+        (Send("0", "none", "198.18.0.2", 4400, 0, ""), ["send", "0", "none", "198.18.0.2", "4400", "0"]),
+        (Send("0", "none", "[::1]", 4400, 9, "QUJD"), ["send", "0", "none", "[::1]", "4400", "9", "QUJD"]),
     ],
 )
 def test_a_session_command_is_one_line_of_words(command: protocol.SessionCommand, words: list[str]) -> None:
@@ -154,12 +159,16 @@ def test_a_session_command_is_one_line_of_words(command: protocol.SessionCommand
 @given(codec=any_text)
 def test_an_argument_that_is_not_one_word_is_never_sent(codec: str) -> None:
     try:
-        line = Receive(codec).line
+        line = Receive(codec, 0).line
     except ValueError:
         assert codec.split() != [codec]
         return
     assert len(line.splitlines()) == 1
-    assert line.split()[2:] == ([codec] if codec else [])
+    assert line.split()[2:] == [codec, "0"]
+
+
+def test_a_last_word_may_be_empty() -> None:
+    assert AcceptPeer("").line == "command peer\n"
 
 
 def test_a_field_of_an_event_has_a_type_that_is_not_any() -> None:

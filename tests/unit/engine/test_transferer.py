@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 from fleet import database_host, source_facts, source_host, target_facts, target_host
+from reports import assert_valid
 from scripted import END, HANGING, Reaction, ScriptedJob, ScriptedRemote, answer, encoded, packed
 from scripted_runs import (
+    FORCED,
     HELLO,
     LISTS,
     RECEIVED,
@@ -808,6 +810,43 @@ class TestMessages:
         source.reactions = {**source.reactions, "probe 0 198.18.0.2 4401 cer2": ("probed",)}
         assert transferer(fleet_with_much(source, target)).run() == [0]
         assert "; the link carries 10 MB/s" in caplog.text
+
+    def test_the_buffers_of_the_stream_follow_from_the_measured_link(self, caplog: pytest.LogCaptureFixture) -> None:
+        link = "link bytes=100000000 microseconds=1000000 rtt=35000"
+        peer = target_session().reactions["receive CODEC"]
+        source, target = source_session(), target_session(peer_c1=("probing port=4401", link))
+        target.reactions = {**target.reactions, "receive CODEC 10500000": peer}
+        source.reactions = {
+            **source.reactions,
+            "probe 0 198.18.0.2 4401 67108864 cer2": ("probed",),
+            "send 0 CODEC 198.18.0.2 4400 10500000 cer2": source.reactions["send 0 CODEC 198.18.0.2 4400 cer2"],
+        }
+        made = transferer(fleet_with_much(source, target, FORCED))
+        assert made.run() == [0]
+        text = "link: 100 MB/s, round-trip time 35.0 ms; send buffer 10.5 MB, receive buffer 10.5 MB"
+        assert f"db2:/srv/y: {text}" in caplog.messages
+        (report,) = made.report.targets
+        assert (report.link_rate, report.round_trip_seconds) == (100e6, 0.035)
+        assert (report.send_buffer, report.receive_buffer) == (10_500_000, 10_500_000)
+        assert_valid(made.report)
+
+    def test_a_link_without_a_round_trip_time_leaves_the_buffers_to_the_kernel(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        link = "link bytes=100000000 microseconds=1000000"
+        source, target = source_session(), target_session(peer_c1=("probing port=4401", link))
+        source.reactions = {**source.reactions, "probe 0 198.18.0.2 4401 67108864 cer2": ("probed",)}
+        assert transferer(fleet_with_much(source, target, FORCED)).run() == [0]
+        text = "send buffer as the kernel chooses, receive buffer as the kernel chooses"
+        assert f"db2:/srv/y: link: 100 MB/s, round-trip time unknown; {text}" in caplog.messages
+
+    def test_an_uncompressed_stream_has_a_probe_too(self) -> None:
+        link = "link bytes=100000000 microseconds=1000000 rtt=35000"
+        source, target = source_session(), target_session(peer_c1=("probing port=4401", link))
+        source.reactions = {**source.reactions, "probe 0 198.18.0.2 4401 cer2": ("probed",)}
+        made = transferer(fleet_with_much(source, target), compress=False)
+        assert made.run() == [0]
+        assert made.report.targets[0].link_rate == 100e6
 
     def test_a_stream_that_fails_before_its_listener_is_ready_is_reported(
         self, caplog: pytest.LogCaptureFixture

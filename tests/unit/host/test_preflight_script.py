@@ -92,6 +92,27 @@ class TestHost:
         (event,) = events_of(tmp_path, script, pigz="", netstat="")
         assert event.fields["tools"] == "pigz"
 
+    def test_the_buffers_of_sockets_are_those_of_the_kernel(self, tmp_path: Path) -> None:
+        found = answers_of(tmp_path, PreflightQuery()).buffers
+        assert found
+        largest = [int(Path(f"/proc/sys/net/ipv4/tcp_{name}").read_text().split()[2]) for name in ("wmem", "rmem")]
+        assert [found.send, found.receive] == largest
+
+    @pytest.mark.parametrize(
+        ("socat", "expected"), [("# setsockopt-listen", "yes"), ("# setsockopt-int", "no"), (None, "no")]
+    )
+    def test_buffers_are_forced_only_with_a_socat_that_can(
+        self, tmp_path: Path, socat: str | None, expected: str
+    ) -> None:
+        # Only root has the capability.
+        tools = {"perl": 'case "$2" in *setsockopt*) exit 0 ;; esac', **({"socat": socat} if socat else {})}
+        (event,) = events_of(tmp_path, "buffer_facts", **tools)
+        assert event.fields["forced"] == expected
+
+    def test_buffers_are_not_forced_where_the_kernel_refuses_that(self, tmp_path: Path) -> None:
+        (event,) = events_of(tmp_path, "buffer_facts", socat="# setsockopt-listen", perl="exit 1")
+        assert event.fields["forced"] == "no"
+
     def test_each_netcat_is_identified(self, tmp_path: Path) -> None:
         nc = "echo OpenBSD netcat >&2; exit 1"
         found = events_of(

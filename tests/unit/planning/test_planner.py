@@ -13,13 +13,14 @@ from fleet import (
     V6_ROUTE,
     plan,
     request,
+    source_facts,
     source_host,
     target_facts,
     target_host,
     without,
 )
 
-from transferpy.model.facts import RouteFacts
+from transferpy.model.facts import BufferFacts, RouteFacts
 
 PLAIN = request("db1:/srv/x", "db2:/srv/y", encrypt=False)
 TWO = request("db1:/srv/x", "db2:/srv/y", "db2:/srv/z")
@@ -34,6 +35,44 @@ def test_a_transfer_that_nothing_prevents_has_a_plan_without_notes() -> None:
 
 def test_a_file_system_that_makes_inodes_as_needed_has_enough() -> None:
     assert plan(REQUEST, source_host(), target_host(targets={0: target_facts(inodes=None)})).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "is_probed"),
+    [
+        (64 << 20, {}, True),
+        (60 << 20, {}, False),
+        (64 << 20, {"compress": False}, True),
+        (64 << 20, {"compressor": "pigz"}, True),
+        (64 << 20, {"bwlimit": 5_000_000}, True),
+        (64 << 20, {"bwlimit": 4_000_000}, False),
+    ],
+)
+def test_the_link_is_measured_for_much_data(size: int, options: dict[str, Any], is_probed: bool) -> None:  # noqa: FBT001
+    much = source_host(source=source_facts(bytes=size, disk=size))
+    (edge,) = plan(
+        request("db1:/srv/x", "db2:/srv/y", **options), much, target_host(targets={0: target_facts(free=1 << 30)})
+    ).edges
+    assert [edge.sending.probe is not None, edge.listening.probe is not None] == [is_probed] * 2
+
+
+def test_the_probe_of_a_limited_stream_has_the_same_limit() -> None:
+    much = source_host(source=source_facts(bytes=64 << 20))
+    (edge,) = plan(request("db1:/srv/x", "db2:/srv/y", bwlimit=5_000_000), much, target_host()).edges
+    assert edge.sending.probe
+    assert edge.sending.probe.names == ("head", "perl", "socat")
+
+
+@pytest.mark.parametrize(
+    ("tools", "sending", "receiving"),
+    [((), 64 << 20, 31_250_000), (("socat",), 0, 0)],
+    ids=["socat", "netcat"],
+)
+def test_only_socat_sets_the_buffers_of_its_sockets(tools: tuple[str, ...], sending: int, receiving: int) -> None:
+    buffers = BufferFacts(send=4 << 20, receive=6 << 20, forced=True)
+    changes: dict[str, Any] = {"tools": without(*tools), "netcats": {"nc": NC_OPENBSD}, "buffers": buffers}
+    (edge,) = plan(PLAIN, source_host(memory=1 << 40, **changes), target_host(memory=10**9, **changes)).edges
+    assert (edge.sending.buffer.largest, edge.listening.buffer.largest) == (sending, receiving)
 
 
 def test_only_the_source_needs_ip() -> None:

@@ -178,9 +178,14 @@ class TestSampler:
         assert sample_of_list(tmp_path, b"".join(b"1000 %s\0" % os.fsencode(name) for name in names)) == b""
 
 
+VALUES = {"port": "1", "sender_address": "127.0.0.1"}
+"""Of a connection that does not exist."""
+
+
 def run(directory: Path, pipeline: Pipeline) -> list[int]:
     script = [
         PIPES,
+        *(render_assignment(name, value) for name, value in VALUES.items()),
         render_assignment("run_directory", str(directory)),
         render_pipeline_function("stream", pipeline),
         'stream; echo "${statuses[*]}"',
@@ -195,6 +200,27 @@ def test_a_probe_ends_by_itself_and_reports_the_received_bytes(tmp_path: Path) -
     # The first of the two clocks is finer.
     assert int(words["microseconds"]) >= 20_000
     assert int(words["bytes"]) > 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("ss", "microseconds"),
+    [
+        ("echo ' cubic rtt:36.2/17.1 cwnd:10 rcv_rtt:40 minrtt:35.072'", 35_072),
+        ("echo ' cubic rtt:36.2/17.1 cwnd:10'", 36_200),
+        ("echo ' cubic cwnd:10'", 0),
+        ("exit 1", 0),
+        ("exec sleep 600", 0),
+    ],
+    ids=["minimum", "smoothed", "without", "failure", "hanging"],
+)
+def test_the_round_trip_time_is_that_of_the_kernel(tmp_path: Path, ss: str, microseconds: int) -> None:
+    (tmp_path / "ss").write_text(f"#!/bin/bash\n{ss}\n")
+    (tmp_path / "ss").chmod(0o755)
+    command = ["perl", "-e", perl_program("perl/count"), "--", str(tmp_path / "link"), "4400", "::1"]
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    with Path("/dev/zero").open("rb") as zeros:
+        subprocess.run(command, stdin=zeros, env={"PATH": path}, check=True, timeout=60)
+    assert f" rtt={microseconds}\n" in (tmp_path / "link").read_text()
 
 
 def test_a_probe_sends_until_the_receiver_closes_the_connection(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ prepare_connect() {
   command_handler[send]=send_stream
 }
 
-send_probe() { # EDGE ADDRESS PORT [CERTIFICATE]: sends zeros, by which the target measures the link
+send_probe() { # EDGE ADDRESS PORT BUFFER [CERTIFICATE]: sends zeros, by which the target measures the link
   local peer_address=$2 peer_port=$3 # the pipeline reads both
-  accept_peer receiver.pem "${4-}"
+  accept_peer receiver.pem "${5-}"
+  set_send_buffer "$4"
   start_watch "$peer_port" "${peer_address//[][]/}"
   await_watch
   start_task send_probe "send_probe_$1"
@@ -16,10 +17,11 @@ send_probe() { # EDGE ADDRESS PORT [CERTIFICATE]: sends zeros, by which the targ
   emit probed
 }
 
-send_stream() { # EDGE CODEC ADDRESS PORT [CERTIFICATE]
+send_stream() { # EDGE CODEC ADDRESS PORT BUFFER [CERTIFICATE]
   local task=send_$1 step status=0
   local peer_address=$3 peer_port=$4 # the pipeline reads both
-  accept_peer receiver.pem "${5-}"
+  accept_peer receiver.pem "${6-}"
+  set_send_buffer "$5"
   for step in "${before_send[@]}"; do "$step" || return; done
   discard_digests
   start_watch "$peer_port" "${peer_address//[][]/}"

@@ -2,7 +2,7 @@
 #
 # The plan also defines functions: open_firewall, which adds the firewall rules; register_firewall_undo, which adds their undo
 # entries; prepare_copy; and pipelines: send_EDGE_CODEC, send_probe_EDGE, receive_CODEC and receive_probe. A pipeline that
-# sends reads peer_address and peer_port, a pipeline that receives reads port.
+# sends reads peer_address, peer_port and send_buffer, a pipeline that receives reads port and receive_buffer.
 
 # All sessions.
 declare -a abilities        # the names of files of agent/, in the order in which the session prepares them
@@ -32,6 +32,7 @@ declare sampled_bytes    # the sum of the sizes of the files over which the samp
 declare wanted_port    # a port, or 0 for a free one
 declare shares_port    # yes or no: the listener shares its port with the process that holds the port (SO_REUSEPORT)
 declare probe          # yes or no: the session also receives a probe, which measures the link
+declare probe_buffer   # the receive buffer of the probe in bytes; 0 to leave it to the kernel
 declare sender_address # the address from which the sender connects
 
 # The abilities to unpack, verify and publish.

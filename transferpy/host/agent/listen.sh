@@ -33,6 +33,7 @@ receive_probe_of_link() { # listens for a probe, which the source may send after
   on_task_end[receive_probe]=report_link
   start_watch "$port" "$sender_address"
   lend_port
+  set_receive_buffer "$probe_buffer"
   start_task receive_probe receive_probe
   ! wait_for_listener receive_probe || admit_sender # if the task ends first, the session has reported that
   await_watch # before the source can connect
@@ -43,10 +44,11 @@ report_link() { # reports how many bytes came in how many microseconds; the task
   emit link "$(cat -- "$run_directory/link" 2>/dev/null)"
 }
 
-receive_stream() { # CODEC
+receive_stream() { # CODEC BUFFER
   local step
   unset "command_handler[receive]" "on_task_end[receive_probe]"
   stop_task receive_probe || fail port "port $port is in use"
+  set_receive_buffer "$2"
   listen_for_stream "$1"
   if [ -z "${task_statuses[receive]-}" ]; then
     admit_sender

@@ -10,6 +10,22 @@ during_receive=()
 while_receiving=() # BYTES: once a second
 after_receive=()
 
+# The options of socat for the buffers of the sockets of the next stream, with a comma before them. The kernel limits the other
+# options for buffers. The listener needs its buffer before the connection, which cannot change its window scale later.
+send_buffer='' receive_buffer=''
+
+# shellcheck disable=SC2034 # the pipelines read both
+set_send_buffer() { # BYTES: 0 leaves the buffer to the kernel
+  send_buffer=''
+  (($1 == 0)) || send_buffer=,setsockopt-int=1:32:$1 # SO_SNDBUFFORCE
+}
+
+# shellcheck disable=SC2034
+set_receive_buffer() { # BYTES
+  receive_buffer=''
+  (($1 == 0)) || receive_buffer=,setsockopt-listen=1:33:i$1 # SO_RCVBUFFORCE
+}
+
 start_stream() { # TASK PIPELINE
   start_task "$1" "$2"
   stream_stage[$1]=${progress_program[$2]}

@@ -1,5 +1,5 @@
 # The preflight: sends the facts that the plan needs of one host, as events. It changes nothing but the recovery of stale runs.
-# requires: lib/termination lib/recovery preflight/host preflight/source preflight/database preflight/routes preflight/target
+# requires: lib/termination lib/recovery preflight/host preflight/buffers preflight/source preflight/database preflight/routes preflight/target
 
 announce_path() { # PATH: the path of the next facts; an error names it if they do not arrive
   emit asking about="$(encode "$1")"

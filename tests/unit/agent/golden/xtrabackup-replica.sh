@@ -4,12 +4,13 @@
 # What the hosts are told for: xtrabackup-replica: 'db1:/run/mysqld/mysqld.sock' 'db2:/srv/y' 'db3:/srv/z'
 
 # === preflight on db1
-# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/nftables firewall/iptables perl/rows lib/queries replication lib/recovery lib/sockets preflight/host preflight/mounts perl/totals preflight/source perl/backup_options lib/backup_options perl/server_files preflight/data_files preflight/database preflight/routes preflight/target preflight/main
+# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/iptables firewall/nftables perl/rows lib/queries replication lib/recovery lib/sockets preflight/host perl/force_buffers preflight/buffers preflight/mounts perl/totals preflight/source perl/backup_options lib/backup_options perl/server_files preflight/data_files preflight/database preflight/routes preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
 start_activity_reports
 recover_stale_runs
 host_facts tar flock awk cmp md5sum getent perl ss netstat ip socat openssl mariadb mysql mariadb-backup mariabackup xtrabackup mbstream xbstream zstd pigz gzip lz4 bzip2 lzip lzop xz xxh128sum b3sum sha256sum
+buffer_facts
 database_facts /run/mysqld/mysqld.sock --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --default-character-set=utf8mb4 --connect-timeout=30 '--delimiter=;' --database= --skip-force
 backup_facts mariadb-backup mariabackup xtrabackup
 announce_path ''
@@ -20,12 +21,13 @@ stop_activity_reports
 run_next_script
 
 # === preflight on db2
-# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/nftables firewall/iptables perl/rows lib/queries replication lib/recovery lib/sockets preflight/host preflight/mounts perl/totals preflight/source perl/backup_options lib/backup_options perl/server_files preflight/data_files preflight/database preflight/routes preflight/target preflight/main
+# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/iptables firewall/nftables perl/rows lib/queries replication lib/recovery lib/sockets preflight/host perl/force_buffers preflight/buffers preflight/mounts perl/totals preflight/source perl/backup_options lib/backup_options perl/server_files preflight/data_files preflight/database preflight/routes preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
 start_activity_reports
 recover_stale_runs
 host_facts tar flock awk cmp md5sum getent perl ss netstat ip socat openssl mariadb mysql mariadb-backup mariabackup xtrabackup mbstream xbstream zstd pigz gzip lz4 bzip2 lzip lzop xz xxh128sum b3sum sha256sum
+buffer_facts
 backup_facts mariadb-backup mariabackup xtrabackup
 announce_path ''
 iptables_facts
@@ -39,12 +41,13 @@ stop_activity_reports
 run_next_script
 
 # === preflight on db3
-# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/nftables firewall/iptables perl/rows lib/queries replication lib/recovery lib/sockets preflight/host preflight/mounts perl/totals preflight/source perl/backup_options lib/backup_options perl/server_files preflight/data_files preflight/database preflight/routes preflight/target preflight/main
+# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/iptables firewall/nftables perl/rows lib/queries replication lib/recovery lib/sockets preflight/host perl/force_buffers preflight/buffers preflight/mounts perl/totals preflight/source perl/backup_options lib/backup_options perl/server_files preflight/data_files preflight/database preflight/routes preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
 start_activity_reports
 recover_stale_runs
 host_facts tar flock awk cmp md5sum getent perl ss netstat ip socat openssl mariadb mysql mariadb-backup mariabackup xtrabackup mbstream xbstream zstd pigz gzip lz4 bzip2 lzip lzop xz xxh128sum b3sum sha256sum
+buffer_facts
 backup_facts mariadb-backup mariabackup xtrabackup
 announce_path ''
 iptables_facts
@@ -91,7 +94,7 @@ send_0_none() {
   measure_input send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay"${send_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   exec {branch_2}>&-
@@ -107,7 +110,7 @@ send_0_zstd1() {
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -1; } 2>"$run_directory"/send_0.2.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_3}"; } 2>>"$run_directory"/send_0.3.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.4.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay"${send_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.4.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   exec {branch_3}>&-
@@ -123,7 +126,7 @@ send_0_zstd3() {
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -3; } 2>"$run_directory"/send_0.2.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_3}"; } 2>>"$run_directory"/send_0.3.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.4.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay"${send_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.4.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   exec {branch_3}>&-
@@ -139,7 +142,7 @@ send_0_lz41() {
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
     { widen_pipe; exec lz4 --stdout --quiet -1; } 2>"$run_directory"/send_0.2.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_3}"; } 2>>"$run_directory"/send_0.3.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.4.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay"${send_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.4.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   exec {branch_3}>&-
@@ -154,7 +157,7 @@ send_1_none() {
   measure_input send_1 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_1.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_1.1.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_2}"; } 2>>"$run_directory"/send_1.2.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.3.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay"${send_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   exec {branch_2}>&-
@@ -170,7 +173,7 @@ send_1_zstd1() {
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_1.1.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -1; } 2>"$run_directory"/send_1.2.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_3}"; } 2>>"$run_directory"/send_1.3.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.4.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay"${send_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.4.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   exec {branch_3}>&-
@@ -186,7 +189,7 @@ send_1_zstd3() {
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_1.1.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -3; } 2>"$run_directory"/send_1.2.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_3}"; } 2>>"$run_directory"/send_1.3.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.4.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay"${send_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.4.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   exec {branch_3}>&-
@@ -202,7 +205,7 @@ send_1_lz41() {
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_1.1.err |
     { widen_pipe; exec lz4 --stdout --quiet -1; } 2>"$run_directory"/send_1.2.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_3}"; } 2>>"$run_directory"/send_1.3.err |
-    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.4.err
+    { widen_pipe; exec socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay"${send_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_1.4.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   exec {branch_3}>&-
@@ -212,11 +215,12 @@ send_1_lz41() {
 run_session
 
 # === session for db2
-# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/nftables firewall/iptables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read perl/backup_options lib/backup_options perl/table_files perl/tables perl/settled perl/renames perl/confine perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/iptables firewall/nftables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read perl/backup_options lib/backup_options perl/table_files perl/tables perl/settled perl/renames perl/confine perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
 run_id=0123456789abcdef
 wanted_port=0
 shares_port=yes
 probe=no
+probe_buffer=0
 sender_address=198.18.0.1
 target_directory=/srv/y
 staging_name=.transferpy-0123456789abcdef-0
@@ -244,7 +248,7 @@ open_firewall() {
 receive_none() {
   exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
-  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32"${receive_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec perl -e "${perl_pass_chunks}" "${lists}"/members; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.3.err
@@ -255,7 +259,7 @@ receive_none() {
 receive_zstd1() {
   exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
-  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32"${receive_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; exec perl -e "${perl_pass_chunks}" "${lists}"/members; } 2>"$run_directory"/receive.3.err |
@@ -267,7 +271,7 @@ receive_zstd1() {
 receive_zstd3() {
   exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
-  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32"${receive_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; exec perl -e "${perl_pass_chunks}" "${lists}"/members; } 2>"$run_directory"/receive.3.err |
@@ -279,7 +283,7 @@ receive_zstd3() {
 receive_lz41() {
   exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
-  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32"${receive_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec lz4 --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; exec perl -e "${perl_pass_chunks}" "${lists}"/members; } 2>"$run_directory"/receive.3.err |
@@ -295,11 +299,12 @@ prepare_copy() {
 run_session
 
 # === session for db3
-# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/nftables firewall/iptables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read perl/backup_options lib/backup_options perl/table_files perl/tables perl/settled perl/renames perl/confine perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/widen_pipe perl/tee perl/limit perl/count lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/iptables firewall/nftables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read perl/backup_options lib/backup_options perl/table_files perl/tables perl/settled perl/renames perl/confine perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
 run_id=0123456789abcdef
 wanted_port=0
 shares_port=yes
 probe=no
+probe_buffer=0
 sender_address=2001:db8::1
 target_directory=/srv/z
 staging_name=.transferpy-0123456789abcdef-1
@@ -327,7 +332,7 @@ open_firewall() {
 receive_none() {
   exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
-  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}"',pf=ip6,reuseaddr,reuseport,range=[2001:db8::1]/128',cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}"',pf=ip6,reuseaddr,reuseport,range=[2001:db8::1]/128'"${receive_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec perl -e "${perl_pass_chunks}" "${lists}"/members; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.3.err
@@ -338,7 +343,7 @@ receive_none() {
 receive_zstd1() {
   exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
-  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}"',pf=ip6,reuseaddr,reuseport,range=[2001:db8::1]/128',cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}"',pf=ip6,reuseaddr,reuseport,range=[2001:db8::1]/128'"${receive_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; exec perl -e "${perl_pass_chunks}" "${lists}"/members; } 2>"$run_directory"/receive.3.err |
@@ -350,7 +355,7 @@ receive_zstd1() {
 receive_zstd3() {
   exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
-  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}"',pf=ip6,reuseaddr,reuseport,range=[2001:db8::1]/128',cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}"',pf=ip6,reuseaddr,reuseport,range=[2001:db8::1]/128'"${receive_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; exec perl -e "${perl_pass_chunks}" "${lists}"/members; } 2>"$run_directory"/receive.3.err |
@@ -362,7 +367,7 @@ receive_zstd3() {
 receive_lz41() {
   exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
   local process_1=$!
-  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}"',pf=ip6,reuseaddr,reuseport,range=[2001:db8::1]/128',cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+  measure_input receive socat -u -b 262144 OPENSSL-LISTEN:"${port}"',pf=ip6,reuseaddr,reuseport,range=[2001:db8::1]/128'"${receive_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
     { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/receive.1.err |
     { widen_pipe; exec lz4 --decompress --stdout; } 2>"$run_directory"/receive.2.err |
     { widen_pipe; exec perl -e "${perl_pass_chunks}" "${lists}"/members; } 2>"$run_directory"/receive.3.err |

@@ -1,0 +1,9 @@
+# Succeeds if this process may set the buffers of a TCP socket beyond the limits of the kernel, which needs CAP_NET_ADMIN in the
+# network namespace, or in that of the machine. The numbers are those in the options of socat.
+use strict;
+use warnings;
+use Socket qw(AF_INET SOCK_STREAM);
+
+my ($level, @names) = (1, 32, 33); # SOL_SOCKET, SO_SNDBUFFORCE, SO_RCVBUFFORCE on most machines; fails on the others
+socket my $socket, AF_INET, SOCK_STREAM, 0 or exit 1;
+setsockopt $socket, $level, $_, pack 'i', 65536 or exit 1 for @names;

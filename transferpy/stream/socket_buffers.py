@@ -1,0 +1,66 @@
+"""The buffers of the sockets of a stream, from the rate and the round-trip time of its link.
+
+A connection carries at most one buffer in each round-trip time. The buffers that the kernel gives by itself are too
+small for a fast link with a long round-trip time.
+"""
+
+from dataclasses import dataclass
+
+from transferpy.model.facts import HostFacts
+
+_MOST_BYTES = 64 << 20
+_SHARE_OF_MEMORY = 32
+"""A buffer has at most this part of the free memory; the kernel doubles it for its own data."""
+_KERNEL_FACTOR = 2
+"""The kernel doubles the size that a program sets, but not the sizes that it reports as its own limits."""
+_HEADROOM = 3
+"""A buffer holds the data of this number of round trips. The probe can meet the link or the hosts at a busy moment; a
+larger buffer costs memory only while it is filled."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BufferBounds:
+    """The bounds for the buffer of a socket of one host, in bytes, as a program sets them."""
+
+    kernel: int = 0  # the largest buffer that the kernel gives by itself; 0 if unknown
+    most: int = 0  # the largest buffer that the stream may have; 0 if it cannot set the buffer
+
+    def fit(self, size: int) -> int:
+        """Return the buffer to set for a connection that needs ``size`` bytes; 0 to leave it to the kernel."""
+        size = min(size, self.most)
+        return size if size > self.kernel else 0
+
+    @property
+    def largest(self) -> int:
+        """The largest buffer to set, for a link of unknown speed; 0 to leave it to the kernel."""
+        return self.fit(self.most)
+
+
+NO_BOUNDS = BufferBounds()
+"""The bounds where the stream cannot set a buffer."""
+
+
+def send_bounds(host: HostFacts) -> BufferBounds:
+    """Return the bounds for the send buffer of a host."""
+    return _bounds(host, host.buffers.send if host.buffers else 0)
+
+
+def receive_bounds(host: HostFacts) -> BufferBounds:
+    """Return the bounds for the receive buffer of a host."""
+    return _bounds(host, host.buffers.receive if host.buffers else 0)
+
+
+def _bounds(host: HostFacts, kernel: int) -> BufferBounds:
+    is_set = host.buffers is not None and host.buffers.forced
+    most = min(_MOST_BYTES, host.memory // _SHARE_OF_MEMORY) if is_set else 0
+    return BufferBounds(kernel=kernel // _KERNEL_FACTOR, most=most)
+
+
+def needed_buffer(rate: float | None, round_trip: float | None) -> int:
+    """Return the buffer that a connection needs, in bytes; 0 if that is unknown.
+
+    Args:
+        rate: the bytes per second that the link carries; None if unknown.
+        round_trip: the round-trip time in seconds; None if unknown.
+    """
+    return round(_HEADROOM * rate * round_trip) if rate and round_trip else 0
