@@ -320,6 +320,7 @@ def test_every_attack_and_fault_of_the_page_on_security_names_a_test() -> None:
 TIMES = {
     "--connect-timeout": f"{TransferOptions.connect_timeout} seconds",
     "--idle-timeout": f"{TransferOptions.idle_timeout} seconds",
+    "--stall-timeout": f"{TransferOptions.stall_timeout} seconds",
     "answers the preflight query": f"{preflight_connection._ANSWER_TIME:.0f} seconds",
     "the shell of the preflight receives": f"{preflight_connection._WAITING_TIME:.0f} seconds",
     "a heartbeat of a session": f"{session_manager._SILENCE:.0f} seconds",

@@ -4,7 +4,7 @@ import time
 
 from transferpy.agent import protocol
 from transferpy.engine.connection import listener, no_connection, wait_for
-from transferpy.engine.root_cause import await_other_end
+from transferpy.engine.root_cause import await_other_end, raise_if_dead
 from transferpy.engine.stream_run import StreamRun
 
 
@@ -30,6 +30,8 @@ def measure_link(run: StreamRun) -> protocol.LinkMeasured:
         raise no_connection(run, protocol.Probing)
     wait_for(run, protocol.Probed, sender)
     # Another program may have connected first and may send nothing; the receiver then waits for it.
-    if not await_other_end(run, *run.both, until=lambda: receiver.has(protocol.LinkMeasured)):
+    measured = await_other_end(run, *run.both, until=lambda: receiver.has(protocol.LinkMeasured))
+    raise_if_dead(run)
+    if not measured:
         return protocol.LinkMeasured()
     return receiver.expect(protocol.LinkMeasured)

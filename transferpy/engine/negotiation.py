@@ -37,6 +37,7 @@ def start_stream(run: StreamRun) -> None:
         protocol.Handshake,
     )
     sender.statuses.clear()
+    sender.errors.clear()
     wait_for(run, protocol.Ready, sender, receiver)
     if run.plan.options.encrypt:
         run.sessions.send(receiver, protocol.AcceptPeer(sender.expect(protocol.Ready).certificate))

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from transferpy.agent.protocol import SourceChanged
 from transferpy.agent.session import Session
+from transferpy.engine.dead_connection import dead_connection, unanswered
 from transferpy.engine.differences import name_some
 from transferpy.engine.handshake import explain_handshake
 from transferpy.engine.stream_run import StreamEnd, StreamRun
@@ -44,6 +45,13 @@ def await_other_end(run: StreamRun, *sessions: Session, until: Callable[[], bool
     return run.sessions.wait(*sessions, until=until, deadline=time.monotonic() + _OTHER_END_TIME)
 
 
+def raise_if_dead(run: StreamRun) -> None:
+    """Raise a StreamError if an end of the connection got no answer: all other failures follow from that."""
+    if unanswered(run):
+        await_other_end(run, until=lambda: len(unanswered(run)) == len(run.both) or run.has_ended())
+        raise StreamError("; ".join(unanswered(run)))
+
+
 def raise_stream_failure(run: StreamRun) -> NoReturn:
     """Raise the error of a stream that has failed, after the other end had time to report its failure.
 
@@ -52,9 +60,11 @@ def raise_stream_failure(run: StreamRun) -> NoReturn:
         StreamError: a stage failed.
         TransferpyError: a session ended, failed or fell silent.
     """
+    raise_if_dead(run)
     if failures := _task_failures(run):
         raise VerificationError("; ".join([*_storage_faults(run), *failures.values()]))
     await_other_end(run, until=run.has_ended)
+    raise_if_dead(run)
     if not run.plan.options.type.fails_when_source_changes:
         # A tarball that was truncated meanwhile is sent without an error. Only the second listing finds the change.
         await_other_end(run, until=lambda: run.sender_is_free)
@@ -88,7 +98,7 @@ def raise_if_changed(run: StreamRun) -> None:
 
 def _root_causes(run: StreamRun) -> list[str]:
     """Return the failures of the highest rank, after a fault of the file system of the target."""
-    ranked = [ranked for end in run.ends for ranked in _ranked_failures(end)]
+    ranked = [ranked for end in run.ends for ranked in _failures(run, end)]
     highest = min(rank for rank, _ in ranked)
     return [*_storage_faults(run), *(message for rank, message in ranked if rank == highest)]
 
@@ -114,6 +124,14 @@ class _Rank(IntEnum):
     CUT_INPUT = 2  # the stage before sent too little
     AFTER_FAILURE = 3  # a stage before it on this end failed
     BROKEN_PIPE = 4  # the stage behind it ended
+
+
+def _failures(run: StreamRun, end: StreamEnd) -> Iterator[tuple[_Rank, str]]:
+    """Yield the rank and the message of each failed stage; of all stages together if their connection was reset."""
+    if message := dead_connection(run, end.session):
+        yield _Rank.LOST_PEER, message
+    else:
+        yield from _ranked_failures(end)
 
 
 def _ranked_failures(end: StreamEnd) -> Iterator[tuple[_Rank, str]]:

@@ -198,6 +198,12 @@ class TransferOptions(ToolOptions):
         default=300,
         values=_SECONDS,
     )
+    stall_timeout: int = NETWORK.option(
+        "maximum time in seconds without an answer from the other end of the connection; after it, the connection is"
+        " dead and the transfer fails; a slow disk on either end does not count",
+        default=30,
+        values=number(3, _DAY, "SECONDS"),
+    )
     copy_timeout: int = NETWORK.option(
         "maximum time in seconds of the copy to one target with all its checks, and of the preflight query",
         default=7 * _DAY,

@@ -19,6 +19,7 @@ from transferpy.planning.plan import EdgePlan, TransferPlan
 from transferpy.planning.programs import best_netcat, is_ipv6
 from transferpy.planning.topology import SOURCE, Edge, Node
 from transferpy.planning.types import transfer_type_strategy
+from transferpy.stream.peer_watch import PeerWatch
 from transferpy.stream.pipelines import probe_receiver, probe_sender, receiver, sender
 from transferpy.stream.socket_buffers import NO_BOUNDS, receive_bounds, send_bounds
 from transferpy.stream.transports import Transport, netcat, plain, tls
@@ -158,13 +159,15 @@ def _listening_plan(context: PlanContext, edge: Edge) -> ListeningPlan:
 
 def _transport(context: PlanContext, edge: Edge, node: Node, peer: Node) -> Transport:
     """Return the transport of an edge for the session of ``node``, at one of its ends."""
-    host, route = context.host(node), context.route(edge)
-    if context.options.encrypt:
-        return tls(_certificate_name(context, peer), route.source)
+    host, route, options = context.host(node), context.route(edge), context.options
+    peer_probes = options.encrypt or "socat" in context.host(peer).tools
+    watch = PeerWatch(seconds=options.stall_timeout, peer_probes=peer_probes)
+    if options.encrypt:
+        return tls(_certificate_name(context, peer), route.source, watch)
     if "socat" in host.tools:
-        return plain(route.source)
+        return plain(route.source, watch)
     program, flavour = best_netcat(host) or (NETCATS[0], "openbsd")
-    return netcat(program, flavour, ipv6=is_ipv6(route.address))
+    return netcat(program, flavour, watch, ipv6=is_ipv6(route.address))
 
 
 def _certificate_name(context: PlanContext, node: Node) -> str:

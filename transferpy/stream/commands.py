@@ -57,6 +57,19 @@ class Drain:
 
 
 @dataclass(frozen=True)
+class Watched:
+    """The program of a transport, which is ended when the other end of its connection is dead."""
+
+    command: Command
+    watch: tuple[str, ...]  # the arguments of ``host/perl/watch_peer.pl`` before the command
+
+    @property
+    def name(self) -> str:
+        """The name of the program in messages."""
+        return self.command.name
+
+
+@dataclass(frozen=True)
 class Tee:
     """A stage that passes the stream on, and a copy of the stream to ``branch``.
 
@@ -72,7 +85,7 @@ class Tee:
         return self.branch.name
 
 
-Stage = Command | Drain | Tee
+Stage = Command | Drain | Watched | Tee
 
 
 @dataclass(frozen=True)

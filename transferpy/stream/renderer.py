@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping
 
-from transferpy.stream.commands import Argument, Command, Drain, Join, Pipeline, Tee, Variable
+from transferpy.stream.commands import Argument, Command, Drain, Join, Pipeline, Stage, Tee, Variable, Watched
 
 
 def render_argument(argument: Argument) -> str:
@@ -50,7 +50,7 @@ def render_pipeline(pipeline: Pipeline) -> str:
         match stage:
             case Command():
                 stages.append(render_command(stage))
-            case Drain(command=command):
+            case Drain(command=command) | Watched(command=command):
                 stages.append(render_command(command))
             case Tee(branch=branch, output=output):
                 stages.append(f"tee >({render_command(branch)} >{render_argument(output)})")
@@ -69,7 +69,7 @@ def render_pipeline_function(name: str, pipeline: Pipeline, task: str = "") -> s
     closing: list[str] = []
     after: list[str] = []
     stages: list[str] = []
-    for number, stage in enumerate(pipeline.stages):
+    for number, stage in enumerate(map(_with_watch, pipeline.stages)):
         errors = f'2>"$run_directory"/{task}.{number}.err'
         match stage:
             case Command() if number == 0:
@@ -91,6 +91,13 @@ def render_pipeline_function(name: str, pipeline: Pipeline, task: str = "") -> s
                 after.append(f'wait "$process_{number}" || statuses[{number}]=$?')
     body = [*before, " |\n    ".join(stages), 'statuses=("${PIPESTATUS[@]}")', *closing, *after]
     return f"{name}() {{\n" + "".join(f"  {line}\n" for line in body) + "}"
+
+
+def _with_watch(stage: Stage) -> Command | Drain | Tee:
+    """Return ``stage``, or the command that runs and watches it."""
+    if isinstance(stage, Watched):
+        return Command(("perl", "-e", Variable("perl_watch_peer"), *stage.watch, *stage.command.argv))
+    return stage
 
 
 def _reading(command: str) -> str:

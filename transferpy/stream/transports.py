@@ -3,7 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from transferpy.stream.commands import Argument, Command, Variable, join
+from transferpy.stream.commands import Argument, Command, Stage, Variable, join
+from transferpy.stream.peer_watch import PeerWatch
 from transferpy.stream.tar import RUN_DIRECTORY
 
 PORT = Variable("port")
@@ -16,10 +17,10 @@ _SOCAT_BUFFER = "262144"
 
 @dataclass(frozen=True, kw_only=True)
 class Transport:
-    """The two commands of a connection: the receiver listens, the sender connects."""
+    """The two stages of a connection: the receiver listens, the sender connects."""
 
-    listen: Command
-    connect: Command
+    listen: Stage
+    connect: Stage
     shares_port: bool = True  # whether the listener sets SO_REUSEPORT, so that the session can hold the port for it
     sets_buffers: bool = False  # whether the commands set the buffers of their sockets
 
@@ -45,23 +46,24 @@ def netcat_supports_ipv6(flavour: str) -> bool:
     return _NETCATS[flavour][3]
 
 
-def netcat(program: str, flavour: str, *, ipv6: bool) -> Transport:
+def netcat(program: str, flavour: str, watch: PeerWatch, *, ipv6: bool) -> Transport:
     """Return the transport of a netcat: ``program`` is its name on the host."""
     _, listening, connecting, supports_ipv6, shares_port = _NETCATS[flavour]
     family = ("-6" if ipv6 else "-4",) if supports_ipv6 else ()
     return Transport(
-        listen=Command((program, *family, *listening, PORT)),
-        connect=Command((program, *family, *connecting, PEER_ADDRESS, PEER_PORT)),
+        listen=watch.receiver(Command((program, *family, *listening, PORT))),
+        connect=watch.sender(Command((program, *family, *connecting, PEER_ADDRESS, PEER_PORT))),
         shares_port=shares_port,
     )
 
 
-def tls(peer_name: str, source_address: str) -> Transport:
+def tls(peer_name: str, source_address: str, watch: PeerWatch) -> Transport:
     """Return TLS 1.3 with socat; the peer must have the one certificate that is pinned for this run.
 
     Args:
         peer_name: the common name of the certificate of the peer.
         source_address: the address of the sender, as the listener sees it; other connections are refused.
+        watch: the watch over the connection.
     """
     own_key = (",cert=", RUN_DIRECTORY, "/certificate.pem,key=", RUN_DIRECTORY, "/key.pem")
     checks = f",verify=1,openssl-min-proto-version=TLS1.3,commonname={peer_name}"
@@ -69,30 +71,31 @@ def tls(peer_name: str, source_address: str) -> Transport:
     sender, receiver = (
         (*own_key, ",cafile=", RUN_DIRECTORY, f"/{peer}.pem", checks) for peer in ("sender", "receiver")
     )
-    return _socat("OPENSSL-LISTEN:", "OPENSSL:", source_address, sender, receiver)
+    return _socat("OPENSSL", source_address, watch, sender, receiver)
 
 
-def plain(source_address: str) -> Transport:
+def plain(source_address: str, watch: PeerWatch) -> Transport:
     """Return an unencrypted stream with socat, which uses a third less processor time than any netcat."""
-    return _socat("TCP-LISTEN:", "TCP:", source_address)
+    return _socat("TCP", source_address, watch)
 
 
 def _socat(
-    listening: str,
-    connecting: str,
+    protocol: str,
     source_address: str,
+    watch: PeerWatch,
     listen_options: tuple[str | Variable, ...] = (),
     connect_options: tuple[str | Variable, ...] = (),
 ) -> Transport:
     family, source = ("6", f"[{source_address}]/128") if ":" in source_address else ("4", f"{source_address}/32")
     only_source = f",pf=ip{family},reuseaddr,reuseport,range={source}"
+    probes = watch.socat_options  # the accepted connection inherits them
     socat: tuple[Argument, ...] = ("socat", "-u", "-b", _SOCAT_BUFFER)
+    listening = join(f"{protocol}-LISTEN:", PORT, only_source, probes, RECEIVE_BUFFER, *listen_options)
+    # Without nodelay, the end of each block waits for the acknowledgement of earlier data: a sixth of the time on a
+    # fast link.
+    connecting = join(f"{protocol}:", PEER_ADDRESS, ":", PEER_PORT, ",nodelay", probes, SEND_BUFFER, *connect_options)
     return Transport(
-        listen=Command((*socat, join(listening, PORT, only_source, RECEIVE_BUFFER, *listen_options), "STDOUT")),
-        # Without nodelay, the end of each block waits for the acknowledgement of earlier data: a sixth of the time on a
-        # fast link.
-        connect=Command(
-            (*socat, "STDIN", join(connecting, PEER_ADDRESS, ":", PEER_PORT, ",nodelay", SEND_BUFFER, *connect_options))
-        ),
+        listen=watch.receiver(Command((*socat, listening, "STDOUT"))),
+        connect=watch.sender(Command((*socat, "STDIN", connecting))),
         sets_buffers=True,
     )

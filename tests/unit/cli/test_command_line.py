@@ -47,6 +47,7 @@ class TestCommandLine:
                 "firewall": "auto",
                 "connect_timeout": 60,
                 "idle_timeout": 300,
+                "stall_timeout": 30,
                 "copy_timeout": 604800,
                 "safe_timeout": 300,
                 "max_stop_time": 0,
@@ -64,7 +65,15 @@ class TestCommandLine:
 
     def test_every_option_is_read(self, command_line: CommandLine) -> None:
         switches = ["--no-compress", "--no-encrypt", "--no-checksum", "--parallel-checksum", "--stop-slave"]
-        limits = ["--port=4444", "--firewall", "iptables", "--connect-timeout", "5", "--idle-timeout=7"]
+        limits = [
+            "--port=4444",
+            "--firewall",
+            "iptables",
+            "--connect-timeout",
+            "5",
+            "--idle-timeout=7",
+            "--stall-timeout=6",
+        ]
         limits += ["--copy-timeout=8", "--safe-timeout=9", "--max-stop-time=10"]
         after = ["--prepare", "--owner", "mysql:mysql", "--defaults-file=/root/my.cnf"]
         outputs = ["--report", "-", "--metrics=m.prom", "--log-file=/var/log/t.log", "--syslog", "--quiet"]
@@ -99,6 +108,7 @@ class TestCommandLine:
             "firewall": "iptables",
             "connect_timeout": 5,
             "idle_timeout": 7,
+            "stall_timeout": 6,
             "copy_timeout": 8,
             "safe_timeout": 9,
             "max_stop_time": 10,

@@ -764,6 +764,55 @@ class TestMessages:
         assert transferer(fleet(source_session(), target)).run()[0] in {6, 7}
         assert f"db2:/srv/y: failed: db2: the file system of /srv/y {words}; {message}" in caplog.messages
 
+    @pytest.mark.parametrize(
+        ("on_source", "on_target", "named"),
+        [
+            ("dead connection: NOBODY", "", "db1"),
+            ("", "dead connection: NOBODY", "db2"),
+            ("dead connection: NOBODY", "dead connection: NOBODY", "db1 db2"),
+            ("dead connection: NOBODY", "dead connection: the peer reset it", "db1"),
+            ("E write(5, 0x5, 65536): Broken pipe", "E read(6, 0x7, 262144): Connection timed out", "db2"),
+            ("E SSL_write(): Connection timed out", "dead connection: NOBODY", "db1 db2"),
+        ],
+    )
+    def test_an_end_without_an_answer_is_the_only_cause(
+        self, on_source: str, on_target: str, named: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        nobody = "the peer did not answer for 30 seconds (--stall-timeout)"
+        texts = (text.replace("NOBODY", nobody) for text in (on_source, on_target))
+        sent, received = (f"text={encoded(text)}" for text in texts)
+        source = source_session(send_0=(f"stderr job=send_0 stage=2 {sent}", "stages job=send_0 statuses=137"))
+        errors = (f"stderr job=receive stage=0 {received}", "stages job=receive statuses=1,1,2")
+        target = target_session(peer=("listening port=4400", "connected", *errors))
+        assert transferer(fleet(source, target)).run() == [6]
+        (message,) = (message for message in caplog.messages if "failed:" in message)
+        assert (
+            re.findall(r"(db[12]): the connection to db[12] is dead: the peer did not answer", message) == named.split()
+        )
+        assert len(message.split("; ")) == len(named.split())
+
+    def test_a_reset_that_only_one_end_reports_follows_from_a_fault_of_the_other_one(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        reset = f"stderr job=send_0 stage=2 text={encoded('dead connection: the peer reset it')}"
+        source = source_session(send_0=(reset, "stages job=send_0 statuses=137"))
+        for statuses, cause in (("0,0,2", "db2: tar failed with status 2"), ("0,0,0", "db1: the connection to db2 is")):
+            target = target_session(
+                peer=("listening port=4400", "connected", f"stages job=receive statuses={statuses}")
+            )
+            caplog.clear()
+            assert transferer(fleet(source, target)).run() == [6]
+            (message,) = (message for message in caplog.messages if "failed:" in message)
+            assert message.startswith(f"db2:/srv/y: failed: {cause}")
+
+    def test_a_dead_connection_of_the_link_probe_is_the_cause(self, caplog: pytest.LogCaptureFixture) -> None:
+        text = encoded("dead connection: the peer did not answer for 30 seconds (--stall-timeout)")
+        source, target = source_session(), target_session(peer_c1=("probing port=4400",))
+        dead = (f"stderr job=send_probe stage=1 text={text}", "probed")
+        source.reactions = {**source.reactions, "probe 0 198.18.0.2 4400 cer2": dead}
+        assert transferer(fleet_with_much(source, target)).run() == [6]
+        assert "db2:/srv/y: failed: db1: the connection to db2 is dead: the peer did not answer" in caplog.text
+
     def test_a_run_that_succeeds_logs_its_steps(self, caplog: pytest.LogCaptureFixture) -> None:
         assert transferer(fleet(source_session(), target_session())).run() == [0]
         recorded = [message.partition(" in ")[0] for message in caplog.messages]

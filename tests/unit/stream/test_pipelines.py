@@ -11,8 +11,9 @@ from fleet import NC_OPENBSD, NC_TRADITIONAL, NCAT
 from transferpy.model.digests import ALGORITHMS
 from transferpy.model.options import TransferOptions
 from transferpy.stream.codecs import Codec, codecs
-from transferpy.stream.commands import Command, Pipeline
+from transferpy.stream.commands import Command, Pipeline, Stage, Watched
 from transferpy.stream.digests import digest_command
+from transferpy.stream.peer_watch import PeerWatch
 from transferpy.stream.pipelines import receiver, sender
 from transferpy.stream.renderer import render_argument, render_assignment, render_command, render_pipeline_function
 from transferpy.stream.tar import archive, extract
@@ -148,9 +149,14 @@ def test_the_help_of_a_netcat_shows_its_flavour(help_text: str, flavour: str | N
     assert netcat_flavour(help_text) == flavour
 
 
-def words(command: Command) -> list[str]:
-    """Return the arguments that a command gets in a session."""
-    printing = Command(("printf", r"%s\n", *command.argv))
+WATCH = PeerWatch(seconds=30, peer_probes=True)
+PROBES = "keepalive,keepidle=5,keepintvl=5,keepcnt=5"
+
+
+def words(stage: Stage) -> list[str]:
+    """Return the arguments that the command of a transport gets in a session."""
+    assert isinstance(stage, Watched)
+    printing = Command(("printf", r"%s\n", *stage.command.argv))
     script = f"port=4400 peer_address=PEER peer_port=4401 run_directory=/run/r\n{render_command(printing)}"
     return output_of(script).decode().splitlines()
 
@@ -166,7 +172,7 @@ def words(command: Command) -> list[str]:
     ],
 )
 def test_each_flavour_of_netcat_gets_its_own_arguments(flavour: str, listen: str, connect: str, *, ipv6: bool) -> None:
-    transport = netcat("nc", flavour, ipv6=ipv6)
+    transport = netcat("nc", flavour, WATCH, ipv6=ipv6)
     assert (words(transport.listen), words(transport.connect)) == (listen.split(), connect.split())
     assert netcat_supports_ipv6(flavour) or not ipv6
 
@@ -182,19 +188,19 @@ LISTENING_FOR = pytest.mark.parametrize(
 
 @LISTENING_FOR
 def test_an_unencrypted_stream_admits_the_source_only(source: str, listening_for: str) -> None:
-    transport = plain(source)
-    assert words(transport.listen) == f"socat -u -b 262144 TCP-LISTEN:4400,{listening_for} STDOUT".split()
-    assert words(transport.connect) == ["socat", "-u", "-b", "262144", "STDIN", "TCP:PEER:4401,nodelay"]
+    transport = plain(source, WATCH)
+    assert words(transport.listen) == f"socat -u -b 262144 TCP-LISTEN:4400,{listening_for},{PROBES} STDOUT".split()
+    assert words(transport.connect) == ["socat", "-u", "-b", "262144", "STDIN", f"TCP:PEER:4401,nodelay,{PROBES}"]
 
 
 @LISTENING_FOR
 def test_each_side_of_tls_shows_its_own_key_and_accepts_one_other(source: str, listening_for: str) -> None:
-    transport = tls("target.r1", source)
+    transport = tls("target.r1", source, WATCH)
     pinned = (
         "cert=/run/r/certificate.pem,key=/run/r/key.pem,cafile=/run/r/{}.pem,verify=1"
         ",openssl-min-proto-version=TLS1.3,commonname=target.r1"
     )
-    listening = f"socat -u -b 262144 OPENSSL-LISTEN:4400,{listening_for},{pinned.format('sender')} STDOUT"
-    connecting = f"socat -u -b 262144 STDIN OPENSSL:PEER:4401,nodelay,{pinned.format('receiver')}"
+    listening = f"socat -u -b 262144 OPENSSL-LISTEN:4400,{listening_for},{PROBES},{pinned.format('sender')} STDOUT"
+    connecting = f"socat -u -b 262144 STDIN OPENSSL:PEER:4401,nodelay,{PROBES},{pinned.format('receiver')}"
     assert words(transport.listen) == listening.split()
     assert words(transport.connect) == connecting.split()

@@ -14,6 +14,7 @@ send_probe() { # EDGE ADDRESS PORT BUFFER [CERTIFICATE]: sends zeros, by which t
   await_watch
   start_task send_probe "send_probe_$1"
   wait_for_task send_probe # it never succeeds: the target does not read all zeros
+  report_errors send_probe # the connection can be dead
   emit probed
 }
 

@@ -41,6 +41,7 @@ receive_probe_of_link() { # listens for a probe, which the source may send after
 }
 
 report_link() { # reports how many bytes came in how many microseconds; the task fails, as it does not read all zeros
+  report_errors receive_probe
   emit link "$(cat -- "$run_directory/link" 2>/dev/null)"
 }
 

@@ -142,15 +142,20 @@ task_succeeded() { # TASK: succeeds if every stage of a task that has ended had 
 }
 
 report_task() { # TASK: reports the exit statuses and the standard error of a task; fails unless it succeeded
-  local task=$1 file stage step
+  local task=$1 step
+  report_errors "$task"
+  task_succeeded "$task" || for step in "${on_failure[@]}"; do "$step"; done
+  emit stages job="$task" statuses="${task_statuses[$task]// /,}"
+  task_succeeded "$task"
+}
+
+report_errors() { # TASK: reports the end of the standard error of each stage that has printed something
+  local task=$1 file stage
   for file in "$run_directory/$task".err "$run_directory/$task".*.err; do
     [ -s "$file" ] || continue
     stage=${file#"$run_directory/$task."} stage=${stage%err} stage=${stage%.}
     emit stderr job="$task" stage="${stage:--}" text="$(tail -c 2000 -- "$file" | base64 -w0)"
   done
-  task_succeeded "$task" || for step in "${on_failure[@]}"; do "$step"; done
-  emit stages job="$task" statuses="${task_statuses[$task]// /,}"
-  task_succeeded "$task"
 }
 
 last_error() { # FILE: prints the end of a file of the run directory that has the standard error of a command

@@ -1,5 +1,5 @@
 # The functions and programs that rendered pipelines call.
-# requires: lib/processes lib/runs perl/widen_pipe perl/tee perl/limit perl/count
+# requires: lib/processes lib/runs perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer
 
 widen_pipe() { # sets the capacity of the pipe on standard input to 1 MiB; the default is 64 KiB
   # The stages wait less for each other, and copy in half the time. Without perl, the pipe keeps its capacity.
