@@ -792,6 +792,20 @@ def test_a_connection_that_is_cut_is_a_failure(fleet: Fleet) -> None:
     assert_unchanged(fleet, before)
 
 
+def test_both_ends_of_a_hot_copy_notice_a_dead_connection(fleet: Fleet) -> None:
+    before = fleet.snapshot()
+    fleet["db3"].shape(SLOW)
+    with Run(fleet.lab, *BACKUP, "--stall-timeout", "3", SOURCE, TARGET) as run:
+        run.wait_for_stream(fleet["db3"])
+        fleet["db1"].cut(fleet["db3"])
+        result = run.end()
+    assert result.status == 6
+    dead = "{}: the connection to {} is dead: the peer did not answer for 3 seconds (--stall-timeout)"
+    assert f"failed: {dead.format('db1', 'db3')}; {dead.format('db3', 'db1')}\n" in result.stderr
+    fleet.lab.restore()
+    assert_unchanged(fleet, before)
+
+
 # --- checksums
 
 

@@ -805,12 +805,18 @@ class TestMessages:
             (message,) = (message for message in caplog.messages if "failed:" in message)
             assert message.startswith(f"db2:/srv/y: failed: {cause}")
 
-    def test_a_dead_connection_of_the_link_probe_is_the_cause(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_dead_connection_of_a_link_probe_is_the_cause_and_does_not_count_for_the_next_target(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
         text = encoded("dead connection: the peer did not answer for 30 seconds (--stall-timeout)")
-        source, target = source_session(), target_session(peer_c1=("probing port=4400",))
-        dead = (f"stderr job=send_probe stage=1 text={text}", "probed")
-        source.reactions = {**source.reactions, "probe 0 198.18.0.2 4400 cer2": dead}
-        assert transferer(fleet_with_much(source, target)).run() == [6]
+        source = source_session(2)
+        probes = {
+            "probe 0 198.18.0.2 4400 cer2": (f"stderr job=send_probe stage=1 text={text}", "probed"),
+            "probe 1 198.18.0.2 4400 cer2": ("probed",),
+        }
+        source.reactions = {**source.reactions, **probes}
+        targets = (target_session(peer_c1=("probing port=4400",)) for _ in range(2))
+        assert transferer(fleet_with_much(source, *targets), 2).run() == [6, 0]
         assert "db2:/srv/y: failed: db1: the connection to db2 is dead: the peer did not answer" in caplog.text
 
     def test_a_run_that_succeeds_logs_its_steps(self, caplog: pytest.LogCaptureFixture) -> None:
@@ -870,7 +876,7 @@ class TestMessages:
             "probe 0 198.18.0.2 4401 67108864 cer2": ("probed",),
             "send 0 CODEC 198.18.0.2 4400 10500000 cer2": source.reactions["send 0 CODEC 198.18.0.2 4400 cer2"],
         }
-        made = transferer(fleet_with_much(source, target, FORCED))
+        made = transferer(fleet_with_much(source, target, buffers=FORCED))
         assert made.run() == [0]
         text = "link: 100 MB/s, round-trip time 35.0 ms; send buffer 10.5 MB, receive buffer 10.5 MB"
         assert f"db2:/srv/y: {text}" in caplog.messages
@@ -885,7 +891,7 @@ class TestMessages:
         link = "link bytes=100000000 microseconds=1000000"
         source, target = source_session(), target_session(peer_c1=("probing port=4401", link))
         source.reactions = {**source.reactions, "probe 0 198.18.0.2 4401 67108864 cer2": ("probed",)}
-        assert transferer(fleet_with_much(source, target, FORCED)).run() == [0]
+        assert transferer(fleet_with_much(source, target, buffers=FORCED)).run() == [0]
         text = "send buffer as the kernel chooses, receive buffer as the kernel chooses"
         assert f"db2:/srv/y: link: 100 MB/s, round-trip time unknown; {text}" in caplog.messages
 

@@ -21,6 +21,7 @@ from fleet import (
 )
 
 from transferpy.model.facts import BufferFacts, RouteFacts
+from transferpy.stream.commands import Watched
 
 PLAIN = request("db1:/srv/x", "db2:/srv/y", encrypt=False)
 TWO = request("db1:/srv/x", "db2:/srv/y", "db2:/srv/z")
@@ -117,6 +118,17 @@ def test_socat_takes_precedence_over_netcat() -> None:
         (edge,) = made.edges
         ends = edge.sending.pipelines["none"].names[-1], edge.listening.pipelines["none"].names[0]
         assert ends == (program, "socat")
+
+
+def test_each_end_is_watched_and_relies_on_the_keepalive_of_socat_only() -> None:
+    netcats = {"nc": NC_OPENBSD}
+    with_socat, with_netcat = source_host(netcats=netcats), source_host(netcats=netcats, tools=without("socat"))
+    wanted = request("db1:/srv/x", "db2:/srv/y", encrypt=False, stall_timeout=9)
+    for source, words in [(with_socat, ("yes", "yes")), (with_netcat, ("yes", "no"))]:
+        (edge,) = plan(wanted, source, target_host()).edges
+        stages = edge.sending.pipelines["none"].stages[-1], edge.listening.pipelines["none"].stages[0]
+        watches = [stage.watch for stage in stages if isinstance(stage, Watched)]
+        assert watches == [("9", "1", "8", role, word) for role, word in zip(("send", "receive"), words, strict=True)]
 
 
 def test_an_ipv6_address_is_in_brackets_for_socat_only() -> None:

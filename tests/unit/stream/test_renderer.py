@@ -12,12 +12,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from transferpy.RemoteExecution.running_job import pack_script
-from transferpy.stream.commands import Command, Drain, Pipeline, Stage, Tee, Variable, join
+from transferpy.stream.commands import Command, Drain, Pipeline, Stage, Tee, Variable, Watched, join
 from transferpy.stream.renderer import (
     render_argument,
     render_assignment,
     render_command,
     render_function,
+    render_pipeline,
     render_pipeline_function,
 )
 
@@ -101,6 +102,19 @@ class TestPipeline:
     def test_the_names_stand_in_the_order_of_the_statuses(self) -> None:
         stages = (Command(("tar", "-c")), Tee(Command(("md5sum",)), "digest"), Drain(Command(("cat",))))
         assert Pipeline(stages).names == ("tar", "md5sum", "cat")
+
+    @pytest.mark.parametrize("before", [(), (shell("cat"),)], ids=["first", "last"])
+    def test_a_watched_stage_runs_its_command_and_leaves_its_status(
+        self, tmp_path: Path, before: tuple[Stage, ...]
+    ) -> None:
+        watched = Watched(shell("tr a-z A-Z; echo words >&2; exit 3"), ("3", "1", "2", "send", "yes"))
+        assert run_pipeline(tmp_path, *before, watched) == ("STREAM", [*(0 for _ in before), 3])
+        assert (tmp_path / f"stream.{len(before)}.err").read_text() == "words\n"
+
+    def test_a_watched_stage_is_its_command_for_people(self) -> None:
+        watched = Watched(Command(("nc", "-l", "4400")), ("3", "1", "2", "receive", "no"))
+        assert render_pipeline(Pipeline((watched, Command(("cat",))))) == "nc -l 4400 | cat"
+        assert Pipeline((watched,)).names == ("nc",)
 
     def test_a_drain_reads_the_rest_after_success_so_that_no_stage_gets_sigpipe(self, tmp_path: Path) -> None:
         much = shell("head -c 3000000 /dev/zero")
