@@ -104,11 +104,15 @@ def test_a_reset_that_the_transport_does_not_notice_ends_the_pipeline() -> None:
         assert process.stderr.read() == b"dead connection: the peer reset it\n"
 
 
-def test_a_receiver_is_not_watched_after_the_end_of_the_stream() -> None:
+@pytest.mark.parametrize("resets", [False, True])
+def test_a_receiver_is_not_watched_after_the_end_of_the_stream(*, resets: bool) -> None:
     """The peer may be gone before a slow receiver has read everything."""
     with connected("receive") as (process, peer):
         wait_until(lambda: keepalive_is_set(peer.getpeername()[1]))
         peer.sendall(b"x" * 100_000)  # more than the pipe holds, less than the pipe and the socket
+        peer.shutdown(socket.SHUT_WR)
+        if resets:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
         peer.close()
         wait_until(lambda: not watchers(process))
         assert process.poll() is None

@@ -11,7 +11,7 @@
 # requires: perl/system_calls
 use strict;
 use warnings;
-use Errno qw(ETIMEDOUT);
+use Errno qw(EPIPE ETIMEDOUT);
 use POSIX ();
 use Socket qw(IPPROTO_TCP SOL_SOCKET SO_ERROR SO_KEEPALIVE SO_LINGER);
 
@@ -54,7 +54,9 @@ while (select(my $ended = $process_ends, undef, undef, $turn) <= 0) {
     # A transport that neither reads nor writes does not notice that the kernel has closed the connection.
     $closed = $state == $CLOSE ? $closed + $turn : 0;
     next if $closed < 2;
-    end_stream($socket, unpack('l', getsockopt $socket, SOL_SOCKET, SO_ERROR) == ETIMEDOUT ? $no_answer : 'the peer reset it');
+    my $error = unpack 'l', getsockopt $socket, SOL_SOCKET, SO_ERROR;
+    last if !$error || $error == EPIPE && $role eq 'receive'; # the transport has got the error, or the reset came after all data
+    end_stream($socket, $error == ETIMEDOUT ? $no_answer : 'the peer reset it');
 }
 
 sub end_stream { # SOCKET REASON
