@@ -205,10 +205,10 @@ class TestCopy:
         failing = Pipeline((Command(("false",)), *SEND.stages[1:]))
         source = host.source(sending=sends(failing, "0") | sends(SEND, "1"))
         source.next_events("ready")
-        source.order("send", "0", "gzip", "nowhere", "4400")
+        source.order("send", "0", "gzip", "nowhere", "4400", "0")
         assert source.next_events("stages")["stages"].fields["statuses"] == "1,0,0"
         assert source.next_events("progress")  # by now, the digester has found the end of its index
-        source.order("send", "1", "gzip", "nowhere", "4400")
+        source.order("send", "1", "gzip", "nowhere", "4400", "0")
         assert digest_of(source.next_events("stages", "digests"), "digests")[1] == "1"
         source.order("stop")
         source.end()
