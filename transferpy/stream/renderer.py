@@ -62,7 +62,8 @@ def render_pipeline_function(name: str, pipeline: Pipeline, task: str = "") -> s
 
     The function sets the array ``statuses`` to the exit status of every stage, in order. The standard error of stage N
     is written to ``$run_directory/TASK.N.err``; TASK is ``name`` if it is not given. The function calls functions of
-    the session: ``measure_input`` for the first stage, ``widen_pipe`` before each stage that reads a pipe.
+    the session: ``measure_input`` for the first stage, ``widen_pipe`` before each stage that reads a pipe, unless the
+    watch of a connection is at one end of it.
     """
     task = task or name
     before: list[str] = []
@@ -70,21 +71,24 @@ def render_pipeline_function(name: str, pipeline: Pipeline, task: str = "") -> s
     after: list[str] = []
     stages: list[str] = []
     for number, stage in enumerate(map(_with_watch, pipeline.stages)):
+        # The watch of a connection widens its pipe to the next stage, or from the one before.
+        is_wide = any(isinstance(end, Watched) for end in pipeline.stages[max(0, number - 1) : number + 1])
         errors = f'2>"$run_directory"/{task}.{number}.err'
         match stage:
             case Command() if number == 0:
                 stages.append(f"measure_input {task} {render_command(stage)} {errors}")
             case Command():
-                stages.append(f"{_reading(render_command(stage))} {errors}")
+                stages.append(f"{_reading(render_command(stage), is_wide=is_wide)} {errors}")
             case Drain(command=command):
-                stages.append(f"{{ widen_pipe; {render_command(command)} && cat >/dev/null; }} {errors}")
+                widen = "" if is_wide else "widen_pipe; "
+                stages.append(f"{{ {widen}{render_command(command)} && cat >/dev/null; }} {errors}")
             case Tee(branch=branch, output=output):
                 # An anonymous pipe: opening a fifo would block for ever if the process at its other end were killed.
                 reading = f">({_reading(render_command(branch))} >{render_argument(output)} {errors})"
                 before.append(f"exec {{branch_{number}}}> {reading}")
                 before.append(f"local process_{number}=$!")
                 tee = render_command(Command(("perl", "-e", Variable("perl_tee"), Variable(f"branch_{number}"))))
-                stages.append(f"{_reading(tee)} {errors.replace('2>', '2>>')}")
+                stages.append(f"{_reading(tee, is_wide=is_wide)} {errors.replace('2>', '2>>')}")
                 # A branch ends when its pipe is closed, also by the branches behind it, which inherit the pipe. Without
                 # the wait, its output could be incomplete.
                 closing.append(f"exec {{branch_{number}}}>&-")
@@ -100,6 +104,6 @@ def _with_watch(stage: Stage) -> Command | Drain | Tee:
     return stage
 
 
-def _reading(command: str) -> str:
+def _reading(command: str, *, is_wide: bool = False) -> str:
     """Return ``command`` with a larger pipe as its input; the command replaces the subshell."""
-    return f"{{ widen_pipe; exec {command}; }}"
+    return command if is_wide else f"{{ widen_pipe; exec {command}; }}"

@@ -1,5 +1,6 @@
 """The watch over the connection of a transport, on connections of this host."""
 
+import fcntl
 import os
 import signal
 import socket
@@ -34,6 +35,17 @@ def test_the_command_gets_its_arguments_and_its_input_and_leaves_its_status() ->
 def test_the_command_is_the_process_of_the_stage_and_gets_its_signals() -> None:
     ended = run("sh", "-c", "kill -TERM $$")
     assert ended.returncode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize(("role", "wide"), [("send", 0), ("receive", 1)])
+def test_the_pipe_to_the_neighbour_of_the_transport_is_enlarged(role: str, wide: int) -> None:
+    capacities = "import fcntl; print(*(fcntl.fcntl(end, fcntl.F_GETPIPE_SZ) for end in (0, 1)))"
+    ended = subprocess.run(
+        watched(role, "python3", "-c", capacities), input=b"", capture_output=True, check=False, timeout=TIMEOUT
+    )
+    sizes = [1 << 16, 1 << 16]
+    sizes[wide] = 1 << 20
+    assert (ended.stdout, ended.stderr) == (f"{sizes[0]} {sizes[1]}\n".encode(), b"")
 
 
 def test_a_command_that_does_not_exist_fails_as_in_a_shell() -> None:
@@ -109,6 +121,8 @@ def test_a_receiver_is_not_watched_after_the_end_of_the_stream(*, resets: bool) 
     """The peer may be gone before a slow receiver has read everything."""
     with connected("receive") as (process, peer):
         wait_until(lambda: keepalive_is_set(peer.getpeername()[1]))
+        assert process.stdout
+        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 1 << 16)
         peer.sendall(b"x" * 100_000)  # more than the pipe holds, less than the pipe and the socket
         peer.shutdown(socket.SHUT_WR)
         if resets:
@@ -116,7 +130,6 @@ def test_a_receiver_is_not_watched_after_the_end_of_the_stream(*, resets: bool) 
         peer.close()
         wait_until(lambda: not watchers(process))
         assert process.poll() is None
-        assert process.stdout
         assert len(process.stdout.read()) == 100_000
         assert process.wait(TIMEOUT) == 0
 

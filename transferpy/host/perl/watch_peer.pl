@@ -12,28 +12,35 @@
 use strict;
 use warnings;
 use Errno qw(EPIPE ETIMEDOUT);
-use POSIX ();
-use Socket qw(IPPROTO_TCP SOL_SOCKET SO_ERROR SO_KEEPALIVE SO_LINGER);
 
 my ($seconds, $interval, $count, $role, $probing) = splice @ARGV, 0, 5;
-my ($KEEPIDLE, $KEEPINTVL, $KEEPCNT, $TCP_INFO) = (4, 5, 6, 11);
+# The module Socket takes longer than all the rest. These numbers are those of all machines that have pidfd_getfd.
+my ($SOL_SOCKET, $SO_ERROR, $SO_KEEPALIVE, $SO_LINGER) = (1, 4, 9, 13);
+my ($TCP, $KEEPIDLE, $KEEPINTVL, $KEEPCNT, $TCP_INFO) = (6, 4, 5, 6, 11);
 my ($ESTABLISHED, $FIN_WAIT1, $FIN_WAIT2, $CLOSE, $CLOSE_WAIT, $LISTEN) = (1, 4, 5, 7, 8, 10);
 my %is_open = map { $_ => 1 } $ESTABLISHED, $FIN_WAIT1, $FIN_WAIT2, $CLOSE_WAIT;
 my $no_answer = "the peer did not answer for $seconds seconds (--stall-timeout)";
 # Turns are counted, not the time: a host that was paused wakes up after a long time without packets.
 my ($turn, $limit) = (0.25, $seconds - 0.5);
 
+# The pipe between this stage and its neighbour gets its capacity here: perl/widen_pipe would be one more process.
+fcntl $role eq 'send' ? \*STDIN : \*STDOUT, 1031, 1 << 20;
 my ($transport, $pipeline) = ($$, getpgrp);
 my $watcher = fork;
 if (!defined $watcher || $watcher) {
     no warnings 'exec';
     exec { $ARGV[0] } @ARGV or print STDERR "$ARGV[0]: $!\n";
-    POSIX::_exit(127);
+    exit 127;
 }
 $0 = 'watch_peer';
 # An open pipe would keep the next stage from seeing the end of the stream.
 opendir my $descriptors, '/proc/self/fd' or exit;
-POSIX::close($_) for grep { /\d/ && $_ != fileno STDERR } readdir $descriptors;
+close STDIN;
+close STDOUT;
+for my $number (grep { /\d/ && $_ > fileno STDERR } readdir $descriptors) {
+    open my $descriptor, '<&=', $number or next;
+    close $descriptor;
+}
 
 my ($open, $get) = @system_call{qw(pidfd_open pidfd_getfd)};
 my $process = $open ? syscall $open, $transport, 0 : -1;
@@ -54,7 +61,7 @@ while (select(my $ended = $process_ends, undef, undef, $turn) <= 0) {
     # A transport that neither reads nor writes does not notice that the kernel has closed the connection.
     $closed = $state == $CLOSE ? $closed + $turn : 0;
     next if $closed < 2;
-    my $error = unpack 'l', getsockopt $socket, SOL_SOCKET, SO_ERROR;
+    my $error = unpack 'l', getsockopt $socket, $SOL_SOCKET, $SO_ERROR;
     last if !$error || $error == EPIPE && $role eq 'receive'; # the transport has got the error, or the reset came after all data
     end_stream($socket, $error == ETIMEDOUT ? $no_answer : 'the peer reset it');
 }
@@ -63,7 +70,7 @@ sub end_stream { # SOCKET REASON
     my ($socket, $reason) = @_;
     print STDERR "dead connection: $reason\n";
     # With a reset, the end of the stream does not look complete to the peer, if packets reach it.
-    setsockopt $socket, SOL_SOCKET, SO_LINGER, pack 'i2', 1, 0;
+    setsockopt $socket, $SOL_SOCKET, $SO_LINGER, pack 'i2', 1, 0;
     kill '-KILL', $pipeline; # its first stage can wait for its disk; this process is one of the group
 }
 
@@ -75,7 +82,7 @@ sub connection { # returns the socket and the state of the connection, its repea
         my $descriptor = syscall $get, $process, $number + 0, 0;
         next if $descriptor < 0;
         open my $socket, '+<&=', $descriptor or next;
-        my @info = unpack 'C x C C x52 L x80 L', getsockopt($socket, IPPROTO_TCP, $TCP_INFO) // next;
+        my @info = unpack 'C x C C x52 L x80 L', getsockopt($socket, $TCP, $TCP_INFO) // next;
         next if $info[0] == $LISTEN;
         keep_alive($socket) if !$connected;
         return ($socket, @info);
@@ -85,6 +92,6 @@ sub connection { # returns the socket and the state of the connection, its repea
 
 sub keep_alive { # SOCKET: a netcat has no options for that
     my ($socket) = @_;
-    setsockopt $socket, IPPROTO_TCP, $_->[0], $_->[1] + 0 for [$KEEPIDLE, $interval], [$KEEPINTVL, $interval], [$KEEPCNT, $count];
-    setsockopt $socket, SOL_SOCKET, SO_KEEPALIVE, 1;
+    setsockopt $socket, $TCP, $_->[0], $_->[1] + 0 for [$KEEPIDLE, $interval], [$KEEPINTVL, $interval], [$KEEPCNT, $count];
+    setsockopt $socket, $SOL_SOCKET, $SO_KEEPALIVE, 1;
 }
