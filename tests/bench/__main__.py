@@ -17,6 +17,7 @@ from .contests import CONTESTS, DATA, LINKS, SelectionError, select
 from .figures import Figure, Figures, FiguresError, Writer, load, machine
 from .report import report
 from .runs import PYTHON, Bench, BenchError
+from .stage_runs import StageError
 from .verdict import Verdict
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _RESULTS = CHECKOUT / "bench-results"
 _FAILURE_LENGTH = 300
 _PREPARING = "preparation"
-_FAILURES = (BenchError, OSError, subprocess.SubprocessError)
+_FAILURES = (BenchError, StageError, OSError, subprocess.SubprocessError)
 """Errors that end a run, but not the benchmark."""
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from .stages import OneStage, stages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -95,7 +97,7 @@ class Contender:
     """A contender; ``once`` means a single round, because more rounds give no new information."""
 
     name: str
-    way: Transfer | OnSource | OnBoth | OnOrchestrator
+    way: Transfer | OnSource | OnBoth | OnOrchestrator | OneStage
     against: tuple[Comparison, ...] = ()
     once: bool = False
 
@@ -106,6 +108,7 @@ class Cell:
 
     Attributes:
         watched: if true, the memory of the processes on the hosts is measured too, which costs a little time.
+        metered: if true, the processor time of each end is measured too.
     """
 
     contest: str
@@ -113,6 +116,7 @@ class Cell:
     link: str
     contenders: tuple[Contender, ...]
     watched: bool = False
+    metered: bool = False
 
     def __str__(self) -> str:
         return f"{self.contest}, {self.data}, {self.link}"
@@ -127,13 +131,21 @@ class Contest:
     data: tuple[str, ...] = ("tables",)
     links: tuple[str, ...] = ("unshaped",)
     watched: bool = field(default=False)
+    metered: bool = field(default=False)
 
     def cells(self) -> Iterator[Cell]:
         """Yield the cells, ordered by data set, because a change of the data set takes longest."""
         for data in self.data:
             for link in self.links:
                 contenders = self.contenders(data, link)
-                yield Cell(contest=self.name, data=data, link=link, contenders=contenders, watched=self.watched)
+                yield Cell(
+                    contest=self.name,
+                    data=data,
+                    link=link,
+                    contenders=contenders,
+                    watched=self.watched,
+                    metered=self.metered,
+                )
 
 
 ALL_DEFAULTS = "all defaults"
@@ -147,6 +159,9 @@ _CUMIN = "cumin --force db1,db2 true"
 FIXED = ("--compressor zstd", "--compressor lz4", "--compressor pigz", "--no-compress")
 """The fixed choices of a compressor, as alternatives to the automatic choice."""
 ALGORITHMS = ("md5", "sha256", "xxh128", "b3")
+
+WHOLE_STREAMS = ("--no-compress", "--no-compress --no-encrypt", "--compressor zstd", "--compressor lz4")
+"""The streams whose processor time is measured as a whole."""
 
 _AUTO_LIMIT = 1.15
 _SMALL_FILES_LIMIT = 0.8
@@ -231,6 +246,11 @@ def _stream(_data: str, _link: str) -> tuple[Contender, ...]:
     )
 
 
+def _stages(data: str, _link: str) -> tuple[Contender, ...]:
+    alone = (Contender(name=name, way=stage) for name, stage in stages(data))
+    return (*alone, *map(_ours, WHOLE_STREAMS))
+
+
 def _small(_data: str, _link: str) -> tuple[Contender, ...]:
     return Contender(name=_CUMIN, way=OnOrchestrator(_CUMIN)), _ours("", Comparison((_CUMIN,), 3.0))
 
@@ -257,6 +277,7 @@ CONTESTS = {
         Contest(name="peers", contenders=_peers, data=("tables", "noise", "files"), links=tuple(RATES)),
         Contest(name="shapes", contenders=_shapes, data=("files", "huge", "sparse"), watched=True),
         Contest(name="wan", contenders=_wan, data=("half",), links=tuple(DELAYS)),
+        Contest(name="stages", contenders=_stages, metered=True),
         Contest(name="small", contenders=_small, data=("three",)),
         Contest(name="backup", contenders=_backup, data=("server",)),
     )
@@ -297,4 +318,4 @@ def select(
 
 def _only(cell: Cell, parts: tuple[str, ...]) -> Cell:
     chosen = (one for one in cell.contenders if not parts or any(part in one.name for part in parts))
-    return Cell(contest=cell.contest, data=cell.data, link=cell.link, contenders=tuple(chosen), watched=cell.watched)
+    return replace(cell, contenders=tuple(chosen))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import platform
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import TextIO
 
 _COLUMNS = (
@@ -23,9 +23,12 @@ _COLUMNS = (
     "seconds",
     "memory_bytes",
     "hosts_memory_bytes",
+    "source_processor_seconds",
+    "target_processor_seconds",
     "load",
     "failure",
 )
+_ENDS = ("source", "target")
 
 
 class FiguresError(Exception):
@@ -40,11 +43,13 @@ class Cost:
         seconds: duration.
         memory: maximum memory of transfer.py, in bytes.
         hosts_memory: maximum memory of all processes of the source or of the target, in bytes; the larger of both.
+        processor: processor time of all processes of the source and of the target, or of one stage, in seconds.
     """
 
     seconds: float
     memory: int | None = None
     hosts_memory: int | None = None
+    processor: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +121,17 @@ class Writer:
     def write(self, figure: Figure) -> None:
         """Write one result."""
         seconds = memory = hosts_memory = None
-        if figure.cost:
-            seconds, memory, hosts_memory = f"{figure.cost.seconds:.3f}", figure.cost.memory, figure.cost.hosts_memory
+        processor: Mapping[str, float] = {}
+        if cost := figure.cost:
+            seconds, memory, hosts_memory, processor = (
+                f"{cost.seconds:.3f}",
+                cost.memory,
+                cost.hosts_memory,
+                cost.processor,
+            )
         cell = figure.contest, figure.data, figure.amount, figure.link
-        run = figure.contender, figure.round, seconds, memory, hosts_memory, figure.load, figure.failure
+        used = [f"{processor[end]:.3f}" if end in processor else None for end in _ENDS]
+        run = figure.contender, figure.round, seconds, memory, hosts_memory, *used, figure.load, figure.failure
         self._writer.writerow((*cell, *run))
         self._file.flush()
 
@@ -150,7 +162,8 @@ class Figures:
 
 
 def _figure(row: dict[str, str]) -> Figure:
-    memories = (int(row[name]) if row[name] else None for name in ("memory_bytes", "hosts_memory_bytes"))
+    processor = {end: float(text) for end in _ENDS if (text := row[f"{end}_processor_seconds"])}
+    memory, hosts_memory = (int(row[name]) if row[name] else None for name in ("memory_bytes", "hosts_memory_bytes"))
     return Figure(
         contest=row["contest"],
         data=row["data"],
@@ -158,7 +171,7 @@ def _figure(row: dict[str, str]) -> Figure:
         link=row["link"],
         contender=row["contender"],
         round=int(row["round"]),
-        cost=Cost(float(row["seconds"]), *memories) if row["seconds"] else None,
+        cost=Cost(float(row["seconds"]), memory, hosts_memory, processor) if row["seconds"] else None,
         load=float(row["load"]),
         failure=row["failure"],
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .contests import DATA, LINK_WORDS
+from .model import CORES, LINKS_OF_MODEL, PIPELINES, pipelines
+from .stages import SOURCE, TARGET
 from .verdict import MEMORY_BOUND
 
 if TYPE_CHECKING:
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 
     from .contests import Cell
     from .figures import Figures
+    from .model import Pipeline
     from .verdict import Ratio, Summary, Verdict
 
 
@@ -25,6 +28,8 @@ def _paragraphs(verdict: Verdict, figures: Figures) -> Iterator[str]:
     yield ""
     for cells in _rows_of_links(verdict.cells):
         yield from _contest(verdict, cells)
+    if costs := _costs(verdict):
+        yield from _model(costs)
     if ratios := verdict.ratios():
         yield "**How they compare** (ratio of the medians)"
         yield ""
@@ -71,8 +76,52 @@ def _contest(verdict: Verdict, cells: list[Cell]) -> Iterator[str]:
             head.append(f"memory, {title}")
             for row, memory in zip(body, memories, strict=True):
                 row.append(_mebibytes(memory) if memory else "")
+    for end in (SOURCE, TARGET):
+        costs = [_per_gib(cells[0], verdict, name).get(end) for name in seen]
+        if any(costs):
+            head.append(f"processor s/GiB, {end}")
+            for row, cost in zip(body, costs, strict=True):
+                row.append("" if cost is None else f"{cost:.2f}")
     yield from simple_table(head, body)
     yield ""
+
+
+def _per_gib(cell: Cell, verdict: Verdict, contender: str) -> dict[str, float]:
+    """Return the processor seconds per GiB of data on each end; empty if they were not measured."""
+    summary = verdict.summary(cell, contender)
+    gibibytes = max(verdict.amounts(cell)) / 1024
+    return {end: seconds / gibibytes for end, seconds in summary.processor.items()} if summary else {}
+
+
+def _costs(verdict: Verdict) -> dict[str, dict[str, float]]:
+    return {
+        name: cost
+        for cell in verdict.cells
+        if cell.metered
+        for name in verdict.contenders(cell)
+        if (cost := _per_gib(cell, verdict, name))
+    }
+
+
+def _model(costs: dict[str, dict[str, float]]) -> Iterator[str]:
+    """Yield the calculated rates of several pipelines."""
+    head = ["link", "stream", *(f"{number} pipeline(s)" for number in PIPELINES)]
+    body = [
+        [link, f"``{options}``", *(_rate(pipeline, number, bits) for number in PIPELINES)]
+        for link, bits in LINKS_OF_MODEL.items()
+        for options, pipeline in pipelines(costs)
+    ]
+    if body:
+        words = "calculated from the costs above, and the limit"
+        yield f"**Model**: GB/s of data with {CORES} processors on each end, {words}"
+        yield ""
+        yield from simple_table(head, body)
+        yield ""
+
+
+def _rate(pipeline: Pipeline, number: int, bits: float) -> str:
+    rate, cause = pipeline.rate(number, CORES, bits)
+    return f"{rate / 1e9:.2f} ({cause})"
 
 
 def _seconds(summary: Summary | None) -> str:

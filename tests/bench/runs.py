@@ -20,6 +20,8 @@ from .contests import DELAYS, RATES, OnBoth, OnOrchestrator, OnSource, Transfer
 from .figures import Cost
 from .memory_sampler import MemorySampler
 from .server import SOCKET, Server
+from .stage_runs import prepare_stages, processor_time, run_stage
+from .stages import PORT, SOURCE, TARGET, OneStage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 PYTHON = "/usr/bin/python3"
 """The Python of Debian, with which the command cumin runs too."""
 
-_PORT = 5999
 _LISTENING_SECONDS = 30.0
 _VERIFICATION_FAILED = 7
 _SETUP_SECONDS = 1800.0
@@ -66,7 +67,9 @@ class Bench:
         self._lab = lab
         self._orchestrator, self._source, self._target = lab["orch"], lab["db1"], lab["db2"]
         self._amounts = amounts
+        self._ends = {SOURCE: self._source, TARGET: self._target}
         self._made: str | None = None
+        self._has_stages = False
         self._server = Server(self._source)
         self._authorize_source()
 
@@ -86,6 +89,9 @@ class Bench:
             self._make(cell.data)
             self._source.run("sync", timeout=_SETUP_SECONDS)
             self._made = cell.data
+        if cell.metered and not self._has_stages:
+            prepare_stages(self._ends, cell.data)
+            self._has_stages = True
         self._source.shape(cell.link if RATES.get(cell.link) else None)
         self._lab.delay(self._source.name, self._target.name, DELAYS.get(cell.link, 0))
         return self._measure(cell.link)
@@ -102,6 +108,7 @@ class Bench:
     def clean(self) -> None:
         """Remove all data from the hosts, and wait until the disk of the machine is idle."""
         self._made = None
+        self._has_stages = False
         self._server.stop()
         self._remove_target_disk()
         for host in (self._source, self._target):
@@ -146,11 +153,18 @@ class Bench:
     def run(self, cell: Cell, contender: Contender) -> Cost:
         """Run a contender once; raises BenchError if it fails, or if data is missing on the target."""
         self._create_target_disk()
+        processor: Mapping[str, float] = {}
         with MemorySampler.on(self._source, self._target) if cell.watched else nullcontext() as sampler:
-            cost = self._run(cell, contender)
+            if cell.metered:
+                with processor_time(self._ends) as processor:
+                    cost = self._run(cell, contender)
+            else:
+                cost = self._run(cell, contender)
+        if isinstance(contender.way, OneStage):
+            return cost
         if not isinstance(contender.way, OnOrchestrator) and not getattr(contender.way, "damaged", False):
             self._check(cell.data)
-        return replace(cost, hosts_memory=sampler.most) if sampler else cost
+        return replace(cost, hosts_memory=sampler.most if sampler else None, processor=processor)
 
     def _run(self, cell: Cell, contender: Contender) -> Cost:
         match contender.way:
@@ -162,6 +176,9 @@ class Bench:
             case OnSource(command=command):
                 command = command.format(name=cell.data, target=self._target.name)
                 return Cost(_timed(self._source, _bash(command), 0, cwd="/srv").seconds)
+            case OneStage():
+                with self._open_port():
+                    return run_stage(self._ends, contender.way, self._await_listener)
             case OnBoth(sending=sending, receiving=receiving):
                 return Cost(self._by_hand(sending, receiving, SOCKET if cell.data == "server" else cell.data))
 
@@ -185,7 +202,7 @@ class Bench:
 
     def _by_hand(self, sending: str, receiving: str, name: str = "") -> float:
         """Run a command on each host, like an administrator; the time starts when the target listens."""
-        words = {"name": name, "address": self._target.ipv4, "port": _PORT}
+        words = {"name": name, "address": self._target.ipv4, "port": PORT}
         with self._open_port():
             receiver = _start(self._target, _bash(receiving.format(**words)), "/srv/copy")
             try:
@@ -204,7 +221,7 @@ class Bench:
 
     @contextmanager
     def _open_port(self) -> Iterator[None]:
-        self._target.run(f"nft insert rule inet filter input tcp dport {_PORT} accept comment bench")
+        self._target.run(f"nft insert rule inet filter input tcp dport {PORT} accept comment bench")
         try:
             yield
         finally:
@@ -215,7 +232,7 @@ class Bench:
 
     def _await_listener(self, receiver: subprocess.Popen[Any]) -> None:
         deadline = time.monotonic() + _LISTENING_SECONDS
-        while not self._target.sh(f"ss -Hltn 'sport = :{_PORT}'"):
+        while not self._target.sh(f"ss -Hltn 'sport = :{PORT}'"):
             if receiver.poll() is not None or time.monotonic() > deadline:
                 raise BenchError("the receiving command does not listen")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .contests import DATA
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from .contests import Cell, Comparison
     from .figures import Figure
@@ -28,6 +28,7 @@ class Summary:
     most: float
     memory: int | None
     hosts_memory: int | None
+    processor: Mapping[str, float]  # the medians, by end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,10 @@ class Verdict:
             most=max(seconds),
             memory=max((cost.memory for cost in costs if cost.memory), default=None),
             hosts_memory=max((cost.hosts_memory for cost in costs if cost.hosts_memory), default=None),
+            processor={
+                end: statistics.median(cost.processor[end] for cost in costs if end in cost.processor)
+                for end in dict.fromkeys(end for cost in costs for end in cost.processor)
+            },
         )
 
     def ratios(self) -> list[Ratio]:

@@ -9,9 +9,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bench import data, plots
-from bench.contests import ALL_DEFAULTS, CONTESTS, DATA, FIXED, LINKS, Cell, SelectionError, Transfer, select
+from bench.contests import (
+    ALL_DEFAULTS,
+    CONTESTS,
+    DATA,
+    FIXED,
+    LINKS,
+    WHOLE_STREAMS,
+    Cell,
+    SelectionError,
+    Transfer,
+    select,
+)
 from bench.figures import Cost, Figure, Figures, FiguresError, Writer
+from bench.model import CORES, Pipeline, pipelines
 from bench.report import report, simple_table
+from bench.stages import SENDER_ADDRESS, SOURCE, TARGET, OneStage
 from bench.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -152,6 +165,8 @@ def test_written_figures_are_read_unchanged(tmp_path: Path) -> None:
         figure("rsync -a", 3.125, number=2),
         replace(figure("--compressor lz4", None), failure='status 2: "quoted", with a comma'),
         replace(figure("tar | nc", 1.0), cost=Cost(1.0, None, 7 << 20)),
+        replace(figure("--no-compress", 1.0), cost=Cost(1.0, processor={SOURCE: 0.5, TARGET: 2.25})),
+        replace(figure("target: zstd", 1.0), cost=Cost(1.0, processor={TARGET: 0.0})),
     ]
     path = tmp_path / "some.csv"
     path.write_text(written(runs, "a machine", "a commit"))
@@ -293,6 +308,81 @@ def test_a_plot_is_small_and_the_same_every_time(tmp_path: Path) -> None:
     text = first.read_text()
     assert all(f">{words}<" in text for words in (*contenders, "1 Gbit/s", "seconds"))
     assert "dc:date" not in text
+
+
+# --- the cost of the stages
+
+STAGES = "stages, tables, unshaped"
+
+
+def staged(contender: str, *, amount: int = 1024, **processor: float) -> Figure:
+    return replace(figure(contender, 1.0, where=STAGES, amount=amount), cost=Cost(1.0, processor=processor))
+
+
+def plain_stages(amount: int = 1024) -> list[Figure]:
+    factor = amount / 1024
+    return [
+        staged("source: tar --create", amount=amount, source=0.5 * factor),
+        staged("source: socat, not encrypted", amount=amount, source=0.4 * factor),
+        staged("target: socat, not encrypted", amount=amount, target=0.4 * factor),
+        staged("target: tar --extract", amount=amount, target=2.0 * factor),
+        staged("--no-compress --no-encrypt", amount=amount, source=1.5 * factor, target=4.0 * factor),
+    ]
+
+
+def test_each_stage_runs_on_one_end_and_is_a_command_of_the_program() -> None:
+    (cell,) = select(contests=["stages"])
+    assert cell.metered
+    ways = {contender.name: contender.way for contender in cell.contenders}
+    alone = {name: way for name, way in ways.items() if isinstance(way, OneStage)}
+    assert [name for name in ways if name not in alone] == list(WHOLE_STREAMS)
+    for name, stage in alone.items():
+        assert name.startswith(f"{stage.end}: ")
+        assert stage.sending if stage.end == SOURCE else stage.receiving
+        assert bool(stage.feed) is (name != "source: tar --create")
+    for name in ("source: socat, TLS", "target: socat, TLS"):
+        stage = alone[name]
+        assert "OPENSSL:" in stage.sending
+        assert f"range={SENDER_ADDRESS}/32" in stage.receiving
+
+
+def test_the_report_has_the_cost_of_a_gibibyte() -> None:
+    runs = plain_stages(amount=512)
+    lines = [line.split("  ") for line in report(verdict(*runs), Figures(runs=tuple(runs), notes=())).splitlines()]
+    cells = [[cell.strip() for cell in line if cell] for line in lines]
+    head = ["seconds: median (min to max)", "unshaped", "rounds", "processor s/GiB, source", "processor s/GiB, target"]
+    assert head in cells
+    assert ["``--no-compress --no-encrypt``", "1.00 (1.00 to 1.00)", "1", "1.50", "4.00"] in cells
+    assert ["``target: tar --extract``", "1.00 (1.00 to 1.00)", "1", "2.00"] in cells
+
+
+def test_the_model_names_the_limit_of_several_pipelines() -> None:
+    pipeline = Pipeline(slowest="tar", slowest_cost=2.0, ends={SOURCE: 1.5, TARGET: 5.0})
+    gib = 1 << 30
+    assert pipeline.rate(1, CORES, 1e12) == (gib / 2, "tar")
+    assert pipeline.rate(8, CORES, 1e12) == (16 * gib / 5, "processors of the target")
+    rate, cause = pipeline.rate(8, CORES, 10e9)
+    assert cause == "the link"
+    assert 1.17e9 < rate < 1.18e9
+    halved, _ = replace(pipeline, ratio=0.5).rate(8, CORES, 10e9)
+    assert halved == 2 * rate
+
+
+def test_the_model_needs_the_cost_of_each_stage() -> None:
+    costs = {run.contender: run.cost.processor for run in plain_stages() if run.cost}
+    ((options, pipeline),) = pipelines(costs)
+    assert options == "--no-compress --no-encrypt"
+    assert (pipeline.slowest, pipeline.slowest_cost, pipeline.ratio) == ("target: tar --extract", 2.0, 1.0)
+    for name in costs:
+        assert not list(pipelines({other: cost for other, cost in costs.items() if other != name}))
+
+
+def test_the_report_has_the_calculated_rates() -> None:
+    runs = plain_stages()
+    text = report(verdict(*runs), Figures(runs=tuple(runs), notes=()))
+    assert f"with {CORES} processors on each end, calculated from the costs above" in text
+    assert "0.54 (target: tar --extract)" in text
+    assert "1.18 (the link)" in text
 
 
 # --- the data
