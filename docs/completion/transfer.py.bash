@@ -60,6 +60,7 @@ _transfer_py() {
     --connect-timeout) : ;;
     --idle-timeout) : ;;
     --stall-timeout) : ;;
+    --retries) : ;;
     --copy-timeout) : ;;
     --priority) _transfer_py_offer -W 'normal low' ;;
     --report) _transfer_py_offer -f ;;
@@ -87,9 +88,9 @@ _transfer_py_options='
 --checksum --no-checksum --parallel-checksum --no-parallel-checksum --checksum-algorithm --stop-slave
 --no-stop-slave --safe-timeout --max-stop-time --prepare --no-prepare --defaults-file --one-file-system
 --no-one-file-system --owner --create-target --no-create-target --require-mount --no-require-mount --port
---firewall --bwlimit --connect-timeout --idle-timeout --stall-timeout --copy-timeout --priority --dry-run
---no-dry-run --verbose --no-verbose --quiet --no-quiet --report --metrics --log-file --syslog --no-syslog
---config --version -h --help
+--firewall --bwlimit --connect-timeout --idle-timeout --stall-timeout --retries --copy-timeout --priority
+--dry-run --no-dry-run --verbose --no-verbose --quiet --no-quiet --report --metrics --log-file --syslog
+--no-syslog --config --version -h --help
 '
 # generated: end
 

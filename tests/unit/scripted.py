@@ -144,6 +144,7 @@ class ScriptedRemote(RemoteExecution):
         # The tests of codec_choice check the codec.
         command = re.sub(r"^(receive|send \d+) \w+", r"\1 CODEC", text.removeprefix("command ").removesuffix("\n"))
         # Most tests are not about buffers, and leave them to the kernel.
+        command = re.sub(r"^(send \d+ CODEC \S+ \d+ \d+) \d+\b", r"\1", command)
         command = re.sub(r"^(receive CODEC|(?:send \d+ CODEC|probe \d+) \S+ \d+) 0\b", r"\1", command)
         job.session.received.append(command)
         job.react(job.session.reactions[command])
@@ -206,8 +207,9 @@ def answer(facts: HostFacts, *, owner: bool = False) -> list[str]:
         f" listening={','.join(map(str, facts.listening))}"
     )
     if facts.buffers:
-        forced = "yes" if facts.buffers.forced else "no"
-        lines.append(f"buffers send={facts.buffers.send} receive={facts.buffers.receive} forced={forced}")
+        forced, relays = ("yes" if flag else "no" for flag in (facts.buffers.forced, facts.buffers.relays))
+        sizes = f"send={facts.buffers.send} receive={facts.buffers.receive}"
+        lines.append(f"buffers {sizes} forced={forced} relays={relays}")
     lines += [f"netcat name={name} help={encoded(text)}" for name, text in facts.netcats.items()]
     lines += [_source(facts.source)] if facts.source else []
     lines += [_database(facts.database)] if facts.database else []

@@ -253,12 +253,51 @@ class ProgressMade(Event, name="progress"):
     """The heartbeat, at least once a second.
 
     Attributes:
-        bytes: the number of bytes that have passed the first stage of the stream, if there is one.
+        bytes: the number of bytes that have passed the first stage of the stream; None if there is none.
         total: the number of bytes that all stages have read together; it falls when one of them ends.
     """
 
-    bytes: Count = 0
+    bytes: Annotated[int | None, parse_count] = None
     total: Count = 0
+
+
+class Broken(Event, name="broken"):
+    """A connection of the stream has ended before the stream, as the relay of one end found.
+
+    Attributes:
+        connection: the number of the connection, from 0 on.
+        position: the bytes that the relay of the receiver has passed on, or that the sender has given to its transport.
+        status: the exit status of the program of the transport.
+        text: the end of its standard error.
+    """
+
+    connection: Count
+    position: Count
+    status: Count
+    text: Text = ""
+
+
+class Reopened(Event, name="reopened"):
+    """The receiver listens again, for the connection of that number, and needs the bytes from ``position`` on."""
+
+    connection: Count
+    position: Count
+
+
+class Resumed(Event, name="resumed"):
+    """The first byte has arrived on the connection of that number, which is not the first connection."""
+
+    connection: Count
+
+
+class Sent(Event, name="sent"):
+    """The stream of the sender has ended, and has that number of bytes."""
+
+    bytes: Count
+
+
+class Complete(Event, name="complete"):
+    """The receiver has passed on all bytes of the stream."""
 
 
 class Stages(Event, name="stages"):
@@ -512,6 +551,7 @@ class BuffersAnswer(Event, name="buffers"):
     send: Count
     receive: Count
     forced: Flag
+    relays: Flag = False
 
 
 class NetcatAnswer(Event, name="netcat"):
@@ -707,14 +747,46 @@ class Receive(SessionCommand, word="receive"):
     buffer: int
 
 
+class Reopen(SessionCommand, word="reopen"):
+    """Listen for the connection of that number, from 1 on; no byte of an earlier one counts from now on."""
+
+    connection: int
+
+
+class Total(SessionCommand, word="total"):
+    """The stream has that number of bytes: it is complete when the receiver has passed on so many."""
+
+    bytes: int
+
+
+class Resume(SessionCommand, word="resume"):
+    """Connect, for the connection of that number, and send the bytes from ``position`` on."""
+
+    connection: int
+    position: int
+
+
+class Finish(SessionCommand, word="finish"):
+    """The receiver has the whole stream."""
+
+
+class Abandon(SessionCommand, word="abandon"):
+    """The end of a connection is from now on a failure of the stream; that of an earlier one is one at once."""
+
+
 class Send(SessionCommand, word="send"):
-    """Send the stream over an edge; 0 leaves the send buffer, in bytes, to the kernel."""
+    """Send the stream over an edge; 0 leaves the send buffer, in bytes, to the kernel.
+
+    Attributes:
+        history: the bytes of the stream that the sender keeps, for a connection after the first one.
+    """
 
     edge: str
     codec: str
     address: str
     port: int
     buffer: int
+    history: int
     certificate: str
 
 

@@ -69,7 +69,8 @@ class Session:
         self.host = host
         self.statuses: dict[str, tuple[int, ...]] = {}  # of the stages of each task that has ended, by its name
         self.errors: dict[tuple[str, str], str] = {}  # the end of standard error, by task and number of the stage
-        self.bytes = self._first_bytes = 0  # bytes that the observed stage of the stream has read
+        self.bytes = 0  # bytes that the observed stage of the stream has read
+        self._first_bytes: int | None = None
         self._total = 0  # bytes that all stages of the stream have read
         self.moved = self.heard = time.monotonic()  # of the last progress of the stream, and of the last event
         self._refused = 0.0  # time of the last malformed event
@@ -112,7 +113,7 @@ class Session:
     @property
     def received_bytes(self) -> int:
         """Bytes of the stream, without those that the observed stage read before the stream, such as its libraries."""
-        return self.bytes - self._first_bytes
+        return self.bytes - (self._first_bytes or 0)
 
     @property
     def ending(self) -> bool:
@@ -182,7 +183,9 @@ class Session:
         self._events[type(event)] = event
         match event:
             case protocol.ProgressMade(bytes=count, total=total):
-                self._progress(count, total, self.heard - before)
+                self._progress(count or 0, total, self.heard - before)
+                # The count is then that of the bytes that the observed stage read before the stream.
+                self._first_bytes = count if self._first_bytes is None else self._first_bytes
             case protocol.Stages(job=task, statuses=statuses):
                 self._add_report(self.statuses, task, statuses)
                 self.moved = self.heard
@@ -222,7 +225,6 @@ class Session:
             self.moved = self.heard
         self._total = total
         self.bytes = max(count, self.bytes)
-        self._first_bytes = self._first_bytes or count
 
     def credit(self, seconds: float) -> None:
         """Move the times of the last event and of the last growth by a time in which this process did not run."""

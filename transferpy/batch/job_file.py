@@ -21,9 +21,11 @@ _MAXIMUM_SIZE = 1 << 20  # the maximum size of a job file, in characters
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _LIMITS = ("at_once", "at_once_per_host")
+# For a job, "retries" is the number of repeated transfers. The option of this name is about one stream.
 _NUMBERS = {"retries": range(101), "retry_pause": range(1, 86401), "keep": range(1, 100_001)}
 _DEFAULT_NUMBERS = {"retries": 0, "retry_pause": 60, "keep": 0}
-_DEFAULTS_KEYS = ("type", *(name for name in OPTIONS if name not in TOOL_OPTIONS | {"transfer_type"}), *_NUMBERS)
+_OPTIONS = tuple(name for name in OPTIONS if name not in TOOL_OPTIONS | {"transfer_type"} | _NUMBERS.keys())
+_DEFAULTS_KEYS = ("type", *_OPTIONS, *_NUMBERS)
 _TRANSFER_KEYS = ("source", "targets", *_DEFAULTS_KEYS)
 _JOB_KEYS = (*_LIMITS, "state_directory", "on_success", "on_failure", "defaults", "transfers")
 
@@ -160,7 +162,7 @@ class _JobReader(YamlReader):
         found: dict[str, OptionValue] = {}
         for key, node in nodes.items():
             name = "transfer_type" if key == "type" else key
-            if name in OPTIONS:
+            if name in {"transfer_type", *_OPTIONS}:
                 try:
                     found[name] = OPTIONS[name].parse(self.text(node, key))
                 except OptionError as error:

@@ -13,7 +13,7 @@ from transferpy.engine.stream_run import StreamRun
 from transferpy.model.options import UNCOMPRESSED
 from transferpy.model.text import size
 from transferpy.stream.codec_choice import Sample, choice_summary, choose_codec, measured_sample
-from transferpy.stream.socket_buffers import needed_buffer
+from transferpy.stream.socket_buffers import bytes_on_the_way, needed_buffer
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,8 @@ def start_stream(run: StreamRun) -> None:
     """
     sender, receiver = run.both
     sender.forget(
+        protocol.Broken,
+        protocol.Sent,
         protocol.Manifest,
         protocol.FileDigests,
         protocol.Tables,
@@ -56,7 +58,11 @@ def start_stream(run: StreamRun) -> None:
     sender.moved = time.monotonic()
     run.sending = True
     address, port, certificate = listener(run, protocol.Listening)
-    run.sessions.send(sender, protocol.Send(run.edge.label, run.codec, address, port, send_buffer, certificate))
+    history = bytes_on_the_way(
+        max(send_buffer, run.edge.sending.buffer.kernel), max(receive_buffer, run.edge.listening.buffer.kernel)
+    )
+    command = protocol.Send(run.edge.label, run.codec, address, port, send_buffer, history, certificate)
+    run.sessions.send(sender, command)
 
 
 def _taken_sample(run: StreamRun) -> Sample | None:

@@ -46,6 +46,7 @@ class StreamRun:
     codec: str = field(init=False)  # the label of the codec; that of the first candidate before one is chosen
     sending: bool = field(default=False, init=False)  # True after the command to send
     phase: Phase = field(default=Phase.WAITING, init=False)  # the phase of the copy
+    interruptions: tuple[float, ...] = field(default=(), init=False)  # the seconds of each after which it continued
     _began: float = field(default_factory=time.monotonic, init=False)
     _phase_began: float = field(default_factory=time.monotonic, init=False)
 
@@ -74,6 +75,11 @@ class StreamRun:
     def enter(self, phase: Phase) -> None:
         """Begin a phase."""
         self.phase, self._phase_began = phase, time.monotonic()
+
+    def add_interruption(self, seconds: float) -> None:
+        """Report that the stream continues after this time without a connection."""
+        self.interruptions += (seconds,)
+        self.update_report(reconnects=len(self.interruptions), interrupted_seconds=sum(self.interruptions))
 
     @property
     def progress(self) -> Progress:

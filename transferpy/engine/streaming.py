@@ -2,10 +2,12 @@
 
 import logging
 import time
+from typing import NoReturn
 
 from transferpy.agent.protocol import Connected, Listening, StreamDigest, parse_count
 from transferpy.engine.connection import no_connection
-from transferpy.engine.root_cause import raise_stream_failure
+from transferpy.engine.reconnection import Reconnection
+from transferpy.engine.root_cause import await_other_end, raise_stream_failure
 from transferpy.engine.stream_run import StreamRun
 from transferpy.Exceptions import StreamError
 from transferpy.model.progress import Phase
@@ -27,18 +29,33 @@ def await_stream(run: StreamRun) -> None:
     """
     began = time.monotonic()
     started = None
-    while not run.has_ended() and not run.has_failed():
+    connection = Reconnection(run)
+    while not run.has_ended() and not run.has_failed() and not connection.is_lost:
+        connection.step()
         now = time.monotonic()
         if started is None and run.flows:
             # Before this, the sender has listed its files, or has waited for a server; that has no limit of its own.
             started = run.sender.moved = now
             run.enter(Phase.COPYING)
+        if connection.is_interrupted:
+            run.sender.moved = now  # the limits of the reconnection count
         if started is not None:
             _check_limits(run, now - started, now - _last_progress(run))
-        run.wait(*run.both, until=lambda: run.has_ended() or run.has_failed(), deadline=now + 1)
-    if run.has_failed():
-        raise_stream_failure(run)
+        run.wait(*run.both, until=lambda: run.has_ended() or run.has_failed() or connection.is_due(), deadline=now + 1)
+    if run.has_failed() or connection.is_lost:
+        _raise_failure(run, connection)
     _report_received(run, max(time.monotonic() - began, 0.001))
+
+
+def _raise_failure(run: StreamRun, connection: Reconnection) -> NoReturn:
+    """Raise the error of a stream that has failed, or that has no connection any more."""
+    lost = connection.loss if connection.is_lost else ""
+    if run.edge.relayed:
+        connection.abandon()
+    if not lost:
+        raise_stream_failure(run)
+    await_other_end(run, until=run.has_ended)
+    raise StreamError(lost)
 
 
 def _last_progress(run: StreamRun) -> float:

@@ -88,6 +88,7 @@ class BufferFacts:
     send: int  # the largest send buffer that the kernel gives a connection by itself; 0 if unknown
     receive: int  # the same for the receive buffer
     forced: bool  # whether root may set larger ones, and the socat of the host can
+    relays: bool = False  # whether the host has the system calls of a relay, which survives a broken connection
 
 
 class TargetState(StrEnum):

@@ -204,6 +204,12 @@ class TransferOptions(ToolOptions):
         default=30,
         values=number(3, _DAY, "SECONDS"),
     )
+    retries: int = NETWORK.option(
+        "maximum number of attempts to continue a stream whose connection broke, without new data in between; after it,"
+        " or after a minute, the transfer fails; 0: a broken connection fails the transfer",
+        default=5,
+        values=number(0, 100),
+    )
     copy_timeout: int = NETWORK.option(
         "maximum time in seconds of the copy to one target with all its checks, and of the preflight query",
         default=7 * _DAY,

@@ -23,6 +23,7 @@ class EdgePlan:
     codecs: tuple[Codec, ...]  # the codecs that may compress the stream; none or one where there is no choice
     sending: SendingPlan
     listening: ListeningPlan
+    relayed: bool = False  # whether the stream survives a broken connection
 
     @property
     def is_codec_chosen_at_run_time(self) -> bool:

@@ -21,7 +21,7 @@ from transferpy.planning.topology import SOURCE, Edge, Node
 from transferpy.planning.types import transfer_type_strategy
 from transferpy.stream.peer_watch import PeerWatch
 from transferpy.stream.pipelines import probe_receiver, probe_sender, receiver, sender
-from transferpy.stream.socket_buffers import NO_BOUNDS, receive_bounds, send_bounds
+from transferpy.stream.socket_buffers import receive_bounds, send_bounds
 from transferpy.stream.transports import Transport, netcat, plain, tls
 
 
@@ -121,40 +121,49 @@ def _edge_plan(context: PlanContext, edge: Edge) -> EdgePlan:
         codecs=edge_codecs(context, edge),
         sending=_sending_plan(context, edge),
         listening=_listening_plan(context, edge),
+        relayed=_is_relayed(context, edge),
     )
 
 
 def _sending_plan(context: PlanContext, edge: Edge) -> SendingPlan:
     transport = _transport(context, edge, edge.sender, edge.receiver)
+    stream = transport.relayed() if _is_relayed(context, edge) else transport
     first = transfer_type_strategy(context.options.transfer_type).read(context)
     digest = stream_digest(context)
     return SendingPlan(
         pipelines={
-            label: sender(first, codec, transport, digest, context.options.bwlimit)
+            label: sender(first, codec, stream, digest, context.options.bwlimit)
             for label, codec in codecs_by_label(context, edge).items()
         },
         probe=probe_sender(transport, context.options.bwlimit) if is_link_probed(context) else None,
-        buffer=send_bounds(context.host(edge.sender)) if transport.sets_buffers else NO_BOUNDS,
+        buffer=send_bounds(context.host(edge.sender), settable=transport.sets_buffers),
     )
 
 
 def _listening_plan(context: PlanContext, edge: Edge) -> ListeningPlan:
     host, options = context.host(edge.receiver), context.options
     transport = _transport(context, edge, edge.receiver, edge.sender)
+    stream = transport.relayed() if _is_relayed(context, edge) else transport
     sender_address = context.route(edge).source
     last = transfer_type_strategy(options.transfer_type).unpack(context, host)
     digest = stream_digest(context)
     return ListeningPlan(
         pipelines={
-            label: receiver(last, codec, transport, digest) for label, codec in codecs_by_label(context, edge).items()
+            label: receiver(last, codec, stream, digest) for label, codec in codecs_by_label(context, edge).items()
         },
         sender_address=sender_address,
         port=options.port,
         shares_port=transport.shares_port,
         firewall_rules=firewall_rules(host.firewalls, options.firewall, sender_address, context.run_id),
         probe=probe_receiver(transport) if is_link_probed(context) else None,
-        buffer=receive_bounds(host) if transport.sets_buffers else NO_BOUNDS,
+        buffer=receive_bounds(host, settable=transport.sets_buffers),
     )
+
+
+def _is_relayed(context: PlanContext, edge: Edge) -> bool:
+    """Return whether the stream of an edge survives a broken connection: both hosts need a relay."""
+    hosts = context.host(edge.sender), context.host(edge.receiver)
+    return context.options.retries > 0 and all(host.buffers is not None and host.buffers.relays for host in hosts)
 
 
 def _transport(context: PlanContext, edge: Edge, node: Node, peer: Node) -> Transport:

@@ -70,6 +70,20 @@ class Watched:
 
 
 @dataclass(frozen=True)
+class Relayed:
+    """The program of a transport behind a relay, which can start the program again after a broken connection."""
+
+    transport: Watched
+    relay: Variable  # the program of the relay
+    argument: Argument  # of the relay, before the run directory
+
+    @property
+    def name(self) -> str:
+        """The name of the program of the transport in messages."""
+        return self.transport.name
+
+
+@dataclass(frozen=True)
 class Tee:
     """A stage that passes the stream on, and a copy of the stream to ``branch``.
 
@@ -85,7 +99,7 @@ class Tee:
         return self.branch.name
 
 
-Stage = Command | Drain | Watched | Tee
+Stage = Command | Drain | Watched | Relayed | Tee
 
 
 @dataclass(frozen=True)

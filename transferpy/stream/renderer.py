@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping
 
-from transferpy.stream.commands import Argument, Command, Drain, Join, Pipeline, Stage, Tee, Variable, Watched
+from transferpy.stream.commands import Argument, Command, Drain, Join, Pipeline, Relayed, Stage, Tee, Variable, Watched
 
 
 def render_argument(argument: Argument) -> str:
@@ -50,7 +50,7 @@ def render_pipeline(pipeline: Pipeline) -> str:
         match stage:
             case Command():
                 stages.append(render_command(stage))
-            case Drain(command=command) | Watched(command=command):
+            case Drain(command=command) | Watched(command=command) | Relayed(transport=Watched(command=command)):
                 stages.append(render_command(command))
             case Tee(branch=branch, output=output):
                 stages.append(f"tee >({render_command(branch)} >{render_argument(output)})")
@@ -70,11 +70,13 @@ def render_pipeline_function(name: str, pipeline: Pipeline, task: str = "") -> s
     closing: list[str] = []
     after: list[str] = []
     stages: list[str] = []
-    for number, stage in enumerate(map(_with_watch, pipeline.stages)):
+    for number, stage in enumerate(map(_with_programs, pipeline.stages)):
         # The watch of a connection widens its pipe to the next stage, or from the one before.
         is_wide = any(isinstance(end, Watched) for end in pipeline.stages[max(0, number - 1) : number + 1])
         errors = f'2>"$run_directory"/{task}.{number}.err'
         match stage:
+            case Command() if number == 0 and isinstance(pipeline.stages[0], Relayed):
+                stages.append(f"{render_command(stage)} {errors}")  # it counts its input itself
             case Command() if number == 0:
                 stages.append(f"measure_input {task} {render_command(stage)} {errors}")
             case Command():
@@ -97,11 +99,21 @@ def render_pipeline_function(name: str, pipeline: Pipeline, task: str = "") -> s
     return f"{name}() {{\n" + "".join(f"  {line}\n" for line in body) + "}"
 
 
-def _with_watch(stage: Stage) -> Command | Drain | Tee:
-    """Return ``stage``, or the command that runs and watches it."""
-    if isinstance(stage, Watched):
-        return Command(("perl", "-e", Variable("perl_watch_peer"), *stage.watch, *stage.command.argv))
-    return stage
+def _with_programs(stage: Stage) -> Command | Drain | Tee:
+    """Return ``stage``, or the command that runs it with its watch and its relay."""
+    match stage:
+        case Watched():
+            return Command(_watched(stage, "pipeline"))
+        case Relayed():
+            transport = _watched(stage.transport, "transport")
+            return Command(("perl", "-e", stage.relay, "--", stage.argument, Variable("run_directory"), *transport))
+        case _:
+            return stage
+
+
+def _watched(stage: Watched, ended: str) -> tuple[Argument, ...]:
+    """Return the words that run and watch a transport; ``ended`` is the part that a dead connection ends."""
+    return ("perl", "-e", Variable("perl_watch_peer"), *stage.watch, ended, *stage.command.argv)
 
 
 def _reading(command: str, *, is_wide: bool = False) -> str:

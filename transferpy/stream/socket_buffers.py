@@ -13,6 +13,9 @@ _SHARE_OF_MEMORY = 32
 """A buffer has at most this part of the free memory; the kernel doubles it for its own data."""
 _KERNEL_FACTOR = 2
 """The kernel doubles the size that a program sets, but not the sizes that it reports as its own limits."""
+_UNKNOWN_BUFFER = 32 << 20
+_PIPES_AND_PROGRAMS = 4 << 20
+"""Two pipes of 1 MiB, and the buffers of two programs of transports, with a reserve."""
 _HEADROOM = 3
 """A buffer holds the data of this number of round trips. The probe can meet the link or the hosts at a busy moment; a
 larger buffer costs memory only while it is filled."""
@@ -37,23 +40,33 @@ class BufferBounds:
 
 
 NO_BOUNDS = BufferBounds()
-"""The bounds where the stream cannot set a buffer."""
+"""The bounds where nothing is known, and the stream cannot set a buffer."""
 
 
-def send_bounds(host: HostFacts) -> BufferBounds:
-    """Return the bounds for the send buffer of a host."""
-    return _bounds(host, host.buffers.send if host.buffers else 0)
+def send_bounds(host: HostFacts, *, settable: bool = True) -> BufferBounds:
+    """Return the bounds for the send buffer of a host; ``settable``: the transport has an option for it."""
+    return _bounds(host, host.buffers.send if host.buffers else 0, settable=settable)
 
 
-def receive_bounds(host: HostFacts) -> BufferBounds:
-    """Return the bounds for the receive buffer of a host."""
-    return _bounds(host, host.buffers.receive if host.buffers else 0)
+def receive_bounds(host: HostFacts, *, settable: bool = True) -> BufferBounds:
+    """Return the bounds for the receive buffer of a host; ``settable`` is that of :func:`send_bounds`."""
+    return _bounds(host, host.buffers.receive if host.buffers else 0, settable=settable)
 
 
-def _bounds(host: HostFacts, kernel: int) -> BufferBounds:
-    is_set = host.buffers is not None and host.buffers.forced
+def _bounds(host: HostFacts, kernel: int, *, settable: bool) -> BufferBounds:
+    is_set = settable and host.buffers is not None and host.buffers.forced
     most = min(_MOST_BYTES, host.memory // _SHARE_OF_MEMORY) if is_set else 0
     return BufferBounds(kernel=kernel // _KERNEL_FACTOR, most=most)
+
+
+def bytes_on_the_way(send: int, receive: int) -> int:
+    """Return the bytes that can be between the relays of a stream: in sockets, pipes and programs.
+
+    Args:
+        send: the largest send buffer that the connection can have, in bytes as a program sets it; 0 if unknown.
+        receive: the same for the receive buffer.
+    """
+    return _KERNEL_FACTOR * ((send or _UNKNOWN_BUFFER) + (receive or _UNKNOWN_BUFFER)) + _PIPES_AND_PROGRAMS
 
 
 def needed_buffer(rate: float | None, round_trip: float | None) -> int:

@@ -1,15 +1,19 @@
 """Transports: the two ends of the connection that carries a stream."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from transferpy.stream.commands import Argument, Command, Stage, Variable, join
+from transferpy.stream.commands import Argument, Command, Relayed, Stage, Variable, Watched, join
 from transferpy.stream.peer_watch import PeerWatch
 from transferpy.stream.tar import RUN_DIRECTORY
 
 PORT = Variable("port")
 PEER_ADDRESS = Variable("peer_address")
 PEER_PORT = Variable("peer_port")
+HISTORY = Variable("history")
+"""The number of bytes that the relay of a sender keeps."""
+COUNT_FILE = "receive.read"
+"""The file of the run directory to which the relay of a receiver writes the number of its bytes."""
 SEND_BUFFER, RECEIVE_BUFFER = Variable("send_buffer"), Variable("receive_buffer")
 """The options of socat that set the buffer of the socket, with a comma before them; empty to leave it to the kernel."""
 _SOCAT_BUFFER = "262144"
@@ -23,6 +27,16 @@ class Transport:
     connect: Stage
     shares_port: bool = True  # whether the listener sets SO_REUSEPORT, so that the session can hold the port for it
     sets_buffers: bool = False  # whether the commands set the buffers of their sockets
+
+    def relayed(self) -> "Transport":
+        """Return the transport of a stream that survives a broken connection."""
+        if not isinstance(self.listen, Watched) or not isinstance(self.connect, Watched):
+            raise TypeError("a relay needs the program of a transport")
+        return replace(
+            self,
+            listen=Relayed(self.listen, Variable("perl_relay_receive"), COUNT_FILE),
+            connect=Relayed(self.connect, Variable("perl_relay_send"), HISTORY),
+        )
 
 
 # By flavour: the pattern of its help, the options to listen, the options to connect and to end at the end of input,

@@ -32,7 +32,7 @@ from fleet import (
 from transferpy.agent.preflight import preflight_script
 from transferpy.agent.session_script import session_script
 from transferpy.host import HOST, perl_program
-from transferpy.model.facts import HostFacts
+from transferpy.model.facts import BufferFacts, HostFacts
 from transferpy.model.locations import Location
 from transferpy.model.request import TransferRequest
 from transferpy.model.tools import packages
@@ -58,7 +58,12 @@ ALL_TOOLS = frozenset(packages())
 OLDER_NAMES = ALL_TOOLS - {"mariadb-backup", "mbstream", "mariadb"}
 
 Case = tuple[TransferRequest, dict[str, HostFacts]]
+RELAYS = BufferFacts(send=4 << 20, receive=6 << 20, forced=True, relays=True)
 CASES: dict[str, Case] = {
+    "relays": (
+        request("db1:/srv/x", "db2:/srv/y", compress=False, stall_timeout=12),
+        answers(source_host(buffers=RELAYS), target_host(buffers=RELAYS)),
+    ),
     "defaults": (
         request("db1:/srv/x", "db2:/srv/y"),
         answers(source_host(), target_host(firewalls=DROPPING)),

@@ -48,6 +48,7 @@ class TestCommandLine:
                 "connect_timeout": 60,
                 "idle_timeout": 300,
                 "stall_timeout": 30,
+                "retries": 5,
                 "copy_timeout": 604800,
                 "safe_timeout": 300,
                 "max_stop_time": 0,
@@ -73,6 +74,7 @@ class TestCommandLine:
             "5",
             "--idle-timeout=7",
             "--stall-timeout=6",
+            "--retries=2",
         ]
         limits += ["--copy-timeout=8", "--safe-timeout=9", "--max-stop-time=10"]
         after = ["--prepare", "--owner", "mysql:mysql", "--defaults-file=/root/my.cnf"]
@@ -109,6 +111,7 @@ class TestCommandLine:
             "connect_timeout": 5,
             "idle_timeout": 7,
             "stall_timeout": 6,
+            "retries": 2,
             "copy_timeout": 8,
             "safe_timeout": 9,
             "max_stop_time": 10,

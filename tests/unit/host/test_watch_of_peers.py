@@ -20,7 +20,7 @@ RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
 
 def watched(role: str, *command: str) -> list[str]:
-    return ["perl", "-e", PROGRAM, "4", "1", "3", role, "yes", *command]
+    return ["perl", "-e", PROGRAM, "4", "1", "3", role, "yes", "pipeline", *command]
 
 
 def run(*command: str, given: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
@@ -146,6 +146,6 @@ def test_the_watch_ends_with_its_transport() -> None:
 def test_without_the_system_calls_the_command_runs_without_a_watch(name: str) -> None:
     program = PROGRAM.replace("my ($open, $get) =", f"delete $system_call{{{name}}}; my ($open, $get) =")
     assert program != PROGRAM
-    command = ["perl", "-e", program, "4", "1", "3", "send", "yes", "cat"]
+    command = ["perl", "-e", program, "4", "1", "3", "send", "yes", "pipeline", "cat"]
     ended = subprocess.run(command, input=b"stream", capture_output=True, check=False, timeout=TIMEOUT)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"stream", b"")

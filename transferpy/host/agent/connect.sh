@@ -18,11 +18,13 @@ send_probe() { # EDGE ADDRESS PORT BUFFER [CERTIFICATE]: sends zeros, by which t
   emit probed
 }
 
-send_stream() { # EDGE CODEC ADDRESS PORT BUFFER [CERTIFICATE]
+send_stream() { # EDGE CODEC ADDRESS PORT BUFFER HISTORY [CERTIFICATE]
   local task=send_$1 step status=0
   local peer_address=$3 peer_port=$4 # the pipeline reads both
-  accept_peer receiver.pem "${6-}"
+  accept_peer receiver.pem "${7-}"
   set_send_buffer "$5"
+  # shellcheck disable=SC2034 # the pipeline reads it
+  history=$6
   for step in "${before_send[@]}"; do "$step" || return; done
   discard_digests
   start_watch "$peer_port" "${peer_address//[][]/}"

@@ -7,6 +7,8 @@ sender_admitted=no # yes after the firewall rules were added
 prepare_listen() {
   reserve_port "$wanted_port"
   on_progress[receive]=follow_stream
+  at_once[reopen]=reopen_listener
+  on_relay[reopened]=await_connection
   command_handler[peer]=accept_sender
   # Without encryption, the peer has no certificate, and the orchestration host does not send this command.
   [ "$encrypt" = yes ] || pending_commands=(peer "${pending_commands[@]}")
@@ -95,6 +97,16 @@ report_connection() {
   forget_handshake
   take_port_back
   emit connected
+}
+
+reopen_listener() { # reopen CONNECTION: the relay starts the listener again
+  [ -z "${task_statuses[receive]-}" ] || return 0
+  lend_port
+  command_relay "$@"
+}
+
+await_connection() { # the relay has started a listener
+  connection=awaited
 }
 
 close_listener() { # closes the firewall and releases the port early: the checks may take hours

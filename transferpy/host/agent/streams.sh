@@ -1,5 +1,5 @@
 # The streams of a session: the steps of other abilities before, during and after a stream.
-# requires: agent/tasks agent/digests lib/pipes
+# requires: agent/tasks agent/digests agent/relay lib/pipes
 
 # The names of functions. The first one that fails ends the work on a stream.
 before_send=()
@@ -27,6 +27,7 @@ set_receive_buffer() { # BYTES
 }
 
 start_stream() { # TASK PIPELINE
+  make_relay_fifo
   start_task "$1" "$2"
   stream_stage[$1]=${progress_program[$2]}
 }

@@ -1,7 +1,8 @@
 # Tasks and messages. A task is work of a session in the background. A message is a line of a task or of the orchestration host.
 #
 # All messages arrive in the fifo "control" of the run directory, so that a session waits in one place and its traps run at
-# once: "ended TASK STATUS ..." from a task, "command WORD ..." from the orchestration host.
+# once: "ended TASK STATUS ..." from a task, "event NAME FIELD ..." from the relay of a stream, "command WORD ..." from the
+# orchestration host.
 # requires: lib/termination lib/clock lib/undo agent/inputs
 
 declare -A task_pid=()      # by task, its first process, which leads a process group
@@ -12,6 +13,7 @@ declare -A on_progress=()   # by such a task, the function to call once a second
 on_failure=()               # the functions to call when a task has failed
 pending_commands=()         # session commands that no function has handled yet
 declare -A at_once=()       # by session command that does not wait for the end of another one, its function
+declare -A on_relay=()      # by event of the relay of a stream, the function to call
 partial_message=''
 last_heartbeat=0
 each_second=() # the functions to call with each heartbeat
@@ -42,7 +44,7 @@ release_locks() { # closes the descriptors of all locks that the session holds
 }
 
 dispatch() { # MESSAGE
-  local task
+  local task words=()
   case $1 in
     'ended '*)
       set -- "${1#ended }"
@@ -54,7 +56,12 @@ dispatch() { # MESSAGE
     'input lost') fail host "the process that reads the session commands was killed" ;;
     'command '*)
       set -- "${1#command }"
-      if [ -n "${at_once[$1]-}" ]; then "${at_once[$1]}"; else pending_commands+=("$1"); fi
+      read -ra words <<<"$1"
+      if [ -n "${at_once[${words[0]-}]-}" ]; then "${at_once[${words[0]}]}" "${words[@]}"; else pending_commands+=("$1"); fi
+      ;;
+    'event '*)
+      read -ra words <<<"${1#event }"
+      report_relay "${words[@]}"
       ;;
   esac
 }
@@ -121,6 +128,8 @@ measure_progress() { # TASK: sets bytes to the number of bytes that its observed
   add_progress "${stream_stage[$1]}" "${children[@]}"
   # Without progress of the stream, a backup tool, which is not observed, still reads the log of its server.
   [ -n "$bytes" ] || add_progress "${stream_stage[$1]}" "${first_stage[@]}"
+  # A relay counts the bytes itself: it moves them in the kernel, which does not count them for a process.
+  [ "$1" != receive ] || read -r bytes 2>/dev/null <"$run_directory/receive.read"
 }
 
 add_progress() { # PROGRAM PID ...: adds the bytes that the processes have read to total; sets bytes to those of the program

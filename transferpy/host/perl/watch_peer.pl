@@ -1,8 +1,9 @@
-# Runs the program of a transport, and ends the process group of its pipeline when the other end of the connection is dead.
+# Runs the program of a transport, and ends it when the other end of the connection is dead.
 #
-# Called as: perl -e PROGRAM SECONDS INTERVAL COUNT ROLE PROBING COMMAND [ARGUMENT ...]. INTERVAL and COUNT are those of the TCP
-# keepalive; ROLE is send or receive; PROBING is yes if the other end sends keepalive probes for certain. COMMAND replaces this
-# program, so its exit status and its signals are those of the stage. A child process looks at the connection four times a second.
+# Called as: perl -e PROGRAM SECONDS INTERVAL COUNT ROLE PROBING ENDED COMMAND [ARGUMENT ...]. INTERVAL and COUNT are those of the TCP
+# keepalive; ROLE is send or receive; PROBING is yes if the other end sends keepalive probes for certain. ENDED is "pipeline" to end
+# the process group, or "transport" to end the program alone. COMMAND replaces this program, so its exit status and its signals are
+# those of the stage. A child process looks at the connection four times a second.
 #
 # A slow peer is not dead: its kernel answers as long as the host runs, also while the program there takes no data, and while this
 # one has none to send. Each of the two conditions has to last for SECONDS: the peer sends no packet at all; or this end repeats data,
@@ -13,7 +14,7 @@ use strict;
 use warnings;
 use Errno qw(EPIPE ETIMEDOUT);
 
-my ($seconds, $interval, $count, $role, $probing) = splice @ARGV, 0, 5;
+my ($seconds, $interval, $count, $role, $probing, $ended) = splice @ARGV, 0, 6;
 # The module Socket takes longer than all the rest. These numbers are those of all machines that have pidfd_getfd.
 my ($SOL_SOCKET, $SO_ERROR, $SO_KEEPALIVE, $SO_LINGER) = (1, 4, 9, 13);
 my ($TCP, $KEEPIDLE, $KEEPINTVL, $KEEPCNT, $TCP_INFO) = (6, 4, 5, 6, 11);
@@ -47,7 +48,7 @@ my $process = $open ? syscall $open, $transport, 0 : -1;
 exit if $process < 0;
 vec(my $process_ends = '', $process, 1) = 1;
 my ($connected, $before, $silent, $asked, $unanswered, $closed) = (0, 0, 0, 0, 0, 0);
-while (select(my $ended = $process_ends, undef, undef, $turn) <= 0) {
+while (select(my $has_ended = $process_ends, undef, undef, $turn) <= 0) {
     my ($socket, $state, $repeated, $probes, $last_answer, $received) = connection() or next;
     next if !($connected ||= $state == $ESTABLISHED);
     last if $state == $CLOSE_WAIT && $role eq 'receive'; # all data has arrived
@@ -71,7 +72,9 @@ sub end_stream { # SOCKET REASON
     print STDERR "dead connection: $reason\n";
     # With a reset, the end of the stream does not look complete to the peer, if packets reach it.
     setsockopt $socket, $SOL_SOCKET, $SO_LINGER, pack 'i2', 1, 0;
-    kill '-KILL', $pipeline; # its first stage can wait for its disk; this process is one of the group
+    # The first stage of the pipeline can wait for its disk. This process is one of the group.
+    kill $ended eq 'pipeline' ? ('-KILL', $pipeline) : ('KILL', $transport);
+    exit;
 }
 
 sub connection { # returns the socket and the state of the connection, its repeated packets and probes without an answer, the

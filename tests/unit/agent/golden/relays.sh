@@ -1,0 +1,107 @@
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154,SC2209,SC2317
+# (SC2016: nothing in a name is to be expanded. SC2209: "file" is meant as text. The others: the fixed texts, left out
+# here, give variables and functions their use.)
+# What the hosts are told for: relays: 'db1:/srv/x' 'db2:/srv/y'
+
+# === preflight on db1
+# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/iptables firewall/nftables perl/rows lib/queries replication lib/recovery lib/sockets preflight/host perl/force_buffers perl/can_relay preflight/buffers preflight/mounts perl/totals preflight/source perl/backup_options lib/backup_options perl/server_files preflight/data_files preflight/database preflight/routes preflight/target preflight/main
+run_id=0123456789abcdef
+keep_input
+start_activity_reports
+recover_stale_runs
+host_facts tar flock awk cmp md5sum getent perl ss netstat ip socat openssl mariadb mysql mariadb-backup mariabackup xtrabackup mbstream xbstream zstd pigz gzip lz4 bzip2 lzip lzop xz xxh128sum b3sum sha256sum
+buffer_facts
+announce_path /srv/x
+source_facts /srv/x
+announce_path ''
+route_facts 0 db2 203.0.113.9
+emit asked
+stop_activity_reports
+run_next_script
+
+# === preflight on db2
+# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/iptables firewall/nftables perl/rows lib/queries replication lib/recovery lib/sockets preflight/host perl/force_buffers perl/can_relay preflight/buffers preflight/mounts perl/totals preflight/source perl/backup_options lib/backup_options perl/server_files preflight/data_files preflight/database preflight/routes preflight/target preflight/main
+run_id=0123456789abcdef
+keep_input
+start_activity_reports
+recover_stale_runs
+host_facts tar flock awk cmp md5sum getent perl ss netstat ip socat openssl mariadb mysql mariadb-backup mariabackup xtrabackup mbstream xbstream zstd pigz gzip lz4 bzip2 lzip lzop xz xxh128sum b3sum sha256sum
+buffer_facts
+announce_path ''
+iptables_facts
+nftables_facts
+firewalld_facts
+announce_path /srv/y
+target_facts 0 /srv/y x
+emit asked
+stop_activity_reports
+run_next_script
+
+# === session on db1
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/relay_send perl/relay_receive agent/relay perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer lib/pipes agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read perl/handshake perl/chains agent/handshake agent/connect perl/privileges agent/owner types/file
+run_id=0123456789abcdef
+source_directory=/srv
+source_name=x
+stop_slave=no
+safe_timeout=0
+max_stop_time=0
+own_name=source.0123456789abcdef
+cores=4
+transfer_type=file
+owner=''
+encrypt=yes
+one_file_system=no
+checksum=yes
+priority=normal
+abilities=(read connect)
+digest_tool=(xxh128sum)
+declare -A progress_program=([send_0_none]=tar)
+client=()
+benchmarked=()
+send_0_none() {
+  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --warning=no-timestamp --warning=no-file-ignored --no-unquote --sparse -vv --quoting-style=escape --index-file="${lists}"/members -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
+    { widen_pipe; exec perl -e "${perl_relay_send}" -- "${history}" "${run_directory}" perl -e "${perl_watch_peer}" 12 2 5 send yes transport socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,keepalive,keepidle=2,keepintvl=2,keepcnt=5"${send_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0.1.err
+  statuses=("${PIPESTATUS[@]}")
+}
+run_session
+
+# === session for db2
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/relay_send perl/relay_receive agent/relay perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/iptables firewall/nftables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read types/file
+run_id=0123456789abcdef
+wanted_port=0
+shares_port=yes
+probe=no
+probe_buffer=0
+sender_address=198.18.0.1
+target_directory=/srv/y
+staging_name=.transferpy-0123456789abcdef-0
+source_name=x
+final_name=x
+create_target=no
+prepare=no
+own_name=target.0123456789abcdef
+cores=4
+transfer_type=file
+owner=''
+encrypt=yes
+one_file_system=no
+checksum=yes
+priority=normal
+abilities=(unpack listen verify publish)
+digest_tool=(xxh128sum)
+declare -A progress_program=([receive_none]=socat)
+register_firewall_undo() {
+  return 0
+}
+open_firewall() {
+  return 0
+}
+receive_none() {
+  perl -e "${perl_relay_receive}" -- receive.read "${run_directory}" perl -e "${perl_watch_peer}" 12 2 5 receive yes transport socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,keepalive,keepidle=2,keepintvl=2,keepcnt=5"${receive_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
+    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --warning=no-timestamp -vv --quoting-style=escape --index-file="${lists}"/members --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.1.err
+  statuses=("${PIPESTATUS[@]}")
+}
+prepare_copy() {
+  return 0
+}
+run_session

@@ -1,0 +1,150 @@
+"""The continuation of a stream after its connection broke, with scripted sessions."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from fleet import V4_ROUTE, source_host, target_facts, target_host
+from scripted import ScriptedRemote, ScriptedSession, answer, encoded
+from scripted_runs import LISTS, RECEIVED, SENT, source_session, target_session, transferer
+
+from transferpy.engine import reconnection
+from transferpy.model.facts import BufferFacts
+from transferpy.Transferer import Transferer
+
+RELAYS = BufferFacts(send=4 << 20, receive=6 << 20, forced=False, relays=True)
+FLOWS = ("listening port=4400", "connected", "progress bytes=0", "progress bytes=100")
+BROKEN = "broken connection={} position={} status=1 text=" + encoded("socat: Connection reset by peer\n")
+CHECKED = (RECEIVED, *LISTS)
+SEND = "send 0 CODEC 198.18.0.2 4400 cer2"
+
+
+@pytest.fixture(autouse=True)
+def all_messages(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+
+
+def made(
+    source: dict[str, Sequence[str]], target: dict[str, Sequence[str]], **options: Any
+) -> tuple[Transferer, Any, Any]:
+    """Return a run between hosts with relays, and its two sessions with these reactions to commands."""
+    sending = source_session(send_0=source.pop("send", ("sending",)))
+    receiving = target_session(peer=target.pop("receive", FLOWS))
+    sending.reactions = {**sending.reactions, "finish": (SENT.format(0), *LISTS), "abandon": (), **source}
+    receiving.reactions = {**receiving.reactions, "abandon": (), **target}
+    hosts = (
+        source_host(routes={0: V4_ROUTE}, buffers=RELAYS),
+        target_host("db2", targets={0: target_facts()}, buffers=RELAYS),
+    )
+    sessions: dict[str, list[ScriptedSession | BaseException]] = {"db1": [sending], "db2": [receiving]}
+    remote = ScriptedRemote(preflights={facts.host: answer(facts) for facts in hosts}, sessions=sessions)
+    return transferer(remote, **options), sending, receiving
+
+
+def commands(session: Any) -> list[str]:
+    return [line for line in session.received if not line.startswith(("peer", "receive", "send", "publish", "stop"))]
+
+
+def test_the_length_of_the_stream_completes_it() -> None:
+    run, sending, receiving = made({"send": ("sending", "sent bytes=500")}, {"total 500": ("complete", *CHECKED)})
+    assert run.run() == [0]
+    assert (commands(sending), commands(receiving)) == (["finish"], ["total 500"])
+
+
+@pytest.mark.parametrize("end", ["source", "target"])
+def test_a_broken_connection_continues_at_the_byte_that_the_target_needs(
+    end: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = BROKEN.format(0, 400)
+    run, sending, receiving = made(
+        {"send": ("sending", *[broken] * (end == "source")), "resume 1 300": ("sent bytes=500",)},
+        {
+            "receive": (*FLOWS, *[broken] * (end == "target")),
+            "reopen 1": ("reopened connection=1 position=300",),
+            "total 500": ("resumed connection=1", "complete", *CHECKED),
+        },
+    )
+    assert run.run() == [0]
+    assert commands(sending) == ["resume 1 300", "finish"]
+    assert commands(receiving) == ["reopen 1", "total 500"]
+    host = {"source": "db1", "target": "db2"}[end]
+    assert f"db1 to db2: the connection broke at byte 400: {host}: socat: Connection reset by peer" in caplog.messages
+    assert "db1 to db2: attempt 1 of 5 to continue the stream at byte 300" in caplog.messages
+
+
+def test_a_connection_that_continues_is_in_the_report(caplog: pytest.LogCaptureFixture) -> None:
+    run, _, _ = made(
+        {"send": ("sending", BROKEN.format(0, 400)), "resume 1 300": ("sent bytes=500",)},
+        {
+            "reopen 1": ("reopened connection=1 position=300", "resumed connection=1", BROKEN.format(0, 9)),
+            "total 500": ("complete", *CHECKED),
+        },
+    )
+    assert run.run() == [0]
+    (report,) = run.report.targets
+    assert report.reconnects == 1  # the late event about the first connection has no effect
+    assert report.interrupted_seconds > 0
+    assert any(text.startswith("db1 to db2: the stream continues at byte 300, after ") for text in caplog.messages)
+
+
+def test_the_end_of_the_last_connection_is_no_break_if_all_bytes_have_arrived() -> None:
+    run, sending, receiving = made(
+        {"send": ("sending", "sent bytes=500")},
+        {"receive": (*FLOWS, "broken connection=0 position=500 status=0"), "total 500": ("complete", *CHECKED)},
+    )
+    assert run.run() == [0]
+    assert (commands(sending), commands(receiving)) == (["finish"], ["total 500"])
+
+
+def test_attempts_without_a_byte_are_limited(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(reconnection, "_LONGEST_PAUSE", 0.0)
+    run, sending, receiving = made(
+        {
+            "send": ("sending", BROKEN.format(0, 400)),
+            **{f"resume {n} 300": (BROKEN.format(n, 400),) for n in (1, 2, 3)},
+        },
+        {f"reopen {n}": (f"reopened connection={n} position=300",) for n in (1, 2, 3)},
+        retries=3,
+    )
+    sending.reactions["abandon"] = ("stages job=send_0 statuses=0,0,1",)
+    receiving.reactions["abandon"] = ("stages job=receive statuses=1,0,0",)
+    assert run.run() == [6]
+    assert commands(sending)[:4] == ["resume 1 300", "resume 2 300", "resume 3 300", "abandon"]
+    (report,) = run.report.targets
+    assert report.error.startswith(
+        "db1 to db2: the connection broke, and the stream could not continue: 3 attempts in "
+    )
+    assert report.error.endswith("(--retries); it broke at byte 400: db1: socat: Connection reset by peer")
+    assert caplog.text.count("the connection broke at byte 400: db1: socat") == 4
+
+
+def test_a_stream_without_a_connection_for_too_long_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconnection, "_LONGEST_OUTAGE", 0.0)
+    run, sending, receiving = made({"send": ("sending", BROKEN.format(0, 400))}, {})
+    sending.reactions["abandon"] = ("stages job=send_0 statuses=0,0,1",)
+    receiving.reactions["abandon"] = ("stages job=receive statuses=1,0,0",)
+    assert run.run() == [6]
+    assert commands(receiving)[0] == "abandon"
+
+
+def test_a_stage_that_fails_is_not_retried() -> None:
+    run, sending, _ = made(
+        {"send": ("sending",)},
+        {
+            "receive": (
+                *FLOWS,
+                f"stderr job=receive stage=2 text={encoded('tar: no space')}",
+                "stages job=receive statuses=0,0,2",
+            )
+        },
+    )
+    sending.reactions["abandon"] = (f"{BROKEN.format(0, 400)}", "stages job=send_0 statuses=0,0,1")
+    assert run.run() == [6]
+    assert commands(sending)[0] == "abandon"
+    assert "tar: no space" in run.report.targets[0].error
+
+
+def test_without_retries_there_is_no_relay() -> None:
+    run, sending, receiving = made({"send": (SENT.format(0), *LISTS)}, {"receive": (*FLOWS, *CHECKED)}, retries=0)
+    assert run.run() == [0]
+    assert (commands(sending), commands(receiving)) == ([], [])

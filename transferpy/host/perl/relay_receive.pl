@@ -1,0 +1,100 @@
+# Passes the stream of a transport on to standard output, and counts the bytes. The end of a connection is not the end of the stream:
+# that is at the number of bytes that the sender reports to the session.
+#
+# Called as: perl -e PROGRAM -- COUNT DIRECTORY COMMAND [ARGUMENT ...]. COUNT is a file of the run directory, which has the number of bytes so
+# far. DIRECTORY is the run directory, COMMAND the transport.
+#
+# Commands: "reopen CONNECTION" waits for a connection again, "total BYTES" is the length of the stream, and "abandon".
+# Events: "reopened" when the transport listens, with the position from which it continues; "resumed" at the first byte after that;
+# "broken"; and "complete" at the end of the stream.
+# requires: perl/relay perl/clock
+use strict;
+use warnings;
+
+my $count_file = shift @ARGV;
+my ($passed, $is_full, $total, $is_new, $counted) = (0, 0, undef, 0, -1);
+my $next_count = 0; # the time of the next write of the count
+
+begin_relay(@ARGV);
+sysopen my $counter, "$directory/$count_file", O_WRONLY | O_CREAT or die "cannot write $count_file: $!\n";
+$SIG{PIPE} = sub {
+    stop_transport();
+    $SIG{PIPE} = 'DEFAULT';
+    kill 'PIPE', $$;
+};
+
+$command{total} = sub { $total = $_[0]; check_total() };
+$command{reopen} = sub { # CONNECTION
+    stop_transport();
+    ($connection, $is_new, $is_full) = ($_[0], 1, 0);
+    connect_to_transport();
+    for (1 .. 300) {
+        last if transport_ends(0) || listens();
+        select undef, undef, undef, 0.01;
+    }
+    report("reopened connection=$connection position=$passed");
+};
+
+write_count();
+connect_to_transport();
+while (1) {
+    my ($readable, $writable) = wait_for($stream && !$is_full ? [$stream] : [], $is_full ? [\*STDOUT] : []);
+    $is_full = 0 if vec $writable, fileno STDOUT, 1;
+    pass_on() if $stream && vec $readable, fileno $stream, 1;
+    write_count();
+}
+
+sub connect_to_transport {
+    start_transport(1);
+    undef $other_end; # else the end of the transport would not end the stream
+}
+
+sub pass_on {
+    my $count = move($stream, undef, \*STDOUT, undef, defined $total ? $total - $passed : $longest_copy);
+    return $is_full = 1 if !defined $count;
+    return handle_end() if !$count;
+    report("resumed connection=$connection") if $is_new;
+    $is_new = 0;
+    $passed += $count;
+    check_total();
+}
+
+sub check_total {
+    return if !defined $total || $passed < $total;
+    write_count('at once');
+    if ($passed > $total) {
+        print STDERR "received $passed bytes, but the sender has sent $total\n";
+        end_relay(1);
+    }
+    report('complete');
+    end_relay(0);
+}
+
+sub handle_end { # all bytes of the connection were passed on
+    undef $stream;
+    stop_transport() if !transport_ends(1);
+    # A connection without a byte is one that was never made.
+    end_relay($status) if $connection == 0 && $passed == 0;
+    report_break($passed);
+}
+
+sub write_count { # [AT ONCE]
+    return if $passed == $counted || !@_ && now() < $next_count;
+    ($counted, $next_count) = ($passed, now() + 0.5);
+    sysseek $counter, 0, 0;
+    syswrite $counter, $passed;
+}
+
+sub listens { # returns whether the transport has a socket that listens
+    my %is_own = map { (readlink($_) // '') =~ /\Asocket:\[(\d+)\]/ ? ($1 => 1) : () } glob "/proc/$transport/fd/*";
+    for my $table (qw(tcp tcp6)) {
+        open my $sockets, '<', "/proc/self/net/$table" or next;
+        <$sockets>;
+        while (<$sockets>) { # the kernel lists the sockets that listen first
+            my ($state, $inode) = (split)[3, 9];
+            last if $state ne '0A';
+            return 1 if $is_own{$inode};
+        }
+    }
+    return 0;
+}
