@@ -191,9 +191,10 @@ def test_the_next_run_cleans_up_behind_one_that_was_killed_with_its_session(read
 @pytest.mark.parametrize(
     ("stage", "options"),
     [
-        *((stage, ("--parallel-checksum",)) for stage in ("tar", TEE, DIGEST_TOOL, "socat")),
+        *((stage, ("--parallel-checksum",)) for stage in ("tar", TEE, DIGEST_TOOL)),
         *((compressor, ("--compressor", compressor)) for compressor in ("zstd", "lz4", "pigz")),
-        *((stage, ("--no-encrypt",)) for stage in ("socat", "nc")),
+        ("socat", ("--retries=0",)),
+        *((stage, ("--retries=0", "--no-encrypt")) for stage in ("socat", "nc")),
     ],
     ids=case_name,
 )

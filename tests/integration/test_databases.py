@@ -756,7 +756,7 @@ def test_a_stream_that_is_cut_is_refused(fleet: Fleet, host: str, program: str) 
         fleet[either].hide(*(["socat"] if program == "nc" else []))
     before = fleet.snapshot()
     fleet["db3"].shape(SLOW)
-    with Run(fleet.lab, *BACKUP, "--no-encrypt", SOURCE, TARGET) as run:
+    with Run(fleet.lab, *BACKUP, "--no-encrypt", "--retries", "0", SOURCE, TARGET) as run:
         run.wait_for_stream(fleet["db3"])
         fleet[host].run(["pkill", "-KILL", "-x", program])
         result = run.end()
@@ -792,10 +792,31 @@ def test_a_connection_that_is_cut_is_a_failure(fleet: Fleet) -> None:
     assert_unchanged(fleet, before)
 
 
+@pytest.mark.parametrize("options", [(), ("--no-encrypt", "--no-checksum")], ids=["tls", "plain"])
+def test_a_hot_copy_continues_after_its_connection_broke(fleet: Fleet, options: tuple[str, ...]) -> None:
+    """A reset on one end, a killed transport on the other end, and ten seconds without a network."""
+    fleet["db3"].shape(SLOW)
+    words = (*BACKUP, "--stall-timeout", "3", "--no-compress", "--prepare", *options, SOURCE, TARGET)
+    with Run(fleet.lab, *words) as run:
+        run.wait_for_stream(fleet["db3"])
+        fleet["db3"].shape("60mbit")
+        ports = "( sport >= :4400 and sport <= :4499 ) or ( dport >= :4400 and dport <= :4499 )"
+        assert fleet["db3"].sh(f"ss -HtnK state established '{ports}'")
+        run.wait_for("the stream continues at byte")
+        fleet["db1"].run(["pkill", "-KILL", "-x", "socat"])
+        assert eventually(lambda: run.log.count("the stream continues at byte") == 2), run.log
+        fleet["db1"].cut(fleet["db3"])
+        assert eventually(lambda: run.log.count("the connection broke") == 3), run.log
+        fleet["db1"].heal(fleet["db3"])
+        result = run.end()
+    assert result.status == 0, result.stderr
+    assert result.stderr.count("the stream continues at byte") == 3, result.stderr
+
+
 def test_both_ends_of_a_hot_copy_notice_a_dead_connection(fleet: Fleet) -> None:
     before = fleet.snapshot()
     fleet["db3"].shape(SLOW)
-    with Run(fleet.lab, *BACKUP, "--stall-timeout", "3", SOURCE, TARGET) as run:
+    with Run(fleet.lab, *BACKUP, "--stall-timeout", "3", "--retries", "0", SOURCE, TARGET) as run:
         run.wait_for_stream(fleet["db3"])
         fleet["db1"].cut(fleet["db3"])
         result = run.end()

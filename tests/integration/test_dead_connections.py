@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lab import Host
 
 SECONDS = 3
-LIMIT = ("--stall-timeout", str(SECONDS))
+LIMIT = ("--stall-timeout", str(SECONDS), "--retries", "0")
 REPEATED = re.compile(r"timer:\(on,[^,]*,([2-9]|\d\d+)\)")
 """The timer of a connection that has sent its data again at least twice."""
 LONG = 3 * SECONDS

@@ -259,7 +259,7 @@ def test_a_stage_that_is_killed_leaves_the_directory_empty(ready: Lab, host: str
     make(ready)
     before = ready.snapshot()
     ready["db1"].shape(SLOW)
-    with Run(ready, *DECOMPRESS, SOURCE, INTO) as run:
+    with Run(ready, *DECOMPRESS, "--retries", "0", SOURCE, INTO) as run:
         run.wait_for_stream(ready["db2"])
         ready[host].run(["pkill", "-KILL", "-f", f"^{command}"])
         run.assert_streaming()

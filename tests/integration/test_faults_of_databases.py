@@ -183,8 +183,9 @@ def test_a_signal_at_a_moment_that_nobody_chose_leaves_replication_running_and_a
 @pytest.mark.parametrize(
     ("host", "process", "options"),
     [
-        *(("db2", process, ("--encrypt",)) for process in ("mariadb-backup", DIGESTER, "wc", "socat")),
-        *(("db3", process, ("--encrypt",)) for process in ("socat", TEE, "wc", GUARD, "mbstream")),
+        *(("db2", process, ("--encrypt",)) for process in ("mariadb-backup", DIGESTER, "wc")),
+        *((host, "socat", ("--retries=0",)) for host in ("db2", "db3")),
+        *(("db3", process, ("--encrypt",)) for process in (TEE, "wc", GUARD, "mbstream")),
         *((host, process, ("--compressor", process)) for host in ("db2", "db3") for process in ("zstd", "pigz")),
         *((host, DIGEST_TOOL, ("--parallel-checksum",)) for host in ("db2", "db3")),
         *(("db2", process, ("--no-compress",)) for process in ("mariadb-backup", DIGESTER)),

@@ -4,7 +4,7 @@ import logging
 import time
 from typing import NoReturn
 
-from transferpy.agent.protocol import Connected, Listening, StreamDigest, parse_count
+from transferpy.agent.protocol import Connected, Listening, Sent, StreamDigest, parse_count
 from transferpy.engine.connection import no_connection
 from transferpy.engine.reconnection import Reconnection
 from transferpy.engine.root_cause import await_other_end, raise_stream_failure
@@ -65,7 +65,8 @@ def _last_progress(run: StreamRun) -> float:
     But at the end of the source, the buffers between the two can hold hundreds of thousands of small files.
     """
     sender, _ = run.ends
-    return max(run.sender.moved, min(run.receiver.moved, run.sender.moved + _BUFFER_TIME) if sender.statuses else 0.0)
+    has_ended = sender.statuses or run.sender.has(Sent)
+    return max(run.sender.moved, min(run.receiver.moved, run.sender.moved + _BUFFER_TIME) if has_ended else 0.0)
 
 
 def _check_limits(run: StreamRun, since_start: float, since_moved: float) -> None:

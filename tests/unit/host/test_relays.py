@@ -154,6 +154,16 @@ class TestSender:
         assert status == 1
         assert errors.startswith(f"the receiver continues at byte {position}, but the history has the bytes ")
 
+    def test_it_reads_little_more_than_the_transport_takes(self, tmp_path: Path) -> None:
+        """What it reads counts as progress of the source."""
+        with relay(tmp_path, "send", 24 << 20, "sleep", "1000") as made:
+            os.set_blocking(made.stdin.fileno(), False)
+            written = 0
+            with suppress(BlockingIOError):
+                while written < len(STREAM):
+                    written += os.write(made.stdin.fileno(), STREAM[:65536])
+            assert written < 4 << 20
+
     def test_a_transport_without_a_connection_ends_the_relay(self, tmp_path: Path) -> None:
         with relay(tmp_path, "send", HISTORY, "sh", "-c", "echo refused >&2; exit 7") as made:
             assert made.end() == (7, "refused\n")

@@ -111,5 +111,5 @@ sub move { # FROM PLACE TO PLACE COUNT: moves bytes in the kernel; returns their
     my $count = syscall $splice, fileno $from, $from_place // 0, fileno $to, $to_place // 0, $number, $NONBLOCK;
     return $count if $count >= 0;
     return if $! == EAGAIN || $! == EINTR;
-    die "cannot pass the stream on: $!\n";
+    die "cannot move the stream: $!\n";
 }

@@ -39,7 +39,7 @@ $command{resume} = sub { # CONNECTION POSITION
 
 start_transport(0);
 while (1) {
-    my $room = $has_ended ? 0 : $size - ($read - $needed);
+    my $room = $has_ended ? 0 : least($size - ($read - $needed), $ahead - ($read - $next));
     my ($readable, $writable) = wait_for($room > 0 ? [\*STDIN] : [], $stream && $next < $read ? [$stream] : []);
     fill($room) if vec $readable, 0, 1;
     send_bytes() if $stream && vec $writable, fileno $stream, 1;
