@@ -157,3 +157,10 @@ def test_a_problem_in_the_defaults_is_reported_once() -> None:
         f"  {name}: {{source: 'a:/b', targets: 'c:/d'}}\n" for name in ("t0", "t1")
     )
     assert [problem.partition(" must")[0] for problem in problems(text)] == ["line 1: port", "line 1: retries"]
+
+
+def test_the_retries_of_a_job_are_transfers_and_not_the_connections_of_a_stream() -> None:
+    text = "transfers:\n  a: {source: 'db1:/srv/x', targets: 'db2:/srv/y', retries: 0}\n"
+    (transfer,) = parse_job_file(text, "job.yaml").transfers
+    assert transfer.retries == 0
+    assert "retries" not in transfer.options

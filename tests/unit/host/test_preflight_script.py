@@ -113,6 +113,15 @@ class TestHost:
         (event,) = events_of(tmp_path, "buffer_facts", socat="# setsockopt-listen", perl="exit 1")
         assert event.fields["forced"] == "no"
 
+    def test_a_host_with_the_system_calls_can_relay(self, tmp_path: Path) -> None:
+        found = answers_of(tmp_path, PreflightQuery()).buffers
+        assert found
+        assert found.relays
+
+    def test_a_host_without_the_system_calls_cannot_relay(self, tmp_path: Path) -> None:
+        (event,) = events_of(tmp_path, "buffer_facts", perl="exit 1")
+        assert event.fields["relays"] == "no"
+
     def test_each_netcat_is_identified(self, tmp_path: Path) -> None:
         nc = "echo OpenBSD netcat >&2; exit 1"
         found = events_of(
