@@ -6,7 +6,8 @@ from transferpy.agent.session import Session
 from transferpy.engine.stream_run import StreamRun
 
 _NO_ANSWER = "the peer did not answer"
-_REPORT = re.compile(r"^dead connection: (.+)$|\b(?:read|write|SSL_\w+)\(.*: Connection timed out$", re.MULTILINE)
+_TIMED_OUT = r"\b(?:read|write|SSL_\w+)\(.*: Connection timed out$|^Ncat: Connection timed out\.$"
+_REPORT = re.compile(rf"^dead connection: (.+)$|{_TIMED_OUT}", re.MULTILINE)
 """The line of the watch, or the error of a transport whose kernel was faster than the watch."""
 
 

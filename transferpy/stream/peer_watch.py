@@ -22,8 +22,11 @@ class PeerWatch:
 
     @property
     def count(self) -> int:
-        """The number of keepalive probes without an answer after which the kernel ends the connection."""
-        return self.seconds // self.interval - 1
+        """The number of keepalive probes without an answer after which the kernel ends the connection.
+
+        The watch must end it first: when the kernel ends it, a netcat exits with 0, as after a complete stream.
+        """
+        return self.seconds // self.interval + 1
 
     @property
     def socat_options(self) -> str:

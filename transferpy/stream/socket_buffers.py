@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from transferpy.model.facts import HostFacts
 
 _MOST_BYTES = 64 << 20
-_SHARE_OF_MEMORY = 32
-"""A buffer has at most this part of the free memory; the kernel doubles it for its own data."""
+_SHARE_OF_MEMORY = 64
+"""A program sets at most this part of the free memory; the kernel doubles it for its own data."""
 _KERNEL_FACTOR = 2
 """The kernel doubles the size that a program sets, but not the sizes that it reports as its own limits."""
 _UNKNOWN_BUFFER = 32 << 20
@@ -55,7 +55,8 @@ def receive_bounds(host: HostFacts, *, settable: bool = True) -> BufferBounds:
 
 def _bounds(host: HostFacts, kernel: int, *, settable: bool) -> BufferBounds:
     is_set = settable and host.buffers is not None and host.buffers.forced
-    most = min(_MOST_BYTES, host.memory // _SHARE_OF_MEMORY) if is_set else 0
+    # Where the buffer of the kernel is unknown, a calculated one could be smaller.
+    most = min(_MOST_BYTES, host.memory // _SHARE_OF_MEMORY) if is_set and kernel else 0
     return BufferBounds(kernel=kernel // _KERNEL_FACTOR, most=most)
 
 

@@ -773,6 +773,7 @@ class TestMessages:
             ("dead connection: NOBODY", "dead connection: the peer reset it", "db1"),
             ("E write(5, 0x5, 65536): Broken pipe", "E read(6, 0x7, 262144): Connection timed out", "db2"),
             ("E SSL_write(): Connection timed out", "dead connection: NOBODY", "db1 db2"),
+            ("E SSL_write(): Connection timed out", "Ncat: Connection timed out.", "db1 db2"),
         ],
     )
     def test_an_end_without_an_answer_is_the_only_cause(

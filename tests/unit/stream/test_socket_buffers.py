@@ -46,9 +46,10 @@ def test_a_kernel_that_gives_more_than_the_bound_is_left_alone() -> None:
     ("changes", "most"),
     [
         ({"memory": 64 << 30}, 64 * MIB),
-        ({"memory": 512 * MIB}, 16 * MIB),
+        ({"memory": 512 * MIB}, 8 * MIB),
         ({"memory": 0}, 0),
         ({"memory": 64 << 30, "buffers": None}, 0),
+        ({"memory": 64 << 30, "buffers": BufferFacts(send=0, receive=0, forced=True)}, 0),
         ({"memory": 64 << 30, "buffers": BufferFacts(send=4 * MIB, receive=6 * MIB, forced=False)}, 0),
     ],
 )

@@ -50,7 +50,7 @@ vec(my $process_ends = '', $process, 1) = 1;
 my ($connected, $before, $silent, $asked, $unanswered, $closed) = (0, 0, 0, 0, 0, 0);
 while (select(my $has_ended = $process_ends, undef, undef, $turn) <= 0) {
     my ($socket, $state, $repeated, $probes, $last_answer, $received) = connection() or next;
-    next if !($connected ||= $state == $ESTABLISHED);
+    next if !($connected ||= $is_open{$state}); # a short stream can be over before the first look
     last if $state == $CLOSE_WAIT && $role eq 'receive'; # all data has arrived
     $silent = $is_open{$state} && $received == $before ? $silent + $turn : 0;
     $before = $received;
@@ -58,12 +58,16 @@ while (select(my $has_ended = $process_ends, undef, undef, $turn) <= 0) {
     $asked = $probing eq 'yes' || $probes || $repeated ? $asked + $turn : 0;
     $unanswered = $repeated ? $unanswered + $turn : 0;
     $unanswered = $last_answer / 1000 if $unanswered > $last_answer / 1000;
-    end_stream($socket, $no_answer) if $unanswered >= $limit || $silent >= $limit && $asked >= 1;
+    # While packets arrive, the network may be back: the next repetition can be as far away as the cut was long.
+    end_stream($socket, $no_answer)
+        if $unanswered >= ($silent <= 2 * $interval ? 2 * $limit : $limit) || $silent >= $limit && $asked >= 1;
     # A transport that neither reads nor writes does not notice that the kernel has closed the connection.
     $closed = $state == $CLOSE ? $closed + $turn : 0;
     next if $closed < 2;
     my $error = unpack 'l', getsockopt $socket, $SOL_SOCKET, $SO_ERROR;
-    last if !$error || $error == EPIPE && $role eq 'receive'; # the transport has got the error, or the reset came after all data
+    # The transport has read the error, or the reset came after all data. Some transports exit with 0 after a reset: the numbers of
+    # bytes at both ends, or the lists of files, prove that the stream is complete.
+    last if !$error || $error == EPIPE && $role eq 'receive';
     end_stream($socket, $error == ETIMEDOUT ? $no_answer : 'the peer reset it');
 }
 

@@ -4,7 +4,7 @@
 # What the hosts are told for: plain: 'db1:/srv/x' 'db2:/srv/y'
 
 # === preflight on db1
-# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/iptables firewall/nftables perl/rows lib/queries replication lib/recovery lib/sockets preflight/host perl/force_buffers perl/can_relay preflight/buffers preflight/mounts perl/totals preflight/source perl/backup_options lib/backup_options perl/server_files preflight/data_files preflight/database preflight/routes preflight/target preflight/main
+# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/nftables firewall/iptables perl/rows lib/queries replication lib/recovery lib/sockets preflight/host perl/force_buffers perl/can_relay preflight/buffers preflight/mounts perl/totals preflight/source perl/backup_options lib/backup_options perl/server_files preflight/data_files preflight/database preflight/routes preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
 start_activity_reports
@@ -21,7 +21,7 @@ stop_activity_reports
 run_next_script
 
 # === preflight on db2
-# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/iptables firewall/nftables perl/rows lib/queries replication lib/recovery lib/sockets preflight/host perl/force_buffers perl/can_relay preflight/buffers preflight/mounts perl/totals preflight/source perl/backup_options lib/backup_options perl/server_files preflight/data_files preflight/database preflight/routes preflight/target preflight/main
+# files: lib/environment lib/processes lib/clock lib/termination lib/cgroup lib/events lib/locks lib/lists lib/runs lib/undo perl/directories lib/directories lib/directories_1_0 preflight/values firewall/firewalld firewall/nftables firewall/iptables perl/rows lib/queries replication lib/recovery lib/sockets preflight/host perl/force_buffers perl/can_relay preflight/buffers preflight/mounts perl/totals preflight/source perl/backup_options lib/backup_options perl/server_files preflight/data_files preflight/database preflight/routes preflight/target preflight/main
 run_id=0123456789abcdef
 keep_input
 start_activity_reports
@@ -61,13 +61,13 @@ client=()
 benchmarked=()
 send_0_none() {
   measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --warning=no-timestamp --warning=no-file-ignored --no-unquote --sparse -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
-    { widen_pipe; exec perl -e "${perl_watch_peer}" 30 5 5 send yes pipeline socat -u -b 262144 STDIN TCP:"${peer_address}":"${peer_port}",nodelay,keepalive,keepidle=5,keepintvl=5,keepcnt=5"${send_buffer}"; } 2>"$run_directory"/send_0.1.err
+    perl -e "${perl_watch_peer}" 30 5 7 send yes pipeline socat -u -b 262144 STDIN TCP:"${peer_address}":"${peer_port}",nodelay,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${send_buffer}" 2>"$run_directory"/send_0.1.err
   statuses=("${PIPESTATUS[@]}")
 }
 run_session
 
 # === session for db2
-# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/relay_send perl/relay_receive agent/relay perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/iptables firewall/nftables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read types/file
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/relay_send perl/relay_receive agent/relay perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/nftables firewall/iptables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read types/file
 run_id=0123456789abcdef
 wanted_port=0
 shares_port=yes
@@ -97,8 +97,8 @@ open_firewall() {
   return 0
 }
 receive_none() {
-  measure_input receive perl -e "${perl_watch_peer}" 30 5 5 receive yes pipeline socat -u -b 262144 TCP-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,keepalive,keepidle=5,keepintvl=5,keepcnt=5"${receive_buffer}" STDOUT 2>"$run_directory"/receive.0.err |
-    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --warning=no-timestamp --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.1.err
+  measure_input receive perl -e "${perl_watch_peer}" 30 5 7 receive yes pipeline socat -u -b 262144 TCP-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${receive_buffer}" STDOUT 2>"$run_directory"/receive.0.err |
+    { tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --warning=no-timestamp --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.1.err
   statuses=("${PIPESTATUS[@]}")
 }
 prepare_copy() {
