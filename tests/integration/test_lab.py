@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -186,6 +187,25 @@ def test_a_shaped_link_is_slow_in_both_directions_until_it_is_not(clean_lab: Lab
     assert "tbf" not in clean_lab["db3"].sh("tc qdisc show")
 
 
+def test_each_connection_has_its_own_limit(clean_lab: Lab) -> None:
+    db1, orch = clean_lab["db1"], clean_lab["orch"]
+    db1.limit_connections("50mbit")
+    ports = (4400, 4401)
+    for address in (orch.ipv4, f"[{orch.ipv6}]"):
+        receivers = [
+            orch.popen(["bash", "-c", f"socat -u TCP6-LISTEN:{port},reuseaddr,ipv6only=0 STDOUT >/dev/null"])
+            for port in ports
+        ]
+        assert eventually(lambda: len(orch.sh("ss -Htln 'sport ge :4400'").splitlines()) == 2)
+        db1.run(" & ".join(f"head -c 1M /dev/zero | socat -u STDIN TCP:{address}:{port}" for port in ports) + " & wait")
+        for receiver in receivers:
+            assert receiver.wait(timeout=30) == 0
+    sent = re.findall(r"class htb.*\n Sent (\d+)", db1.sh("tc -s class show dev eth0"))
+    assert sorted(int(count) > 2 << 20 for count in sent)[-3:] == [False, True, True]
+    db1.shape(None)
+    assert "htb" not in db1.sh("tc qdisc show")
+
+
 def connecting_seconds(host: Host, address: str) -> float:
     """Return how long a connection takes, which is one round trip, to the listener on port 4400."""
     script = "import socket, sys, time; began = time.monotonic(); socket.create_connection((sys.argv[1], 4400)); "
@@ -343,6 +363,9 @@ def test_the_command_line_makes_a_lab_uses_it_and_removes_it() -> None:
         assert tool("run", "orch", "sh", "-c", "exit 5").returncode == 5
         assert "no host db9, only orch, db1" in tool("run", "db9", "true").stderr
         assert tool("shape", "db1", "10mbit").returncode == 0
+        assert tool("limit", "db1", "10mbit").returncode == 0
+        assert "htb" in tool("run", "db1", "tc qdisc show").stdout
+        assert tool("shape", "db1", "none").returncode == 0
         assert tool("delay", "orch", "db1", "0.1").returncode == 0
         assert "dev wan12" in tool("run", "orch", "ip route").stdout
         assert tool("delay", "orch", "db1", "0").returncode == 0

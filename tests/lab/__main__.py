@@ -26,13 +26,14 @@ def _parser() -> argparse.ArgumentParser:
         ("shell", "open a shell on a host"),
         ("run", "run a command on a host: one word is a bash script, several words are a program with arguments"),
         ("shape", "limit the rate of the network link of a host"),
+        ("limit", "limit the rate of each connection from a host to a port in 4400-4499"),
     ):
         sub = verbs.add_parser(verb, parents=[name], help=text)
         sub.add_argument("host")
         if verb == "run":
             sub.add_argument("command", nargs=argparse.REMAINDER)
-        if verb == "shape":
-            sub.add_argument("rate", help='rate in the syntax of tc, such as "200mbit"; "none" removes the limit')
+        if verb in {"shape", "limit"}:
+            sub.add_argument("rate", help='rate in the syntax of tc, such as "200mbit"; "none": no limit')
     delay = verbs.add_parser("delay", parents=[name], help="give the path between two hosts a round-trip time")
     delay.add_argument("hosts", nargs=2, metavar="HOST")
     delay.add_argument("seconds", type=float, help="round-trip time in seconds, such as 0.035; 0 removes the delay")
@@ -82,6 +83,8 @@ def _execute(args: argparse.Namespace) -> int:
         _hosts(lab)
     elif args.verb == "shape":
         lab[args.host].shape(None if args.rate == "none" else args.rate)
+    elif args.verb == "limit":
+        lab[args.host].limit_connections(args.rate)
     elif args.verb == "delay":
         one, other = args.hosts
         lab.delay(one, other, args.seconds)

@@ -207,6 +207,22 @@ class Host:
             else:
                 in_network(pid, "tc", "qdisc", "del", "dev", device, "root", check=False)
 
+    def limit_connections(self, rate: str) -> None:
+        """Limit each connection from this host to a port in 4400-4499 to a rate as for tc; `shape` removes the limits.
+
+        So a network treats connections that shares its links per flow. Connections to other ports are not limited.
+        """
+        self.shape(None)
+        lines = [f"qdisc add dev {UPLINK} root handle 1: htb"]  # packets of no class are not limited
+        size = "burst 64kb cburst 64kb quantum 15140"
+        for number, port in enumerate(range(4400, 4500), 1):
+            lines.append(f"class add dev {UPLINK} parent 1: classid 1:{number:x} htb rate {rate} {size}")
+            for order, (protocol, header) in enumerate((("ip", "ip"), ("ipv6", "ip6")), 1):
+                match = f"u32 match {header} protocol 6 0xff match {header} dport {port} 0xffff"
+                where = f"parent 1: prio {order} protocol {protocol}"
+                lines.append(f"filter add dev {UPLINK} {where} {match} flowid 1:{number:x}")
+        in_network(self.init, "tc", "-batch", "-", input="\n".join(lines))
+
     def cut(self, other: Host) -> None:
         """Drop all packets between this host and the other one, without an error."""
         in_network(self._switch, "nft", "add", "element", "bridge", "lab", "cut", self._pairs(other))
@@ -234,10 +250,10 @@ class Host:
         self.shape(None)
 
 
-def in_network(pid: int, *command: str, check: bool = True) -> str:
+def in_network(pid: int, *command: str, check: bool = True, input: str = "") -> str:  # noqa: A002 -- as subprocess.run
     """Run a program of the machine in the network namespace of a process; return its standard output."""
     argv = ["nsenter", "--target", str(pid), "--net", "--", *command]
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False, env=ENVIRONMENT)
+    done = subprocess.run(argv, input=input.encode(), capture_output=True, check=False, env=ENVIRONMENT)
     if check and done.returncode:
         raise CommandFailed(done.returncode, argv, done.stdout, done.stderr)
     return os.fsdecode(done.stdout)
