@@ -56,6 +56,7 @@ _transfer_py() {
     --owner) _transfer_py_offer -u ;;
     --port) : ;;
     --firewall) _transfer_py_offer -W 'auto iptables nftables firewalld none' ;;
+    --streams) : ;;
     --bwlimit) : ;;
     --connect-timeout) : ;;
     --idle-timeout) : ;;

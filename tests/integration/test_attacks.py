@@ -22,7 +22,7 @@ from attackers import (
     unpacked,
 )
 from databases import Server
-from helpers import SYSTEM_PYTHON, Result, transfer, transfers
+from helpers import SYSTEM_PYTHON, Result, eventually, transfer, transfers
 from lab import CHECKOUT
 from trees import census_on
 from watching import SLOW, Hold, Run, assert_as_before, fill, replaced
@@ -437,6 +437,37 @@ def test_a_source_host_that_sends_another_archive_writes_nothing_elsewhere(
     assert ready["db2"].sh("ls -A /srv/in") == ""
     assert_nothing_elsewhere(ready)
     assert_as_before(ready["db2"], before)
+
+
+@pytest.mark.parametrize("victim", ["owned-by-link", "file"], ids=["new file", "old file"])
+def test_a_link_in_one_stream_leads_no_other_stream_out_of_the_copy(ready: Lab, victim: str) -> None:
+    source = ready["db1"]
+    source.run(
+        "cd /srv/tree && touch more files of a tree && mkdir -m 700 /var/lib/evil && cd /var/lib/evil && mkdir tree"
+    )
+    source.run("cd /var/lib/evil && ln -s /srv/outside tree/out && tar cf link.tar tree/out && rm tree/out")
+    source.run(f"cd /var/lib/evil && mkdir tree/out && touch tree/out/{victim} && tar cf file.tar tree/out/{victim}")
+    script = """
+    case $(readlink /proc/self/fd/2) in
+      */send_0.1.err) exec "$real" "$@" ;;
+      */send_0-1.1.err) cat >/dev/null; exec cat /var/lib/evil/link.tar ;;
+    esac
+    cat >/dev/null
+    until [ -e /var/lib/evil/go ]; do sleep 0.1; done
+    exec cat /var/lib/evil/file.tar"""
+    with (
+        replaced(source, "tar", script),
+        Run(ready, "--streams", "3", "--no-compress", "--no-checksum", TREE, INTO) as run,
+    ):
+        made = "find /srv/in -name out -type l | grep -q ."
+        assert eventually(lambda: ready["db2"].run(made, check=False).returncode == 0), run.log
+        source.run("touch /var/lib/evil/go")
+        result = run.end()
+    source.run("rm -r /var/lib/evil")
+    assert result.status == 6, result.stderr
+    assert re.search(r"tree/out/\S+: Cannot open: (Read-only file system|File exists)", result.stderr), result.stderr
+    assert ready["db2"].sh("ls -A /srv/in") == ""
+    assert_nothing_elsewhere(ready)
 
 
 def test_a_hostile_tarball_writes_nothing_elsewhere(ready: Lab) -> None:

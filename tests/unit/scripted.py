@@ -144,8 +144,8 @@ class ScriptedRemote(RemoteExecution):
         # The tests of codec_choice check the codec.
         command = re.sub(r"^(receive|send \d+) \w+", r"\1 CODEC", text.removeprefix("command ").removesuffix("\n"))
         # Most tests are not about buffers, and leave them to the kernel.
-        command = re.sub(r"^(send \d+ CODEC \S+ \d+ \d+) \d+\b", r"\1", command)
-        command = re.sub(r"^(receive CODEC|(?:send \d+ CODEC|probe \d+) \S+ \d+) 0\b", r"\1", command)
+        command = re.sub(r"^(send \d+ CODEC \S+ [\d,]+ \d+) \d+\b", r"\1", command)
+        command = re.sub(r"^(receive CODEC|(?:send \d+ CODEC|probe \d+) \S+ [\d,]+) 0\b", r"\1", command)
         job.session.received.append(command)
         job.react(job.session.reactions[command])
 

@@ -54,14 +54,14 @@ def fleet(source: ScriptedSession, *targets: ScriptedSession | BaseException, **
 
 
 def fleet_with_much(
-    source: ScriptedSession, *targets: ScriptedSession, buffers: BufferFacts | None = None
+    source: ScriptedSession, *targets: ScriptedSession, buffers: BufferFacts | None = None, gigabytes: int = 1
 ) -> ScriptedRemote:
     """As :func:`fleet`, with so much compressible data that the rate of the link matters, and with much memory."""
     remote = fleet(source, *targets)
     source.start = [HELLO, "ready certificate=cer1", "sample size=1000 trials=zstd1:100:10"]
     much: dict[str, Any] = {"memory": 1 << 40, "buffers": buffers}
     routes = dict.fromkeys(range(len(targets)), V4_ROUTE)
-    sending = source_host(routes=routes, source=source_facts(bytes=1 << 30), **much)
+    sending = source_host(routes=routes, source=source_facts(bytes=gigabytes << 30), **much)
     receiving = [target_host(f"db{n + 2}", targets={n: target_facts()}, **much) for n in range(len(targets))]
     remote.preflights = {facts.host: answer(facts) for facts in (sending, *receiving)}
     return remote

@@ -277,7 +277,7 @@ def test_the_parser_accepts_every_transfer_of_the_manual(command: str, monkeypat
     assert parse_command_line("/nowhere/at.all")
 
 
-OF_TAR = {"--hole-detection", "--keep-old-files", "--sparse"}
+OF_TAR = {"--hole-detection", "--keep-old-files", "--sparse", "--null", "--no-recursion", "--files-from"}
 OF_BINLOG = {"--start-position", "--stop-position", "--stop-datetime"}
 OF_OTHER_PROGRAMS = OF_TAR | OF_BINLOG | {"--no-", "--no-index", "--no-build-isolation", "--update-golden"}
 

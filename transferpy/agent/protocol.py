@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Annotated, ClassVar, Self, TypeVar, dataclass_transform, get_args
 
 from transferpy.model.facts import MountKind, TargetState
+from transferpy.model.options import MOST_STREAMS
 
 MARK = "@transferpy"
 _MOST_FIELDS = 32
@@ -70,6 +71,13 @@ def _parse_port(text: str) -> int:
     return int(text)
 
 
+def _parse_ports(text: str) -> tuple[int, ...]:
+    ports = text.split(",", MOST_STREAMS) if text else []
+    if len(ports) >= MOST_STREAMS:
+        raise ValueError(f"more than {MOST_STREAMS - 1} ports")
+    return tuple(map(_parse_port, ports))
+
+
 def _parse_address(text: str) -> str:
     # Behind a percent sign, an IPv6 address may hold any text, and the address goes to another host.
     if "%" in text:
@@ -115,6 +123,7 @@ Word = Annotated[str, _parse_word]
 Words = Annotated[tuple[str, ...], _parse_list(_parse_word)]
 Tokens = Annotated[tuple[str, ...], _parse_list(str)]
 Port = Annotated[int, _parse_port]
+Ports = Annotated[tuple[int, ...], _parse_ports]
 Address = Annotated[str, _parse_address]
 Addresses = Annotated[tuple[str, ...], _parse_addresses]
 Flag = Annotated[bool, _parse_yes]
@@ -236,9 +245,21 @@ class LinkMeasured(Event, name="link"):
 
 
 class Listening(Event, name="listening"):
-    """The listener of the stream was seen on the port."""
+    """The listener of the stream was seen on the port.
+
+    Attributes:
+        more: the ports of further lanes of the stream.
+        obstacle: the reason for which there are fewer lanes than requested; empty without one.
+    """
 
     port: Port
+    more: Ports = ()
+    obstacle: Text = ""
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports of all lanes."""
+        return (self.port, *self.more)
 
 
 class Connected(Event, name="connected"):
@@ -741,10 +762,15 @@ class SendProbe(SessionCommand, word="probe"):
 
 
 class Receive(SessionCommand, word="receive"):
-    """Listen for a stream that is compressed with this codec; 0 leaves the receive buffer, in bytes, to the kernel."""
+    """Listen for a stream that is compressed with this codec; 0 leaves the receive buffer, in bytes, to the kernel.
+
+    Attributes:
+        lanes: the largest number of lanes of the stream; empty for one.
+    """
 
     codec: str
     buffer: int
+    lanes: int | str = ""
 
 
 class Reopen(SessionCommand, word="reopen"):
@@ -778,16 +804,21 @@ class Send(SessionCommand, word="send"):
     """Send the stream over an edge; 0 leaves the send buffer, in bytes, to the kernel.
 
     Attributes:
+        ports: the port of each lane of the stream, with commas in between.
         history: the bytes of the stream that the sender keeps, for a connection after the first one.
     """
 
     edge: str
     codec: str
     address: str
-    port: int
+    ports: str
     buffer: int
     history: int
     certificate: str
+
+
+class SendDirectories(SessionCommand, word="directories"):
+    """Send the directories in the first lane: the files of all other lanes are unpacked."""
 
 
 class Examine(SessionCommand, word="examine"):

@@ -28,6 +28,7 @@ class ReadingPlan:
     safe_timeout: int = 0  # the seconds to wait for a moment without open temporary tables of replication
     max_stop_time: int = 0  # the maximum time of a stop of replication, in seconds; 0: no limit
     sample: SamplePlan | None = None  # the sample to take; None where no codec is to be chosen
+    distributes: bool = False  # whether it lists the files so that they can be distributed over lanes
     metered_stage: int = 0  # the number of the stage of a pipeline whose input is the progress of the stream
 
 
@@ -36,6 +37,8 @@ class SendingPlan:
     """The ability to send one stream."""
 
     pipelines: Mapping[str, Pipeline]  # the pipeline for each codec, by the label of the codec
+    # the same for a stream in several lanes; empty where a stream has one lane
+    lanes: Mapping[str, Pipeline] = field(default_factory=dict)
     probe: Pipeline | None = None  # the pipeline that measures the speed of the link; None where it is not measured
     buffer: BufferBounds = NO_BOUNDS  # the bounds for the send buffer
 
@@ -46,6 +49,8 @@ class ListeningPlan:
 
     pipelines: Mapping[str, Pipeline]  # the pipeline for each codec, by the label of the codec
     sender_address: str  # the address from which the sender connects
+    # as of the sender
+    lanes: Mapping[str, Pipeline] = field(default_factory=dict)
     port: int = 0  # the port to listen on, or 0 for a free one
     shares_port: bool = True  # as of the transport
     firewall_rules: tuple[FirewallRule, ...] = ()  # the rules that admit the sender

@@ -65,6 +65,7 @@ def _reading_variables(plan: ReadingPlan) -> dict[str, str]:
     variables = {
         "source_directory": plan.directory,
         "source_name": plan.name,
+        "distributes": _yes_or_no(plan.distributes),
         "stop_slave": _yes_or_no(plan.stop_slave),
         "safe_timeout": str(plan.safe_timeout),
         "max_stop_time": str(plan.max_stop_time),
@@ -116,9 +117,13 @@ def _progress_programs(plan: SessionPlan) -> Iterable[tuple[str, str]]:
     for edge, part in plan.sending.items():
         for label, pipeline in part.pipelines.items():
             yield f"send_{edge}_{label}", pipeline.names[number]
+        for label, pipeline in part.lanes.items():
+            yield f"send_{edge}_lanes_{label}", pipeline.names[number + 1]  # behind the names of its files
     if plan.listening:
         for label, pipeline in plan.listening.pipelines.items():
             yield f"receive_{label}", pipeline.names[0]
+        for label, pipeline in plan.listening.lanes.items():
+            yield f"receive_lanes_{label}", pipeline.names[0]
 
 
 def _reading_functions(plan: ReadingPlan) -> Iterable[str]:
@@ -134,6 +139,8 @@ def _sending_functions(plans: Mapping[str, SendingPlan]) -> Iterable[str]:
         task = f"send_{edge}"
         for label, pipeline in plan.pipelines.items():
             yield render_pipeline_function(f"{task}_{label}", pipeline, task)
+        for label, pipeline in plan.lanes.items():
+            yield render_pipeline_function(f"{task}_lanes_{label}", pipeline, task)
         if plan.probe:
             yield render_pipeline_function(f"send_probe_{edge}", plan.probe, "send_probe")
 
@@ -144,6 +151,8 @@ def _listening_functions(plan: ListeningPlan) -> Iterable[str]:
     yield render_function("open_firewall", tuple(rule.opening for rule in plan.firewall_rules))
     for label, pipeline in plan.pipelines.items():
         yield render_pipeline_function(f"receive_{label}", pipeline, "receive")
+    for label, pipeline in plan.lanes.items():
+        yield render_pipeline_function(f"receive_lanes_{label}", pipeline, "receive")
     if plan.probe:
         yield render_pipeline_function("receive_probe", plan.probe)
 

@@ -6,6 +6,7 @@ from transferpy.engine.handshake import explain_handshake
 from transferpy.engine.root_cause import raise_stream_failure
 from transferpy.engine.stream_run import StreamRun
 from transferpy.Exceptions import StreamError
+from transferpy.model.text import listed
 
 
 def no_connection(run: StreamRun, kind: type[protocol.Listening] | type[protocol.Probing]) -> StreamError:
@@ -14,10 +15,12 @@ def no_connection(run: StreamRun, kind: type[protocol.Listening] | type[protocol
     Raises:
         TransferpyError: one of the sessions ended, failed or fell silent, which is the root cause.
     """
-    address, port, _ = listener(run, kind)
+    event = run.receiver.expect(kind)
+    ports = event.ports if isinstance(event, protocol.Listening) else (event.port,)
     return StreamError(
-        f"{run.names}: no connection to {address} port {port} within {run.plan.options.connect_timeout} seconds"
-        f" (--connect-timeout); {explain_handshake(run) or 'is there a firewall between the two?'}"
+        f"{run.names}: no connection to {run.edge.address} port {listed(ports)}"
+        f" within {run.plan.options.connect_timeout} seconds (--connect-timeout);"
+        f" {explain_handshake(run) or 'is there a firewall between the two?'}"
     )
 
 

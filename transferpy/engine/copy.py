@@ -86,7 +86,6 @@ def await_sender(run: StreamRun) -> None:
 
     Raises nothing: a sender that fails here is not alive for the next edge.
     """
-    end, _ = run.ends
-    if end.statuses:
+    if any(end.statuses for end in run.sending_ends):
         with suppress(TransferpyError):
             run.wait(run.sender, until=lambda: run.sender_is_free)

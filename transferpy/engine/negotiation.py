@@ -8,10 +8,11 @@ import time
 
 from transferpy.agent import protocol
 from transferpy.engine.connection import listener, wait_for
+from transferpy.engine.lanes import accept_lanes, requested_lanes
 from transferpy.engine.link import measure_link
 from transferpy.engine.stream_run import StreamRun
 from transferpy.model.options import UNCOMPRESSED
-from transferpy.model.text import size
+from transferpy.model.text import listed, size
 from transferpy.stream.codec_choice import Sample, choice_summary, choose_codec, measured_sample
 from transferpy.stream.socket_buffers import bytes_on_the_way, needed_buffer
 
@@ -47,22 +48,24 @@ def start_stream(run: StreamRun) -> None:
     link = measure_link(run) if run.edge.listening.probe else protocol.LinkMeasured()
     send_buffer, receive_buffer = _choose_buffers(run, link)
     run.codec = _choose_codec(run, sample, link.rate)
+    lanes = requested_lanes(run, sample, link.rate)
     names = {codec.label: codec.display_name for codec in run.edge.codecs}
     run.update_report(codec=names.get(run.codec, UNCOMPRESSED))
-    run.sessions.send(receiver, protocol.Receive(run.codec, receive_buffer))
+    run.sessions.send(receiver, protocol.Receive(run.codec, receive_buffer, lanes if lanes > 1 else ""))
     wait_for(run, protocol.Listening, receiver)
+    accept_lanes(run, lanes)
     opened = ", firewall opened" if run.edge.listening.firewall_rules else ""
-    port = receiver.expect(protocol.Listening).port
-    logger.info("%s: port %s listens for %s%s", receiver.host, port, sender.host, opened)
+    ports = receiver.expect(protocol.Listening).ports[: run.lanes]
+    logger.info("%s: port %s listens for %s%s", receiver.host, listed(ports), sender.host, opened)
     sender.bytes = 0
     sender.moved = time.monotonic()
     run.sending = True
-    address, port, certificate = listener(run, protocol.Listening)
+    address, _, certificate = listener(run, protocol.Listening)
     history = bytes_on_the_way(
         max(send_buffer, run.edge.sending.buffer.kernel), max(receive_buffer, run.edge.listening.buffer.kernel)
     )
-    command = protocol.Send(run.edge.label, run.codec, address, port, send_buffer, history, certificate)
-    run.sessions.send(sender, command)
+    words = run.edge.label, run.codec, address, ",".join(map(str, ports)), send_buffer, history, certificate
+    run.sessions.send(sender, protocol.Send(*words))
 
 
 def _taken_sample(run: StreamRun) -> Sample | None:

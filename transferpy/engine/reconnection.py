@@ -95,7 +95,7 @@ class Reconnection:
     def _action(self) -> Callable[[], None] | None:
         """Return the next action; None if there is nothing to do."""
         sender, receiver = self._run.both
-        if not self._run.edge.relayed or self._is_finished:
+        if not self._run.edge.relayed or self._run.lanes > 1 or self._is_finished:
             return None
         if self._state is _State.CONNECTING and self._is_resumed:
             return self._report_resumed

@@ -100,15 +100,18 @@ def _root_causes(run: StreamRun) -> list[str]:
     """Return the failures of the highest rank, after a fault of the file system of the target."""
     ranked = [ranked for end in run.ends for ranked in _failures(run, end)]
     highest = min(rank for rank, _ in ranked)
-    return [*_storage_faults(run), *(message for rank, message in ranked if rank == highest)]
+    messages = (message for rank, message in ranked if rank == highest)
+    return [*_storage_faults(run), *dict.fromkeys(messages)]  # two lanes can have the same one
 
 
 def _handshake_fault(run: StreamRun) -> str:
     """Return the reason for which the sender could not connect; empty if that is not why the stream failed."""
-    sent, received = run.ends
-    has_failed_to_connect = any(sent.statuses) and sent.statuses[-1] not in {0, _BROKEN_PIPE}
+    has_failed_to_connect = any(
+        any(end.statuses) and end.statuses[-1] not in {0, _BROKEN_PIPE} for end in run.sending_ends
+    )
+    has_received = any(end.statuses for end in run.receiving_ends)
     with suppress(TransferpyError):  # the failure of the stream is reported in any case
-        return explain_handshake(run) if has_failed_to_connect and not received.statuses else ""
+        return explain_handshake(run) if has_failed_to_connect and not has_received else ""
     return ""
 
 
@@ -153,7 +156,7 @@ def _ranked_failures(end: StreamEnd) -> Iterator[tuple[_Rank, str]]:
 
 def _rank(end: StreamEnd, number: int, printed: str) -> _Rank:
     status = end.statuses[number]
-    transport = 0 if end.task == "receive" else len(end.stages) - 1
+    transport = 0 if end.receives else len(end.stages) - 1
     if status == _BROKEN_PIPE:
         return _Rank.BROKEN_PIPE
     if status > _SIGNALLED:
@@ -164,7 +167,7 @@ def _rank(end: StreamEnd, number: int, printed: str) -> _Rank:
     behind = end.session.errors.get((end.task, str(number + 1)), "")
     if "Broken pipe" in printed and any(end.statuses[number + 1 :][:1]) and not _CUT_INPUT.search(behind):
         return _Rank.BROKEN_PIPE
-    first = transport if end.task == "receive" else 0
+    first = transport if end.receives else 0
     return _Rank.CUT_INPUT if number > first and _CUT_INPUT.search(printed) else _Rank.OWN_FAULT
 
 

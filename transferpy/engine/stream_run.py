@@ -1,7 +1,7 @@
 """One stream at run time: the two sessions of its edge, and the state of the stream."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -12,19 +12,33 @@ from transferpy.Exceptions import RemoteExecutionError, StreamError
 from transferpy.model.progress import Phase, Progress
 from transferpy.planning.plan import EdgePlan, TransferPlan
 from transferpy.RemoteExecution.interface import RemoteExecution
+from transferpy.stream.commands import Pipeline
 
 _READY_TIME = 120.0
 """Seconds that a session has to start, or to listen; it waits for the locks of firewalls and for nothing else."""
-CHECK_TASKS = ("manifest", "redo_log", "stamps", "digest", "backup", "tables", "totals", "prepare", "owner", "sync")
+CHECK_TASKS = (
+    "manifest",
+    "distribution",
+    "redo_log",
+    "stamps",
+    "digest",
+    "backup",
+    "tables",
+    "totals",
+    "prepare",
+    "owner",
+    "sync",
+)
 """The tasks of a session beside its stream, in the order in which they run. If one fails, the stream has failed."""
 
 
 class StreamEnd(NamedTuple):
-    """One end of a stream: its session, the task that runs its pipeline there, and the names of the stages."""
+    """One end of a lane of a stream: its session, the task of its pipeline, the names of the stages, and its role."""
 
     session: Session
     task: str
     stages: tuple[str, ...]
+    receives: bool
 
     @property
     def statuses(self) -> tuple[int, ...]:
@@ -44,6 +58,8 @@ class StreamRun:
     receiver: Session  # the session that receives
     update_report: Callable[..., None]  # sets attributes of the target's report
     codec: str = field(init=False)  # the label of the codec; that of the first candidate before one is chosen
+    lanes: int = field(default=1, init=False)  # the number of lanes; 1 before it is known
+    directories_sent: bool = field(default=False, init=False)  # True after the command to send the directories
     sending: bool = field(default=False, init=False)  # True after the command to send
     phase: Phase = field(default=Phase.WAITING, init=False)  # the phase of the copy
     interruptions: tuple[float, ...] = field(default=(), init=False)  # the seconds of each after which it continued
@@ -64,13 +80,28 @@ class StreamRun:
         return f"{self.sender.host} to {self.receiver.host}"
 
     @property
-    def ends(self) -> tuple[StreamEnd, StreamEnd]:
-        """The two ends of the stream, the sender first."""
-        sent, received = self.edge.sending.pipelines[self.codec], self.edge.listening.pipelines[self.codec]
-        return (
-            StreamEnd(self.sender, f"send_{self.edge.label}", sent.names),
-            StreamEnd(self.receiver, "receive", received.names),
-        )
+    def ends(self) -> tuple[StreamEnd, ...]:
+        """The two ends of each lane of the stream, those of the sender first."""
+        return (*self.sending_ends, *self.receiving_ends)
+
+    @property
+    def sending_ends(self) -> tuple[StreamEnd, ...]:
+        """The ends at the sender, that of the first lane first."""
+        pipelines = self.edge.sending.lanes if self.lanes > 1 else self.edge.sending.pipelines
+        return self._ends(self.sender, f"send_{self.edge.label}", pipelines, receives=False)
+
+    @property
+    def receiving_ends(self) -> tuple[StreamEnd, ...]:
+        """The ends at the receiver, that of the first lane first."""
+        # A single lane has the same names in both.
+        return self._ends(self.receiver, "receive", self.edge.listening.pipelines, receives=True)
+
+    def _ends(
+        self, session: Session, task: str, pipelines: Mapping[str, Pipeline], *, receives: bool
+    ) -> tuple[StreamEnd, ...]:
+        names = pipelines[self.codec].names
+        tasks = (task, *(f"{task}-{lane}" for lane in range(1, self.lanes)))
+        return tuple(StreamEnd(session, each, names, receives) for each in tasks)
 
     def enter(self, phase: Phase) -> None:
         """Begin a phase."""
@@ -94,11 +125,21 @@ class StreamRun:
             total=self.plan.facts.bytes,
             wire_bytes=self.receiver.received_bytes,
             seconds=time.monotonic() - self._phase_began,
+            streams=self.lanes,
         )
 
     def has_ended(self) -> bool:
-        """Return whether the stream has ended on both ends."""
-        return all(end.statuses for end in self.ends)
+        """Return whether the stream has ended on both ends; a failed lane ends the others, which are not reported."""
+        return all(
+            all(end.statuses for end in ends) or any(any(end.statuses) for end in ends)
+            for ends in (self.sending_ends, self.receiving_ends)
+        )
+
+    @property
+    def waits_for_directories(self) -> bool:
+        """True when all lanes but the first one have succeeded, and the directories were not sent yet."""
+        further = (*self.sending_ends[1:], *self.receiving_ends[1:])
+        return bool(further) and not self.directories_sent and all(end.statuses for end in further)
 
     def has_failed(self) -> bool:
         """Return whether a stage of the stream has failed, or a task beside the stream."""
@@ -114,8 +155,9 @@ class StreamRun:
     @property
     def sender_is_free(self) -> bool:
         """True if the sender waits for commands; False while it works on this stream or on its checks."""
-        end, _ = self.ends
-        failed = any(end.statuses) or any(session is self.sender for session, _, _ in self.failed_tasks())
+        failed = any(any(end.statuses) for end in self.sending_ends) or any(
+            session is self.sender for session, _, _ in self.failed_tasks()
+        )
         return not self.sending or failed or self.sender.has(SourceChanged, Checked)
 
     @property

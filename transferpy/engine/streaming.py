@@ -4,7 +4,7 @@ import logging
 import time
 from typing import NoReturn
 
-from transferpy.agent.protocol import Connected, Listening, Sent, StreamDigest, parse_count
+from transferpy.agent.protocol import Connected, Listening, SendDirectories, Sent, StreamDigest, parse_count
 from transferpy.engine.connection import no_connection
 from transferpy.engine.reconnection import Reconnection
 from transferpy.engine.root_cause import await_other_end, raise_stream_failure
@@ -41,7 +41,12 @@ def await_stream(run: StreamRun) -> None:
             run.sender.moved = now  # the limits of the reconnection count
         if started is not None:
             _check_limits(run, now - started, now - _last_progress(run))
-        run.wait(*run.both, until=lambda: run.has_ended() or run.has_failed() or connection.is_due(), deadline=now + 1)
+        _send_directories(run)
+        run.wait(
+            *run.both,
+            until=lambda: run.has_ended() or run.has_failed() or run.waits_for_directories or connection.is_due(),
+            deadline=now + 1,
+        )
     if run.has_failed() or connection.is_lost:
         _raise_failure(run, connection)
     _report_received(run, max(time.monotonic() - began, 0.001))
@@ -58,15 +63,21 @@ def _raise_failure(run: StreamRun, connection: Reconnection) -> NoReturn:
     raise StreamError(lost)
 
 
+def _send_directories(run: StreamRun) -> None:
+    """Let the first lane send the directories, once the files of all other lanes are unpacked."""
+    if run.waits_for_directories:
+        run.directories_sent = True
+        run.sessions.send(run.sender, SendDirectories())
+
+
 def _last_progress(run: StreamRun) -> float:
     """Return the time of the last progress (monotonic seconds).
 
     A target can report any progress. It does not count, because the source stops when the target takes no more data.
     But at the end of the source, the buffers between the two can hold hundreds of thousands of small files.
     """
-    sender, _ = run.ends
-    has_ended = sender.statuses or run.sender.has(Sent)
-    return max(run.sender.moved, min(run.receiver.moved, run.sender.moved + _BUFFER_TIME) if has_ended else 0.0)
+    has_sent = all(end.statuses for end in run.sending_ends) or run.sender.has(Sent)
+    return max(run.sender.moved, min(run.receiver.moved, run.sender.moved + _BUFFER_TIME) if has_sent else 0.0)
 
 
 def _check_limits(run: StreamRun, since_start: float, since_moved: float) -> None:

@@ -70,6 +70,12 @@ def zero_or(values: Values) -> Values:
     return Values(parse, f"0 or {values.description}", values.metavar)
 
 
+def word_or(word: str, values: Values) -> Values:
+    """Return these values and one word."""
+    description = f"{word} or {values.description}"
+    return Values(lambda value: word if value == word else values.parse(value), description, values.metavar)
+
+
 def text(description: str, pattern: str, metavar: str, completion: str = "") -> Values:
     """Return text that matches a pattern."""
 

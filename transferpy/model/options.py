@@ -22,6 +22,7 @@ from transferpy.model.option import (
     choice,
     number,
     text,
+    word_or,
     zero_or,
 )
 from transferpy.model.transfer_types import TRANSFER_TYPES, TransferType
@@ -34,6 +35,8 @@ FIREWALL_BACKENDS = ("iptables", "nftables", "firewalld")
 """The firewall backends; the module of the same name in transferpy.Firewall has the rest of each."""
 NO_FIREWALL = "none"
 """The value of ``--firewall`` that changes no firewall."""
+MOST_STREAMS = 16
+"""The largest number of pipelines of one copy."""
 LOW_PRIORITY = "low"
 """The value of ``--priority`` for processes that leave CPU and disk to others."""
 
@@ -183,6 +186,14 @@ class TransferOptions(ToolOptions):
         "firewall of the target in which to open the port for the stream; auto: detect it; none: change no firewall",
         default=AUTO,
         values=choice(AUTO, *FIREWALL_BACKENDS, NO_FIREWALL),
+    )
+    streams: int | str = NETWORK.option(
+        "number of connections that carry the files of a tree at the same time, each with its own pipeline and port;"
+        " with --port, the ports follow that one; auto: as many as the processors of both hosts and the link can use,"
+        " and 1 with --port",
+        default=AUTO,
+        values=word_or(AUTO, number(1, MOST_STREAMS)),
+        only_for="file",
     )
     bwlimit: int = NETWORK.option(
         "limit for the data that leaves the source, for all targets together, in bytes per second; K, M and G are"

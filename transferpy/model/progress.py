@@ -28,6 +28,7 @@ class Progress:
     total: int  # bytes of the source; 0 if that is unknown
     wire_bytes: int  # bytes that the target received from the network
     seconds: float  # seconds since the phase began
+    streams: int = 1  # the number of pipelines that carry the files
 
     @property
     def share(self) -> float | None:

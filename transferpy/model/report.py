@@ -22,6 +22,7 @@ class TargetReport:
     status: int | None = None  # 0, or the exit status of the failure; None if the target was not tried
     error: str = ""  # the error message; empty without a failure
     codec: str = ""  # the codec of the stream, "none" without compression; empty before the codec is chosen
+    streams: int = 1  # the number of pipelines that carried the files
     bytes: int = 0  # the sum of the sizes of the copied files; 0 before it is known
     files: int = 0  # the number of copied regular files; 0 before it is known
     wire_bytes: int = 0  # the number of bytes that the target received from the network

@@ -1,5 +1,7 @@
 """Text for people: sizes, durations, and text from hosts that is made safe for logs and terminals."""
 
+from collections.abc import Iterable
+
 
 def size(number: float) -> str:
     """Return a number of bytes as text."""
@@ -17,6 +19,11 @@ def duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+def listed(numbers: Iterable[int]) -> str:
+    """Return numbers as text, with commas in between."""
+    return ", ".join(map(str, numbers))
 
 
 def printable(text: str) -> str:

@@ -15,6 +15,7 @@ class TransferType:
     has_named_copy: bool = False
     compares_files: bool = False  # whether the lists of all files are compared; else the stream is
     digests_files: bool = False  # whether the checksums of all files can be compared
+    distributes_files: bool = False  # whether several pipelines can carry the files at the same time
     compares_tables: bool = False  # whether the tables of the server are compared
     reads_socket: bool = False  # whether the source is a socket and not a path to read
     is_compressed: bool = False  # whether the source is compressed already, so that the stream never is
@@ -31,6 +32,7 @@ _ROWS = (
         has_named_copy=True,
         compares_files=True,
         digests_files=True,
+        distributes_files=True,
     ),
     TransferType(
         name="xtrabackup",

@@ -41,11 +41,12 @@ class ProgressLog:
 
 
 def format_rate(progress: Progress, rate: float) -> str:
-    """Return the rate in bytes per second, the remaining time at this rate, and the compression ratio, as text."""
+    """Return the rate in bytes per second, the time left, the compression ratio and the number of streams, as text."""
     text = f"{size(rate)}/s"
     if progress.total and rate:
         text += f", {duration(max(progress.total - progress.bytes, 0) / rate)} left"
-    return text + (f", {progress.ratio:.2f}:1" if progress.ratio else "")
+    text += f", {progress.ratio:.2f}:1" if progress.ratio else ""
+    return text + (f", {progress.streams} streams" if progress.streams > 1 else "")
 
 
 def summary_lines(report: TransferReport) -> Iterator[str]:
@@ -73,5 +74,6 @@ def _format_target(report: TransferReport, target: TargetReport) -> str:
         parts.append("not compressed")
     else:
         parts.append(f"{target.codec} {target.ratio:.2f}:1" if target.ratio else target.codec)
+    parts += [f"{target.streams} streams"] if target.streams > 1 else []
     parts += [report.cipher or "not encrypted", *target.checks]
     return f"ok in {duration(target.seconds)}: {', '.join(parts)}"

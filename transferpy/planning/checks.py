@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from transferpy.Firewall import firewall_backend
 from transferpy.model.facts import HostFacts, TargetFacts, TargetState
 from transferpy.model.locations import Location
-from transferpy.model.options import FIREWALL_BACKENDS
+from transferpy.model.options import AUTO, FIREWALL_BACKENDS
 from transferpy.model.tools import HOST_TOOLS, HostRole
 from transferpy.planning.context import PlanContext
 from transferpy.planning.programs import best_netcat, first_available, is_ipv6, missing_program
+from transferpy.planning.streams import most_streams
 from transferpy.planning.topology import Edge
 from transferpy.planning.types import transfer_type_strategy
 from transferpy.stream.transports import netcat_supports_ipv6
@@ -21,7 +22,11 @@ from transferpy.stream.transports import netcat_supports_ipv6
 _LIST_BYTES = 850  # on disk for each entry, in all lists that exist at the same time: a path has about 70 characters
 _PART_BYTES = 10 << 20  # mariadb-backup sends most files in parts of this size
 _PART_LIST_BYTES = 500  # on disk for each of these parts: the digest of a piece in several lists, and a chunk
+_LANE_BYTES = (
+    250  # on disk for each entry that is distributed over lanes: the entry, and its path in the list of a lane
+)
 _LISTS = "/var/tmp"  # noqa: S108 - of the hosts, see host/lib/lists.sh
+HIGHEST_PORT = 65535
 _SLACK_BYTES = 1 << 20  # the directories and block sizes of the target differ a little from those of the source
 
 
@@ -85,6 +90,10 @@ def _directory_problems(context: PlanContext, location: Location, target: Target
         leftovers = ", ".join(target.leftovers)
         remains = f" (remove the incomplete copy of an earlier run: {leftovers})" if leftovers else ""
         yield f"{location}: is not empty; --type {context.options.transfer_type} needs an empty directory{remains}"
+    if context.options.port and context.options.streams != AUTO:
+        last = context.options.port + int(context.options.streams) - 1
+        if last > HIGHEST_PORT:
+            yield f"{location}: --streams {context.options.streams} needs the ports up to {last}; choose another --port"
     if context.options.port in context.facts[location.host].listening:
         yield f"{location.host}: port {context.options.port} is in use"
 
@@ -155,7 +164,10 @@ def _list_problems(context: PlanContext) -> Iterator[str]:
     source = f"{posixpath.join(context.source.directory, context.source.name)}/"
     if context.options.type.compares_files and f"{_LISTS}/".startswith(source):
         yield f"{context.request.source}: contains {_LISTS}, where a run stores its lists"
-    needed = context.source.inodes * _LIST_BYTES
+    is_distributed = any(
+        most_streams(context, edge) > 1 for edge in context.edges if edge.target in context.source_host.routes
+    )
+    needed = context.source.inodes * (_LIST_BYTES + (_LANE_BYTES if is_distributed else 0))
     if context.options.type.reads_socket:
         needed += max(context.source.disk, context.source.bytes) // _PART_BYTES * _PART_LIST_BYTES
     for host in context.facts.values():

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from transferpy.model.codecs import programs
 from transferpy.model.facts import HostFacts, TargetFacts, TargetState
-from transferpy.model.options import UNCOMPRESSED
+from transferpy.model.options import AUTO, UNCOMPRESSED
 from transferpy.model.text import duration, size
 from transferpy.planning.plan import EdgePlan, TransferPlan
 from transferpy.stream.commands import Command
@@ -70,8 +70,7 @@ def _target_lines(
     if found.state is TargetState.MISSING:
         yield f"  directory: {edge.target.path} is missing and would be made"
     yield f"  free space: {size(before)} before, {least}{size(before - plan.facts.copied)} after the copy"
-    port = str(plan.options.port or "a free port in 4400-4499")
-    yield f"  port: {port}; {plan.sessions[edge.sender].host} connects to {edge.address}"
+    yield f"  port: {_ports(plan, edge)}; {plan.sessions[edge.sender].host} connects to {edge.address}"
     if edge.listening.firewall_rules:
         for rule in edge.listening.firewall_rules:
             yield f"  firewall: {render_command(rule.opening)}"
@@ -86,6 +85,15 @@ def _target_lines(
     if plan.options.owner:
         command = Command(("chown", "-hR", "--", plan.options.owner, edge.final.path))
         yield f"  sets the owner: {render_command(command)}"
+
+
+def _ports(plan: TransferPlan, edge: EdgePlan) -> str:
+    first, most = plan.options.port, edge.most_lanes
+    if most == 1:
+        return str(first or "a free port in 4400-4499")
+    streams = f"at most {most}, chosen during the run" if plan.options.streams == AUTO else str(most)
+    ports = f"{first} to {first + most - 1}" if first else "free ports in 4400-4499"
+    return f"{ports}, one for each stream ({streams})"
 
 
 def _first_label(edge: EdgePlan) -> str:

@@ -20,6 +20,7 @@ class EdgePlan:
     target: Location  # the target directory of the receiver, as the user gave it
     final: Location  # the location of the finished copy
     address: str  # the address that the sender connects to, in the notation of its transport
+    most_lanes: int  # the largest number of lanes of the stream; 1 where there is no choice
     codecs: tuple[Codec, ...]  # the codecs that may compress the stream; none or one where there is no choice
     sending: SendingPlan
     listening: ListeningPlan

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from transferpy.agent.session_plan import DeliveryPlan, ListeningPlan, SendingPlan, SessionPlan
+from transferpy.agent.session_plan import DeliveryPlan, ListeningPlan, ReadingPlan, SendingPlan, SessionPlan
 from transferpy.Exceptions import PreflightError
 from transferpy.Firewall import firewall_rules
 from transferpy.model.facts import HostFacts
@@ -17,6 +17,7 @@ from transferpy.planning.digests import file_digest, is_content_compared, planne
 from transferpy.planning.notes import notes
 from transferpy.planning.plan import EdgePlan, TransferPlan
 from transferpy.planning.programs import best_netcat, is_ipv6
+from transferpy.planning.streams import most_streams
 from transferpy.planning.topology import SOURCE, Edge, Node
 from transferpy.planning.types import transfer_type_strategy
 from transferpy.stream.peer_watch import PeerWatch
@@ -77,7 +78,6 @@ def _stream_text(context: PlanContext) -> str:
 def _session_plan(context: PlanContext, node: Node, edges: tuple[EdgePlan, ...]) -> SessionPlan:
     """Return the plan of the session of a node, composed of the ends of its edges."""
     options, host = context.options, context.host(node)
-    strategy = transfer_type_strategy(options.transfer_type)
     is_source = node.name == SOURCE
     return SessionPlan(
         host=host.host,
@@ -89,11 +89,16 @@ def _session_plan(context: PlanContext, node: Node, edges: tuple[EdgePlan, ...])
         low_priority=options.priority == LOW_PRIORITY,
         transfer_type=options.transfer_type,
         owner=options.owner,
-        reading=strategy.reading(context, benchmarks(context)) if is_source else None,
+        reading=_reading_plan(context, edges) if is_source else None,
         sending={edge.label: edge.sending for edge in edges if edge.sender == node.name},
         listening=next((edge.listening for edge in edges if edge.receiver == node.name), None),
         delivery=None if is_source else _delivery_plan(context, node),
     )
+
+
+def _reading_plan(context: PlanContext, edges: tuple[EdgePlan, ...]) -> ReadingPlan:
+    plan = transfer_type_strategy(context.options.transfer_type).reading(context, benchmarks(context))
+    return replace(plan, distributes=any(edge.most_lanes > 1 for edge in edges))
 
 
 def _delivery_plan(context: PlanContext, node: Node) -> DeliveryPlan:
@@ -118,6 +123,7 @@ def _edge_plan(context: PlanContext, edge: Edge) -> EdgePlan:
         target=edge.receiver.location,
         final=context.request.final(edge.receiver.location),
         address=f"[{address}]" if needs_brackets else address,
+        most_lanes=most_streams(context, edge),
         codecs=edge_codecs(context, edge),
         sending=_sending_plan(context, edge),
         listening=_listening_plan(context, edge),
@@ -128,14 +134,19 @@ def _edge_plan(context: PlanContext, edge: Edge) -> EdgePlan:
 def _sending_plan(context: PlanContext, edge: Edge) -> SendingPlan:
     transport = _transport(context, edge, edge.sender, edge.receiver)
     stream = transport.relayed() if _is_relayed(context, edge) else transport
-    first = transfer_type_strategy(context.options.transfer_type).read(context)
-    digest = stream_digest(context)
+    strategy = transfer_type_strategy(context.options.transfer_type)
+    digest, limit = stream_digest(context), context.options.bwlimit
+    codecs = codecs_by_label(context, edge)
     return SendingPlan(
         pipelines={
-            label: sender(first, codec, stream, digest, context.options.bwlimit)
-            for label, codec in codecs_by_label(context, edge).items()
+            label: sender(strategy.read(context), codec, stream, digest, limit) for label, codec in codecs.items()
         },
-        probe=probe_sender(transport, context.options.bwlimit) if is_link_probed(context) else None,
+        lanes={
+            label: sender(strategy.read_lane(context), codec, transport, digest, limit)
+            for label, codec in codecs.items()
+            if most_streams(context, edge) > 1
+        },
+        probe=probe_sender(transport, limit) if is_link_probed(context) else None,
         buffer=send_bounds(context.host(edge.sender), settable=transport.sets_buffers),
     )
 
@@ -145,11 +156,16 @@ def _listening_plan(context: PlanContext, edge: Edge) -> ListeningPlan:
     transport = _transport(context, edge, edge.receiver, edge.sender)
     stream = transport.relayed() if _is_relayed(context, edge) else transport
     sender_address = context.route(edge).source
-    last = transfer_type_strategy(options.transfer_type).unpack(context, host)
-    digest = stream_digest(context)
+    strategy = transfer_type_strategy(options.transfer_type)
+    digest, codecs = stream_digest(context), codecs_by_label(context, edge)
     return ListeningPlan(
         pipelines={
-            label: receiver(last, codec, stream, digest) for label, codec in codecs_by_label(context, edge).items()
+            label: receiver(strategy.unpack(context, host), codec, stream, digest) for label, codec in codecs.items()
+        },
+        lanes={
+            label: receiver(strategy.unpack_lane(context), codec, transport, digest)
+            for label, codec in codecs.items()
+            if most_streams(context, edge) > 1
         },
         sender_address=sender_address,
         port=options.port,

@@ -49,6 +49,8 @@ class Drain:
     """
 
     command: Command
+    output: Argument | None = None  # the file that gets the output; None to leave it where it is
+    confined: bool = False  # whether it can write only in the working directory, beside the output
 
     @property
     def name(self) -> str:

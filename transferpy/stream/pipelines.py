@@ -1,11 +1,12 @@
 """The pipelines of the sender and of the receiver of a stream.
 
-Their commands read variables of the session: ``port``, ``peer_address``, ``run_directory`` and the Perl programs.
+Their commands read variables of the session: ``port``, ``peer_address``, ``run_directory``, ``lane`` and the Perl
+programs.
 """
 
 from transferpy.stream.codecs import Codec
 from transferpy.stream.commands import Command, Pipeline, Stage, Tee, Variable, join
-from transferpy.stream.tar import RUN_DIRECTORY
+from transferpy.stream.tar import LANE, RUN_DIRECTORY
 from transferpy.stream.transports import PORT, Transport
 
 _PROBE_BYTES = str(1 << 30)
@@ -30,7 +31,9 @@ def probe_receiver(transport: Transport) -> Pipeline:
 
 
 def _limiter(bytes_per_second: int) -> tuple[Command, ...]:
-    return (Command(("perl", "-e", Variable("perl_limit"), str(bytes_per_second))),) if bytes_per_second else ()
+    if not bytes_per_second:
+        return ()
+    return (Command(("perl", "-e", Variable("perl_limit"), str(bytes_per_second), Variable("lane_count"))),)
 
 
 def sender(
@@ -47,15 +50,15 @@ def sender(
         codec: the codec; None for an uncompressed stream.
         transport: the transport of the stream.
         digest: the command that digests the stream; None for no digest.
-        bytes_per_second: the limit of the stream; 0 for no limit.
+        bytes_per_second: the limit of the stream, which its lanes share; 0 for no limit.
     """
     compress = (codec.compress,) if codec else ()
-    tee = (Tee(digest, join(RUN_DIRECTORY, "/sent.digest")),) if digest else ()
+    tee = (Tee(digest, join(RUN_DIRECTORY, "/sent", LANE, ".digest")),) if digest else ()
     return Pipeline((*first, *compress, *tee, *_limiter(bytes_per_second), transport.connect))
 
 
 def receiver(last: tuple[Stage, ...], codec: Codec | None, transport: Transport, digest: Command | None) -> Pipeline:
     """Return the pipeline of the receiver; ``last`` unpacks, the other arguments are those of :func:`sender`."""
     decompression = (codec.decompress,) if codec else ()
-    tee = (Tee(digest, join(RUN_DIRECTORY, "/received.digest")),) if digest else ()
+    tee = (Tee(digest, join(RUN_DIRECTORY, "/received", LANE, ".digest")),) if digest else ()
     return Pipeline((transport.listen, *tee, *decompression, *last))

@@ -61,9 +61,9 @@ def render_pipeline_function(name: str, pipeline: Pipeline, task: str = "") -> s
     """Return a shell function that runs ``pipeline``.
 
     The function sets the array ``statuses`` to the exit status of every stage, in order. The standard error of stage N
-    is written to ``$run_directory/TASK.N.err``; TASK is ``name`` if it is not given. The function calls functions of
-    the session: ``measure_input`` for the first stage, ``widen_pipe`` before each stage that reads a pipe, unless the
-    watch of a connection is at one end of it.
+    is written to ``$run_directory/TASK$lane.N.err``; TASK is ``name`` if it is not given. The function calls functions
+    of the session: ``measure_input`` for the first stage, ``widen_pipe`` before each stage that reads a pipe, unless
+    the watch of a connection is at one end of it.
     """
     task = task or name
     before: list[str] = []
@@ -73,17 +73,17 @@ def render_pipeline_function(name: str, pipeline: Pipeline, task: str = "") -> s
     for number, stage in enumerate(map(_with_programs, pipeline.stages)):
         # The watch of a connection widens its pipe to the next stage, or from the one before.
         is_wide = any(isinstance(end, Watched) for end in pipeline.stages[max(0, number - 1) : number + 1])
-        errors = f'2>"$run_directory"/{task}.{number}.err'
+        errors = f'2>"$run_directory"/{task}"$lane".{number}.err'
         match stage:
             case Command() if number == 0 and isinstance(pipeline.stages[0], Relayed):
                 stages.append(f"{render_command(stage)} {errors}")  # it counts its input itself
             case Command() if number == 0:
-                stages.append(f"measure_input {task} {render_command(stage)} {errors}")
+                stages.append(f'measure_input {task}"$lane" {render_command(stage)} {errors}')
             case Command():
                 stages.append(f"{_reading(render_command(stage), is_wide=is_wide)} {errors}")
-            case Drain(command=command):
+            case Drain():
                 widen = "" if is_wide else "widen_pipe; "
-                stages.append(f"{{ {widen}{render_command(command)} && cat >/dev/null; }} {errors}")
+                stages.append(f"{{ {widen}{_drained(stage)} && cat >/dev/null; }} {errors}")
             case Tee(branch=branch, output=output):
                 # An anonymous pipe: opening a fifo would block for ever if the process at its other end were killed.
                 reading = f">({_reading(render_command(branch))} >{render_argument(output)} {errors})"
@@ -114,6 +114,12 @@ def _with_programs(stage: Stage) -> Command | Drain | Tee:
 def _watched(stage: Watched, ended: str) -> tuple[Argument, ...]:
     """Return the words that run and watch a transport; ``ended`` is the part that a dead connection ends."""
     return ("perl", "-e", Variable("perl_watch_peer"), *stage.watch, ended, *stage.command.argv)
+
+
+def _drained(stage: Drain) -> str:
+    confine = "confine " if stage.confined else ""
+    output = f" >{render_argument(stage.output)}" if stage.output else ""
+    return f"{confine}{render_command(stage.command)}{output}"
 
 
 def _reading(command: str, *, is_wide: bool = False) -> str:

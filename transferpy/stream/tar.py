@@ -6,6 +6,8 @@ from transferpy.model.codecs import Program, formats
 from transferpy.stream.commands import Argument, Command, Drain, Variable, join
 
 RUN_DIRECTORY = Variable("run_directory")
+LANE = Variable("lane")
+"""The suffix of the files of a lane, one of the pipelines of a stream; empty for the first one."""
 
 # Measured in docs/architecture.rst: larger blocks than the default of tar are faster, 1 MiB is slower again.
 _TAR_BLOCKS = "256"  # of 512 bytes: 128 KiB
@@ -16,8 +18,10 @@ _ARCHIVE = (
     *("--warning=no-timestamp", "--warning=no-file-ignored"),  # times are compared, and sockets are not copied
     "--no-unquote",  # else a backslash in the name of the source would begin an escape sequence
 )
-_INDEX: tuple[Argument, ...] = ("-vv", "--quoting-style=escape", join("--index-file=", Variable("lists"), "/members"))
+_LISTED = ("-vv", "--quoting-style=escape")
 """Given twice, ``-v`` lists the kind and the size of each member."""
+_INDEX_FILE = join(Variable("lists"), "/members", LANE)
+_INDEX: tuple[Argument, ...] = (*_LISTED, join("--index-file=", *_INDEX_FILE.parts))
 _EXTRACT = (
     *("--preserve-permissions", "--same-owner", "--numeric-owner"),
     *("--acls", "--xattrs", "--xattrs-include=*", "--delay-directory-restore", "--warning=no-timestamp"),
@@ -67,6 +71,30 @@ def archive(
     limit = ("--one-file-system", "--warning=no-xdev") if one_file_system else ()
     options = (*_ARCHIVE, *limit, *sparse, *index)
     return Command(("tar", "--create", *options, "-b", _TAR_BLOCKS, "--file=-", "--", f"./{name}"))
+
+
+def archive_lane(*, indexed: bool = False, passes_over_holes: bool = True) -> tuple[Command, Command]:
+    """Return the commands that write the archive of a lane; the arguments are those of :func:`archive`.
+
+    The list of all entries, which leaves out the content of other file systems where the user wants that, is
+    distributed over the lanes before.
+    """
+    names = Command(("perl", "-e", Variable("perl_names"), "--", join(Variable("lists"), "/lane"), LANE))
+    options = (*_ARCHIVE, *(("--sparse",) if passes_over_holes else ()), *(_INDEX if indexed else ()))
+    source = ("--null", "--no-recursion", "--files-from=-")
+    return names, Command(("tar", "--create", *options, *source, "-b", _TAR_BLOCKS, "--file=-"))
+
+
+def extract_lane(*, indexed: bool = False) -> Drain:
+    """Return the stage that unpacks the archive of a lane to the working directory.
+
+    The directories exist already when they arrive, and with ``--keep-old-files``, tar would not set their attributes.
+    tar is confined, because the links in one lane could lead the tar of another one out of the directory: a single tar
+    makes such links at its end. It cannot open a file elsewhere, either.
+    """
+    listed, output = (_LISTED, _INDEX_FILE) if indexed else ((), None)
+    command = Command(("tar", "--extract", *_EXTRACT, *listed, "-b", _TAR_BLOCKS, "--file=-"))
+    return Drain(command, output=output, confined=True)
 
 
 def extract(*, indexed: bool = False) -> Drain:

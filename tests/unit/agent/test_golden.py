@@ -79,6 +79,10 @@ CASES: dict[str, Case] = {
             target_host(netcats={"ncat": NCAT}, firewalls={"nft": NFT_CHAINS}, tools=ALL_TOOLS - {"socat"}),
         ),
     ),
+    "streams": (
+        request("db1:/srv/x", "db2:/srv/y", streams=3, compressor="zstd", bwlimit=10_000_000),
+        answers(source_host(source=source_facts(files=9)), target_host(firewalls=DROPPING)),
+    ),
     "parallel-checksum": (
         request("db1:/srv/x", "db2:/srv/y", checksum=False, parallel_checksum=True, firewall="none"),
         answers(source_host(cores=16), target_host(firewalls=DROPPING, tools=ALL_TOOLS - {"pigz"})),

@@ -49,6 +49,7 @@ class TestCommandLine:
                 "idle_timeout": 300,
                 "stall_timeout": 30,
                 "retries": 5,
+                "streams": "auto",
                 "copy_timeout": 604800,
                 "safe_timeout": 300,
                 "max_stop_time": 0,
@@ -75,6 +76,7 @@ class TestCommandLine:
             "--idle-timeout=7",
             "--stall-timeout=6",
             "--retries=2",
+            "--streams=auto",
         ]
         limits += ["--copy-timeout=8", "--safe-timeout=9", "--max-stop-time=10"]
         after = ["--prepare", "--owner", "mysql:mysql", "--defaults-file=/root/my.cnf"]
@@ -112,6 +114,7 @@ class TestCommandLine:
             "idle_timeout": 7,
             "stall_timeout": 6,
             "retries": 2,
+            "streams": "auto",
             "copy_timeout": 8,
             "safe_timeout": 9,
             "max_stop_time": 10,

@@ -630,10 +630,10 @@ def test_an_attribute_that_cannot_be_read_fails_the_list_and_its_file_is_named(
 
 
 def test_only_inode_numbers_that_stay_the_same_are_stamps(tmp_path: Path) -> None:
-    record = "./x//{} 4711 1.5 f 644 0 0 5 2.5 \\0"
+    record = "./x//{} 7:4711 1 8 1.5 f 644 0 0 5 2.5 \\0"
     stable, unstable = ("ext2", "ext4", "xfs", "btrfs", "tmpfs"), ("fuse.sshfs", "fuse", "nfs4", "overlay", "unknown")
     records = "".join(record.format(file_system) for file_system in (*stable, *unstable))
-    script = f"""printf '{records}' | perl -e "$perl_manifest" /dev/null /dev/stdout /dev/null"""
+    script = f"""printf '{records}' | perl -e "$perl_manifest" /dev/null /dev/stdout /dev/null /dev/null"""
     stamps = in_session(tmp_path, script).decode().split("\0")[:-1]
     assert stamps == ["./x//4711 1.5"] * len(stable) + ["./x//- 1.5"] * len(unstable)
 

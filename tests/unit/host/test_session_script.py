@@ -292,7 +292,7 @@ def test_all_stages_of_a_stream_count_for_its_progress(tmp_path: Path) -> None:
         stream() { { for ((n = 0; n < 100000; n++)); do echo x; done; exec sleep 1000; } | (exec cat >/dev/null); }
         start_task send_0 stream
         stream_stage[send_0]=sleep
-        until measure_progress send_0; ((total > 200000)); do sleep 0.05; done
+        until total=0; measure_progress send_0; ((total > 200000)); do sleep 0.05; done
         kill -- "-${task_pid[send_0]}"
         heartbeat
     """
@@ -305,10 +305,11 @@ def test_the_input_of_a_backup_tool_is_not_progress_of_its_stream(tmp_path: Path
         backup() { measure_input send_0 dd if=/dev/zero of=/dev/null status=none | (exec wc -c >/dev/null); }
         start_task send_0 backup
         stream_stage[send_0]=wc
-        until measure_progress send_0; [ -n "$bytes" ]; do sleep 0.05; done
-        before=$total; sleep 0.2; measure_progress send_0; echo "$((total - before))"
+        until total=0; measure_progress send_0; [ -n "${stream_bytes[send_0]-}" ]; do sleep 0.05; done
+        before=$total; sleep 0.2; total=0; measure_progress send_0; echo "$((total - before))"
         stream_stage[send_0]=dd # if it is observed, it counts
-        measure_progress send_0; [ "$bytes" -gt 1000000 ] && echo "$((total >= bytes))"
+        total=0; measure_progress send_0
+        [ "${stream_bytes[send_0]}" -gt 1000000 ] && echo "$((total >= stream_bytes[send_0]))"
         kill -- "-${task_pid[send_0]}"
     """
     assert run_in_session(tmp_path, script) == "0\n1\n"
@@ -326,3 +327,38 @@ def test_each_codec_is_measured_on_the_sample(tmp_path: Path, codec: str, trials
 
 def test_a_session_without_the_ability_to_read_has_a_heartbeat(tmp_path: Path) -> None:
     assert run_in_session(tmp_path, "set -u; heartbeat; echo alive").endswith("\nalive\n")
+
+
+def test_the_progress_of_all_lanes_is_reported_together(tmp_path: Path) -> None:
+    script = """
+        still() { { head -c "$1" /dev/zero; exec sleep 1000; } | (exec wc -c >/dev/null); }
+        lanes=('' -1) progress_program[lane]=wc
+        start_task send_0 still 3000000
+        start_task send_0-1 still 5000000
+        observe_stream send_0 lane
+        until total=0; measure_progress send_0; ((${stream_bytes[send_0]-0} >= 3000000)); do sleep 0.05; done
+        until total=0; measure_progress send_0-1; ((${stream_bytes[send_0-1]-0} >= 5000000)); do sleep 0.05; done
+        stop_task send_0-1 # its bytes still count
+        heartbeat
+        stop_task send_0
+    """
+    line = next(line for line in run_in_session(tmp_path, script).splitlines() if " progress bytes=" in line)
+    assert 8_000_000 <= int(line.partition("bytes=")[2].split()[0]) < 8_200_000
+
+
+@pytest.mark.parametrize("failed", ["", "-1", "-2"])
+def test_the_first_lane_that_fails_ends_the_others_and_is_the_only_one_reported(tmp_path: Path, failed: str) -> None:
+    script = f"""
+        lanes=('' -1 -2)
+        last() {{ [ "$task" = "send_0{failed}" ] && return 3; sleep 1000; }}
+        for lane in "${{lanes[@]}}"; do start_task "send_0$lane" last; done
+        wait_for_lanes send_0; echo "status $?"
+        echo "left: ${{!task_pid[*]}} ${{task_statuses[send_0]-}}"
+    """
+    printed = run_in_session(tmp_path, script)
+    if failed:
+        assert f"stages job=send_0{failed} statuses=3" in printed
+        assert f"status 1\nleft: send_0{failed} \n" in printed
+    else:
+        assert "stages" not in printed  # the caller reports the first lane
+        assert "status 0\nleft: send_0 3\n" in printed

@@ -103,3 +103,17 @@ def test_the_lines_have_the_pipelines_with_the_checksum_of_the_stream() -> None:
     assert all("| tee >(" in line for line in pipelines)
     assert "tar " in pipelines[0]
     assert "tar " in pipelines[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "port: a free port in 4400-4499;"),
+        ({"streams": 4}, "port: free ports in 4400-4499, one for each stream (4);"),
+        ({"streams": 4, "port": 5000}, "port: 5000 to 5003, one for each stream (4);"),
+    ],
+)
+def test_the_ports_of_all_streams_are_listed(options: dict[str, Any], expected: str) -> None:
+    hosts = answers(source_host(), target_host())
+    made = make_plan(request("db1:/srv/x", "db2:/srv/y", **options), hosts, RUN, {})
+    assert any(expected in line for line in dry_run_lines(made, hosts))

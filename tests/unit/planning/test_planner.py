@@ -21,7 +21,7 @@ from fleet import (
 )
 
 from transferpy.model.facts import BufferFacts, RouteFacts
-from transferpy.stream.commands import Watched
+from transferpy.stream.commands import Drain, Watched
 
 PLAIN = request("db1:/srv/x", "db2:/srv/y", encrypt=False)
 TWO = request("db1:/srv/x", "db2:/srv/y", "db2:/srv/z")
@@ -153,3 +153,46 @@ def test_targets_on_one_host_do_not_share_a_staging_name() -> None:
     sessions = plan(TWO, source, target).sessions.values()
     names = [session.delivery.staging_name for session in sessions if session.delivery]
     assert names == [f".transferpy-{RUN}-0", f".transferpy-{RUN}-1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "source", "cores", "expected"),
+    [
+        pytest.param({}, {}, 64, 1, id="little data"),
+        pytest.param({}, {"bytes": 100 << 30}, 64, 16, id="much data"),
+        pytest.param({}, {"bytes": 100 << 30}, 2, 1, id="two processors"),
+        pytest.param({}, {"bytes": 100 << 30, "files": 3}, 64, 3, id="few files"),
+        pytest.param({"port": 5000}, {"bytes": 100 << 30}, 64, 1, id="a port of the user"),
+        pytest.param({"bwlimit": 1000}, {"bytes": 100 << 30}, 64, 1, id="a slow link"),
+        pytest.param({"streams": 4}, {}, 2, 4, id="a number"),
+        pytest.param({"streams": "4", "port": 5000}, {"files": 3}, 2, 3, id="a number and few files"),
+        pytest.param({"streams": 4}, {"files": 0}, 2, 1, id="no file"),
+    ],
+)
+def test_the_largest_number_of_streams(
+    options: dict[str, Any], source: dict[str, Any], cores: int, expected: int
+) -> None:
+    made = plan(
+        request("db1:/srv/x", "db2:/srv/y", **options),
+        source_host(cores=cores, source=source_facts(**source)),
+        target_host(cores=cores, targets={0: target_facts(free=1 << 50)}),
+    )
+    (edge,) = made.edges
+    assert edge.most_lanes == expected
+    assert bool(edge.sending.lanes) == bool(edge.listening.lanes) == (expected > 1)
+    reading = made.sessions["source"].reading
+    assert reading
+    assert reading.distributes == (expected > 1)
+
+
+def test_a_lane_has_the_stages_of_a_stream_and_reads_a_list() -> None:
+    (edge,) = plan(request("db1:/srv/x", "db2:/srv/y", streams=2), source_host(), target_host()).edges
+    assert edge.sending.lanes.keys() == edge.sending.pipelines.keys()
+    for label, lane in edge.sending.lanes.items():
+        assert lane.names == ("perl", *edge.sending.pipelines[label].names)
+    for label, lane in edge.listening.lanes.items():
+        assert lane.names == edge.listening.pipelines[label].names
+        last = lane.stages[-1]
+        assert isinstance(last, Drain)
+        assert last.confined
+        assert "--keep-old-files" not in last.command.argv

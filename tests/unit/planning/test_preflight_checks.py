@@ -248,3 +248,17 @@ def test_problems_of_targets_are_reported_also_if_the_source_does_not_answer() -
     with pytest.raises(PreflightError) as refused:
         make_plan(REQUEST, answers(target), RUN, {"db1": "db1: no answer"})
     assert refused.value.problems == ("db1: no answer", "db2:/srv/y: no such directory; make it first")
+
+
+def test_the_ports_of_several_streams_must_exist() -> None:
+    wanted = request("db1:/srv/x", "db2:/srv/y", port=65530, streams=8)
+    expected = "db2:/srv/y: --streams 8 needs the ports up to 65537; choose another --port"
+    assert problems(wanted, source_host(), target_host()) == [expected]
+
+
+def test_the_lists_of_several_streams_need_more_space() -> None:
+    several = request("db1:/srv/x", "db2:/srv/y", streams=2)
+    source = source_host(source=source_facts(inodes=100), lists=100_000)
+    assert problems(REQUEST, source, target_host()) == []
+    (problem,) = problems(several, source, target_host())
+    assert problem == "db1: the lists of files need 110,000 bytes in /var/tmp, but only 100,000 are free"

@@ -18,26 +18,37 @@ send_probe() { # EDGE ADDRESS PORT BUFFER [CERTIFICATE]: sends zeros, by which t
   emit probed
 }
 
-send_stream() { # EDGE CODEC ADDRESS PORT BUFFER HISTORY [CERTIFICATE]
-  local task=send_$1 step status=0
-  local peer_address=$3 peer_port=$4 # the pipeline reads both
+send_stream() { # EDGE CODEC ADDRESS PORT[,PORT ...] BUFFER HISTORY [CERTIFICATE]: each port receives a lane of the stream
+  local task=send_$1 pipeline=send_$1_$2 step status=0
+  local peer_address=$3 lane_ports # the pipeline reads the address
+  IFS=, read -ra lane_ports <<<"$4"
+  set_lanes "${#lane_ports[@]}"
+  # shellcheck disable=SC2034 # the pipelines read it
+  local lane_count=${#lanes[@]}
+  ((lane_count == 1)) || pipeline=send_$1_lanes_$2
   accept_peer receiver.pem "${7-}"
   set_send_buffer "$5"
   # shellcheck disable=SC2034 # the pipeline reads it
   history=$6
   for step in "${before_send[@]}"; do "$step" || return; done
   discard_digests
-  start_watch "$peer_port" "${peer_address//[][]/}"
+  start_watch "${lane_ports[0]}" "${peer_address//[][]/}"
   await_watch
   emit sending
-  start_stream "$task" "${task}_$2"
+  each_lane start_sending "$task" "$pipeline"
+  observe_stream "$task" "$pipeline"
   for step in "${during_send[@]}"; do "$step" "$task"; done
-  wait_for_stream "$task"
-  report_stream_digest "$task" sent.digest
-  report_task "$task" || status=1
+  wait_for_stream "$task" || status=1
+  ((status != 0)) || { report_stream_digest "$task" sent; report_task "$task" || status=1; }
   for step in "${at_stream_end[@]}"; do "$step"; done
   # Its digests can end early, and still look complete.
   ((status == 0)) || { stop_task digest; return; }
   for step in "${after_send[@]}"; do "$step" "$task" || return; done
   emit checked
+}
+
+start_sending() { # TASK PIPELINE
+  local peer_port=$port # the pipeline reads it
+  [ -n "$lane" ] || make_relay_fifo
+  start_task "$1$lane" "$2"
 }

@@ -1,8 +1,9 @@
 # The inputs of a session: the variables that the plan sets after this file. "yes or no" is one of these words.
 #
 # The plan also defines functions: open_firewall, which adds the firewall rules; register_firewall_undo, which adds their undo
-# entries; prepare_copy; and pipelines: send_EDGE_CODEC, send_probe_EDGE, receive_CODEC and receive_probe. A pipeline that
-# sends reads peer_address, peer_port and send_buffer, a pipeline that receives reads port and receive_buffer.
+# entries; prepare_copy; and pipelines: send_EDGE_CODEC, send_probe_EDGE, receive_CODEC and receive_probe, and for
+# several lanes send_EDGE_lanes_CODEC and receive_lanes_CODEC. A pipeline that sends reads peer_address, peer_port and send_buffer, a
+# pipeline that receives reads port and receive_buffer. Both read lane and lane_count.
 
 # All sessions.
 declare -a abilities        # the names of files of agent/, in the order in which the session prepares them
@@ -20,6 +21,7 @@ declare owner               # USER or USER:GROUP to own the copy; empty to keep 
 
 # The ability to read.
 declare source_directory # the directory that holds the source; of a server, its data directory
+declare distributes      # yes or no: the entries are listed so that they can be distributed over lanes
 declare stop_slave       # yes or no: replication is stopped during a backup
 declare safe_timeout     # the seconds to wait for a moment without open temporary tables of replication
 declare max_stop_time    # the maximum time of a stop of replication, in seconds; 0: no limit

@@ -1,27 +1,16 @@
 # The ability "listen": the session receives a stream.
-# requires: agent/main agent/streams agent/ports agent/keys agent/handshake firewall/*
+# requires: agent/main agent/streams agent/ports agent/listeners agent/more_lanes agent/keys agent/handshake
 
-connection=''     # of the stream: empty before the listener is ready, awaited, accepted
-sender_admitted=no # yes after the firewall rules were added
+connections=() # of the stream, by the number of its lane: awaited or accepted; empty before the listeners are ready
 
 prepare_listen() {
   reserve_port "$wanted_port"
-  on_progress[receive]=follow_stream
+  on_progress+=(follow_stream)
   at_once[reopen]=reopen_listener
   on_relay[reopened]=await_connection
   command_handler[peer]=accept_sender
   # Without encryption, the peer has no certificate, and the orchestration host does not send this command.
   [ "$encrypt" = yes ] || pending_commands=(peer "${pending_commands[@]}")
-}
-
-admit_sender() { # opens the firewall, once a listener was seen: the source may list its tree for hours before that
-  [ "$sender_admitted" = no ] || return 0
-  sender_admitted=yes
-  register_firewall_undo
-  # In a task: iptables may have to wait for its lock.
-  start_task firewall open_firewall
-  wait_for_task firewall
-  task_succeeded firewall || fail firewall "cannot open the firewall: $(last_error firewall.err)"
 }
 
 accept_sender() { # [CERTIFICATE]
@@ -47,71 +36,79 @@ report_link() { # reports how many bytes came in how many microseconds; the task
   emit link "$(cat -- "$run_directory/link" 2>/dev/null)"
 }
 
-receive_stream() { # CODEC BUFFER
-  local step
+receive_stream() { # CODEC BUFFER [LANES]: in at most that number of lanes
+  local step pipeline=receive_$1 obstacle='' number=${3-1}
   unset "command_handler[receive]" "on_task_end[receive_probe]"
   stop_task receive_probe || fail port "port $port is in use"
   set_receive_buffer "$2"
-  listen_for_stream "$1"
-  if [ -z "${task_statuses[receive]-}" ]; then
+  ((number == 1)) || can_add_lanes || number=1
+  ((number == 1)) || pipeline=receive_lanes_$1
+  listen_for_stream "$pipeline"
+  lane_ports=("$port")
+  add_lanes "$pipeline" "$number"
+  observe_stream receive "$pipeline"
+  if is_at_work receive; then
     admit_sender
-    heartbeat # the first stage has read its libraries by now
-    connection=awaited
+    heartbeat # the first stages have read their libraries by now
+    connections=("${lanes[@]/*/awaited}")
     await_watch # before the source can connect
-    emit listening port="$port"
+    announce_listeners "$obstacle"
   fi
   for step in "${during_receive[@]}"; do "$step"; done # while the source connects
-  wait_for_stream receive
-  [ ! -s "$run_directory/receive.read" ] || emit progress bytes="$(<"$run_directory/receive.read")"
-  close_listener
-  report_stream_digest receive received.digest
+  wait_for_stream receive || exit 1
+  report_received
+  close_listeners
+  report_stream_digest receive received
   report_task receive || exit 1
-  report_connection
+  each_lane report_connection
   for step in "${after_receive[@]}"; do "$step" || exit 1; done
 }
 
-listen_for_stream() { # CODEC: starts the stream, and waits until its listener is seen or the stream has ended
-  while :; do
-    start_watch "$port" "$sender_address"
-    lend_port
-    start_stream receive "receive_$1"
-    ! wait_for_listener receive || return 0
-    # Another program took the port after it was reserved.
-    [ "$wanted_port" = 0 ] && grep -qs 'Address already in use' "$run_directory/receive.0.err" || return 0
-    close_listener
-    sender_admitted=no
-    reserve_port 0
-  done
+announce_listeners() { # OBSTACLE: the reason for which there are fewer lanes than requested
+  local further=${lane_ports[*]:1}
+  emit listening port="$port" ${further:+more="${further// /,}"} ${1:+obstacle="$(encode "$1")"}
 }
 
 follow_stream() { # BYTES
   local step
-  # The listener closes its port when it has accepted a connection.
-  [ "$connection" != awaited ] || has_own_listener "$port" || report_connection
+  each_lane look_for_connection
   for step in "${while_receiving[@]}"; do "$step" "$1"; done
 }
 
-report_connection() {
-  [ "$connection" = awaited ] || return 0
-  connection=accepted
-  forget_handshake
-  take_port_back
-  emit connected
+look_for_connection() { # the listener closes its port when it has accepted a connection
+  [ "${connections[number]-}" != awaited ] || has_own_listener "$port" || report_connection
 }
 
 reopen_listener() { # reopen CONNECTION: the relay starts the listener again
-  [ -z "${task_statuses[receive]-}" ] || return 0
+  is_at_work receive || return 0
   lend_port
   command_relay "$@"
 }
 
 await_connection() { # the relay has started a listener
-  connection=awaited
+  connections[0]=awaited
 }
 
-close_listener() { # closes the firewall and releases the port early: the checks may take hours
-  # A signal interrupts "wait", but not a command in the foreground.
-  undo "$run_directory" firewall &
-  wait "$!"
-  unlock_port
+report_connection() { # reports that the sender is connected, once all lanes have a connection
+  [ "${connections[number]-}" = awaited ] || return 0
+  connections[number]=accepted
+  [ -n "$lane" ] || forget_handshake
+  take_port_back
+  [[ ${connections[*]} == *awaited* ]] || emit connected
 }
+
+report_received() { # reports the number of bytes that the first stages of all lanes have read
+  local lane sum=0 count
+  for lane in "${lanes[@]}"; do
+    count=''
+    { read -r count <"$run_directory/receive$lane.read"; } 2>/dev/null
+    sum=$((sum + ${count:-0}))
+  done
+  ((sum == 0)) || emit progress bytes="$sum"
+}
+
+close_listeners() { # closes the firewall and releases the ports early: the checks may take hours
+  close_firewall
+  each_lane unlock_port
+}
+

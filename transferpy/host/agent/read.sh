@@ -11,8 +11,10 @@ prepare_read() {
 }
 
 list_tree_of_source() {
+  local entries=/dev/null
+  [ "$distributes" = no ] || entries=$lists/entries
   enter_directory "$source_directory"
-  start_task manifest list_tree "$source_name" "$lists"
+  start_task manifest list_tree "$source_name" "$lists" "$lists/stamps" "$entries"
 }
 
 await_manifest() { # a change of the source can be detected only if the list is complete before the first byte is read

@@ -1,5 +1,5 @@
 # The streams of a session: the steps of other abilities before, during and after a stream.
-# requires: agent/tasks agent/digests agent/relay lib/pipes
+# requires: agent/tasks agent/lanes agent/digests agent/relay lib/pipes
 
 # The names of functions. The first one that fails ends the work on a stream.
 before_send=()
@@ -26,14 +26,16 @@ set_receive_buffer() { # BYTES
   (($1 == 0)) || receive_buffer=,setsockopt-listen=1:33:i$1 # SO_RCVBUFFORCE
 }
 
-start_stream() { # TASK PIPELINE
-  make_relay_fifo
-  start_task "$1" "$2"
-  stream_stage[$1]=${progress_program[$2]}
+observe_stream() { # TASK PIPELINE: from now on, the heartbeat reports the progress of all lanes, together
+  local lane
+  stream_bytes=()
+  for lane in "${lanes[@]}"; do stream_stage[$1$lane]=${progress_program[$2]}; done
 }
 
-wait_for_stream() { # TASK
-  wait_for_task "$1"
-  unset "stream_stage[$1]"
+wait_for_stream() { # TASK: as wait_for_lanes
+  local status=0
+  wait_for_lanes "$1" || status=1
+  stream_stage=()
   end_index
+  return "$status"
 }

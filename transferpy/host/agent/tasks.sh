@@ -9,7 +9,9 @@ declare -A task_pid=()      # by task, its first process, which leads a process 
 declare -A task_statuses=() # by task that has ended, the exit statuses of its stages
 declare -A on_task_end=()   # by task, the function to call when it ends
 declare -A stream_stage=()  # by task that carries a stream, the program whose input is its progress
-declare -A on_progress=()   # by such a task, the function to call once a second with the number of bytes
+declare -A stream_bytes=()  # by such a task, the number of bytes when that program was seen last
+declare -A port_locks=()    # by port that the session has reserved, the descriptor of its lock
+on_progress=()              # the functions to call once a second during a stream, with its number of bytes
 on_failure=()               # the functions to call when a task has failed
 pending_commands=()         # session commands that no function has handled yet
 declare -A at_once=()       # by session command that does not wait for the end of another one, its function
@@ -38,8 +40,9 @@ start_task() { # TASK FUNCTION [ARGUMENT ...]
 }
 
 release_locks() { # closes the descriptors of all locks that the session holds
+  local descriptor
   [ -z "$lock" ] || exec {lock}>&-
-  [ -z "${port_lock-}" ] || exec {port_lock}>&-
+  for descriptor in "${port_locks[@]}"; do exec {descriptor}>&-; done
   [ -z "${replication_lock-}" ] || exec {replication_lock}>&-
 }
 
@@ -106,19 +109,20 @@ task_is_lost() { # TASK: succeeds if the task was killed, so that it sent no mes
 }
 
 heartbeat() { # reports the progress of each stream; ends the session if the orchestration host reads no more events
-  local task bytes total step
+  local task bytes sum='' total=0 step
   for step in "${each_second[@]}"; do "$step"; done
-  [ ${#stream_stage[@]} -gt 0 ] || emit progress
-  for task in "${!stream_stage[@]}"; do
-    measure_progress "$task"
-    [ -z "${on_progress[$task]-}" ] || "${on_progress[$task]}" "${bytes:-0}"
-    emit progress ${bytes:+bytes="$bytes"} total="$total"
-  done
+  if [ ${#stream_stage[@]} -eq 0 ]; then
+    emit progress
+    return
+  fi
+  for task in "${!stream_stage[@]}"; do measure_progress "$task"; done
+  for bytes in "${stream_bytes[@]}"; do sum=$((sum + bytes)); done
+  for step in "${on_progress[@]}"; do "$step" "${sum:-0}"; done
+  emit progress ${sum:+bytes="$sum"} total="$total"
 }
 
-measure_progress() { # TASK: sets bytes to the number of bytes that its observed stage has read, and total to that of all stages
-  local child children=() more=() first_stage=() pid=${task_pid[$1]}
-  bytes='' total=0
+measure_progress() { # TASK: records the number of bytes that its observed stage has read, and adds that of all stages to total
+  local bytes='' child children=() more=() first_stage=() pid=${task_pid[$1]-none}
   { read -ra children <"/proc/$pid/task/$pid/children"; } 2>/dev/null
   for child in "${children[@]}"; do
     # The first stage is the child of a subshell.
@@ -129,7 +133,9 @@ measure_progress() { # TASK: sets bytes to the number of bytes that its observed
   # Without progress of the stream, a backup tool, which is not observed, still reads the log of its server.
   [ -n "$bytes" ] || add_progress "${stream_stage[$1]}" "${first_stage[@]}"
   # A relay counts the bytes itself: it moves them in the kernel, which does not count them for a process.
-  [ "$1" != receive ] || read -r bytes 2>/dev/null <"$run_directory/receive.read"
+  [[ $1 != receive* ]] || read -r bytes 2>/dev/null <"$run_directory/$1.read"
+  # A lane that has ended counts until the end of the stream.
+  [ -z "$bytes" ] || stream_bytes[$1]=$bytes
 }
 
 add_progress() { # PROGRAM PID ...: adds the bytes that the processes have read to total; sets bytes to those of the program
@@ -180,12 +186,13 @@ run_task() { # TASK FUNCTION [ARGUMENT ...]: starts a task and waits for its end
   task_succeeded "$1" || report_task "$1"
 }
 
-stop_task() { # TASK: ends all processes of a task and forgets the task; fails if a process survives
-  local group=${task_pid[$1]-} status=0
-  [ -n "$group" ] || return 0
-  end_processes 100 100 wait_for_message find_groups "$group" || status=1
+stop_task() { # TASK ...: ends all processes of tasks and forgets the tasks; fails if a process survives
+  local task groups=() status=0
+  for task in "$@"; do groups+=(${task_pid[$task]+"${task_pid[$task]}"}); done
+  [ ${#groups[@]} -gt 0 ] || return 0
+  end_processes 100 100 wait_for_message find_groups "${groups[@]}" || status=1
   # The task may have ended by itself. Its message must not count as the end of the next task of this name.
   while read -t 0 -u "$control" && read_message 0.01; do :; done
-  unset "task_pid[$1]" "task_statuses[$1]"
+  for task in "$@"; do unset "task_pid[$task]" "task_statuses[$task]"; done
   return "$status"
 }

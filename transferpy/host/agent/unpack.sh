@@ -95,9 +95,10 @@ known_messages+="|acl_delete_def_file_at: Cannot drop default POSIX ACLs for fil
 known_messages+='|Removing leading `.*'
 
 fail_for_messages() { # tar and mbstream exit with 0 also after some faults. They print nothing but faults.
-  local statuses message
+  local statuses message lane files=()
   read -ra statuses <<<"${task_statuses[receive]}"
-  message=$(grep -avxEm 3 -e "tar: ($known_messages)" -- "$run_directory/receive.$((${#statuses[@]} - 1)).err" 2>&1)
+  for lane in "${lanes[@]}"; do files+=("$run_directory/receive$lane.$((${#statuses[@]} - 1)).err"); done
+  message=$(grep -havxEm 3 -e "tar: ($known_messages)" -- "${files[@]}" 2>&1)
   (($? != 1)) || return 0
   examine_storage
   [[ $message != *"' extended attribute for "* ]] || fail attributes "the file system cannot hold all attributes: $message"

@@ -382,6 +382,7 @@ my %escape = (a => "\a", b => "\b", f => "\f", n => "\n", r => "\r", t => "\t", 
 
 sub handle_lines { # of the index, in the format of "ls -l"; characters that cannot be printed are escaped
     for (@_) {
+        next if /^d\S{9} +Creating directory: /; # the archive of a lane has files before their directories
         finish_current() if $current;
         my ($kind, $size, $name) = /$member/ or fail "tar printed an unknown line: $_";
         # A further name of a file is counted, but the file is not digested again.

@@ -1,11 +1,11 @@
-# Copies standard input to standard output, at most RATE bytes a second. After a pause it may catch up on a tenth of a second.
+# Copies standard input to standard output, at most RATE bytes a second in all LANES together. After a pause it may catch up on a tenth of a second.
 #
-# Called as: perl -e PROGRAM RATE.
+# Called as: perl -e PROGRAM RATE LANES.
 use strict;
 use warnings;
 use POSIX ();
 
-my $rate = shift;
+my $rate = $ARGV[0] / $ARGV[1];
 my $tick = POSIX::sysconf(POSIX::_SC_CLK_TCK());
 my $size = int($rate / 20) || 1;
 $size = 65536 if $size > 65536;

@@ -1,12 +1,13 @@
 # Makes the lists of a tree from the sorted output of find.
 #
-# Called as: perl -e PROGRAM MANIFEST STAMPS ATTRIBUTES, in the working directory of find. The records on standard input end with
-# NUL: "./PATH//FILE-SYSTEM INODE CTIME KIND MODE USER GROUP SIZE MTIME LINK". No path contains two slashes in sequence.
+# Called as: perl -e PROGRAM MANIFEST STAMPS ATTRIBUTES ENTRIES, in the working directory of find. The records on standard input end with
+# NUL: "./PATH//FILE-SYSTEM DEVICE:INODE LINKS BLOCKS CTIME KIND MODE USER GROUP SIZE MTIME LINK". No path contains two slashes in sequence.
 #
 # MANIFEST gets "./PATH//KIND MODE USER GROUP SIZE MTIME", and " -> LINK" for a symbolic link. "-" stands for a field that a kind
 # does not have. The size of a device is its number.
 # STAMPS gets "./PATH//INODE CTIME". "-" stands for an inode number that the file system may change without a change of the file.
 # ATTRIBUTES gets "./PATH//NAME VALUE" for each compared extended attribute, with the value in hexadecimal digits.
+# ENTRIES gets "./PATH//KIND LINKS DEVICE:INODE BYTES". BYTES is the data of a regular file, without its holes, and 0 otherwise.
 # requires: perl/attributes
 use strict;
 use warnings;
@@ -20,7 +21,7 @@ my $compared = qr/^(?:user\.|trusted\.(?!SGI_ACL_)|security\.capability$|system\
 
 my @files = @ARGV;
 my @lists = map { open my $list, '>', $_ or die "cannot write $_: $!\n"; $list } @files;
-my ($manifest, $stamps, $attributes) = @lists;
+my ($manifest, $stamps, $attributes, $entries) = @lists;
 
 sub device_number { # PATH
     my $device = (lstat shift)[6];
@@ -54,7 +55,11 @@ $/ = "\0";
 while (defined(my $record = <STDIN>)) {
     chomp $record;
     my ($path, $rest) = split m{//}, $record, 2;
-    my ($file_system, $inode, $ctime, @fields) = split / /, $rest, 10;
+    my ($file_system, $identity, $links, $blocks, $ctime, @fields) = split / /, $rest, 12;
+    my ($kind, $size) = @fields[0, 4];
+    my $bytes = $kind ne 'f' ? 0 : $size < $blocks * 512 ? $size : $blocks * 512;
+    print $entries "$path//$kind $links $identity $bytes\0" or die "cannot write $files[3]: $!\n";
+    my $inode = $identity =~ s/.*://r;
     $inode = '-' if !$has_stable_inodes{$file_system};
     print $manifest "$path//", describe($path, @fields), "\0" or die "cannot write $files[0]: $!\n";
     print $stamps "$path//$inode $ctime\0" or die "cannot write $files[1]: $!\n";

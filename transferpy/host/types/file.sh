@@ -1,5 +1,5 @@
 # The transfer type "file": a file or a tree, whose manifest both ends compare, and the digests of its files.
-# requires: agent/read agent/manifest agent/digests agent/owner
+# requires: agent/read agent/manifest agent/digests agent/distribution agent/owner
 
 list_source_file() {
   list_tree_of_source
@@ -7,7 +7,7 @@ list_source_file() {
 }
 
 digest_source() { # TASK
-  start_digests digest_files read "${task_pid[$1]}"
+  start_digests digest_files read "$1"
 }
 
 digest_copy_file() {
@@ -15,14 +15,15 @@ digest_copy_file() {
 }
 
 await_source_file() {
-  await_manifest
+  await_manifest && distribute_entries
 }
 
 check_source_file() { # TASK
-  local message
+  local message lane files=()
   source_is_unchanged "$1" || return
   # tar exits with 0 also if it could not read an attribute. Some file systems have none. All other messages are faults.
-  message=$(grep -avxEm 3 -e 'tar: .*: Warning: Cannot [a-z_]+: Operation not supported' -- "$run_directory/$1.0.err" 2>&1)
+  for lane in "${lanes[@]}"; do files+=("$run_directory/$1$lane.$((${#lanes[@]} > 1)).err"); done # in lanes, its names come first
+  message=$(grep -havxEm 3 -e 'tar: .*: Warning: Cannot [a-z_]+: Operation not supported' -- "${files[@]}" 2>&1)
   (($? == 1)) || fail content "the source could not be read completely: $message"
   report_lists
   [ "$checksum" = no ] || { wait_for_digests "$1" && report_digests; }

@@ -1,7 +1,7 @@
 # The transfer type "xtrabackup": a hot backup of a running database server. Both ends compare the list of its tables, and the
 # digests of its files: on the source those of the stream, on the target those of the disk.
 # requires: agent/read agent/manifest agent/digests agent/replication lib/directories lib/backup_options
-# requires: perl/table_files perl/tables perl/settled perl/renames perl/confine
+# requires: perl/table_files perl/tables perl/settled perl/renames lib/confine
 # requires: perl/digest_stream perl/pass_chunks perl/digest_copy
 
 list_source_xtrabackup() {
@@ -208,8 +208,4 @@ run_preparation() { # yes|no: whether the tool is confined; in a task, whose sta
   local command=(bash -c "export TMPDIR=.; $(declare -f prepare_copy); prepare_copy")
   [ "$1" = no ] || command=(confine "${command[@]}")
   "${command[@]}" && log_is_complete "$run_directory/prepare.err"
-}
-
-confine() { # COMMAND [ARGUMENT ...]: runs a command that can write only in the working directory
-  unshare --mount --propagation slave perl -e "$perl_confine" "$@"
 }

@@ -83,6 +83,14 @@ class TransferTypeStrategy(ABC):
     def unpack(self, context: PlanContext, receiver: HostFacts) -> tuple[Stage, ...]:
         """Return the last stages of a receiver."""
 
+    def read_lane(self, context: PlanContext) -> tuple[Stage, ...]:
+        """Return the first stages of each lane of a sender; only for types that distribute files."""
+        raise NotImplementedError
+
+    def unpack_lane(self, context: PlanContext) -> tuple[Stage, ...]:
+        """Return the last stages of each lane of a receiver; only for types that distribute files."""
+        raise NotImplementedError
+
     def prepare(self, context: PlanContext, receiver: HostFacts) -> Command | None:  # noqa: ARG002 - for other types
         """Return the command that prepares the copy on a receiver; None to leave it as it is."""
         return None

@@ -39,10 +39,11 @@ stop_activity_reports
 run_next_script
 
 # === session on db1
-# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/relay_send perl/relay_receive agent/relay perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer lib/pipes agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read perl/handshake perl/chains agent/handshake agent/connect types/decompress
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer lib/pipes agent/lanes perl/manifest agent/manifest perl/digest agent/digests perl/relay_send perl/relay_receive agent/relay agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read perl/handshake perl/chains agent/handshake agent/connect types/decompress
 run_id=0123456789abcdef
 source_directory=/srv/backups
 source_name=sqldata.tar
+distributes=no
 stop_slave=no
 safe_timeout=0
 max_stop_time=0
@@ -59,11 +60,11 @@ declare -A progress_program=([send_0_none]=cat)
 client=()
 benchmarked=()
 send_0_none() {
-  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.1.err)
+  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent"${lane}".digest 2>"$run_directory"/send_0"$lane".1.err)
   local process_1=$!
-  measure_input send_0 cat -- ./sqldata.tar 2>"$run_directory"/send_0.0.err |
-    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
-    perl -e "${perl_watch_peer}" 30 5 7 send yes pipeline socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${send_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef 2>"$run_directory"/send_0.2.err
+  measure_input send_0"$lane" cat -- ./sqldata.tar 2>"$run_directory"/send_0"$lane".0.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_0"$lane".1.err |
+    perl -e "${perl_watch_peer}" 30 5 7 send yes pipeline socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${send_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef 2>"$run_directory"/send_0"$lane".2.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   wait "$process_1" || statuses[1]=$?
@@ -71,7 +72,7 @@ send_0_none() {
 run_session
 
 # === session for db2
-# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/relay_send perl/relay_receive agent/relay perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/nftables firewall/iptables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read types/decompress
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer lib/pipes agent/lanes perl/manifest agent/manifest perl/digest agent/digests perl/relay_send perl/relay_receive agent/relay agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/nftables firewall/iptables agent/listeners perl/confine lib/confine agent/more_lanes agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read types/decompress
 run_id=0123456789abcdef
 wanted_port=0
 shares_port=yes
@@ -101,12 +102,12 @@ open_firewall() {
   return 0
 }
 receive_none() {
-  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
+  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received"${lane}".digest 2>"$run_directory"/receive"$lane".1.err)
   local process_1=$!
-  measure_input receive perl -e "${perl_watch_peer}" 30 5 7 receive yes pipeline socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${receive_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
-    perl -e "${perl_tee}" "${branch_1}" 2>>"$run_directory"/receive.1.err |
-    { widen_pipe; exec lzip --decompress --stdout --trailing-error; } 2>"$run_directory"/receive.2.err |
-    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --warning=no-timestamp --warning=no-unknown-keyword --warning=no-contiguous-cast --ignore-zeros --block-number --index-file="${run_directory}"/tarball.marks -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.3.err
+  measure_input receive"$lane" perl -e "${perl_watch_peer}" 30 5 7 receive yes pipeline socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${receive_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive"$lane".0.err |
+    perl -e "${perl_tee}" "${branch_1}" 2>>"$run_directory"/receive"$lane".1.err |
+    { widen_pipe; exec lzip --decompress --stdout --trailing-error; } 2>"$run_directory"/receive"$lane".2.err |
+    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --warning=no-timestamp --warning=no-unknown-keyword --warning=no-contiguous-cast --ignore-zeros --block-number --index-file="${run_directory}"/tarball.marks -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive"$lane".3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   wait "$process_1" || statuses[1]=$?

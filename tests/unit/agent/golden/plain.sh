@@ -40,10 +40,11 @@ stop_activity_reports
 run_next_script
 
 # === session on db1
-# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/relay_send perl/relay_receive agent/relay perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer lib/pipes agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read perl/handshake perl/chains agent/handshake agent/connect perl/privileges agent/owner types/file
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer lib/pipes agent/lanes perl/manifest agent/manifest perl/digest agent/digests perl/relay_send perl/relay_receive agent/relay agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read perl/handshake perl/chains agent/handshake agent/connect perl/distribute perl/names agent/distribution perl/privileges agent/owner types/file
 run_id=0123456789abcdef
 source_directory=/srv
 source_name=x
+distributes=no
 stop_slave=no
 safe_timeout=0
 max_stop_time=0
@@ -60,14 +61,14 @@ declare -A progress_program=([send_0_none]=tar)
 client=()
 benchmarked=()
 send_0_none() {
-  measure_input send_0 tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --warning=no-timestamp --warning=no-file-ignored --no-unquote --sparse -b 256 --file=- -- ./x 2>"$run_directory"/send_0.0.err |
-    perl -e "${perl_watch_peer}" 30 5 7 send yes pipeline socat -u -b 262144 STDIN TCP:"${peer_address}":"${peer_port}",nodelay,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${send_buffer}" 2>"$run_directory"/send_0.1.err
+  measure_input send_0"$lane" tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --warning=no-timestamp --warning=no-file-ignored --no-unquote --sparse -b 256 --file=- -- ./x 2>"$run_directory"/send_0"$lane".0.err |
+    perl -e "${perl_watch_peer}" 30 5 7 send yes pipeline socat -u -b 262144 STDIN TCP:"${peer_address}":"${peer_port}",nodelay,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${send_buffer}" 2>"$run_directory"/send_0"$lane".1.err
   statuses=("${PIPESTATUS[@]}")
 }
 run_session
 
 # === session for db2
-# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/relay_send perl/relay_receive agent/relay perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/nftables firewall/iptables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read types/file
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer lib/pipes agent/lanes perl/manifest agent/manifest perl/digest agent/digests perl/relay_send perl/relay_receive agent/relay agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/nftables firewall/iptables agent/listeners perl/confine lib/confine agent/more_lanes agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read perl/distribute perl/names agent/distribution types/file
 run_id=0123456789abcdef
 wanted_port=0
 shares_port=yes
@@ -97,8 +98,8 @@ open_firewall() {
   return 0
 }
 receive_none() {
-  measure_input receive perl -e "${perl_watch_peer}" 30 5 7 receive yes pipeline socat -u -b 262144 TCP-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${receive_buffer}" STDOUT 2>"$run_directory"/receive.0.err |
-    { tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --warning=no-timestamp --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive.1.err
+  measure_input receive"$lane" perl -e "${perl_watch_peer}" 30 5 7 receive yes pipeline socat -u -b 262144 TCP-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${receive_buffer}" STDOUT 2>"$run_directory"/receive"$lane".0.err |
+    { tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --warning=no-timestamp --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive"$lane".1.err
   statuses=("${PIPESTATUS[@]}")
 }
 prepare_copy() {

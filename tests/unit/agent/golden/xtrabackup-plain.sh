@@ -41,10 +41,11 @@ stop_activity_reports
 run_next_script
 
 # === session on db1
-# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/relay_send perl/relay_receive agent/relay perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer lib/pipes agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read perl/handshake perl/chains agent/handshake agent/connect perl/directories lib/directories perl/backup_options lib/backup_options perl/table_files perl/tables perl/settled perl/renames perl/confine perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer lib/pipes agent/lanes perl/manifest agent/manifest perl/digest agent/digests perl/relay_send perl/relay_receive agent/relay agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read perl/handshake perl/chains agent/handshake agent/connect perl/directories lib/directories perl/backup_options lib/backup_options perl/table_files perl/tables perl/settled perl/renames perl/confine lib/confine perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
 run_id=0123456789abcdef
 source_directory=/srv/sqldata
 source_name=''
+distributes=no
 stop_slave=no
 safe_timeout=300
 max_stop_time=0
@@ -61,11 +62,11 @@ declare -A progress_program=([send_0_none]=xxh128sum)
 client=(mariadb --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --default-character-set=utf8mb4 --connect-timeout=30 '--delimiter=;' --database= --skip-force)
 benchmarked=()
 send_0_none() {
-  exec {branch_1}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.1.err)
+  exec {branch_1}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/sent"${lane}".digest 2>"$run_directory"/send_0"$lane".1.err)
   local process_1=$!
-  measure_input send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=16 2>"$run_directory"/send_0.0.err |
-    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
-    perl -e "${perl_watch_peer}" 30 5 7 send yes pipeline socat -u -b 262144 STDIN TCP:"${peer_address}":"${peer_port}",nodelay,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${send_buffer}" 2>"$run_directory"/send_0.2.err
+  measure_input send_0"$lane" mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=16 2>"$run_directory"/send_0"$lane".0.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_0"$lane".1.err |
+    perl -e "${perl_watch_peer}" 30 5 7 send yes pipeline socat -u -b 262144 STDIN TCP:"${peer_address}":"${peer_port}",nodelay,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${send_buffer}" 2>"$run_directory"/send_0"$lane".2.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   wait "$process_1" || statuses[1]=$?
@@ -73,7 +74,7 @@ send_0_none() {
 run_session
 
 # === session for db2
-# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/relay_send perl/relay_receive agent/relay perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/nftables firewall/iptables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read perl/backup_options lib/backup_options perl/table_files perl/tables perl/settled perl/renames perl/confine perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer lib/pipes agent/lanes perl/manifest agent/manifest perl/digest agent/digests perl/relay_send perl/relay_receive agent/relay agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/nftables firewall/iptables agent/listeners perl/confine lib/confine agent/more_lanes agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read perl/backup_options lib/backup_options perl/table_files perl/tables perl/settled perl/renames perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
 run_id=0123456789abcdef
 wanted_port=0
 shares_port=yes
@@ -103,12 +104,12 @@ open_firewall() {
   return 0
 }
 receive_none() {
-  exec {branch_1}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
+  exec {branch_1}> >({ widen_pipe; exec xxh128sum; } >"${run_directory}"/received"${lane}".digest 2>"$run_directory"/receive"$lane".1.err)
   local process_1=$!
-  measure_input receive perl -e "${perl_watch_peer}" 30 5 7 receive yes pipeline socat -u -b 262144 TCP-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${receive_buffer}" STDOUT 2>"$run_directory"/receive.0.err |
-    perl -e "${perl_tee}" "${branch_1}" 2>>"$run_directory"/receive.1.err |
-    { widen_pipe; exec perl -e "${perl_pass_chunks}"; } 2>"$run_directory"/receive.2.err |
-    { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.3.err
+  measure_input receive"$lane" perl -e "${perl_watch_peer}" 30 5 7 receive yes pipeline socat -u -b 262144 TCP-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${receive_buffer}" STDOUT 2>"$run_directory"/receive"$lane".0.err |
+    perl -e "${perl_tee}" "${branch_1}" 2>>"$run_directory"/receive"$lane".1.err |
+    { widen_pipe; exec perl -e "${perl_pass_chunks}"; } 2>"$run_directory"/receive"$lane".2.err |
+    { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive"$lane".3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   wait "$process_1" || statuses[1]=$?

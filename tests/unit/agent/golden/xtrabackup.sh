@@ -39,10 +39,11 @@ stop_activity_reports
 run_next_script
 
 # === session on db1
-# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/relay_send perl/relay_receive agent/relay perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer lib/pipes agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read perl/handshake perl/chains agent/handshake agent/connect perl/directories lib/directories perl/backup_options lib/backup_options perl/table_files perl/tables perl/settled perl/renames perl/confine perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer lib/pipes agent/lanes perl/manifest agent/manifest perl/digest agent/digests perl/relay_send perl/relay_receive agent/relay agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read perl/handshake perl/chains agent/handshake agent/connect perl/directories lib/directories perl/backup_options lib/backup_options perl/table_files perl/tables perl/settled perl/renames perl/confine lib/confine perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
 run_id=0123456789abcdef
 source_directory=/srv/sqldata
 source_name=''
+distributes=no
 stop_slave=no
 safe_timeout=300
 max_stop_time=0
@@ -65,14 +66,14 @@ benchmark_zstd1=(zstd --stdout --quiet -T1 -1)
 benchmark_zstd3=(zstd --stdout --quiet -T1 -3)
 benchmark_lz41=(lz4 --stdout --quiet -1)
 send_0_none() {
-  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted "${lists}"/lost 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_0.1.err)
+  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted "${lists}"/lost 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_0"$lane".1.err)
   local process_1=$!
-  exec {branch_2}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.2.err)
+  exec {branch_2}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent"${lane}".digest 2>"$run_directory"/send_0"$lane".2.err)
   local process_2=$!
-  measure_input send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
-    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
-    { widen_pipe; exec perl -e "${perl_tee}" "${branch_2}"; } 2>>"$run_directory"/send_0.2.err |
-    perl -e "${perl_watch_peer}" 30 5 7 send yes pipeline socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${send_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef 2>"$run_directory"/send_0.3.err
+  measure_input send_0"$lane" mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0"$lane".0.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_0"$lane".1.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_2}"; } 2>>"$run_directory"/send_0"$lane".2.err |
+    perl -e "${perl_watch_peer}" 30 5 7 send yes pipeline socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${send_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef 2>"$run_directory"/send_0"$lane".3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   exec {branch_2}>&-
@@ -80,15 +81,15 @@ send_0_none() {
   wait "$process_2" || statuses[2]=$?
 }
 send_0_zstd1() {
-  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted "${lists}"/lost 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_0.1.err)
+  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted "${lists}"/lost 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_0"$lane".1.err)
   local process_1=$!
-  exec {branch_3}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.3.err)
+  exec {branch_3}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent"${lane}".digest 2>"$run_directory"/send_0"$lane".3.err)
   local process_3=$!
-  measure_input send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
-    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
-    { widen_pipe; exec zstd --stdout --quiet -T4 -1; } 2>"$run_directory"/send_0.2.err |
-    { widen_pipe; exec perl -e "${perl_tee}" "${branch_3}"; } 2>>"$run_directory"/send_0.3.err |
-    perl -e "${perl_watch_peer}" 30 5 7 send yes pipeline socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${send_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef 2>"$run_directory"/send_0.4.err
+  measure_input send_0"$lane" mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0"$lane".0.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_0"$lane".1.err |
+    { widen_pipe; exec zstd --stdout --quiet -T4 -1; } 2>"$run_directory"/send_0"$lane".2.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_3}"; } 2>>"$run_directory"/send_0"$lane".3.err |
+    perl -e "${perl_watch_peer}" 30 5 7 send yes pipeline socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${send_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef 2>"$run_directory"/send_0"$lane".4.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   exec {branch_3}>&-
@@ -96,15 +97,15 @@ send_0_zstd1() {
   wait "$process_3" || statuses[3]=$?
 }
 send_0_zstd3() {
-  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted "${lists}"/lost 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_0.1.err)
+  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted "${lists}"/lost 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_0"$lane".1.err)
   local process_1=$!
-  exec {branch_3}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.3.err)
+  exec {branch_3}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent"${lane}".digest 2>"$run_directory"/send_0"$lane".3.err)
   local process_3=$!
-  measure_input send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
-    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
-    { widen_pipe; exec zstd --stdout --quiet -T4 -3; } 2>"$run_directory"/send_0.2.err |
-    { widen_pipe; exec perl -e "${perl_tee}" "${branch_3}"; } 2>>"$run_directory"/send_0.3.err |
-    perl -e "${perl_watch_peer}" 30 5 7 send yes pipeline socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${send_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef 2>"$run_directory"/send_0.4.err
+  measure_input send_0"$lane" mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0"$lane".0.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_0"$lane".1.err |
+    { widen_pipe; exec zstd --stdout --quiet -T4 -3; } 2>"$run_directory"/send_0"$lane".2.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_3}"; } 2>>"$run_directory"/send_0"$lane".3.err |
+    perl -e "${perl_watch_peer}" 30 5 7 send yes pipeline socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${send_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef 2>"$run_directory"/send_0"$lane".4.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   exec {branch_3}>&-
@@ -112,15 +113,15 @@ send_0_zstd3() {
   wait "$process_3" || statuses[3]=$?
 }
 send_0_lz41() {
-  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted "${lists}"/lost 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_0.1.err)
+  exec {branch_1}> >({ widen_pipe; exec perl -e "${perl_digest_stream}" "${lists}"/digests.unsorted "${lists}"/lost 4 xxh128sum; } >/dev/null 2>"$run_directory"/send_0"$lane".1.err)
   local process_1=$!
-  exec {branch_3}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent.digest 2>"$run_directory"/send_0.3.err)
+  exec {branch_3}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/sent"${lane}".digest 2>"$run_directory"/send_0"$lane".3.err)
   local process_3=$!
-  measure_input send_0 mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0.0.err |
-    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_0.1.err |
-    { widen_pipe; exec lz4 --stdout --quiet -1; } 2>"$run_directory"/send_0.2.err |
-    { widen_pipe; exec perl -e "${perl_tee}" "${branch_3}"; } 2>>"$run_directory"/send_0.3.err |
-    perl -e "${perl_watch_peer}" 30 5 7 send yes pipeline socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${send_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef 2>"$run_directory"/send_0.4.err
+  measure_input send_0"$lane" mariadb-backup --host=localhost --protocol=socket --socket=/run/mysqld/mysqld.sock --backup --stream=xbstream --slave-info --close-files --parallel=4 2>"$run_directory"/send_0"$lane".0.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_1}"; } 2>>"$run_directory"/send_0"$lane".1.err |
+    { widen_pipe; exec lz4 --stdout --quiet -1; } 2>"$run_directory"/send_0"$lane".2.err |
+    { widen_pipe; exec perl -e "${perl_tee}" "${branch_3}"; } 2>>"$run_directory"/send_0"$lane".3.err |
+    perl -e "${perl_watch_peer}" 30 5 7 send yes pipeline socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${send_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef 2>"$run_directory"/send_0"$lane".4.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   exec {branch_3}>&-
@@ -130,7 +131,7 @@ send_0_lz41() {
 run_session
 
 # === session for db2
-# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/manifest agent/manifest perl/digest agent/digests perl/relay_send perl/relay_receive agent/relay perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer lib/pipes agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/nftables firewall/iptables agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read perl/backup_options lib/backup_options perl/table_files perl/tables perl/settled perl/renames perl/confine perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer lib/pipes agent/lanes perl/manifest agent/manifest perl/digest agent/digests perl/relay_send perl/relay_receive agent/relay agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/nftables firewall/iptables agent/listeners perl/confine lib/confine agent/more_lanes agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read perl/backup_options lib/backup_options perl/table_files perl/tables perl/settled perl/renames perl/digest_stream perl/pass_chunks perl/digest_copy types/xtrabackup
 run_id=0123456789abcdef
 wanted_port=0
 shares_port=yes
@@ -161,48 +162,48 @@ open_firewall() {
   return 0
 }
 receive_none() {
-  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
+  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received"${lane}".digest 2>"$run_directory"/receive"$lane".1.err)
   local process_1=$!
-  measure_input receive perl -e "${perl_watch_peer}" 30 5 7 receive yes pipeline socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${receive_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
-    perl -e "${perl_tee}" "${branch_1}" 2>>"$run_directory"/receive.1.err |
-    { widen_pipe; exec perl -e "${perl_pass_chunks}" "${lists}"/members; } 2>"$run_directory"/receive.2.err |
-    { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.3.err
+  measure_input receive"$lane" perl -e "${perl_watch_peer}" 30 5 7 receive yes pipeline socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${receive_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive"$lane".0.err |
+    perl -e "${perl_tee}" "${branch_1}" 2>>"$run_directory"/receive"$lane".1.err |
+    { widen_pipe; exec perl -e "${perl_pass_chunks}" "${lists}"/members; } 2>"$run_directory"/receive"$lane".2.err |
+    { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive"$lane".3.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   wait "$process_1" || statuses[1]=$?
 }
 receive_zstd1() {
-  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
+  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received"${lane}".digest 2>"$run_directory"/receive"$lane".1.err)
   local process_1=$!
-  measure_input receive perl -e "${perl_watch_peer}" 30 5 7 receive yes pipeline socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${receive_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
-    perl -e "${perl_tee}" "${branch_1}" 2>>"$run_directory"/receive.1.err |
-    { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.2.err |
-    { widen_pipe; exec perl -e "${perl_pass_chunks}" "${lists}"/members; } 2>"$run_directory"/receive.3.err |
-    { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.4.err
+  measure_input receive"$lane" perl -e "${perl_watch_peer}" 30 5 7 receive yes pipeline socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${receive_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive"$lane".0.err |
+    perl -e "${perl_tee}" "${branch_1}" 2>>"$run_directory"/receive"$lane".1.err |
+    { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive"$lane".2.err |
+    { widen_pipe; exec perl -e "${perl_pass_chunks}" "${lists}"/members; } 2>"$run_directory"/receive"$lane".3.err |
+    { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive"$lane".4.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   wait "$process_1" || statuses[1]=$?
 }
 receive_zstd3() {
-  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
+  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received"${lane}".digest 2>"$run_directory"/receive"$lane".1.err)
   local process_1=$!
-  measure_input receive perl -e "${perl_watch_peer}" 30 5 7 receive yes pipeline socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${receive_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
-    perl -e "${perl_tee}" "${branch_1}" 2>>"$run_directory"/receive.1.err |
-    { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive.2.err |
-    { widen_pipe; exec perl -e "${perl_pass_chunks}" "${lists}"/members; } 2>"$run_directory"/receive.3.err |
-    { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.4.err
+  measure_input receive"$lane" perl -e "${perl_watch_peer}" 30 5 7 receive yes pipeline socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${receive_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive"$lane".0.err |
+    perl -e "${perl_tee}" "${branch_1}" 2>>"$run_directory"/receive"$lane".1.err |
+    { widen_pipe; exec zstd --decompress --stdout; } 2>"$run_directory"/receive"$lane".2.err |
+    { widen_pipe; exec perl -e "${perl_pass_chunks}" "${lists}"/members; } 2>"$run_directory"/receive"$lane".3.err |
+    { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive"$lane".4.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   wait "$process_1" || statuses[1]=$?
 }
 receive_lz41() {
-  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received.digest 2>"$run_directory"/receive.1.err)
+  exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received"${lane}".digest 2>"$run_directory"/receive"$lane".1.err)
   local process_1=$!
-  measure_input receive perl -e "${perl_watch_peer}" 30 5 7 receive yes pipeline socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${receive_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive.0.err |
-    perl -e "${perl_tee}" "${branch_1}" 2>>"$run_directory"/receive.1.err |
-    { widen_pipe; exec lz4 --decompress --stdout; } 2>"$run_directory"/receive.2.err |
-    { widen_pipe; exec perl -e "${perl_pass_chunks}" "${lists}"/members; } 2>"$run_directory"/receive.3.err |
-    { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive.4.err
+  measure_input receive"$lane" perl -e "${perl_watch_peer}" 30 5 7 receive yes pipeline socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${receive_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive"$lane".0.err |
+    perl -e "${perl_tee}" "${branch_1}" 2>>"$run_directory"/receive"$lane".1.err |
+    { widen_pipe; exec lz4 --decompress --stdout; } 2>"$run_directory"/receive"$lane".2.err |
+    { widen_pipe; exec perl -e "${perl_pass_chunks}" "${lists}"/members; } 2>"$run_directory"/receive"$lane".3.err |
+    { widen_pipe; exec mbstream --extract --directory=.; } 2>"$run_directory"/receive"$lane".4.err
   statuses=("${PIPESTATUS[@]}")
   exec {branch_1}>&-
   wait "$process_1" || statuses[1]=$?

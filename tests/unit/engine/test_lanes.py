@@ -1,0 +1,99 @@
+"""Several streams: their number, their directories, and the cause of a failure, with scripted sessions."""
+
+from collections.abc import Sequence
+
+import pytest
+from reports import assert_valid
+from scripted import ScriptedSession, encoded
+from scripted_runs import LISTS, fleet, fleet_with_much, source_session, target_session, transferer
+
+PORTS = "4400,4401,4402"
+SEND = f"send 0 CODEC 198.18.0.2 {PORTS} cer2"
+LISTENING = "listening port=4400 more=4401,4402"
+RECEIVED = tuple(f"stages job=receive{lane} statuses=0,0,0" for lane in ("-1", "-2", ""))
+SENT = tuple(f"stages job=send_0{lane} statuses=0,0,0,0" for lane in ("-2", "-1"))
+FIRST_SENT = ("stages job=send_0 statuses=0,0,0,0", *LISTS)
+
+
+@pytest.fixture(autouse=True)
+def _all_messages(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+
+
+def sessions(
+    sent: Sequence[str] = SENT,
+    received: Sequence[str] = (LISTENING, "connected", *RECEIVED, *LISTS),
+    ports: str = SEND,
+) -> tuple[ScriptedSession, ScriptedSession]:
+    """Return a source and a target of three lanes, with these events."""
+    source, target = source_session(), target_session()
+    source.reactions = {**source.reactions, ports: sent, "directories": FIRST_SENT}
+    target.reactions = {**target.reactions, "receive CODEC 3": received}
+    return source, target
+
+
+def test_the_directories_follow_when_all_other_lanes_are_unpacked() -> None:
+    source, target = sessions()
+    made = transferer(fleet(source, target), streams=3)
+    assert made.run() == [0]
+    assert source.received == [SEND, "directories", "stop"]
+    assert target.received == ["peer cer1", "receive CODEC 3", "publish"]
+    assert made.report.targets[0].streams == 3
+    assert_valid(made.report)
+
+
+@pytest.mark.parametrize("failed", ["send_0-1", "send_0-2"])
+def test_a_lane_that_fails_is_the_one_cause_and_no_directories_follow(
+    failed: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent = (f"stderr job={failed} stage=1 text={encoded('tar: broken')}", f"stages job={failed} statuses=0,2,0,0")
+    source, target = sessions(sent, received=(LISTENING, "connected", "stages job=receive statuses=1,0,0"))
+    assert transferer(fleet(source, target), streams=3).run() == [6]
+    assert "directories" not in source.received
+    assert "db2:/srv/y: failed: db1: tar failed with status 2: tar: broken" in caplog.messages
+
+
+def test_two_lanes_with_the_same_failure_are_one_cause(caplog: pytest.LogCaptureFixture) -> None:
+    sent = [f"stages job=send_0-{lane} statuses=0,2,0,0" for lane in (1, 2)]
+    source, target = sessions(sent, received=(LISTENING, "connected", "stages job=receive statuses=1,0,0"))
+    assert transferer(fleet(source, target), streams=3).run() == [6]
+    assert "db2:/srv/y: failed: db1: tar failed with status 2" in caplog.messages
+
+
+def test_fewer_lanes_than_requested_are_logged_with_the_reason(caplog: pytest.LogCaptureFixture) -> None:
+    listening = f"listening port=4400 more=4401 obstacle={encoded('no further port')}"
+    received = (listening, "connected", *RECEIVED[::2], *LISTS)
+    source, target = sessions(SENT[1:], received, ports="send 0 CODEC 198.18.0.2 4400,4401 cer2")
+    made = transferer(fleet(source, target), streams=3)
+    assert made.run() == [0]
+    assert "db2: 2 streams instead of 3: no further port" in caplog.messages
+    assert made.report.targets[0].streams == 2
+
+
+def test_a_target_cannot_open_more_lanes_than_requested() -> None:
+    received = (f"listening port=4400 more={','.join(map(str, range(4401, 4410)))}", "connected", *RECEIVED, *LISTS)
+    source, target = sessions(received=received)
+    assert transferer(fleet(source, target), streams=3).run() == [0]
+
+
+def test_a_target_with_too_many_ports_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    received = (f"listening port=4400 more={','.join(map(str, range(4401, 4417)))}",)
+    source, target = sessions(received=received)
+    assert transferer(fleet(source, target), streams=3).run() == [3]
+    assert "'listening': more: more than 15 ports" in caplog.text
+
+
+def test_no_connection_names_all_ports(caplog: pytest.LogCaptureFixture) -> None:
+    source, target = sessions(sent=("sending",), received=(LISTENING,))
+    assert transferer(fleet(source, target), streams=3, connect_timeout=1).run() == [6]
+    assert "no connection to 198.18.0.2 port 4400, 4401, 4402 within 1 seconds" in caplog.text
+
+
+def test_the_choice_of_the_number_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    link = "link bytes=100000000 microseconds=1000000"
+    source, target = source_session(), target_session(peer_c1=("probing port=4401", link))
+    source.reactions = {**source.reactions, "probe 0 198.18.0.2 4401 cer2": ("probed",)}
+    remote = fleet_with_much(source, target, gigabytes=4)
+    assert transferer(remote, compress=False).run() == [0]
+    text = "db2:/srv/y: streams: 1; one carries 651 MB/s of the data, 1 carry 651 MB/s, the link 100 MB/s, with 4 and 4"
+    assert text in caplog.text
