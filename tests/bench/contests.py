@@ -43,7 +43,10 @@ RATES = {"unshaped": 0, "1gbit": 1_000_000_000, "200mbit": 200_000_000}
 DELAYS = {"35ms": 0.035, "70ms": 0.07}
 """The round-trip time between source and target in seconds, on links that are not shaped."""
 
-LINKS = (*RATES, *DELAYS)
+EACH = {"100mbit-each": "100mbit"}
+"""The rate of each connection, by tc, on links that are not shaped as a whole."""
+
+LINKS = (*RATES, *DELAYS, *EACH)
 
 LINK_WORDS = {
     "unshaped": "unshaped",
@@ -51,6 +54,7 @@ LINK_WORDS = {
     "200mbit": "200 Mbit/s",
     "35ms": "35 ms round trip",
     "70ms": "70 ms round trip",
+    "100mbit-each": "100 Mbit/s for each connection",
 }
 
 
@@ -173,6 +177,7 @@ _RSYNC_LIMITS = {
 }
 _CHECKSUM_LIMITS = {"unshaped": 1.3, "1gbit": 1.1}
 _PARALLEL_CHECKSUM_LIMIT = 1.1
+_STREAMS_LIMIT = 1 / 3.4
 _WAN_LIMIT, _WAN_DEFAULTS_LIMIT = 0.35, 0.4
 
 # The commands that an administrator types on the source, and on the target if needed.
@@ -238,6 +243,11 @@ def _wan(_data: str, _link: str) -> tuple[Contender, ...]:
     )
 
 
+def _streams(_data: str, _link: str) -> tuple[Contender, ...]:
+    one, four = "--streams 1 --no-compress", "--streams 4 --no-compress"
+    return _ours(one), _ours(four, Comparison((one,), _STREAMS_LIMIT))
+
+
 def _stream(_data: str, _link: str) -> tuple[Contender, ...]:
     return (
         Contender(name=_BY_HAND, way=_TAR_TO_NC),
@@ -278,6 +288,7 @@ CONTESTS = {
         Contest(name="shapes", contenders=_shapes, data=("files", "huge", "sparse"), watched=True),
         Contest(name="wan", contenders=_wan, data=("half",), links=tuple(DELAYS)),
         Contest(name="stages", contenders=_stages, metered=True),
+        Contest(name="streams", contenders=_streams, data=("noise",), links=tuple(EACH)),
         Contest(name="small", contenders=_small, data=("three",)),
         Contest(name="backup", contenders=_backup, data=("server",)),
     )

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from lab import CHECKOUT, Host, Lab
 
-from .contests import DELAYS, RATES, OnBoth, OnOrchestrator, OnSource, Transfer
+from .contests import DELAYS, EACH, RATES, OnBoth, OnOrchestrator, OnSource, Transfer
 from .figures import Cost
 from .memory_sampler import MemorySampler
 from .server import SOCKET, Server
@@ -93,6 +93,8 @@ class Bench:
             prepare_stages(self._ends, cell.data)
             self._has_stages = True
         self._source.shape(cell.link if RATES.get(cell.link) else None)
+        if cell.link in EACH:
+            self._source.limit_connections(EACH[cell.link])
         self._lab.delay(self._source.name, self._target.name, DELAYS.get(cell.link, 0))
         return self._measure(cell.link)
 

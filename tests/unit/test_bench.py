@@ -153,6 +153,8 @@ def test_the_bounds_are_the_required_ones() -> None:
     assert found["small, three, unshaped", ALL_DEFAULTS, "cumin --force db1,db2 true"] == 3.0
     assert [found[str(cell), "--no-compress", "rsync -a"] for cell in select(contests=["wan"])] == [0.35] * 2
     assert [found[str(cell), ALL_DEFAULTS, "rsync -a"] for cell in select(contests=["wan"])] == [0.4] * 2
+    four, one = "--streams 4 --no-compress", "--streams 1 --no-compress"
+    assert [found[str(cell), four, one] for cell in select(contests=["streams"])] == [1 / 3.4]
     assert [found[str(cell), ALL_DEFAULTS, FIXED[0]] for cell in select(contests=["peers"])] == [1.15] * 9
 
 
