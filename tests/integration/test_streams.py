@@ -90,7 +90,7 @@ def test_two_targets_get_a_tree_with_different_numbers_of_streams(tree: Lab) -> 
     with listeners_on(tree, "db3", free=2):
         result = transfer(tree, "--streams", "4", SOURCE, TARGET, "db3:/srv/in")
     assert result.status == 0, result.stderr
-    assert "db3: 2 streams instead of 4: no further port between 4400 and 4499 is free" in result.stderr
+    assert "db3: 2 stream(s) instead of 4: no further port between 4400 and 4499 is free" in result.stderr
     for host in ("db2", "db3"):
         assert census_on(tree[host], "/srv/in/data") == census_on(tree["db1"], "/srv/data")
 
@@ -122,7 +122,7 @@ def test_a_target_that_cannot_confine_tar_gets_one_stream(tree: Lab) -> None:
     with replaced(tree["db2"], "unshare", "echo no namespaces here >&2; exit 1"):
         result = transfer(tree, "--streams", "4", SOURCE, TARGET)
     assert result.status == 0, result.stderr
-    assert "db2: 1 streams instead of 4: tar cannot be confined to the copy: no namespaces here" in result.stderr
+    assert "db2: 1 stream(s) instead of 4: tar cannot be confined to the copy: no namespaces here" in result.stderr
     assert census_on(tree["db2"], "/srv/in/data") == census_on(tree["db1"], "/srv/data")
 
 
@@ -132,7 +132,7 @@ def test_a_firewall_that_opens_one_port_only_leaves_one_stream(tree: Lab) -> Non
     with replaced(tree["db2"], "nft", f'{once}; exec "$real" "$@"'):
         result = transfer(tree, "--streams", "4", SOURCE, TARGET)
     assert result.status == 0, result.stderr
-    assert "db2: 1 streams instead of 4: cannot open the firewall: too many rules" in result.stderr
+    assert "db2: 1 stream(s) instead of 4: cannot open the firewall: too many rules" in result.stderr
     assert census_on(tree["db2"], "/srv/in/data") == census_on(tree["db1"], "/srv/data")
 
 

@@ -38,7 +38,7 @@ def requested_lanes(run: StreamRun, sample: Sample | None, rate: float | None) -
     one, several = (size(costs.rate(number, source_cores, target_cores)) for number in (1, lanes))
     link_text = size(link) + "/s" if link and link < float("inf") else "more" if link else "an unknown rate"
     logger.info(
-        "%s: streams: %d; one carries %s/s of the data, %d carry %s/s, the link %s, with %d and %d processors",
+        "%s: streams: %d; one carries %s/s of the data, %d %s/s, the link %s; the hosts have %d and %d processors",
         *(run.edge.target, lanes, one, lanes, several, link_text, source_cores, target_cores),
     )
     return lanes
@@ -52,4 +52,4 @@ def accept_lanes(run: StreamRun, requested: int) -> None:
     run.update_report(streams=run.lanes)
     if run.lanes < requested:
         reason = one_line(listening.obstacle[:_LONGEST_TEXT])
-        logger.info("%s: %d streams instead of %d: %s", run.receiver.host, run.lanes, requested, reason)
+        logger.info("%s: %d stream(s) instead of %d: %s", run.receiver.host, run.lanes, requested, reason)

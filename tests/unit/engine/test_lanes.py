@@ -66,7 +66,7 @@ def test_fewer_lanes_than_requested_are_logged_with_the_reason(caplog: pytest.Lo
     source, target = sessions(SENT[1:], received, ports="send 0 CODEC 198.18.0.2 4400,4401 cer2")
     made = transferer(fleet(source, target), streams=3)
     assert made.run() == [0]
-    assert "db2: 2 streams instead of 3: no further port" in caplog.messages
+    assert "db2: 2 stream(s) instead of 3: no further port" in caplog.messages
     assert made.report.targets[0].streams == 2
 
 
@@ -95,5 +95,5 @@ def test_the_choice_of_the_number_is_logged(caplog: pytest.LogCaptureFixture) ->
     source.reactions = {**source.reactions, "probe 0 198.18.0.2 4401 cer2": ("probed",)}
     remote = fleet_with_much(source, target, gigabytes=4)
     assert transferer(remote, compress=False).run() == [0]
-    text = "db2:/srv/y: streams: 1; one carries 651 MB/s of the data, 1 carry 651 MB/s, the link 100 MB/s, with 4 and 4"
+    text = "db2:/srv/y: streams: 1; one carries 651 MB/s of the data, 1 651 MB/s, the link 100 MB/s; the hosts"
     assert text in caplog.text

@@ -7,7 +7,7 @@ prepare_listen() {
   reserve_port "$wanted_port"
   on_progress+=(follow_stream)
   at_once[reopen]=reopen_listener
-  on_relay[reopened]=await_connection
+  on_relay[reopened]=await_again
   command_handler[peer]=accept_sender
   # Without encryption, the peer has no certificate, and the orchestration host does not send this command.
   [ "$encrypt" = yes ] || pending_commands=(peer "${pending_commands[@]}")
@@ -50,7 +50,7 @@ receive_stream() { # CODEC BUFFER [LANES]: in at most that number of lanes
   if is_at_work receive; then
     admit_sender
     heartbeat # the first stages have read their libraries by now
-    connections=("${lanes[@]/*/awaited}")
+    each_lane await_connection
     await_watch # before the source can connect
     announce_listeners "$obstacle"
   fi
@@ -75,6 +75,10 @@ follow_stream() { # BYTES
   for step in "${while_receiving[@]}"; do "$step" "$1"; done
 }
 
+await_connection() {
+  connections[number]=awaited
+}
+
 look_for_connection() { # the listener closes its port when it has accepted a connection
   [ "${connections[number]-}" != awaited ] || has_own_listener "$port" || report_connection
 }
@@ -85,7 +89,7 @@ reopen_listener() { # reopen CONNECTION: the relay starts the listener again
   command_relay "$@"
 }
 
-await_connection() { # the relay has started a listener
+await_again() { # the relay of the only lane has started a listener
   connections[0]=awaited
 }
 
