@@ -196,7 +196,7 @@ def test_a_full_disk_is_the_one_cause(slow: Lab) -> None:
         result = run.end()
     slow["db2"].run("rm /srv/in/other")
     assert result.status == 6, result.stderr
-    assert "db2: the file system of /srv/in is full; db2: tar" in result.stderr
+    assert "db2: the file system of /srv/in is full; db2: tar" in result.stderr, result.stderr
     assert_as_before(slow, before)
 
 

@@ -30,9 +30,11 @@ wait_for_lanes() { # TASK: waits until all lanes have ended; if one fails, ends 
       if is_at_work "$1$lane"; then
         rest+=("$lane")
       elif ! task_succeeded "$1$lane"; then
-        stop_other_lanes "$1"
+        signal_lanes "$1"
         [ -z "$lane" ] || report_task "$1$lane"
-        return
+        local status=$?
+        stop_lanes "$1"
+        return "$status"
       elif [ -n "$lane" ]; then
         report_task "$1$lane"
       fi
@@ -42,7 +44,14 @@ wait_for_lanes() { # TASK: waits until all lanes have ended; if one fails, ends 
   done
 }
 
-stop_other_lanes() { # TASK: ends the lanes that are still at work; their failures would be secondary ones
+signal_lanes() { # TASK: ends the lanes that are still at work, without a wait; their failures would be secondary ones
+  local other
+  for other in "${lanes[@]}"; do
+    ! is_at_work "$1$other" || kill -TERM -- "-${task_pid[$1$other]}" 2>/dev/null
+  done
+}
+
+stop_lanes() { # TASK: waits for the end of the lanes that are still at work
   local other tasks=()
   for other in "${lanes[@]}"; do
     ! is_at_work "$1$other" || tasks+=("$1$other")

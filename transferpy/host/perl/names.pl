@@ -13,7 +13,7 @@ exit if length $lane;
 my $reader = IO::Poll->new;
 $reader->mask(\*STDOUT => POLLERR); # tar has ended
 until (-e "$prefix.unpacked") {
-    exit 1 if $reader->poll(0.02) > 0;
+    kill 'PIPE', $$ if $reader->poll(0.02) > 0; # as if it had written
 }
 print_file("$prefix.directories");
 
