@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lab import Lab
 
 SOURCE, TARGET = "db1:/srv/data", "db2:/srv/in"
+CONTINUES = "the stream continues at byte"
 
 
 @pytest.fixture
@@ -154,34 +155,103 @@ def slow(tree: Lab) -> Lab:
 
 
 def streaming(lab: Lab, run: Run) -> None:
-    """Wait until data of several streams has arrived."""
+    """Wait until data of all four streams has arrived."""
     run.wait_for("listens for")
     lab["db1"].shape("40mbit")
     run.wait_for_stream(lab["db2"])
+    assert eventually(lambda: sum(count > 1 << 17 for count in received(lab)) == 4 or run.process.poll() is not None)
+    run.assert_streaming()
 
 
+def received(lab: Lab) -> list[int]:
+    """Return the number of bytes that the target has received on each connection of a stream."""
+    connections = lab["db2"].sh("ss -Hti state established '( sport >= :4400 and sport <= :4499 )'")
+    return [int(count) for count in re.findall(r"bytes_received:(\d+)", connections)]
+
+
+RESET = "ss -K dport = :{port}"
 FAULTS = {
     "tar of the source": ("db1", "pkill -n -KILL -x tar", "db1: tar was ended by signal 9"),
     "tar of the target": ("db2", "pkill -n -KILL -x tar", "db2: tar was ended by signal 9"),
-    "connection": ("db1", "ss -K dport = :{port}", "db1: socat failed with status 1"),
+    "connection": ("db1", RESET, "db1: socat failed with status 1"),
 }
+
+
+def ports_of(run: Run) -> list[str]:
+    """Return the ports of the four streams of a run."""
+    found = re.search(r"port (.*) listens", run.log)
+    assert found
+    ports = found[1].split(", ")
+    assert len(ports) == 4
+    return ports
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_stream_that_fails_ends_the_others_with_one_cause(slow: Lab, fault: str) -> None:
     before = slow.snapshot()
     host, command, message = FAULTS[fault]
-    with Run(slow, "--streams", "4", "--no-compress", SOURCE, TARGET) as run:
+    retries = "0" if command == RESET else "5"
+    with Run(slow, "--streams", "4", "--no-compress", "--retries", retries, SOURCE, TARGET) as run:
         streaming(slow, run)
-        ports = re.findall(r"\d+", re.search(r"port (.*) listens", run.log)[1])  # type: ignore[index]
-        assert len(ports) == 4
-        slow[host].run(command.format(port=ports[2]))
+        slow[host].run(command.format(port=ports_of(run)[2]))
         result = run.end()
     slow["db1"].shape(None)
     assert result.status == 6, result.stderr
     (failure,) = re.findall(r"ERROR .*failed: (.*)", result.stderr)
     assert message in failure
     assert failure.count("db1: ") + failure.count("db2: ") == 1
+    assert_as_before(slow, before)
+
+
+@pytest.mark.parametrize("program", ["socat", "ncat"])
+def test_a_connection_that_breaks_continues_while_the_others_go_on(slow: Lab, program: str) -> None:
+    words = ["--streams", "4", "--no-compress", SOURCE, TARGET]
+    if program == "ncat":
+        words[-1:] = ["--no-encrypt", f"{slow['db2'].ipv4}:/srv/in"]
+        for name in ("db1", "db2"):
+            slow[name].netcat(program)
+            slow[name].hide("socat")
+    before = slow.snapshot()
+    with Run(slow, *words) as run:
+        streaming(slow, run)
+        ports = ports_of(run)
+        for count, port in enumerate((ports[2], ports[0], ports[2]), start=1):
+            slow["db1"].run(RESET.format(port=port))
+            assert eventually(lambda count=count: run.log.count(CONTINUES) == count), run.log  # type: ignore[misc]
+        run.assert_streaming()
+        slow["db1"].shape(None)
+        result = run.end()
+    assert result.status == 0, result.stderr
+    broken = re.findall(r", stream (\d) of 4: the connection broke at byte", result.stderr)
+    assert broken == ["3", "1", "3"]
+    assert census_on(slow["db2"], "/srv/in/data") == census_on(slow["db1"], "/srv/data")
+    slow["db2"].run("rm -r /srv/in/data")
+    assert_as_before(slow, before)
+
+
+def test_all_connections_that_break_at_the_same_time_continue(slow: Lab) -> None:
+    with Run(slow, "--streams", "4", "--no-compress", SOURCE, TARGET) as run:
+        streaming(slow, run)
+        slow["db2"].run("ss -K state established '( sport >= :4400 and sport <= :4499 )'")
+        assert eventually(lambda: run.log.count(CONTINUES) == 4), run.log
+        slow["db1"].shape(None)
+        result = run.end()
+    assert result.status == 0, result.stderr
+    assert census_on(slow["db2"], "/srv/in/data") == census_on(slow["db1"], "/srv/data")
+
+
+def test_a_connection_that_stays_broken_ends_all_streams(slow: Lab) -> None:
+    before = slow.snapshot()
+    with Run(slow, "--streams", "4", "--no-compress", "--retries", "2", SOURCE, TARGET) as run:
+        streaming(slow, run)
+        port = ports_of(run)[2]
+        with switch_drops(slow, f"tcp dport {port}"):
+            slow["db1"].run(RESET.format(port=port))
+            result = run.end()
+    slow["db1"].shape(None)
+    assert result.status == 6, result.stderr
+    (failure,) = re.findall(r"ERROR .*failed: (.*)", result.stderr)
+    assert failure.startswith("db1 to db2, stream 3 of 4: the connection broke, and the stream could not continue")
     assert_as_before(slow, before)
 
 

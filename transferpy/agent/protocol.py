@@ -78,6 +78,13 @@ def _parse_ports(text: str) -> tuple[int, ...]:
     return tuple(map(_parse_port, ports))
 
 
+def _parse_lane(text: str) -> int:
+    lane = parse_count(text)
+    if lane >= MOST_STREAMS:
+        raise ValueError(f"more than {MOST_STREAMS} lanes")
+    return lane
+
+
 def _parse_address(text: str) -> str:
     # Behind a percent sign, an IPv6 address may hold any text, and the address goes to another host.
     if "%" in text:
@@ -124,6 +131,7 @@ Words = Annotated[tuple[str, ...], _parse_list(_parse_word)]
 Tokens = Annotated[tuple[str, ...], _parse_list(str)]
 Port = Annotated[int, _parse_port]
 Ports = Annotated[tuple[int, ...], _parse_ports]
+Lane = Annotated[int, _parse_lane]
 Address = Annotated[str, _parse_address]
 Addresses = Annotated[tuple[str, ...], _parse_addresses]
 Flag = Annotated[bool, _parse_yes]
@@ -283,10 +291,10 @@ class ProgressMade(Event, name="progress"):
 
 
 class Broken(Event, name="broken"):
-    """A connection of the stream has ended before the stream, as the relay of one end found.
+    """A connection of a lane has ended before the data of the lane, as the relay of one end found.
 
     Attributes:
-        connection: the number of the connection, from 0 on.
+        connection: the number of the connection of the lane, from 0 on.
         position: the bytes that the relay of the receiver has passed on, or that the sender has given to its transport.
         status: the exit status of the program of the transport.
         text: the end of its standard error.
@@ -296,29 +304,42 @@ class Broken(Event, name="broken"):
     position: Count
     status: Count
     text: Text = ""
+    lane: Lane = 0
 
 
 class Reopened(Event, name="reopened"):
-    """The receiver listens again, for the connection of that number, and needs the bytes from ``position`` on."""
+    """The lane listens again, for the connection of that number, and needs the bytes from ``position`` on."""
 
     connection: Count
     position: Count
+    lane: Lane = 0
+
+
+class Reconnected(Event, name="reconnected"):
+    """The listener of the lane has accepted the connection of that number, which is not the first connection."""
+
+    connection: Count
+    lane: Lane = 0
 
 
 class Resumed(Event, name="resumed"):
-    """The first byte has arrived on the connection of that number, which is not the first connection."""
+    """The first byte has arrived on the connection of that number, which is not the first connection of the lane."""
 
     connection: Count
+    lane: Lane = 0
 
 
 class Sent(Event, name="sent"):
-    """The stream of the sender has ended, and has that number of bytes."""
+    """The data of the lane has ended on the sender, and has that number of bytes."""
 
     bytes: Count
+    lane: Lane = 0
 
 
 class Complete(Event, name="complete"):
-    """The receiver has passed on all bytes of the stream."""
+    """The receiver has passed on all bytes of the lane."""
+
+    lane: Lane = 0
 
 
 class Stages(Event, name="stages"):
@@ -774,30 +795,37 @@ class Receive(SessionCommand, word="receive"):
 
 
 class Reopen(SessionCommand, word="reopen"):
-    """Listen for the connection of that number, from 1 on; no byte of an earlier one counts from now on."""
+    """Listen for the connection of that number of a lane, from 1 on; no byte of an earlier one counts from now on."""
 
+    lane: int
     connection: int
 
 
 class Total(SessionCommand, word="total"):
-    """The stream has that number of bytes: it is complete when the receiver has passed on so many."""
+    """The lane has that number of bytes: it is complete when the receiver has passed on so many."""
 
+    lane: int
     bytes: int
 
 
 class Resume(SessionCommand, word="resume"):
-    """Connect, for the connection of that number, and send the bytes from ``position`` on."""
+    """Connect, for the connection of that number of a lane, and send the bytes from ``position`` on."""
 
+    lane: int
     connection: int
     position: int
 
 
 class Finish(SessionCommand, word="finish"):
-    """The receiver has the whole stream."""
+    """The receiver has all bytes of the lane."""
+
+    lane: int
 
 
 class Abandon(SessionCommand, word="abandon"):
-    """The end of a connection is from now on a failure of the stream; that of an earlier one is one at once."""
+    """The end of a connection of the lane is from now on a failure; that of an earlier one is one at once."""
+
+    lane: int
 
 
 class Send(SessionCommand, word="send"):
@@ -805,7 +833,7 @@ class Send(SessionCommand, word="send"):
 
     Attributes:
         ports: the port of each lane of the stream, with commas in between.
-        history: the bytes of the stream that the sender keeps, for a connection after the first one.
+        history: the bytes of each lane that the sender keeps, for a connection after the first one.
     """
 
     edge: str

@@ -78,32 +78,31 @@ class Session:
         self.error: TransferpyError | None = None  # the reason for which the session cannot continue
         self.stopping = False  # True after the command to stop
         self.replication = ReplicationState(host)
-        self._events: dict[type[protocol.Event], protocol.Event] = {}
+        self._events: dict[tuple[type[protocol.Event], int], protocol.Event] = {}  # by kind and lane
 
-    def last(self, kind: type[_Kind]) -> _Kind | None:
-        """Return the last event of that kind, or None."""
-        event = self._events.get(kind)
+    def last(self, kind: type[_Kind], lane: int = 0) -> _Kind | None:
+        """Return the last event of that kind, or None; most kinds do not belong to a lane, and have the lane 0."""
+        event = self._events.get((kind, lane))
         return event if isinstance(event, kind) else None
 
-    def expect(self, kind: type[_Kind]) -> _Kind:
-        """Return the last event of that kind.
+    def expect(self, kind: type[_Kind], lane: int = 0) -> _Kind:
+        """Return the last event of that kind; the arguments are those of :meth:`last`.
 
         Raises:
             RemoteExecutionError: the session has sent none.
         """
-        event = self.last(kind)
+        event = self.last(kind, lane)
         if event is None:
             raise RemoteExecutionError(f"{self.host}: the session sent no event {kind.event_name!r}")
         return event
 
     def has(self, *kinds: type[protocol.Event]) -> bool:
-        """Return whether the session has sent an event of any of these kinds."""
-        return any(kind in self._events for kind in kinds)
+        """Return whether the session has sent an event of any of these kinds, which do not belong to a lane."""
+        return any((kind, 0) in self._events for kind in kinds)
 
     def forget(self, *kinds: type[protocol.Event]) -> None:
-        """Forget the events of these kinds, because the next stream will bring new ones."""
-        for kind in kinds:
-            self._events.pop(kind, None)
+        """Forget the events of these kinds, of all lanes, because the next stream will bring new ones."""
+        self._events = {key: event for key, event in self._events.items() if key[0] not in kinds}
 
     @property
     def alive(self) -> bool:
@@ -180,7 +179,7 @@ class Session:
     def handle(self, event: protocol.Event) -> None:
         """Change the state as an event of the session demands, and log what an administrator has to know."""
         before, self.heard = self.heard, time.monotonic()
-        self._events[type(event)] = event
+        self._events[type(event), getattr(event, "lane", 0)] = event
         match event:
             case protocol.ProgressMade(bytes=count, total=total):
                 self._progress(count or 0, total, self.heard - before)

@@ -8,6 +8,7 @@ from transferpy.model.options import AUTO
 from transferpy.model.text import one_line, size
 from transferpy.stream.codec_choice import Sample
 from transferpy.stream.lane_choice import choose_lanes, link_of_data, stage_costs
+from transferpy.stream.socket_buffers import MOST_HISTORY, lanes_within_memory
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ def requested_lanes(run: StreamRun, sample: Sample | None, rate: float | None) -
         sample: the result of the sample; None where no sample was taken.
         rate: the bytes per second that the link probe measured; None if unknown.
     """
-    most, options = run.edge.most_lanes, run.plan.options
+    most, options = _affordable_lanes(run), run.plan.options
     if most == 1 or options.streams != AUTO:
         return most
     codec = next((codec for codec in run.edge.codecs if codec.label == run.codec), None)
@@ -32,6 +33,7 @@ def requested_lanes(run: StreamRun, sample: Sample | None, rate: float | None) -
         return 1  # the rate of the compressor is unknown
     ratio, speed = (sample.ratio(codec.label), sample.speed(codec.label)) if codec and sample else (1.0, 1.0)
     costs = stage_costs(encrypt=options.encrypt, digests=options.checksum, codec=codec, ratio=ratio, compression=speed)
+    costs = costs.with_relays(ratio) if run.edge.relayed else costs
     source_cores, target_cores = (run.plan.sessions[node].cores for node in (run.edge.sender, run.edge.receiver))
     link = link_of_data(rate, ratio, encrypt=options.encrypt)
     lanes = choose_lanes(costs, link, source_cores, target_cores, most)
@@ -41,6 +43,20 @@ def requested_lanes(run: StreamRun, sample: Sample | None, rate: float | None) -
         "%s: streams: %d; one carries %s/s of the data, %d %s/s, the link %s; the hosts have %d and %d processors",
         *(run.edge.target, lanes, one, lanes, several, link_text, source_cores, target_cores),
     )
+    return lanes
+
+
+def _affordable_lanes(run: StreamRun) -> int:
+    """Return the largest number of lanes whose relays fit into their memory; log it if the user requested more."""
+    edge = run.edge
+    if not edge.relayed:
+        return edge.most_lanes
+    lanes = lanes_within_memory(edge.sending.buffer, edge.listening.buffer, edge.most_lanes)
+    if lanes < edge.most_lanes and run.plan.options.streams != AUTO:
+        reason = (
+            f"more of them need over {size(MOST_HISTORY)} of memory to continue broken connections (--retries 0: none)"
+        )
+        logger.info("%s: %d stream(s) instead of %d: %s", run.sender.host, lanes, edge.most_lanes, reason)
     return lanes
 
 

@@ -46,9 +46,9 @@ def start_stream(run: StreamRun) -> None:
         run.sessions.send(receiver, protocol.AcceptPeer(sender.expect(protocol.Ready).certificate))
     sample = _taken_sample(run)
     link = measure_link(run) if run.edge.listening.probe else protocol.LinkMeasured()
-    send_buffer, receive_buffer = _choose_buffers(run, link)
     run.codec = _choose_codec(run, sample, link.rate)
     lanes = requested_lanes(run, sample, link.rate)
+    send_buffer, receive_buffer = _choose_buffers(run, link, lanes)
     names = {codec.label: codec.display_name for codec in run.edge.codecs}
     run.update_report(codec=names.get(run.codec, UNCOMPRESSED))
     run.sessions.send(receiver, protocol.Receive(run.codec, receive_buffer, lanes if lanes > 1 else ""))
@@ -62,7 +62,7 @@ def start_stream(run: StreamRun) -> None:
     run.sending = True
     address, _, certificate = listener(run, protocol.Listening)
     history = bytes_on_the_way(
-        max(send_buffer, run.edge.sending.buffer.kernel), max(receive_buffer, run.edge.listening.buffer.kernel)
+        send_buffer or run.edge.sending.buffer.kernel, receive_buffer or run.edge.listening.buffer.kernel
     )
     words = run.edge.label, run.codec, address, ",".join(map(str, ports)), send_buffer, history, certificate
     run.sessions.send(sender, protocol.Send(*words))
@@ -89,10 +89,13 @@ def _choose_codec(run: StreamRun, sample: Sample | None, rate: float | None) -> 
     return codec.label if codec else UNCOMPRESSED
 
 
-def _choose_buffers(run: StreamRun, link: protocol.LinkMeasured) -> tuple[int, int]:
-    """Return the send buffer and the receive buffer, 0 for those of the kernel; log and report them with the link."""
+def _choose_buffers(run: StreamRun, link: protocol.LinkMeasured, lanes: int) -> tuple[int, int]:
+    """Return the send buffer and the receive buffer of each lane, 0 for those of the kernel.
+
+    The buffers are logged and reported with the link.
+    """
     needed = needed_buffer(link.rate, link.round_trip)
-    send, receive = run.edge.sending.buffer.fit(needed), run.edge.listening.buffer.fit(needed)
+    send, receive = run.edge.sending.buffer.fit(needed, lanes), run.edge.listening.buffer.fit(needed, lanes)
     if link.rate:
         run.update_report(
             link_rate=link.rate,

@@ -3,6 +3,8 @@
 The relay of the receiver reports the position from which it needs the stream, and that of the sender continues exactly
 there. Positions travel between the hosts through the orchestration host. A stream is complete when the receiver has as
 many bytes as the sender has read; the end of a connection proves nothing.
+
+Each lane of a stream has its own relays, positions and connections. The other lanes go on while one reconnects.
 """
 
 import logging
@@ -37,15 +39,18 @@ class _State(Enum):
 
 
 class Reconnection:
-    """The connection of one stream, for which ``step`` takes the next action as soon as ``is_due``.
+    """The connection of one lane of a stream, for which ``step`` takes the next action as soon as ``is_due``.
 
     Args:
         run: the stream.
+        lane: the number of the lane.
         clock: the time in seconds, on a clock that nobody sets.
     """
 
-    def __init__(self, run: StreamRun, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, run: StreamRun, lane: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
         self._run = run
+        self._lane = lane
+        self._names = f"{run.names}, stream {lane + 1} of {run.lanes}" if run.lanes > 1 else run.names
         self._clock = clock
         self._state = _State.CONNECTED
         self._number = 0  # of the connection
@@ -53,17 +58,16 @@ class Reconnection:
         self._broke = self._due = 0.0  # the times of the break, and of the next action
         self._cause = ""  # of the break
         self._ended: float | None = None  # the time at which the end of the connection was seen on the receiver
-        self._first: protocol.Connected | None = None  # the event of an earlier connection
         self._is_total_sent = self._is_finished = False
 
     @property
     def is_interrupted(self) -> bool:
-        """True while the stream has no connection."""
+        """True while the lane has no connection."""
         return self._state is not _State.CONNECTED and not self._is_accepted
 
     @property
     def is_lost(self) -> bool:
-        """True if the stream has no connection, and no attempt is left."""
+        """True if the lane has no connection, and no attempt is left."""
         if self._state is not _State.PAUSED:
             return False
         is_late = self._clock() - self._broke >= _LONGEST_OUTAGE
@@ -74,7 +78,7 @@ class Reconnection:
         """The message about a connection that is lost."""
         seconds = self._clock() - self._broke
         return (
-            f"{self._run.names}: the connection broke, and the stream could not continue: {self._attempt} attempts in"
+            f"{self._names}: the connection broke, and the stream could not continue: {self._attempt} attempts in"
             f" {seconds:.0f} s (--retries); it broke{self._cause}"
         )
 
@@ -90,18 +94,18 @@ class Reconnection:
     def abandon(self) -> None:
         """Let the relays of both ends treat a broken connection as a failure."""
         for session in self._run.both:
-            self._send(session, protocol.Abandon())
+            self._send(session, protocol.Abandon(self._lane))
 
     def _action(self) -> Callable[[], None] | None:
         """Return the next action; None if there is nothing to do."""
         sender, receiver = self._run.both
-        if not self._run.edge.relayed or self._run.lanes > 1 or self._is_finished:
+        if not self._run.edge.relayed or self._is_finished:
             return None
         if self._state is _State.CONNECTING and self._is_resumed:
             return self._report_resumed
-        if receiver.has(protocol.Complete):
+        if receiver.last(protocol.Complete, self._lane):
             return self._finish
-        if sender.has(protocol.Sent) and not self._is_total_sent:
+        if sender.last(protocol.Sent, self._lane) and not self._is_total_sent:
             return self._send_total
         return self._next_step()
 
@@ -124,23 +128,24 @@ class Reconnection:
 
     @property
     def _reopened(self) -> protocol.Reopened | None:
-        event = self._run.receiver.last(protocol.Reopened)
+        event = self._run.receiver.last(protocol.Reopened, self._lane)
         return event if event and event.connection == self._number else None
 
     @property
     def _is_resumed(self) -> bool:
-        event = self._run.receiver.last(protocol.Resumed)
+        event = self._run.receiver.last(protocol.Resumed, self._lane)
         return event is not None and event.connection == self._number
 
     @property
     def _is_accepted(self) -> bool:
         """True if the receiver has accepted the connection; a slow source may not have sent a byte yet."""
-        return self._state is _State.CONNECTING and self._run.receiver.last(protocol.Connected) is not self._first
+        event = self._run.receiver.last(protocol.Reconnected, self._lane)
+        return self._state is _State.CONNECTING and event is not None and event.connection == self._number
 
     def _broken_end(self) -> Session | None:
         """Return the session whose relay has reported the end of this connection; None while it serves."""
         for session in self._run.both:
-            event = session.last(protocol.Broken)
+            event = session.last(protocol.Broken, self._lane)
             if event and event.connection == self._number and not self._may_be_complete(session, event):
                 return session
         return None
@@ -149,7 +154,7 @@ class Reconnection:
         """Return whether the connection may have ended on the receiver because the stream is complete."""
         if session is self._run.sender:
             return False
-        sent = self._run.sender.last(protocol.Sent)
+        sent = self._run.sender.last(protocol.Sent, self._lane)
         if sent:
             return event.position == sent.bytes
         self._ended = self._clock() if self._ended is None else self._ended
@@ -160,13 +165,13 @@ class Reconnection:
         self._pause()
 
     def _pause(self) -> None:
-        logger.warning("%s: the connection broke%s", self._run.names, self._reason())
+        logger.warning("%s: the connection broke%s", self._names, self._reason())
         self._state = _State.PAUSED
         self._due = self._clock() + min(2.0 ** (self._attempt - 1), _LONGEST_PAUSE) if self._attempt else 0.0
 
     def _reason(self) -> str:
         session = self._broken_end()
-        event = session.last(protocol.Broken) if session else None
+        event = session.last(protocol.Broken, self._lane) if session else None
         if session is None or event is None:
             return f" again: no connection within {_ATTEMPT_TIME:.0f} seconds"
         text = one_line(event.text) or f"the program of the transport ended with status {event.status}"
@@ -176,16 +181,15 @@ class Reconnection:
         self._attempt += 1
         self._number += 1
         self._state, self._due, self._ended = _State.OPENING, self._clock() + _ATTEMPT_TIME, None
-        self._first = self._run.receiver.last(protocol.Connected)
-        self._send(self._run.receiver, protocol.Reopen(self._number))
+        self._send(self._run.receiver, protocol.Reopen(self._lane, self._number))
 
     def _connect(self) -> None:
         position = self._reopened.position if self._reopened else 0
         self._state, self._due = _State.CONNECTING, self._clock() + _ATTEMPT_TIME
         limit = self._run.plan.options.retries
         text = "%s: attempt %d of %d to continue the stream at byte %d"
-        logger.info(text, self._run.names, self._attempt, limit, position)
-        self._send(self._run.sender, protocol.Resume(self._number, position))
+        logger.info(text, self._names, self._attempt, limit, position)
+        self._send(self._run.sender, protocol.Resume(self._lane, self._number, position))
 
     def _report_resumed(self) -> None:
         self._state = _State.CONNECTED
@@ -193,16 +197,52 @@ class Reconnection:
         seconds = self._clock() - self._broke
         self._run.add_interruption(seconds)
         position = self._reopened.position if self._reopened else 0
-        logger.info("%s: the stream continues at byte %d, after %.1f s", self._run.names, position, seconds)
+        logger.info("%s: the stream continues at byte %d, after %.1f s", self._names, position, seconds)
 
     def _send_total(self) -> None:
         self._is_total_sent = True
-        self._send(self._run.receiver, protocol.Total(self._run.sender.expect(protocol.Sent).bytes))
+        sent = self._run.sender.expect(protocol.Sent, self._lane)
+        self._send(self._run.receiver, protocol.Total(self._lane, sent.bytes))
 
     def _finish(self) -> None:
         self._is_finished = True
-        self._send(self._run.sender, protocol.Finish())
+        self._send(self._run.sender, protocol.Finish(self._lane))
 
     def _send(self, session: Session, command: protocol.SessionCommand) -> None:
         with suppress(RemoteExecutionError):  # the session has ended, and the next wait reports that
             self._run.sessions.send(session, command)
+
+
+class Reconnections:
+    """The connections of all lanes of a stream, which is lost when one lane is lost.
+
+    Args:
+        run: the stream, whose number of lanes is known.
+    """
+
+    def __init__(self, run: StreamRun) -> None:
+        self._lanes = tuple(Reconnection(run, lane) for lane in range(run.lanes))
+
+    @property
+    def is_interrupted(self) -> bool:
+        """True while a lane has no connection."""
+        return any(lane.is_interrupted for lane in self._lanes)
+
+    @property
+    def loss(self) -> str:
+        """The message about the first lane whose connection is lost; empty if none is."""
+        return next((lane.loss for lane in self._lanes if lane.is_lost), "")
+
+    def is_due(self) -> bool:
+        """Return whether an action is to be taken now."""
+        return any(lane.is_due() for lane in self._lanes)
+
+    def step(self) -> None:
+        """Take the actions that are due."""
+        for lane in self._lanes:
+            lane.step()
+
+    def abandon(self) -> None:
+        """Let the relays of all lanes treat a broken connection as a failure."""
+        for lane in self._lanes:
+            lane.abandon()

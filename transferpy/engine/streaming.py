@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from transferpy.agent.protocol import Connected, Listening, SendDirectories, Sent, StreamDigest, parse_count
 from transferpy.engine.connection import no_connection
-from transferpy.engine.reconnection import Reconnection
+from transferpy.engine.reconnection import Reconnections
 from transferpy.engine.root_cause import await_other_end, raise_stream_failure
 from transferpy.engine.stream_run import StreamRun
 from transferpy.Exceptions import StreamError
@@ -29,34 +29,34 @@ def await_stream(run: StreamRun) -> None:
     """
     began = time.monotonic()
     started = None
-    connection = Reconnection(run)
-    while not run.has_ended() and not run.has_failed() and not connection.is_lost:
-        connection.step()
+    connections = Reconnections(run)
+    while not run.has_ended() and not run.has_failed() and not connections.loss:
+        connections.step()
         now = time.monotonic()
         if started is None and run.flows:
             # Before this, the sender has listed its files, or has waited for a server; that has no limit of its own.
             started = run.sender.moved = now
             run.enter(Phase.COPYING)
-        if connection.is_interrupted:
+        if connections.is_interrupted:
             run.sender.moved = now  # the limits of the reconnection count
         if started is not None:
             _check_limits(run, now - started, now - _last_progress(run))
         _send_directories(run)
         run.wait(
             *run.both,
-            until=lambda: run.has_ended() or run.has_failed() or run.waits_for_directories or connection.is_due(),
+            until=lambda: run.has_ended() or run.has_failed() or run.waits_for_directories or connections.is_due(),
             deadline=now + 1,
         )
-    if run.has_failed() or connection.is_lost:
-        _raise_failure(run, connection)
+    if run.has_failed() or connections.loss:
+        _raise_failure(run, connections)
     _report_received(run, max(time.monotonic() - began, 0.001))
 
 
-def _raise_failure(run: StreamRun, connection: Reconnection) -> NoReturn:
-    """Raise the error of a stream that has failed, or that has no connection any more."""
-    lost = connection.loss if connection.is_lost else ""
+def _raise_failure(run: StreamRun, connections: Reconnections) -> NoReturn:
+    """Raise the error of a stream that has failed, or of which a lane has no connection any more."""
+    lost = connections.loss
     if run.edge.relayed:
-        connection.abandon()
+        connections.abandon()
     if not lost:
         raise_stream_failure(run)
     await_other_end(run, until=run.has_ended)
@@ -76,7 +76,7 @@ def _last_progress(run: StreamRun) -> float:
     A target can report any progress. It does not count, because the source stops when the target takes no more data.
     But at the end of the source, the buffers between the two can hold hundreds of thousands of small files.
     """
-    has_sent = all(end.statuses for end in run.sending_ends) or run.sender.has(Sent)
+    has_sent = all(end.statuses or run.sender.last(Sent, lane) for lane, end in enumerate(run.sending_ends))
     return max(run.sender.moved, min(run.receiver.moved, run.sender.moved + _BUFFER_TIME) if has_sent else 0.0)
 
 

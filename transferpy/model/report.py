@@ -31,10 +31,10 @@ class TargetReport:
     checks: tuple[str, ...] = ()  # the comparisons that found no difference
     link_rate: float = 0.0  # the bytes per second that the link probe measured; 0 without a probe
     round_trip_seconds: float = 0.0  # the round-trip time of the link; 0 if it is unknown
-    send_buffer: int = 0  # the bytes of the send buffer of the stream; 0 if the kernel chose it
+    send_buffer: int = 0  # the bytes of the send buffer of each connection; 0 if the kernel chose it
     receive_buffer: int = 0  # the same for the receive buffer
-    reconnects: int = 0  # how often the stream continued on a new connection
-    interrupted_seconds: float = 0.0  # the time for which the stream had no connection, from each break on
+    reconnects: int = 0  # how often the stream continued on a new connection; the sum of all its connections
+    interrupted_seconds: float = 0.0  # the sum of the times without a connection, from each break on
     position: str = ""  # the binary log position of a hot copy
     made_inode: int | None = None  # the inode number of the target directory, if this run made the directory
     # when this run made the directory, in seconds since 1970; 0 if the file system does not record that

@@ -142,7 +142,7 @@ def _sending_plan(context: PlanContext, edge: Edge) -> SendingPlan:
             label: sender(strategy.read(context), codec, stream, digest, limit) for label, codec in codecs.items()
         },
         lanes={
-            label: sender(strategy.read_lane(context), codec, transport, digest, limit)
+            label: sender(strategy.read_lane(context), codec, stream, digest, limit)
             for label, codec in codecs.items()
             if most_streams(context, edge) > 1
         },
@@ -163,7 +163,7 @@ def _listening_plan(context: PlanContext, edge: Edge) -> ListeningPlan:
             label: receiver(strategy.unpack(context, host), codec, stream, digest) for label, codec in codecs.items()
         },
         lanes={
-            label: receiver(strategy.unpack_lane(context), codec, transport, digest)
+            label: receiver(strategy.unpack_lane(context), codec, stream, digest)
             for label, codec in codecs.items()
             if most_streams(context, edge) > 1
         },

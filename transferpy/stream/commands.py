@@ -77,7 +77,7 @@ class Relayed:
 
     transport: Watched
     relay: Variable  # the program of the relay
-    argument: Argument  # of the relay, before the run directory
+    argument: Argument  # of the relay, before the run directory and the lane
 
     @property
     def name(self) -> str:

@@ -5,7 +5,7 @@ pipelines are faster, as long as the hosts have processors for them.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from transferpy.model.options import MOST_STREAMS
 from transferpy.stream.codecs import Codec
@@ -15,6 +15,8 @@ _READ, _UNPACK = 0.8 / _GIB, 1.65 / _GIB
 """Processor seconds of tar for each byte of the data; these figures and the next ones are measured."""
 _SEND_TLS, _RECEIVE_TLS, _SEND_PLAIN, _RECEIVE_PLAIN = 0.9 / _GIB, 0.9 / _GIB, 0.5 / _GIB, 0.2 / _GIB
 """Processor seconds of socat for each byte on the network."""
+_SENDING_RELAY, _RECEIVING_RELAY = 0.3 / _GIB, 0.06 / _GIB
+"""Processor seconds of a relay for each byte on the network."""
 _DECOMPRESS, _DIGEST = 0.7 / _GIB, 0.15 / _GIB
 LEAST_BYTES = 1 << 30
 """A lane with less data gains less time than it needs to start."""
@@ -33,6 +35,11 @@ class StageCosts:
     sender: tuple[float, ...]
     receiver: tuple[float, ...]
     parallel: float = 0.0  # those of the compressor of the sender, if it uses several processors
+
+    def with_relays(self, ratio: float) -> "StageCosts":
+        """Return the costs of a pipeline with relays; ``ratio`` is that of :func:`stage_costs`."""
+        sender, receiver = (*self.sender, _SENDING_RELAY / ratio), (*self.receiver, _RECEIVING_RELAY / ratio)
+        return replace(self, sender=sender, receiver=receiver)
 
     def rate(self, lanes: int, source_cores: int, target_cores: int) -> float:
         """Return the bytes per second of a number of pipelines on hosts with these numbers of processors."""

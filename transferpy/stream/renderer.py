@@ -106,7 +106,8 @@ def _with_programs(stage: Stage) -> Command | Drain | Tee:
             return Command(_watched(stage, "pipeline"))
         case Relayed():
             transport = _watched(stage.transport, "transport")
-            return Command(("perl", "-e", stage.relay, "--", stage.argument, Variable("run_directory"), *transport))
+            place = (stage.argument, Variable("run_directory"), Variable("lane"))
+            return Command(("perl", "-e", stage.relay, "--", *place, *transport))
         case _:
             return stage
 

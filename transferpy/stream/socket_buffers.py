@@ -7,8 +7,10 @@ small for a fast link with a long round-trip time.
 from dataclasses import dataclass
 
 from transferpy.model.facts import HostFacts
+from transferpy.model.options import MOST_STREAMS
 
 _MOST_BYTES = 64 << 20
+"""The largest buffer of a connection; the connections of several lanes share it."""
 _SHARE_OF_MEMORY = 64
 """A program sets at most this part of the free memory; the kernel doubles it for its own data."""
 _KERNEL_FACTOR = 2
@@ -16,6 +18,8 @@ _KERNEL_FACTOR = 2
 _UNKNOWN_BUFFER = 32 << 20
 _PIPES_AND_PROGRAMS = 4 << 20
 """Two pipes of 1 MiB, and the buffers of two programs of transports, with a reserve."""
+MOST_HISTORY = 2 * _KERNEL_FACTOR * _MOST_BYTES + MOST_STREAMS * _PIPES_AND_PROGRAMS
+"""The bytes that the relays of all lanes of a sender keep together: 320 MiB."""
 _HEADROOM = 3
 """A buffer holds the data of this number of round trips. The probe can meet the link or the hosts at a busy moment; a
 larger buffer costs memory only while it is filled."""
@@ -28,9 +32,18 @@ class BufferBounds:
     kernel: int = 0  # the largest buffer that the kernel gives by itself; 0 if unknown
     most: int = 0  # the largest buffer that the stream may have; 0 if it cannot set the buffer
 
-    def fit(self, size: int) -> int:
-        """Return the buffer to set for a connection that needs ``size`` bytes; 0 to leave it to the kernel."""
-        size = min(size, self.most)
+    def fit(self, size: int, lanes: int = 1) -> int:
+        """Return the buffer to set for each connection, in bytes; 0 to leave it to the kernel.
+
+        Args:
+            size: the bytes that all connections of the stream need together.
+            lanes: the number of the connections. Several ones share the largest buffer, also if the kernel would give
+                each of them more than its share.
+        """
+        share = self.most // lanes
+        if lanes > 1 and 0 < share < self.kernel:
+            return share
+        size = min(size // lanes, share)
         return size if size > self.kernel else 0
 
     @property
@@ -61,13 +74,27 @@ def _bounds(host: HostFacts, kernel: int, *, settable: bool) -> BufferBounds:
 
 
 def bytes_on_the_way(send: int, receive: int) -> int:
-    """Return the bytes that can be between the relays of a stream: in sockets, pipes and programs.
+    """Return the bytes that can be between the two relays of a lane: in sockets, pipes and programs.
 
     Args:
         send: the largest send buffer that the connection can have, in bytes as a program sets it; 0 if unknown.
         receive: the same for the receive buffer.
     """
     return _KERNEL_FACTOR * ((send or _UNKNOWN_BUFFER) + (receive or _UNKNOWN_BUFFER)) + _PIPES_AND_PROGRAMS
+
+
+def lanes_within_memory(send: BufferBounds, receive: BufferBounds, most: int) -> int:
+    """Return the largest number of lanes, at most ``most``, whose relays keep no more than MOST_HISTORY together."""
+    for lanes in range(most, 1, -1):
+        each = bytes_on_the_way(_largest(send, lanes), _largest(receive, lanes))
+        if lanes * each <= MOST_HISTORY:
+            return lanes
+    return 1
+
+
+def _largest(bounds: BufferBounds, lanes: int) -> int:
+    """Return the largest buffer that each connection can have; 0 if unknown."""
+    return bounds.fit(bounds.most, lanes) or bounds.kernel
 
 
 def needed_buffer(rate: float | None, round_trip: float | None) -> int:

@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 
 from transferpy.stream.commands import Argument, Command, Relayed, Stage, Variable, Watched, join
 from transferpy.stream.peer_watch import PeerWatch
-from transferpy.stream.tar import RUN_DIRECTORY
+from transferpy.stream.tar import LANE, RUN_DIRECTORY
 
 PORT = Variable("port")
 PEER_ADDRESS = Variable("peer_address")
 PEER_PORT = Variable("peer_port")
 HISTORY = Variable("history")
-"""The number of bytes that the relay of a sender keeps."""
-COUNT_FILE = "receive.read"
+"""The number of bytes that the relay of a lane of a sender keeps."""
+COUNT_FILE = join("receive", LANE, ".read")
 """The file of the run directory to which the relay of a receiver writes the number of its bytes."""
 SEND_BUFFER, RECEIVE_BUFFER = Variable("send_buffer"), Variable("receive_buffer")
 """The options of socat that set the buffer of the socket, with a comma before them; empty to leave it to the kernel."""

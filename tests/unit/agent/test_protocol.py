@@ -153,8 +153,8 @@ def test_the_round_trip_time_may_be_unknown() -> None:
         (AcceptPeer("QUJD"), ["peer", "QUJD"]),
         (Send("0", "none", "198.18.0.2", "4400", 0, 7, ""), ["send", "0", "none", "198.18.0.2", "4400", "0", "7"]),
         (Send("0", "none", "::1", "4400,4401", 9, 7, "QQ"), ["send", "0", "none", "::1", "4400,4401", "9", "7", "QQ"]),
-        (Resume(2, 1 << 40), ["resume", "2", str(1 << 40)]),
-        (Total(5), ["total", "5"]),
+        (Resume(3, 2, 1 << 40), ["resume", "3", "2", str(1 << 40)]),
+        (Total(0, 5), ["total", "0", "5"]),
     ],
 )
 def test_a_session_command_is_one_line_of_words(command: protocol.SessionCommand, words: list[str]) -> None:

@@ -1,11 +1,15 @@
 """Several streams: their number, their directories, and the cause of a failure, with scripted sessions."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
+from fleet import V4_ROUTE, source_facts, source_host, target_facts, target_host
 from reports import assert_valid
-from scripted import ScriptedSession, encoded
+from scripted import ScriptedSession, answer, encoded
 from scripted_runs import LISTS, fleet, fleet_with_much, source_session, target_session, transferer
+
+from transferpy.model.facts import BufferFacts
 
 PORTS = "4400,4401,4402"
 SEND = f"send 0 CODEC 198.18.0.2 {PORTS} cer2"
@@ -97,3 +101,20 @@ def test_the_choice_of_the_number_is_logged(caplog: pytest.LogCaptureFixture) ->
     assert transferer(remote, compress=False).run() == [0]
     text = "db2:/srv/y: streams: 1; one carries 651 MB/s of the data, 1 651 MB/s, the link 100 MB/s; the hosts"
     assert text in caplog.text
+
+
+def test_the_relays_of_all_streams_have_a_limit_of_their_memory(caplog: pytest.LogCaptureFixture) -> None:
+    buffers = BufferFacts(send=32 << 20, receive=32 << 20, forced=False, relays=True)
+    source, target = sessions(SENT[1:], ports="send 0 CODEC 198.18.0.2 4400,4401 cer2")
+    received = ("listening port=4400 more=4401", "connected", *RECEIVED[::2], *LISTS)
+    target.reactions = {**target.reactions, "receive CODEC 2": received}
+    hosts = (
+        source_host(routes={0: V4_ROUTE}, source=source_facts(files=20), buffers=buffers),
+        target_host("db2", targets={0: target_facts()}, buffers=replace(buffers, receive=120 << 20)),
+    )
+    remote = fleet(source, target)
+    remote.preflights = {facts.host: answer(facts) for facts in hosts}
+    made = transferer(remote, streams=3)
+    assert made.run() == [0]
+    reason = "more of them need over 336 MB of memory to continue broken connections (--retries 0: none)"
+    assert f"db1: 2 stream(s) instead of 3: {reason}" in caplog.messages

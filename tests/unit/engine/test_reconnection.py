@@ -30,8 +30,8 @@ def made(
     """Return a run between hosts with relays, and its two sessions with these reactions to commands."""
     sending = source_session(send_0=source.pop("send", ("sending",)))
     receiving = target_session(peer=target.pop("receive", FLOWS))
-    sending.reactions = {**sending.reactions, "finish": (SENT.format(0), *LISTS), "abandon": (), **source}
-    receiving.reactions = {**receiving.reactions, "abandon": (), **target}
+    sending.reactions = {**sending.reactions, "finish 0": (SENT.format(0), *LISTS), "abandon 0": (), **source}
+    receiving.reactions = {**receiving.reactions, "abandon 0": (), **target}
     hosts = (
         source_host(routes={0: V4_ROUTE}, buffers=RELAYS),
         target_host("db2", targets={0: target_facts()}, buffers=RELAYS),
@@ -45,10 +45,83 @@ def commands(session: Any) -> list[str]:
     return [line for line in session.received if not line.startswith(("peer", "receive", "send", "publish", "stop"))]
 
 
+class TestLanes:
+    SEND = "send 0 CODEC 198.18.0.2 4400,4401 cer2"
+    LISTENING = ("listening port=4400 more=4401", *FLOWS[1:])
+    BROKEN = BROKEN.format(0, 400) + " lane=1"
+
+    def made(
+        self, source: dict[str, Sequence[str]], target: dict[str, Sequence[str]], **options: Any
+    ) -> tuple[Transferer, Any, Any]:
+        """As the function of this name, with two lanes."""
+        run, sending, receiving = made({}, {}, streams=2, **options)
+        none: dict[str, Sequence[str]] = {"abandon 0": (), "abandon 1": ()}
+        sending.reactions = {**sending.reactions, **none, **source}
+        receiving.reactions = {**receiving.reactions, "peer cer1": (), **none, **target}
+        return run, sending, receiving
+
+    def test_each_lane_is_complete_by_itself(self) -> None:
+        run, sending, receiving = self.made(
+            {
+                self.SEND: ("sending", "sent bytes=500 lane=1"),
+                "finish 1": ("stages job=send_0-1 statuses=0,0,0,0",),
+                "directories": ("sent bytes=900",),
+                "finish 0": ("stages job=send_0 statuses=0,0,0,0", *LISTS),
+            },
+            {
+                "receive CODEC 2": self.LISTENING,
+                "total 1 500": ("complete lane=1", "stages job=receive-1 statuses=0,0,0"),
+                "total 0 900": ("complete", "stages job=receive statuses=0,0,0", *LISTS),
+            },
+        )
+        assert run.run() == [0]
+        assert commands(sending) == ["finish 1", "directories", "finish 0"]
+        assert commands(receiving) == ["total 1 500", "total 0 900"]
+
+    def test_a_broken_lane_continues_while_the_other_one_goes_on(self, caplog: pytest.LogCaptureFixture) -> None:
+        run, sending, receiving = self.made(
+            {
+                self.SEND: ("sending", self.BROKEN),
+                "resume 1 1 300": ("sent bytes=500 lane=1",),
+                "finish 1": ("stages job=send_0-1 statuses=0,0,0,0",),
+                "directories": ("sent bytes=900",),
+                "finish 0": ("stages job=send_0 statuses=0,0,0,0", *LISTS),
+            },
+            {
+                "receive CODEC 2": self.LISTENING,
+                "reopen 1 1": ("reopened connection=1 position=300 lane=1", "reconnected connection=1 lane=1"),
+                "total 1 500": (
+                    "resumed connection=1 lane=1",
+                    "complete lane=1",
+                    "stages job=receive-1 statuses=0,0,0",
+                ),
+                "total 0 900": ("complete", "stages job=receive statuses=0,0,0", *LISTS),
+            },
+        )
+        assert run.run() == [0]
+        assert commands(sending) == ["resume 1 1 300", "finish 1", "directories", "finish 0"]
+        assert commands(receiving) == ["reopen 1 1", "total 1 500", "total 0 900"]
+        assert "db1 to db2, stream 2 of 2: attempt 1 of 5 to continue the stream at byte 300" in caplog.messages
+        assert run.report.targets[0].reconnects == 1
+
+    def test_a_lane_that_is_lost_ends_the_stream(self) -> None:
+        run, sending, receiving = self.made(
+            {self.SEND: ("sending", self.BROKEN), "resume 1 1 300": (BROKEN.format(1, 400) + " lane=1",)},
+            {"receive CODEC 2": self.LISTENING, "reopen 1 1": ("reopened connection=1 position=300 lane=1",)},
+            retries=1,
+        )
+        sending.reactions["abandon 1"] = ("stages job=send_0-1 statuses=0,0,0,1",)
+        receiving.reactions["abandon 1"] = ("stages job=receive-1 statuses=1,0,0",)
+        assert run.run() == [6]
+        assert commands(sending) == ["resume 1 1 300", "abandon 0", "abandon 1"]
+        (report,) = run.report.targets
+        assert report.error.startswith("db1 to db2, stream 2 of 2: the connection broke, and the stream could not")
+
+
 def test_the_length_of_the_stream_completes_it() -> None:
-    run, sending, receiving = made({"send": ("sending", "sent bytes=500")}, {"total 500": ("complete", *CHECKED)})
+    run, sending, receiving = made({"send": ("sending", "sent bytes=500")}, {"total 0 500": ("complete", *CHECKED)})
     assert run.run() == [0]
-    assert (commands(sending), commands(receiving)) == (["finish"], ["total 500"])
+    assert (commands(sending), commands(receiving)) == (["finish 0"], ["total 0 500"])
 
 
 @pytest.mark.parametrize("end", ["source", "target"])
@@ -57,16 +130,16 @@ def test_a_broken_connection_continues_at_the_byte_that_the_target_needs(
 ) -> None:
     broken = BROKEN.format(0, 400)
     run, sending, receiving = made(
-        {"send": ("sending", *[broken] * (end == "source")), "resume 1 300": ("sent bytes=500",)},
+        {"send": ("sending", *[broken] * (end == "source")), "resume 0 1 300": ("sent bytes=500",)},
         {
             "receive": (*FLOWS, *[broken] * (end == "target")),
-            "reopen 1": ("reopened connection=1 position=300",),
-            "total 500": ("resumed connection=1", "complete", *CHECKED),
+            "reopen 0 1": ("reopened connection=1 position=300",),
+            "total 0 500": ("resumed connection=1", "complete", *CHECKED),
         },
     )
     assert run.run() == [0]
-    assert commands(sending) == ["resume 1 300", "finish"]
-    assert commands(receiving) == ["reopen 1", "total 500"]
+    assert commands(sending) == ["resume 0 1 300", "finish 0"]
+    assert commands(receiving) == ["reopen 0 1", "total 0 500"]
     host = {"source": "db1", "target": "db2"}[end]
     assert f"db1 to db2: the connection broke at byte 400: {host}: socat: Connection reset by peer" in caplog.messages
     assert "db1 to db2: attempt 1 of 5 to continue the stream at byte 300" in caplog.messages
@@ -74,10 +147,10 @@ def test_a_broken_connection_continues_at_the_byte_that_the_target_needs(
 
 def test_a_connection_that_continues_is_in_the_report(caplog: pytest.LogCaptureFixture) -> None:
     run, _, _ = made(
-        {"send": ("sending", BROKEN.format(0, 400)), "resume 1 300": ("sent bytes=500",)},
+        {"send": ("sending", BROKEN.format(0, 400)), "resume 0 1 300": ("sent bytes=500",)},
         {
-            "reopen 1": ("reopened connection=1 position=300", "resumed connection=1", BROKEN.format(0, 9)),
-            "total 500": ("complete", *CHECKED),
+            "reopen 0 1": ("reopened connection=1 position=300", "resumed connection=1", BROKEN.format(0, 9)),
+            "total 0 500": ("complete", *CHECKED),
         },
     )
     assert run.run() == [0]
@@ -90,10 +163,10 @@ def test_a_connection_that_continues_is_in_the_report(caplog: pytest.LogCaptureF
 def test_the_end_of_the_last_connection_is_no_break_if_all_bytes_have_arrived() -> None:
     run, sending, receiving = made(
         {"send": ("sending", "sent bytes=500")},
-        {"receive": (*FLOWS, "broken connection=0 position=500 status=0"), "total 500": ("complete", *CHECKED)},
+        {"receive": (*FLOWS, "broken connection=0 position=500 status=0"), "total 0 500": ("complete", *CHECKED)},
     )
     assert run.run() == [0]
-    assert (commands(sending), commands(receiving)) == (["finish"], ["total 500"])
+    assert (commands(sending), commands(receiving)) == (["finish 0"], ["total 0 500"])
 
 
 def test_attempts_without_a_byte_are_limited(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -101,15 +174,15 @@ def test_attempts_without_a_byte_are_limited(monkeypatch: pytest.MonkeyPatch, ca
     run, sending, receiving = made(
         {
             "send": ("sending", BROKEN.format(0, 400)),
-            **{f"resume {n} 300": (BROKEN.format(n, 400),) for n in (1, 2, 3)},
+            **{f"resume 0 {n} 300": (BROKEN.format(n, 400),) for n in (1, 2, 3)},
         },
-        {f"reopen {n}": (f"reopened connection={n} position=300",) for n in (1, 2, 3)},
+        {f"reopen 0 {n}": (f"reopened connection={n} position=300",) for n in (1, 2, 3)},
         retries=3,
     )
-    sending.reactions["abandon"] = ("stages job=send_0 statuses=0,0,1",)
-    receiving.reactions["abandon"] = ("stages job=receive statuses=1,0,0",)
+    sending.reactions["abandon 0"] = ("stages job=send_0 statuses=0,0,1",)
+    receiving.reactions["abandon 0"] = ("stages job=receive statuses=1,0,0",)
     assert run.run() == [6]
-    assert commands(sending)[:4] == ["resume 1 300", "resume 2 300", "resume 3 300", "abandon"]
+    assert commands(sending)[:4] == ["resume 0 1 300", "resume 0 2 300", "resume 0 3 300", "abandon 0"]
     (report,) = run.report.targets
     assert report.error.startswith(
         "db1 to db2: the connection broke, and the stream could not continue: 3 attempts in "
@@ -121,10 +194,10 @@ def test_attempts_without_a_byte_are_limited(monkeypatch: pytest.MonkeyPatch, ca
 def test_a_stream_without_a_connection_for_too_long_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconnection, "_LONGEST_OUTAGE", 0.0)
     run, sending, receiving = made({"send": ("sending", BROKEN.format(0, 400))}, {})
-    sending.reactions["abandon"] = ("stages job=send_0 statuses=0,0,1",)
-    receiving.reactions["abandon"] = ("stages job=receive statuses=1,0,0",)
+    sending.reactions["abandon 0"] = ("stages job=send_0 statuses=0,0,1",)
+    receiving.reactions["abandon 0"] = ("stages job=receive statuses=1,0,0",)
     assert run.run() == [6]
-    assert commands(receiving)[0] == "abandon"
+    assert commands(receiving)[0] == "abandon 0"
 
 
 def test_a_stage_that_fails_is_not_retried() -> None:
@@ -138,9 +211,9 @@ def test_a_stage_that_fails_is_not_retried() -> None:
             )
         },
     )
-    sending.reactions["abandon"] = (f"{BROKEN.format(0, 400)}", "stages job=send_0 statuses=0,0,1")
+    sending.reactions["abandon 0"] = (f"{BROKEN.format(0, 400)}", "stages job=send_0 statuses=0,0,1")
     assert run.run() == [6]
-    assert commands(sending)[0] == "abandon"
+    assert commands(sending)[0] == "abandon 0"
     assert "tar: no space" in run.report.targets[0].error
 
 

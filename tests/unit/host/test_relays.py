@@ -21,15 +21,15 @@ HISTORY = 3 << 20
 class Relay:
     """A relay in a run directory, and the fifos by which it and the session talk."""
 
-    def __init__(self, directory: Path, role: str, argument: str, *transport: str) -> None:
+    def __init__(self, directory: Path, role: str, argument: str, *transport: str, lane: str) -> None:
         self.directory = directory
-        for name in ("control", "relay"):
+        for name in ("control", f"relay{lane}"):
             os.mkfifo(directory / name)
         self._control = os.open(directory / "control", os.O_RDWR | os.O_NONBLOCK)
-        self._commands = os.open(directory / "relay", os.O_RDWR)
+        self._commands = os.open(directory / f"relay{lane}", os.O_RDWR)
         self._read = ""
         self.process = subprocess.Popen(
-            ["perl", "-e", perl_program(f"perl/relay_{role}"), "--", argument, str(directory), *transport],
+            ["perl", "-e", perl_program(f"perl/relay_{role}"), "--", argument, str(directory), lane, *transport],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -71,8 +71,8 @@ class Relay:
 
 
 @contextmanager
-def relay(directory: Path, role: str, argument: object, *transport: str) -> Iterator[Relay]:
-    made = Relay(directory, role, str(argument), *transport)
+def relay(directory: Path, role: str, argument: object, *transport: str, lane: str = "") -> Iterator[Relay]:
+    made = Relay(directory, role, str(argument), *transport, lane=lane)
     try:
         yield made
     finally:
@@ -142,6 +142,18 @@ class TestSender:
             wait_until((tmp_path / "part.1").exists)
             wait_until(lambda: part(tmp_path, 1) == STREAM[-7:])
             assert made.events() == [f"sent bytes={len(STREAM)}"]
+
+    def test_a_further_lane_has_its_own_fifo_and_file_and_its_events_have_its_number(self, tmp_path: Path) -> None:
+        with relay(tmp_path, "send", HISTORY, *into(tmp_path, 5000), lane="-3") as made:
+            made.stdin.write(STREAM[:9000])
+            made.stdin.flush()
+            made.wait_for("broken")
+            made.command("resume 1 5000")
+            made.end_input()
+            made.wait_for("sent")
+            assert [event.split()[-1] for event in made.events()] == ["lane=3", "lane=3"]
+            wait_until(lambda: (tmp_path / "part.1").exists() and part(tmp_path, 1) == STREAM[5000:9000])
+        assert (tmp_path / "relay-3.err").exists()
 
     @pytest.mark.parametrize("position", [0, len(STREAM)])
     def test_a_position_that_the_history_lacks_is_a_failure(self, tmp_path: Path, position: int) -> None:

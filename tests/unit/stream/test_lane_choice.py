@@ -53,6 +53,12 @@ def test_the_processors_of_a_compressor_are_not_left_for_more_lanes() -> None:
     assert choose_lanes(costs(ZSTD), FAST, 4, 16, MOST_STREAMS) < choose_lanes(costs(), FAST, 4, 16, MOST_STREAMS)
 
 
+def test_relays_need_processors_too() -> None:
+    relayed = costs().with_relays(1.0)
+    assert relayed.rate(MOST_STREAMS, 8, 64) < costs().rate(MOST_STREAMS, 8, 64)
+    assert relayed.rate(1, 64, 64) == costs().rate(1, 64, 64)  # tar of the target is still the slowest stage
+
+
 @pytest.mark.parametrize(
     ("data", "files", "expected"),
     [(0, 0, 1), (GIB - 1, 1000, 1), (3 * GIB, 1000, 3), (3 * GIB, 2, 2), (3 * GIB, 1, 1), (1 << 50, 1 << 20, 16)],

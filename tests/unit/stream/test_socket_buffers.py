@@ -9,6 +9,8 @@ from transferpy.model.facts import BufferFacts
 from transferpy.stream.socket_buffers import (
     NO_BOUNDS,
     BufferBounds,
+    bytes_on_the_way,
+    lanes_within_memory,
     needed_buffer,
     receive_bounds,
     send_bounds,
@@ -61,3 +63,31 @@ def test_the_bounds_follow_from_the_host(changes: dict[str, Any], most: int) -> 
 def test_the_kernel_doubles_what_a_program_sets() -> None:
     facts = host("db1", buffers=BUFFERS, memory=64 << 30)
     assert (send_bounds(facts).kernel, receive_bounds(facts).kernel) == (2 * MIB, 3 * MIB)
+
+
+class TestLanes:
+    """The connections of several lanes share the buffers and the memory of one."""
+
+    BOUNDS = BufferBounds(kernel=2 * MIB, most=64 * MIB)
+
+    @pytest.mark.parametrize(("lanes", "size"), [(1, 60), (4, 15), (16, 60 / 16), (30, 0)])
+    def test_the_connections_share_the_needed_buffer(self, lanes: int, size: float) -> None:
+        assert self.BOUNDS.fit(60 * MIB, lanes) == size * MIB
+
+    @pytest.mark.parametrize(("lanes", "size"), [(1, 0), (4, 0), (5, 64 * MIB // 5), (16, 4 * MIB)])
+    def test_the_kernel_gives_a_connection_no_more_than_its_share(self, lanes: int, size: int) -> None:
+        assert BufferBounds(kernel=16 * MIB, most=64 * MIB).fit(0, lanes) == size
+
+    def test_a_buffer_that_cannot_be_set_stays_that_of_the_kernel(self) -> None:
+        assert BufferBounds(kernel=16 * MIB, most=0).fit(60 * MIB, 16) == 0
+
+    @pytest.mark.parametrize("kernel", [0, 2 * MIB, 500 * MIB])
+    def test_the_relays_of_sixteen_lanes_fit_into_the_memory_if_the_buffers_can_be_set(self, kernel: int) -> None:
+        bounds = BufferBounds(kernel=kernel, most=64 * MIB)
+        assert lanes_within_memory(bounds, bounds, 16) == 16
+
+    @pytest.mark.parametrize(("kernel", "lanes"), [(1, 16), (2, 16), (16, 4), (100, 1), (0, 2)])
+    def test_where_they_cannot_be_set_there_are_fewer_lanes(self, kernel: int, lanes: int) -> None:
+        bounds = BufferBounds(kernel=kernel * MIB, most=0)
+        assert lanes_within_memory(bounds, bounds, 16) == lanes
+        assert lanes == 1 or lanes * bytes_on_the_way(bounds.kernel, bounds.kernel) <= 320 * MIB

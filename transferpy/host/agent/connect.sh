@@ -49,6 +49,6 @@ send_stream() { # EDGE CODEC ADDRESS PORT[,PORT ...] BUFFER HISTORY [CERTIFICATE
 
 start_sending() { # TASK PIPELINE
   local peer_port=$port # the pipeline reads it
-  [ -n "$lane" ] || make_relay_fifo
+  make_relay_fifo
   start_task "$1$lane" "$2"
 }

@@ -15,6 +15,11 @@ each_lane() { # FUNCTION [ARGUMENT ...]: calls it with the variables lane and po
   done
 }
 
+set_lane() { # NUMBER: sets lane to the suffix of the lane of that number
+  lane=''
+  (($1 == 0)) || lane=-$1
+}
+
 set_lanes() { # NUMBER: the stream has this number of lanes
   local number
   lanes=('')

@@ -1,13 +1,15 @@
 # The ability "listen": the session receives a stream.
 # requires: agent/main agent/streams agent/ports agent/listeners agent/more_lanes agent/keys agent/handshake
 
-connections=() # of the stream, by the number of its lane: awaited or accepted; empty before the listeners are ready
+# By the number of a lane.
+connections=()         # awaited, again for a further connection that is awaited, or accepted; empty while there is no listener
+further_connections=() # the number of that further connection
 
 prepare_listen() {
   reserve_port "$wanted_port"
   on_progress+=(follow_stream)
   at_once[reopen]=reopen_listener
-  on_relay[reopened]=await_again
+  on_relay[reopened]=await_further_connection
   command_handler[peer]=accept_sender
   # Without encryption, the peer has no certificate, and the orchestration host does not send this command.
   [ "$encrypt" = yes ] || pending_commands=(peer "${pending_commands[@]}")
@@ -79,26 +81,39 @@ await_connection() {
   connections[number]=awaited
 }
 
-look_for_connection() { # the listener closes its port when it has accepted a connection
-  [ "${connections[number]-}" != awaited ] || has_own_listener "$port" || report_connection
+is_awaited() { # succeeds while the current lane waits for a connection
+  [ "${connections[number]-}" = awaited ] || [ "${connections[number]-}" = again ]
 }
 
-reopen_listener() { # reopen CONNECTION: the relay starts the listener again
-  is_at_work receive || return 0
+look_for_connection() { # the listener closes its port when it has accepted a connection
+  ! is_awaited || has_own_listener "$port" || report_connection
+}
+
+report_connection() { # reports that the sender is connected, once all lanes have a connection; and each further connection
+  local state=${connections[number]-}
+  is_awaited || return 0
+  connections[number]=accepted
+  take_port_back
+  if [ "$state" = again ]; then
+    emit reconnected lane="$number" connection="${further_connections[number]}"
+    return
+  fi
+  [ -n "$lane" ] || forget_handshake
+  [[ ${connections[*]} == *awaited* ]] || emit connected
+}
+
+reopen_listener() { # reopen LANE CONNECTION: the relay of the lane starts its listener again
+  local lane number=$2 port=${lane_ports[$2]-}
+  set_lane "$2"
+  is_at_work "receive$lane" || return 0
+  report_connection # the one that broke
+  connections[number]='' further_connections[number]=$3
   lend_port
   command_relay "$@"
 }
 
-await_again() { # the relay of the only lane has started a listener
-  connections[0]=awaited
-}
-
-report_connection() { # reports that the sender is connected, once all lanes have a connection
-  [ "${connections[number]-}" = awaited ] || return 0
-  connections[number]=accepted
-  [ -n "$lane" ] || forget_handshake
-  take_port_back
-  [[ ${connections[*]} == *awaited* ]] || emit connected
+await_further_connection() { # LANE: its relay has started a listener
+  connections[$1]=again
 }
 
 report_received() { # reports the number of bytes that the first stages of all lanes have read

@@ -19,8 +19,9 @@ admit_to_port() { # opens the firewall for the port of the current lane
 
 listen_for_stream() { # PIPELINE: starts the current lane, and waits until its listener is seen or the lane has ended
   while :; do
-    [ -n "$lane" ] || { start_watch "$port" "$sender_address"; make_relay_fifo; }
+    [ -n "$lane" ] || start_watch "$port" "$sender_address"
     lend_port
+    make_relay_fifo
     start_task "receive$lane" "$1"
     ! wait_for_listener "receive$lane" || return 0
     # Another program took the port after it was reserved.

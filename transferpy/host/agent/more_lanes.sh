@@ -24,6 +24,7 @@ add_lanes() { # PIPELINE NUMBER: adds lanes up to this number; sets obstacle if 
 }
 
 find_further_port() { # NUMBER: as find_port; the ports follow the one that the user wants; sets obstacle if it fails
+  local ports=()
   if ((wanted_port == 0)); then
     find_port || obstacle='no further port between 4400 and 4499 is free'
   else

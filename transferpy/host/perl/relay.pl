@@ -2,7 +2,8 @@
 #
 # A relay is a stage of a pipeline. It runs the program of a transport, and can start it again while all other stages go on. After the end
 # of a connection it waits for a command of the session: a line in the fifo "relay" of the run directory. It reports each event as a
-# line "event NAME FIELD ..." in the fifo "control". Connections have numbers: the first one is 0.
+# line "event NAME FIELD ..." in the fifo "control". Connections have numbers: the first one is 0. The name of the fifo ends with the suffix
+# of the lane: "" for the first lane, "-1", "-2" and so on for the others. The events of these have the number of the lane.
 # requires: perl/system_calls
 use strict;
 use warnings;
@@ -14,14 +15,14 @@ my ($NONBLOCK, $SET_PIPE_SIZE) = (2, 1031); # SPLICE_F_NONBLOCK, F_SETPIPE_SZ
 my $longest_copy = 1 << 20;
 my $pause = 0.25; # seconds between two looks at the transport
 my $splice = $system_call{splice};
-my ($directory, @program); # the run directory, and the command of the transport
+my ($directory, $lane, @program); # the run directory, the suffix of the lane, and the command of the transport
 my ($transport, $stream, $other_end, $connection, $status, $abandoned) = (0, undef, undef, 0, 0, 0);
 my (%command, $commands, $control); # by word, the function of a command
 
-sub begin_relay { # DIRECTORY COMMAND ...
-    ($directory, @program) = @_;
+sub begin_relay { # DIRECTORY LANE COMMAND ...
+    ($directory, $lane, @program) = @_;
     # Opened for both directions, a fifo never blocks.
-    sysopen $commands, "$directory/relay", O_RDWR | O_NONBLOCK or die "cannot open the fifo relay: $!\n";
+    sysopen $commands, "$directory/relay$lane", O_RDWR | O_NONBLOCK or die "cannot open the fifo relay: $!\n";
     sysopen $control, "$directory/control", O_RDWR or die "cannot open the fifo control: $!\n";
     $SIG{CHLD} = sub { }; # interrupts select
     $SIG{TERM} = $SIG{HUP} = $SIG{INT} = sub { stop_transport(); exit 143 };
@@ -29,6 +30,7 @@ sub begin_relay { # DIRECTORY COMMAND ...
 }
 
 sub report { # EVENT FIELD ...
+    push @_, "lane=$1" if $lane =~ /(\d+)/;
     syswrite $control, "event @_\n";
 }
 
@@ -40,7 +42,7 @@ sub start_transport { # DESCRIPTOR: that of the transport for the stream, whose 
     $transport = fork // die "fork: $!\n";
     return if $transport;
     @SIG{qw(PIPE CHLD TERM HUP INT)} = ('DEFAULT') x 5;
-    open STDERR, '>', "$directory/relay.err" or POSIX::_exit(1);
+    open STDERR, '>', "$directory/relay$lane.err" or POSIX::_exit(1);
     POSIX::dup2(fileno $other_end, $number) // POSIX::_exit(1);
     no warnings 'exec';
     exec { $program[0] } @program or POSIX::_exit(127);
@@ -69,7 +71,7 @@ sub stop_transport {
 sub end_relay { # STATUS: ends as the stage of the transport would, with its messages
     my ($end) = @_;
     stop_transport();
-    open my $errors, '<', "$directory/relay.err";
+    open my $errors, '<', "$directory/relay$lane.err";
     print STDERR <$errors> if $end && $errors;
     exit $end;
 }

@@ -1,8 +1,8 @@
 # Passes the stream of a transport on to standard output, and counts the bytes. The end of a connection is not the end of the stream:
 # that is at the number of bytes that the sender reports to the session.
 #
-# Called as: perl -e PROGRAM -- COUNT DIRECTORY COMMAND [ARGUMENT ...]. COUNT is a file of the run directory, which has the number of bytes so
-# far. DIRECTORY is the run directory, COMMAND the transport.
+# Called as: perl -e PROGRAM -- COUNT DIRECTORY LANE COMMAND [ARGUMENT ...]. COUNT is a file of the run directory, which has the number of
+# bytes so far. DIRECTORY is the run directory, LANE the suffix of the lane, COMMAND the transport.
 #
 # Commands: "reopen CONNECTION" waits for a connection again, "total BYTES" is the length of the stream, and "abandon".
 # Events: "reopened" when the transport listens, with the position from which it continues; "resumed" at the first byte after that;

@@ -1,8 +1,9 @@
 # Passes the stream on standard input on to a transport. After a break, it continues on a new connection at the byte that the receiver
 # needs.
 #
-# Called as: perl -e PROGRAM -- HISTORY DIRECTORY COMMAND [ARGUMENT ...]. HISTORY is the number of bytes that can be on their way to
-# the relay of the receiver: in the pipes, the programs and the sockets. DIRECTORY is the run directory, COMMAND the transport.
+# Called as: perl -e PROGRAM -- HISTORY DIRECTORY LANE COMMAND [ARGUMENT ...]. HISTORY is the number of bytes that can be on their way to
+# the relay of the receiver: in the pipes, the programs and the sockets. DIRECTORY is the run directory, LANE the suffix of the lane,
+# COMMAND the transport.
 #
 # The bytes of the stream are in a ring in memory, to which the kernel copies them; the pages of the ring then go to the transport without
 # a further copy. A byte leaves the ring when HISTORY further bytes were passed on: the receiver certainly has it.
