@@ -362,3 +362,72 @@ def test_the_first_lane_that_fails_ends_the_others_and_is_the_only_one_reported(
     else:
         assert "stages" not in printed  # the caller reports the first lane
         assert "status 0\nleft: send_0 3\n" in printed
+
+
+def test_a_command_for_a_relay_goes_to_that_of_its_lane(tmp_path: Path) -> None:
+    script = """
+        for lane in '' -1 -2; do make_relay_fifo; done; lane=''
+        rm "$run_directory/relay-2" # a command for a relay that does not exist has no effect
+        exec {first}<>"$run_directory/relay" {second}<>"$run_directory/relay-1"
+        for text in 'resume 1 2 300' 'finish 0' 'total 2 5'; do dispatch "command $text"; done
+        read -r -t 1 -u "$first"; echo "first: $REPLY"
+        read -r -t 1 -u "$second"; echo "second: $REPLY"
+    """
+    assert run_in_session(tmp_path, script) == "first: finish\nsecond: resume 2 300\n"
+
+
+@pytest.mark.parametrize(("lane", "suffix"), [("", ""), (" lane=2", "-2")])
+def test_an_event_of_a_relay_has_the_errors_of_its_lane(tmp_path: Path, lane: str, suffix: str) -> None:
+    script = f"""
+        emit() {{ echo "$@"; }}
+        echo reset >"$run_directory/relay{suffix}.err"
+        dispatch 'event broken connection=0 position=7 status=1{lane}'
+    """
+    text = "text=cmVzZXQ="
+    assert run_in_session(tmp_path, script) == f"broken connection=0 position=7 status=1{lane} {text}\n"
+
+
+def test_the_connections_of_lanes_are_reported_apart(tmp_path: Path) -> None:
+    script = """
+        emit() { echo "$@"; }
+        take_port_back() { :; }; lend_port() { :; }; forget_handshake() { :; }; is_at_work() { :; }
+        has_own_listener() { [[ " $listening " == *" $1 "* ]]; }
+        command_relay() { echo "to relay: $*"; }
+        on_relay[reopened]=await_further_connection at_once[reopen]=reopen_listener
+        lanes=('' -1) lane_ports=(4400 4401)
+        each_lane await_connection
+        look() { listening=$1; echo "look: $1"; each_lane look_for_connection; }
+        look '4400 4401'
+        look '4401'
+        look ''
+        dispatch 'command reopen 1 1'
+        look ''
+        dispatch 'event reopened connection=1 position=9 lane=1'
+        look '4401'
+        look ''
+    """
+    assert run_in_session(tmp_path, script).splitlines() == [
+        "look: 4400 4401",
+        "look: 4401",
+        "look: ",
+        "connected",
+        "to relay: reopen 1 1",
+        "look: ",
+        "reopened connection=1 position=9 lane=1",
+        "look: 4401",
+        "look: ",
+        "reconnected lane=1 connection=1",
+    ]
+
+
+def test_a_first_connection_that_breaks_before_it_was_seen_counts(tmp_path: Path) -> None:
+    script = """
+        emit() { echo "$@"; }
+        take_port_back() { :; }; lend_port() { :; }; forget_handshake() { :; }; is_at_work() { :; }
+        command_relay() { :; }
+        lanes=('' -1) lane_ports=(4400 4401)
+        each_lane await_connection
+        reopen_listener reopen 0 1; echo "lane: $lane"
+        reopen_listener reopen 1 1
+    """
+    assert run_in_session(tmp_path, script) == "lane: \nconnected\n"

@@ -13,10 +13,10 @@ make_relay_fifo() { # before the start of the current lane
 }
 
 command_relay() { # COMMAND LANE [NUMBER ...]
-  local lane
+  local lane words=("$1" "${@:3}")
   set_lane "$2"
   # Opened for both directions, a fifo never blocks. After the end of the relay, the command has no effect.
-  [ ! -p "$run_directory/relay$lane" ] || printf '%s\n' "$1 ${*:3}" 1<>"$run_directory/relay$lane"
+  [ ! -p "$run_directory/relay$lane" ] || printf '%s\n' "${words[*]}" 1<>"$run_directory/relay$lane"
 }
 
 report_relay() { # EVENT FIELD ... [lane=NUMBER]: passes on what the relay of a lane reports
