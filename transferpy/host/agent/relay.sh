@@ -5,6 +5,7 @@
 # The bytes that can be on their way between the two relays of a lane. The relay of a sender keeps them.
 history=0
 
+on_event=report_relay
 for command in resume reopen total finish abandon; do at_once[$command]=command_relay; done
 
 make_relay_fifo() { # before the start of the current lane

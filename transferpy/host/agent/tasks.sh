@@ -15,6 +15,7 @@ on_progress=()              # the functions to call once a second during a strea
 on_failure=()               # the functions to call when a task has failed
 pending_commands=()         # session commands that no function has handled yet
 declare -A at_once=()       # by session command that does not wait for the end of another one, its function
+on_event=''                 # the function to call with the event of a relay
 declare -A on_relay=()      # by event of the relay of a stream, the function to call
 partial_message=''
 last_heartbeat=0
@@ -64,7 +65,7 @@ dispatch() { # MESSAGE
       ;;
     'event '*)
       read -ra words <<<"${1#event }"
-      report_relay "${words[@]}"
+      "$on_event" "${words[@]}"
       ;;
   esac
 }
