@@ -130,6 +130,7 @@ class TestSender:
             made.end_input()
             total = sum(map(len, pieces))
             assert made.wait_for("sent") == f"sent bytes={total}"
+            wait_until((tmp_path / "part.2").exists)
             wait_until(lambda: part(tmp_path, 2) == STREAM[140_000:total])
         assert part(tmp_path, 1) == STREAM[100_000:150_021]
 

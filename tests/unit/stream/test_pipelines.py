@@ -150,7 +150,7 @@ def test_the_help_of_a_netcat_shows_its_flavour(help_text: str, flavour: str | N
 
 
 WATCH = PeerWatch(seconds=30, peer_probes=True)
-PROBES = "keepalive,keepidle=5,keepintvl=5,keepcnt=5"
+PROBES = "keepalive,keepidle=5,keepintvl=5,keepcnt=7"
 
 
 def words(stage: Stage) -> list[str]:
