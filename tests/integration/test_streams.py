@@ -240,6 +240,19 @@ def test_all_connections_that_break_at_the_same_time_continue(slow: Lab) -> None
     assert census_on(slow["db2"], "/srv/in/data") == census_on(slow["db1"], "/srv/data")
 
 
+def test_a_link_that_is_down_for_longer_than_the_stall_timeout_stops_no_stream(slow: Lab) -> None:
+    with Run(slow, "--streams", "4", "--no-compress", "--stall-timeout", "3", SOURCE, TARGET) as run:
+        streaming(slow, run)
+        slow["db1"].cut(slow["db2"])
+        run.wait_for("again: no connection within")
+        slow["db1"].heal(slow["db2"])
+        assert eventually(lambda: run.log.count(CONTINUES) >= 4, seconds=60), run.log
+        slow["db1"].shape(None)
+        result = run.end()
+    assert result.status == 0, result.stderr
+    assert census_on(slow["db2"], "/srv/in/data") == census_on(slow["db1"], "/srv/data")
+
+
 def test_a_connection_that_stays_broken_ends_all_streams(slow: Lab) -> None:
     before = slow.snapshot()
     with Run(slow, "--streams", "4", "--no-compress", "--retries", "2", SOURCE, TARGET) as run:
