@@ -89,9 +89,9 @@ _transfer_py_options='
 --checksum --no-checksum --parallel-checksum --no-parallel-checksum --checksum-algorithm --stop-slave
 --no-stop-slave --safe-timeout --max-stop-time --prepare --no-prepare --defaults-file --one-file-system
 --no-one-file-system --owner --create-target --no-create-target --require-mount --no-require-mount --port
---firewall --bwlimit --connect-timeout --idle-timeout --stall-timeout --retries --copy-timeout --priority
---dry-run --no-dry-run --verbose --no-verbose --quiet --no-quiet --report --metrics --log-file --syslog
---no-syslog --config --version -h --help
+--firewall --streams --bwlimit --connect-timeout --idle-timeout --stall-timeout --retries --copy-timeout
+--priority --dry-run --no-dry-run --verbose --no-verbose --quiet --no-quiet --report --metrics --log-file
+--syslog --no-syslog --config --version -h --help
 '
 # generated: end
 

@@ -293,7 +293,7 @@ class TestStopping:
         server.change(failures={"START": "ERROR 1200 (HY000): Misconfigured replica"})
         with backup(tmp_path, server, "max_stop_time=3") as session:
             session.until("replication-stopped")
-            send_line(session.process, line=b"command resume\n")
+            send_line(session.process, line=b"command start\n")
             session.until("undo-failed")
             for _ in range(4):
                 session.received.clear()
@@ -408,7 +408,7 @@ class TestStarting:
         server = DatabaseServer(tmp_path, BOTH)
         with backup(tmp_path, server) as session:
             session.until("replication-stopped")
-            send_line(session.process, line=b"command resume\n")
+            send_line(session.process, line=b"command start\n")
             session.until("replication-runs")
             assert server.connections == [BOTH]
         assert session.names == ["replication-stopped", "replication-runs", "end"]
@@ -586,7 +586,7 @@ class TestStarting:
         server.change(passing={"START": ["ERROR 2002 (HY000): Can't connect"] * 2})
         with backup(tmp_path, server, before="start_pause=1") as session:
             session.until("replication-stopped")
-            send_line(session.process, line=b"command resume\n")
+            send_line(session.process, line=b"command start\n")
             session.until("replication-runs")
             assert server.connections == [BOTH]
         assert session.names == ["replication-stopped", "undo-failed", "replication-runs", "end"]
@@ -684,7 +684,7 @@ class TestSeveralSessions:
             server.change(connections=[asdict(Connection("a", "Yes", "No")), asdict(Connection("b"))], slow=True)
             with backup(tmp_path, server, name="2") as two:
                 eventually(lambda: server.state.get("waiting"))
-                send_line(one.process, line=b"command resume\n")
+                send_line(one.process, line=b"command start\n")
                 for _ in range(20):
                     one.received.clear()
                     one.until("progress")
