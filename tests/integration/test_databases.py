@@ -813,6 +813,30 @@ def test_a_hot_copy_continues_after_its_connection_broke(fleet: Fleet, options: 
     assert result.stderr.count("the stream continues at byte") == 3, result.stderr
 
 
+def test_a_hot_copy_fails_when_its_redo_log_is_overwritten_during_an_interruption(fleet: Fleet) -> None:
+    before = fleet.snapshot()
+    fleet["db3"].shape(SLOW)
+    server = fleet.primary
+    ((size,),) = server.execute("SELECT @@innodb_log_file_size")
+    server.execute("SET GLOBAL innodb_log_file_size = 16777216")
+    server.execute("CREATE DATABASE busy; CREATE TABLE busy.t (data LONGBLOB)")
+    try:
+        with Run(fleet.lab, *BACKUP, "--stall-timeout", "3", SOURCE, TARGET) as run:
+            run.wait_for_stream(fleet["db3"])
+            fleet["db1"].cut(fleet["db3"])
+            run.wait_for("attempt 1 of 5")
+            server.execute("USE busy; INSERT INTO busy.t SELECT REPEAT(RANDOM_BYTES(1024), 256) FROM seq_1_to_200")
+            result = run.end()
+    finally:
+        server.execute(f"DROP DATABASE busy; SET GLOBAL innodb_log_file_size = {size}")
+    assert result.status == 6
+    assert "db1: the server has overwritten redo log that mariadb-backup had to read" in result.stderr, result.stderr
+    (seconds,) = re.findall(r"attempts in (\d+) s", result.stderr)
+    assert int(seconds) < 60
+    fleet.lab.restore()
+    assert_unchanged(fleet, before)
+
+
 def test_both_ends_of_a_hot_copy_notice_a_dead_connection(fleet: Fleet) -> None:
     before = fleet.snapshot()
     fleet["db3"].shape(SLOW)

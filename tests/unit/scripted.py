@@ -207,9 +207,11 @@ def answer(facts: HostFacts, *, owner: bool = False) -> list[str]:
         f" listening={','.join(map(str, facts.listening))}"
     )
     if facts.buffers:
-        forced, relays = ("yes" if flag else "no" for flag in (facts.buffers.forced, facts.buffers.relays))
-        sizes = f"send={facts.buffers.send} receive={facts.buffers.receive}"
-        lines.append(f"buffers {sizes} forced={forced} relays={relays}")
+        buffers = facts.buffers
+        flags = (buffers.forced, buffers.relays, buffers.watches)
+        forced, relays, watches = ("yes" if flag else "no" for flag in flags)
+        sizes = f"send={buffers.send} receive={buffers.receive}"
+        lines.append(f"buffers {sizes} forced={forced} relays={relays} watches={watches}")
     lines += [f"netcat name={name} help={encoded(text)}" for name, text in facts.netcats.items()]
     lines += [_source(facts.source)] if facts.source else []
     lines += [_database(facts.database)] if facts.database else []

@@ -458,6 +458,16 @@ class RedoLog(Event, name="redo-log"):
     last: Count = 0
 
 
+class RedoOverwritten(Event, name="redo-overwritten"):
+    """The server has overwritten redo log that the backup tool could not read, since the last connection broke.
+
+    Attributes:
+        connection: the number of the first connection that was tried after the break.
+    """
+
+    connection: Count
+
+
 class ReplicationWaits(Event, name="replication-waits"):
     """The session waits for a moment without open temporary tables of replication."""
 
@@ -594,6 +604,7 @@ class BuffersAnswer(Event, name="buffers"):
     receive: Count
     forced: Flag
     relays: Flag = False
+    watches: Flag = False
 
 
 class NetcatAnswer(Event, name="netcat"):

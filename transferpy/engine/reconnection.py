@@ -27,6 +27,8 @@ _ATTEMPT_TIME = 10.0
 """Seconds for one attempt to connect. Within it, the kernel sends its first packet four times."""
 _LONGEST_PAUSE = 8.0
 """Seconds between two attempts; the second attempt begins a second after the first one."""
+_ACCEPTANCE_REPORT_TIME = 2.0
+"""Seconds in which the receiver reports that it has accepted the first connection; it looks once a second."""
 _LAST_REPORT_TIME = 1.0
 """Seconds in which the end of the stream is known on the sender after the end of the connection on the receiver."""
 
@@ -57,7 +59,8 @@ class Reconnection:
         self._attempt = 0  # the number of attempts since the last byte
         self._broke = self._due = 0.0  # the times of the break, and of the next action
         self._cause = ""  # of the break
-        self._ended: float | None = None  # the time at which the end of the connection was seen on the receiver
+        self._last_served = 0  # the number of the last connection that carried bytes
+        self._ended: float | None = None  # the time at which the end of the connection was seen, while its kind is open
         self._is_total_sent = self._is_finished = False
 
     @property
@@ -68,18 +71,21 @@ class Reconnection:
     @property
     def is_lost(self) -> bool:
         """True if the lane has no connection, and no attempt is left."""
-        if self._state is not _State.PAUSED:
+        if not self.is_interrupted:
             return False
-        is_late = self._clock() - self._broke >= _LONGEST_OUTAGE
-        return is_late or self._attempt >= self._run.plan.options.retries
+        if self._clock() - self._broke >= _LONGEST_OUTAGE:
+            return True
+        is_last = self._is_log_overwritten or self._attempt >= self._run.plan.options.retries
+        return is_last and self._state is _State.PAUSED
 
     @property
     def loss(self) -> str:
         """The message about a connection that is lost."""
         seconds = self._clock() - self._broke
+        overwritten = f"; {self._run.sender.host}: the server has overwritten redo log that mariadb-backup had to read"
         return (
             f"{self._names}: the connection broke, and the stream could not continue: {self._attempt} attempts in"
-            f" {seconds:.0f} s (--retries); it broke{self._cause}"
+            f" {seconds:.0f} s (--retries); it broke{self._cause}{overwritten if self._is_log_overwritten else ''}"
         )
 
     def is_due(self) -> bool:
@@ -111,9 +117,10 @@ class Reconnection:
 
     def _next_step(self) -> Callable[[], None] | None:
         """Return the action that the state of the connection demands."""
+        if self._state is _State.CONNECTED:
+            return self._step_after_break()
         has_failed = self._broken_end() or (self._is_due_time and not self._is_accepted)
         steps = {
-            _State.CONNECTED: (self._begin, self._broken_end()),
             _State.PAUSED: (self._open, self._is_due_time and not self.is_lost),
             _State.OPENING: (self._connect, self._reopened),
         }
@@ -121,6 +128,21 @@ class Reconnection:
         if is_due:
             return step
         return self._pause if has_failed and self._state is _State.OPENING else None
+
+    def _step_after_break(self) -> Callable[[], None] | None:
+        """Return the action after the end of the connection; None while it serves, or may never have been made."""
+        if not self._broken_end():
+            return None
+        if self._number > 0 or self._run.receiver.has(protocol.Connected):
+            return self._begin
+        self._ended = self._clock() if self._ended is None else self._ended
+        return self._give_up if self._clock() - self._ended >= _ACCEPTANCE_REPORT_TIME else None
+
+    @property
+    def _is_log_overwritten(self) -> bool:
+        """True if the server of a hot copy has overwritten its redo log since the last break."""
+        event = self._run.sender.last(protocol.RedoOverwritten)
+        return event is not None and event.connection > self._last_served
 
     @property
     def _is_due_time(self) -> bool:
@@ -162,7 +184,13 @@ class Reconnection:
 
     def _begin(self) -> None:
         self._broke, self._attempt, self._cause = self._clock(), 0, self._reason()
+        self._last_served = self._number
         self._pause()
+
+    def _give_up(self) -> None:
+        """Let the relays report a connection that was never made as a failure of their stage."""
+        self._is_finished = True
+        self.abandon()
 
     def _pause(self) -> None:
         logger.warning("%s: the connection broke%s", self._names, self._reason())

@@ -89,6 +89,7 @@ class BufferFacts:
     receive: int  # the same for the receive buffer
     forced: bool  # whether root may set larger ones, and the socat of the host can
     relays: bool = False  # whether the host has the system calls of a relay, which survives a broken connection
+    watches: bool = False  # whether it has those of the watch over a connection
 
 
 class TargetState(StrEnum):

@@ -13,7 +13,8 @@ from transferpy.planning.digests import is_content_compared, planned_algorithm
 
 def notes(context: PlanContext) -> list[str]:
     """Return the warnings for the user, each once."""
-    return list(dict.fromkeys((*_source_notes(context), *_codec_notes(context), *_algorithm_notes(context))))
+    kinds = (_source_notes, _codec_notes, _algorithm_notes, _stream_notes)
+    return list(dict.fromkeys(note for kind in kinds for note in kind(context)))
 
 
 def _source_notes(context: PlanContext) -> Iterator[str]:
@@ -72,3 +73,16 @@ def _algorithm_notes(context: PlanContext) -> Iterator[str]:
         for host in context.facts.values():
             if row.argv[0] not in host.tools:
                 yield f"{host.host}: {row.argv[0]} is missing (Debian package {row.package}); {used} is used instead"
+
+
+def _stream_notes(context: PlanContext) -> Iterator[str]:
+    for host in context.facts.values():
+        if host.buffers is None:
+            continue
+        if context.options.retries and not host.buffers.relays:
+            yield f"{host.host}: the host lacks system calls (splice, memfd): a stream whose connection breaks fails"
+        if not host.buffers.watches:
+            yield (
+                f"{host.host}: the kernel permits no watch over a connection (pidfd_getfd): --stall-timeout has no"
+                " effect on this host, but --idle-timeout has"
+            )

@@ -200,6 +200,54 @@ def test_a_stream_without_a_connection_for_too_long_fails(monkeypatch: pytest.Mo
     assert commands(receiving)[0] == "abandon 0"
 
 
+@pytest.mark.parametrize("connection", [0, 1])
+def test_a_hot_copy_whose_redo_log_is_overwritten_is_lost(connection: int) -> None:
+    overwritten = f"redo-overwritten connection={connection}"
+    run, sending, receiving = made(
+        {
+            "send": ("sending", BROKEN.format(0, 400)),
+            "resume 0 1 300": (overwritten, BROKEN.format(1, 400)),
+            "resume 0 2 300": ("sent bytes=500",),
+        },
+        {
+            "reopen 0 1": ("reopened connection=1 position=300",),
+            "reopen 0 2": ("reopened connection=2 position=300", "resumed connection=2"),
+            "total 0 500": ("complete", *CHECKED),
+        },
+    )
+    sending.reactions["abandon 0"] = ("stages job=send_0 statuses=0,0,1",)
+    receiving.reactions["abandon 0"] = ("stages job=receive statuses=1,0,0",)
+    if connection == 0:  # the event is late: it is about an earlier break
+        assert run.run() == [0]
+        return
+    assert run.run() == [6]
+    assert commands(sending)[:2] == ["resume 0 1 300", "abandon 0"]
+    expected = "Connection reset by peer; db1: the server has overwritten redo log that mariadb-backup had to read"
+    assert expected in run.report.targets[0].error
+
+
+@pytest.mark.parametrize("connected", [(), ("connected",)])
+def test_a_stream_that_breaks_before_its_first_byte_continues_if_it_had_a_connection(
+    connected: tuple[str, ...],
+) -> None:
+    flows = ("listening port=4400", *connected)
+    run, sending, receiving = made(
+        {"send": ("sending", BROKEN.format(0, 0)), "resume 0 1 0": ("sent bytes=500",)},
+        {
+            "receive": flows,
+            "reopen 0 1": ("reopened connection=1 position=0", "resumed connection=1"),
+            "total 0 500": ("complete", *CHECKED),
+        },
+    )
+    error = f"stderr job=send_0 stage=2 text={encoded('socat: no route')}"
+    sending.reactions["abandon 0"] = (error, "stages job=send_0 statuses=0,0,1")
+    receiving.reactions["abandon 0"] = ("stages job=receive statuses=1,0,0",)
+    assert run.run() == [0 if connected else 6]
+    assert commands(sending)[:2] == (["resume 0 1 0", "finish 0"] if connected else ["abandon 0", "abandon 0"])
+    if not connected:
+        assert "socat: no route" in run.report.targets[0].error
+
+
 def test_a_stage_that_fails_is_not_retried() -> None:
     run, sending, _ = made(
         {"send": ("sending",)},

@@ -113,14 +113,19 @@ class TestHost:
         (event,) = events_of(tmp_path, "buffer_facts", socat="# setsockopt-listen", perl="exit 1")
         assert event.fields["forced"] == "no"
 
-    def test_a_host_with_the_system_calls_can_relay(self, tmp_path: Path) -> None:
+    def test_a_host_with_the_system_calls_has_relays_and_watches(self, tmp_path: Path) -> None:
         found = answers_of(tmp_path, PreflightQuery()).buffers
         assert found
-        assert found.relays
+        assert (found.relays, found.watches) == (True, True)
 
-    def test_a_host_without_the_system_calls_cannot_relay(self, tmp_path: Path) -> None:
+    def test_a_host_without_the_system_calls_has_none(self, tmp_path: Path) -> None:
         (event,) = events_of(tmp_path, "buffer_facts", perl="exit 1")
-        assert event.fields["relays"] == "no"
+        assert (event.fields["relays"], event.fields["watches"]) == ("no", "no")
+
+    def test_a_host_that_forbids_copies_of_descriptors_has_no_watches(self) -> None:
+        program = perl_program("perl/stream_abilities").replace("$process, 0, 0)", "$process, 9999, 0)")
+        found = subprocess.run(["perl", "-e", program], capture_output=True, text=True, timeout=TIMEOUT, check=True)
+        assert found.stdout == "relays=yes watches=no\n"
 
     def test_each_netcat_is_identified(self, tmp_path: Path) -> None:
         nc = "echo OpenBSD netcat >&2; exit 1"

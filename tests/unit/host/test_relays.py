@@ -214,6 +214,37 @@ def out_of(directory: Path, *pieces: bytes, status: int = 1) -> tuple[str, ...]:
     return "env", f"D={directory}", "sh", "-c", script
 
 
+@pytest.mark.parametrize("role", ["send", "receive"])
+def test_a_transport_that_ends_later_than_a_handshake_had_a_connection(tmp_path: Path, role: str) -> None:
+    argument = HISTORY if role == "send" else "count"
+    with relay(tmp_path, role, argument, "bash", "-c", "sleep 5.5; exit 1") as made:
+        assert made.wait_for("broken") == "broken connection=0 position=0 status=1"
+        made.command("abandon")
+        assert made.end()[0] == 1
+
+
+NOTICE = "2026/11/27 06:00:00 socat[1] N "
+READY = f"{NOTICE}starting data transfer loop with FDs [6,6] and [1,1]"
+
+
+@pytest.mark.parametrize("role", ["send", "receive"])
+@pytest.mark.parametrize("ready", [(READY,), ()])
+def test_the_notices_of_socat_show_whether_there_was_a_connection(
+    tmp_path: Path, role: str, ready: tuple[str, ...]
+) -> None:
+    error = "2026/11/27 06:00:01 socat[1] E read(6): Connection reset by peer"
+    lines = [f"{NOTICE}opening connection", *ready, error]
+    script = 'printf "%s\\n" "$@" >&2; exit 1'
+    argument = HISTORY if role == "send" else "count"
+    with relay(tmp_path, role, argument, "bash", "-c", script, "socat", *lines) as made:
+        if ready:
+            assert made.wait_for("broken") == "broken connection=0 position=0 status=1"
+            assert (tmp_path / "relay.err").read_text() == f"{error}\n"
+            made.command("abandon")
+        assert made.end() == (1, f"{error}\n")
+        assert len([event for event in made.events() if event.startswith("broken")]) == len(ready)
+
+
 class TestReceiver:
     def test_the_end_of_a_connection_is_not_the_end_of_the_stream(self, tmp_path: Path) -> None:
         pieces = (STREAM[:1000], STREAM[1000:5000], STREAM[5000:6000])

@@ -1,5 +1,6 @@
 """The warnings before a transfer that nothing prevents."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from fleet import (
     target_host,
     without,
 )
+
+from transferpy.model.facts import BufferFacts
 
 
 @pytest.mark.parametrize(
@@ -89,3 +92,34 @@ def test_a_missing_digest_tool_causes_a_warning_with_its_replacement(host: str) 
 def test_without_compression_a_missing_compressor_causes_no_warning() -> None:
     wanted = request("db1:/srv/x", "db2:/srv/y", compress=False)
     assert plan(wanted, source_host(tools=without("pigz")), target_host()).notes == ()
+
+
+@pytest.mark.parametrize("host", ["db1", "db2"])
+@pytest.mark.parametrize(
+    ("lacking", "options", "note"),
+    [
+        ({}, {}, ""),
+        (
+            {"relays": False},
+            {},
+            "{}: the host lacks system calls (splice, memfd): a stream whose connection breaks fails",
+        ),
+        ({"relays": False}, {"retries": 0}, ""),
+        (
+            {"watches": False},
+            {"retries": 0},
+            (
+                "{}: the kernel permits no watch over a connection (pidfd_getfd): --stall-timeout has no effect on this"
+                " host, but --idle-timeout has"
+            ),
+        ),
+    ],
+)
+def test_a_host_that_cannot_watch_or_continue_a_stream_causes_a_warning(
+    lacking: dict[str, Any], options: dict[str, Any], note: str, host: str
+) -> None:
+    whole = BufferFacts(send=1, receive=1, forced=True, relays=True, watches=True)
+    buffers = {host: replace(whole, **lacking)}
+    hosts = [make(buffers=buffers.get(name, whole)) for name, make in (("db1", source_host), ("db2", target_host))]
+    wanted = request("db1:/srv/x", "db2:/srv/y", **options)
+    assert plan(wanted, *hosts).notes == ((note.format(host),) if note else ())

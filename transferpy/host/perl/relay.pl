@@ -4,7 +4,7 @@
 # of a connection it waits for a command of the session: a line in the fifo "relay" of the run directory. It reports each event as a
 # line "event NAME FIELD ..." in the fifo "control". Connections have numbers: the first one is 0. The name of the fifo ends with the suffix
 # of the lane: "" for the first lane, "-1", "-2" and so on for the others. The events of these have the number of the lane.
-# requires: perl/system_calls
+# requires: perl/system_calls perl/clock
 use strict;
 use warnings;
 use Errno qw(EAGAIN EINTR);
@@ -14,9 +14,10 @@ use POSIX qw(WNOHANG);
 my ($NONBLOCK, $SET_PIPE_SIZE) = (2, 1031); # SPLICE_F_NONBLOCK, F_SETPIPE_SZ
 my $longest_copy = 1 << 20;
 my $pause = 0.25; # seconds between two looks at the transport
+my $handshake = 5; # seconds after which a transport without notices that has not failed has a connection
 my $splice = $system_call{splice};
 my ($directory, $lane, @program); # the run directory, the suffix of the lane, and the command of the transport
-my ($transport, $stream, $other_end, $connection, $status, $abandoned) = (0, undef, undef, 0, 0, 0);
+my ($transport, $stream, $other_end, $started, $connection, $status, $notices, $abandoned) = (0, undef, undef, 0, 0, 0, '', 0);
 my (%command, $commands, $control); # by word, the function of a command
 
 sub begin_relay { # DIRECTORY LANE COMMAND ...
@@ -39,6 +40,7 @@ sub start_transport { # DESCRIPTOR: that of the transport for the stream, whose 
     pipe my $from, my $to or die "pipe: $!\n";
     fcntl $to, $SET_PIPE_SIZE, $longest_copy;
     ($other_end, $stream) = $number == 0 ? ($from, $to) : ($to, $from);
+    $started = now();
     $transport = fork // die "fork: $!\n";
     return if $transport;
     @SIG{qw(PIPE CHLD TERM HUP INT)} = ('DEFAULT') x 5;
@@ -54,12 +56,29 @@ sub transport_ends { # SECONDS: returns whether the transport has ended, or ends
     while (1) {
         if (waitpid($transport, WNOHANG) == $transport) {
             ($transport, $status) = (0, $? & 127 ? 128 + ($? & 127) : $? >> 8);
+            remove_notices();
             return 1;
         }
         return 0 if $seconds <= 0;
         select undef, undef, undef, 0.01;
         $seconds -= 0.01;
     }
+}
+
+sub remove_notices { # leaves the errors of the transport in its file
+    open my $file, '+<', "$directory/relay$lane.err" or return;
+    my ($is_notice, @lines) = (qr/^\S+ \S+ socat\[\d+\] [NW] /, <$file>);
+    $notices = join '', grep { /$is_notice/ } @lines;
+    seek $file, 0, 0;
+    print $file grep { !/$is_notice/ } @lines;
+    truncate $file, tell $file;
+}
+
+sub was_never_connected { # HAS DATA: whether the first transport, which has ended, had no connection, or was refused by its peer
+    my ($has_data) = @_;
+    return 0 if $connection > 0 || $has_data;
+    return index($notices, 'starting data transfer loop') < 0 if $notices; # socat has them, after the handshake of TLS
+    return now() - $started < $handshake;
 }
 
 sub stop_transport {

@@ -7,7 +7,7 @@
 # Commands: "reopen CONNECTION" waits for a connection again, "total BYTES" is the length of the stream, and "abandon".
 # Events: "reopened" when the transport listens, with the position from which it continues; "resumed" at the first byte after that;
 # "broken"; and "complete" at the end of the stream.
-# requires: perl/relay perl/clock
+# requires: perl/relay
 use strict;
 use warnings;
 
@@ -71,8 +71,7 @@ sub check_total {
 sub handle_end { # all bytes of the connection were passed on
     undef $stream;
     stop_transport() if !transport_ends(1);
-    # A connection without a byte is one that was never made.
-    end_relay($status) if $connection == 0 && $passed == 0;
+    end_relay($status) if was_never_connected($passed > 0);
     report_break($passed);
 }
 

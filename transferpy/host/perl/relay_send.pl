@@ -72,7 +72,7 @@ sub handle_end {
     # A transport that has read nothing had no connection.
     my $unread = "\0" x 8;
     my $has_read = ioctl($other_end, 0x541b, $unread) && $next > unpack 'i', $unread; # FIONREAD
-    end_relay($status) if $connection == 0 && $status && !$has_read;
+    end_relay($status) if $status && was_never_connected($has_read);
     report_break($next) if $stream || $status || $abandoned;
     stop_transport();
 }

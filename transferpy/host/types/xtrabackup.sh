@@ -4,10 +4,17 @@
 # requires: perl/table_files perl/tables perl/settled perl/renames lib/confine
 # requires: perl/digest_stream perl/pass_chunks perl/digest_copy
 
+# The first attempt to continue after the last break: the number of its connection, and its first byte.
+resume_connection='' resume_position=''
+read_ahead=16777216 # bytes of the redo log that the backup tool can still read while the pipes behind it fill
+
 list_source_xtrabackup() {
   enter_directory "$run_directory"
   [ ${#benchmarked[@]} -eq 0 ] || start_sample
   [ "$stop_slave" = no ] || during_send+=(watch_backup) at_stream_end+=(resume_replication)
+  at_once[resume]=resume_hot_copy
+  on_task_end[redo_capacity]=report_overwritten_log
+  at_stream_end+=(forget_redo_log)
 }
 
 await_source_xtrabackup() {
@@ -25,6 +32,38 @@ resume_after_backup() {
   log_is_complete "$run_directory/$backup_task.0.err" || return 0
   unset "on_progress[$backup_task]"
   begin_start
+}
+
+resume_hot_copy() { # resume LANE CONNECTION POSITION: as command_relay
+  command_relay "$@"
+  # Further attempts after the same break continue at the same byte.
+  [ "$4" != "$resume_position" ] || return 0
+  forget_redo_log
+  resume_connection=$3 resume_position=$4
+  start_task redo_capacity await_overwritten_log
+}
+
+forget_redo_log() {
+  stop_task redo_capacity
+}
+
+await_overwritten_log() { # without a connection, the backup tool cannot read the redo log, in which the server goes on to write
+  # Succeeds when the server has overwritten what the backup tool has not read.
+  local file=$run_directory/lsn.broken capacity first last
+  # Old servers have several files.
+  capacity=$(query "SELECT ROUND(EXP(SUM(LN(VARIABLE_VALUE)))) AS value FROM information_schema.GLOBAL_VARIABLES \
+    WHERE VARIABLE_NAME IN ('innodb_log_file_size', 'innodb_log_files_in_group')" "${client[@]}") && capacity=${capacity##*=} &&
+    write_lsn Innodb_lsn_current "$file" && first=$(<"$file") && [ "$capacity" -gt 0 ] && [ "$first" -gt 0 ] || return
+  for _ in {1..30}; do
+    sleep 2
+    write_lsn Innodb_lsn_current "$file" && last=$(<"$file") || return
+    ((last - first <= capacity + read_ahead)) || return 0
+  done
+  return 1
+}
+
+report_overwritten_log() {
+  ! task_succeeded redo_capacity || emit redo-overwritten connection="$resume_connection"
 }
 
 check_source_xtrabackup() { # TASK
