@@ -65,6 +65,11 @@ def test_all_names_of_an_inode_are_in_one_lane(tmp_path: Path) -> None:
     assert all(found)
 
 
+def test_a_file_system_that_reports_no_links_is_distributed_too(tmp_path: Path) -> None:
+    found, _ = distributed(tmp_path, [(f"./x/{n}", "f", 0, "1:1", 1 << 20) for n in range(10)], 2)
+    assert [len(lane) for lane in found] == [5, 5]
+
+
 def test_neighbours_in_a_directory_mostly_stay_together(tmp_path: Path) -> None:
     found, _ = distributed(tmp_path, files([1000] * 20_000), 4)
     numbers = [[int(path[-6:]) for path in lane] for lane in found]

@@ -69,7 +69,8 @@ sub for_each { # CODE [CODE]: calls it with the path and the work of each entry,
         if ($kind eq 'd') {
             $code_of_directories->($path) if $code_of_directories;
         } else {
-            $code->($path, $entry_work + $bytes / $links, $links > 1 ? $inode : undef, $kind eq 'l' ? 1 : 0);
+            # Some file systems, such as those in user space, report 0 links.
+            $code->($path, $entry_work + $bytes / ($links || 1), $links > 1 ? $inode : undef, $kind eq 'l' ? 1 : 0);
         }
     }
     close $input or die "cannot read $entries: $!\n";
