@@ -233,7 +233,8 @@ def _source(facts: SourceFacts) -> str:
         f"source directory={encoded(facts.directory)} name={encoded(facts.name)} kind={facts.kind}"
         f" server={'yes' if facts.server else 'no'}"
         f" identity={facts.identity} error={encoded(facts.error)} disk={facts.disk} inodes={facts.inodes}"
-        f" files={facts.files} bytes={facts.bytes} sockets={facts.sockets}"
+        f" files={facts.files} directories={facts.directories} bytes={facts.bytes} largest={facts.largest}"
+        f" sockets={facts.sockets}"
     )
 
 

@@ -633,7 +633,9 @@ class SourceAnswer(Event, name="source"):
     disk: Count
     inodes: Count
     files: Count
+    directories: Count
     bytes: Count
+    largest: Count
     sockets: Count
     unproven: Text = ""
 

@@ -36,7 +36,9 @@ class SourceFacts:
     disk: int = 0  # bytes on disk; a file with several hard links counts once, holes do not count
     inodes: int = 0  # the number of files, directories, symbolic links and devices
     files: int = 0  # the number of regular files
+    directories: int = 0  # the number of directories
     bytes: int = 0  # the sum of the sizes of the regular files
+    largest: int = 0  # the size of the largest regular file in bytes
     sockets: int = 0  # the number of sockets, which are not copied
     server: bool = False  # whether a running MariaDB server uses it as its data directory
     # the types of its file systems that are not known to report holes correctly; the holes on them are read and sent

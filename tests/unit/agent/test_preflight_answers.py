@@ -30,7 +30,9 @@ FACTS = HostFacts(
         disk=4096,
         inodes=3,
         files=2,
+        directories=1,
         bytes=4711,
+        largest=4000,
         sockets=1,
         mounts=(MountFacts(path="/srv/x/proc", type="proc", kind=MountKind.PSEUDO),),
     ),
@@ -181,7 +183,7 @@ def test_names_come_as_they_are(name: str) -> None:
 
 def test_a_source_that_is_not_there_has_no_totals() -> None:
     fields = f"directory={encoded('/srv')} name={encoded('x')} kind= server=no identity= error="
-    fields += " disk=0 inodes=0 files=0 bytes=0 sockets=0"
+    fields += " disk=0 inodes=0 files=0 directories=0 bytes=0 largest=0 sockets=0"
     found = parse({name: values for name, values in ANSWERS.items() if name != "mount"} | {"source": fields})
     assert found.source == SourceFacts(directory="/srv", name="x", kind="", identity="")
 

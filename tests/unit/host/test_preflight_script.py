@@ -303,7 +303,9 @@ class TestSource:
             disk=sum(status.st_blocks for status in everything.values()) * 512,
             inodes=len(everything),
             files=len(HOSTILE_NAMES) + 1,
+            directories=len(HOSTILE_NAMES) + 1,
             bytes=10 * len(HOSTILE_NAMES) + (1 << 40),
+            largest=1 << 40,
         )
 
     @pytest.mark.parametrize("file", ["ibdata1", "aria_log_control"])

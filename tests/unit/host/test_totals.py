@@ -31,6 +31,8 @@ def test_files_with_several_names_count_once_and_need_little_memory(distance: in
         **dict.fromkeys(("files", "inodes"), found["files"]),
         "disk": found["files"] * 4096,
         "bytes": found["files"] * 10,
+        "directories": 0,
+        "largest": 10,
         "sockets": 0,
     }
 
@@ -58,3 +60,4 @@ def test_an_error_between_the_records_is_printed_and_no_record_is_lost(printed: 
 def test_the_totals_of_a_tree_of_files_larger_than_a_number_are_exact_enough() -> None:
     found = totals("for i in 1 2 3; do printf 'f 1:%d 1 0 %d\\0' $i $((7 << 60)); done")
     assert found["bytes"] == 3 * (7 << 60)
+    assert found["largest"] == 7 << 60

@@ -28,7 +28,7 @@ sub was_seen { # DEVICE:INODE
     return !$unset;
 }
 
-my ($blocks, $inodes, $files, $bytes, $sockets, $error) = (0, 0, 0, 0, 0, '');
+my ($blocks, $inodes, $files, $directories, $bytes, $largest, $sockets, $error) = (0, 0, 0, 0, 0, 0, 0, '');
 $/ = "\0";
 while (defined(my $record = <STDIN>)) {
     my $is_complete = chomp $record;
@@ -40,9 +40,13 @@ while (defined(my $record = <STDIN>)) {
         } elsif ($kind eq 'd' || $links == 1 || !was_seen($identity)) {
             $inodes++;
             $blocks += $used;
-            ($files, $bytes) = ($files + 1, $bytes + $size) if $kind eq 'f';
+            $directories++ if $kind eq 'd';
+            next if $kind ne 'f';
+            ($files, $bytes) = ($files + 1, $bytes + $size);
+            $largest = $size if $size > $largest;
         }
     }
     $error = pop @lines // $error;
 }
-printf "disk=%.0f inodes=%.0f files=%.0f bytes=%.0f sockets=%.0f\n%s\n", $blocks * 512, $inodes, $files, $bytes, $sockets, $error;
+printf "disk=%.0f inodes=%.0f files=%.0f directories=%.0f bytes=%.0f largest=%.0f sockets=%.0f\n%s\n",
+    $blocks * 512, $inodes, $files, $directories, $bytes, $largest, $sockets, $error;

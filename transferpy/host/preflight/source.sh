@@ -3,7 +3,7 @@
 
 source_facts() { # PATH [-xdev]: its kind, and the number and size of its files; with -xdev, those on its own file system
   local path=$1 directory kind='' identity='' counted='' error='' server=no unproven=''
-  local totals=(disk=0 inodes=0 files=0 bytes=0 sockets=0)
+  local totals=(disk=0 inodes=0 files=0 directories=0 bytes=0 largest=0 sockets=0)
   [[ $path == /* ]] || path=./$path
   while [[ $path == *?/ ]]; do path=${path%/}; done
   # With a slash at its end, the name of a symbolic link means its target. Without it, the link itself is copied.
