@@ -17,47 +17,56 @@ _LONGEST_TEXT = 300
 
 
 def requested_lanes(run: StreamRun, sample: Sample | None, rate: float | None) -> int:
-    """Return the number of lanes to request, and log the reasons where there is a choice.
+    """Return the number of lanes to request; with ``--streams auto``, choose it and log the reason.
 
     Args:
         run: the stream, whose codec is chosen.
         sample: the result of the sample; None where no sample was taken.
         rate: the bytes per second that the link probe measured; None if unknown.
     """
-    most, options = _affordable_lanes(run), run.plan.options
-    if most == 1 or options.streams != AUTO:
+    most, obstacle = _affordable_lanes(run)
+    if run.plan.options.streams != AUTO:
+        if obstacle:
+            logger.info("%s: %d stream(s) instead of %d: %s", run.sender.host, most, run.edge.most_lanes, obstacle)
         return most
+    lanes, reason = (1, run.edge.one_lane_reason or obstacle) if most == 1 else _chosen_lanes(run, most, sample, rate)
+    if reason:
+        logger.info("%s: streams: %d: %s", run.edge.target, lanes, reason)
+    return lanes
+
+
+def _affordable_lanes(run: StreamRun) -> tuple[int, str]:
+    """Return the largest number of lanes whose relays fit into their memory, and the reason if there could be more."""
+    edge = run.edge
+    if not edge.relayed:
+        return edge.most_lanes, ""
+    lanes = lanes_within_memory(edge.sending.buffer, edge.listening.buffer, edge.most_lanes)
+    if lanes == edge.most_lanes:
+        return lanes, ""
+    reason = f"more of them need over {size(MOST_HISTORY)} of memory to continue broken connections (--retries 0: none)"
+    return lanes, reason
+
+
+def _chosen_lanes(run: StreamRun, most: int, sample: Sample | None, rate: float | None) -> tuple[int, str]:
+    """Return the number of lanes, at most ``most``, by the rates of the link and of the stages, and the reason."""
+    options = run.plan.options
     codec = next((codec for codec in run.edge.codecs if codec.label == run.codec), None)
-    is_measured = codec is not None and sample is not None and codec.label in sample.benchmarks
-    if codec and not (is_measured and sample):
-        return 1  # the rate of the compressor is unknown
+    if codec and not (sample and codec.label in sample.benchmarks):
+        return 1, "no sample of the data could be taken, so the speed of the compressor is unknown"
     ratio, speed = (sample.ratio(codec.label), sample.speed(codec.label)) if codec and sample else (1.0, 1.0)
+    link = link_of_data(rate, ratio, encrypt=options.encrypt)
+    if link is None:
+        return 1, "the rate of the link is unknown"
     costs = stage_costs(encrypt=options.encrypt, digests=options.checksum, codec=codec, ratio=ratio, compression=speed)
     costs = costs.with_relays(ratio) if run.edge.relayed else costs
     source_cores, target_cores = (run.plan.sessions[node].cores for node in (run.edge.sender, run.edge.receiver))
-    link = link_of_data(rate, ratio, encrypt=options.encrypt)
-    lanes = choose_lanes(costs, link, source_cores, target_cores, most)
-    one, several = (size(costs.rate(number, source_cores, target_cores)) for number in (1, lanes))
-    link_text = size(link) + "/s" if link and link < float("inf") else "more" if link else "an unknown rate"
-    logger.info(
-        "%s: streams: %d; one carries %s/s of the data, %d %s/s, the link %s; the hosts have %d and %d processors",
-        *(run.edge.target, lanes, one, lanes, several, link_text, source_cores, target_cores),
+    lanes = choose_lanes(costs, link.most, source_cores, target_cores, most)
+    least = "at least " if link.most > link.measured else ""
+    rates = ", ".join(
+        f"{number} stream(s) {size(costs.rate(number, source_cores, target_cores))}/s" for number in sorted({1, lanes})
     )
-    return lanes
-
-
-def _affordable_lanes(run: StreamRun) -> int:
-    """Return the largest number of lanes whose relays fit into their memory; log it if the user requested more."""
-    edge = run.edge
-    if not edge.relayed:
-        return edge.most_lanes
-    lanes = lanes_within_memory(edge.sending.buffer, edge.listening.buffer, edge.most_lanes)
-    if lanes < edge.most_lanes and run.plan.options.streams != AUTO:
-        reason = (
-            f"more of them need over {size(MOST_HISTORY)} of memory to continue broken connections (--retries 0: none)"
-        )
-        logger.info("%s: %d stream(s) instead of %d: %s", run.sender.host, lanes, edge.most_lanes, reason)
-    return lanes
+    reason = f"the link carries {least}{size(link.measured)}/s of the data"
+    return lanes, f"{reason}; calculated for {source_cores} and {target_cores} processors: {rates}"
 
 
 def accept_lanes(run: StreamRun, requested: int) -> None:

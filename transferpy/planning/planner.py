@@ -17,7 +17,7 @@ from transferpy.planning.digests import file_digest, is_content_compared, planne
 from transferpy.planning.notes import notes
 from transferpy.planning.plan import EdgePlan, TransferPlan
 from transferpy.planning.programs import best_netcat, is_ipv6
-from transferpy.planning.streams import most_streams
+from transferpy.planning.streams import most_streams, streams_limit
 from transferpy.planning.topology import SOURCE, Edge, Node
 from transferpy.planning.types import transfer_type_strategy
 from transferpy.stream.peer_watch import PeerWatch
@@ -114,7 +114,7 @@ def _delivery_plan(context: PlanContext, node: Node) -> DeliveryPlan:
 
 
 def _edge_plan(context: PlanContext, edge: Edge) -> EdgePlan:
-    address = context.route(edge).address
+    address, limit = context.route(edge).address, streams_limit(context, edge)
     needs_brackets = is_ipv6(address) and "socat" in context.host(edge.sender).tools
     return EdgePlan(
         label=edge.label,
@@ -123,7 +123,8 @@ def _edge_plan(context: PlanContext, edge: Edge) -> EdgePlan:
         target=edge.receiver.location,
         final=context.request.final(edge.receiver.location),
         address=f"[{address}]" if needs_brackets else address,
-        most_lanes=most_streams(context, edge),
+        most_lanes=limit.most,
+        one_lane_reason=limit.reason,
         codecs=edge_codecs(context, edge),
         sending=_sending_plan(context, edge),
         listening=_listening_plan(context, edge),

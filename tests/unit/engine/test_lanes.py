@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from fleet import V4_ROUTE, source_facts, source_host, target_facts, target_host
@@ -93,14 +94,44 @@ def test_no_connection_names_all_ports(caplog: pytest.LogCaptureFixture) -> None
     assert "no connection to 198.18.0.2 port 4400, 4401, 4402 within 1 seconds" in caplog.text
 
 
-def test_the_choice_of_the_number_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    link = "link bytes=100000000 microseconds=1000000"
-    source, target = source_session(), target_session(peer_c1=("probing port=4401", link))
-    source.reactions = {**source.reactions, "probe 0 198.18.0.2 4401 cer2": ("probed",)}
-    remote = fleet_with_much(source, target, gigabytes=4)
-    assert transferer(remote, compress=False).run() == [0]
-    text = "db2:/srv/y: streams: 1; one carries 651 MB/s of the data, 1 651 MB/s, the link 100 MB/s; the hosts"
-    assert text in caplog.text
+def choice(caplog: pytest.LogCaptureFixture, *, gigabytes: int = 4, link: int = 100, **options: Any) -> str:
+    """Return the line of the log that has the number of streams, after a probe of that many MB/s."""
+    link_event = f"link bytes={link * 1_000_000} microseconds=1000000"
+    source, target = source_session(), target_session(peer_c1=("probing port=4401", link_event))
+    two = {"send 0 CODEC 198.18.0.2 4400,4401 cer2": SENT[1:], "directories": FIRST_SENT}
+    source.reactions = {**source.reactions, **two, "probe 0 198.18.0.2 4401 cer2": ("probed",)}
+    received = ("listening port=4400 more=4401", "connected", *RECEIVED[::2], *LISTS)
+    target.reactions = {**target.reactions, "receive CODEC 2": received}
+    remote = fleet_with_much(source, target, gigabytes=gigabytes)
+    assert transferer(remote, **options).run() == [0]
+    (line,) = [message for message in caplog.messages if ": streams: " in message]
+    return line.removeprefix("db2:/srv/y: streams: ")
+
+
+def test_the_choice_of_the_number_is_logged_with_the_rates(caplog: pytest.LogCaptureFixture) -> None:
+    expected = "1: the link carries 100 MB/s of the data; calculated for 4 and 4 processors: 1 stream(s) 845 MB/s"
+    assert choice(caplog, compress=False) == expected
+
+
+def test_the_rate_of_a_link_without_a_limit_is_logged_as_the_least_one(caplog: pytest.LogCaptureFixture) -> None:
+    expected = (
+        "2: the link carries at least 800 MB/s of the data; calculated for 4 and 4 processors: 1 stream(s) 845 MB/s,"
+        " 2 stream(s) 1.28 GB/s"
+    )
+    assert choice(caplog, compress=False, link=800) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"gigabytes": 1}, "1: the source has less than 2 GiB of data"),
+        ({"port": 4400}, "1: a firewall may admit only the port of --port"),
+    ],
+)
+def test_one_stream_without_a_choice_is_logged_with_the_reason(
+    options: dict[str, Any], expected: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert choice(caplog, compress=False, **options) == expected
 
 
 def test_the_relays_of_all_streams_have_a_limit_of_their_memory(caplog: pytest.LogCaptureFixture) -> None:

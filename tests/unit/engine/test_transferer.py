@@ -826,6 +826,7 @@ class TestMessages:
         assert recorded == [
             "db1:/srv/x: 20 file(s), 4 MB, to db2:/srv/y (TLS 1.3, xxh128 of every file)",
             "db2:/srv/y: compression: zstd -1; no sample could be taken",
+            "db2:/srv/y: streams: 1: the source has less than 2 GiB of data",
             "db2: port 4400 listens for db1",
             "db2: received 4 MB",
             "db2: checksums of 3 entries agree with the source",

@@ -11,6 +11,7 @@ from fleet import (
     RUN,
     V4_ROUTE,
     V6_ROUTE,
+    database_host,
     plan,
     request,
     source_facts,
@@ -24,6 +25,7 @@ from transferpy.model.facts import BufferFacts, RouteFacts
 from transferpy.stream.commands import Drain, Watched
 
 PLAIN = request("db1:/srv/x", "db2:/srv/y", encrypt=False)
+MUCH = {"bytes": 100 << 30}
 TWO = request("db1:/srv/x", "db2:/srv/y", "db2:/srv/z")
 
 
@@ -156,33 +158,49 @@ def test_targets_on_one_host_do_not_share_a_staging_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "source", "cores", "expected"),
+    ("options", "source", "cores", "expected", "reason"),
     [
-        pytest.param({}, {}, 64, 1, id="little data"),
-        pytest.param({}, {"bytes": 100 << 30}, 64, 16, id="much data"),
-        pytest.param({}, {"bytes": 100 << 30}, 2, 1, id="two processors"),
-        pytest.param({}, {"bytes": 100 << 30, "files": 3}, 64, 3, id="few files"),
-        pytest.param({"port": 5000}, {"bytes": 100 << 30}, 64, 1, id="a port of the user"),
-        pytest.param({"bwlimit": 1000}, {"bytes": 100 << 30}, 64, 1, id="a slow link"),
-        pytest.param({"streams": 4}, {}, 2, 4, id="a number"),
-        pytest.param({"streams": "4", "port": 5000}, {"files": 3}, 2, 3, id="a number and few files"),
-        pytest.param({"streams": 4}, {"files": 0}, 2, 1, id="no file"),
+        pytest.param({}, {}, 64, 1, "the source has less than 2 GiB of data", id="little data"),
+        pytest.param({}, MUCH, 64, 4, "", id="much data"),
+        pytest.param({}, MUCH, 2, 1, "the hosts have 2 and 2 processors, too few for another stream", id="processors"),
+        pytest.param({}, {**MUCH, "files": 3}, 64, 3, "", id="few files"),
+        pytest.param({}, {**MUCH, "files": 1}, 64, 1, "the source has no second file", id="one file"),
+        pytest.param({}, {**MUCH, "largest": 90 << 30}, 64, 1, "one file has most of the data", id="a large file"),
+        pytest.param({}, {**MUCH, "largest": 60 << 30}, 64, 2, "", id="a file with more than half of the data"),
+        pytest.param({}, {**MUCH, "inodes": 2_000_001}, 64, 1, "with 2,000,001 entries,", id="many entries"),
+        pytest.param({}, {**MUCH, "directories": 20_001}, 64, 1, "with 20,001 directories,", id="many directories"),
+        pytest.param({"port": 5000}, MUCH, 64, 1, "a firewall may admit only the port of --port", id="a port"),
+        pytest.param({"bwlimit": 1 << 40}, MUCH, 64, 1, "with --bwlimit, each of several", id="a limit"),
+        pytest.param({"compressor": "zstd"}, MUCH, 64, 1, "the speed of --compressor zstd is", id="a compressor"),
+        pytest.param({"compressor": "zstd", "compress": False}, MUCH, 64, 4, "", id="a compressor that is not used"),
+        pytest.param({"streams": 4}, {}, 2, 4, "", id="a number"),
+        pytest.param({"streams": 4, "bwlimit": 1000}, {"directories": 1 << 20}, 2, 4, "", id="a number and a limit"),
+        pytest.param({"streams": "4", "port": 5000}, {"files": 3}, 2, 3, "", id="a number and few files"),
+        pytest.param({"streams": 4}, {"files": 0}, 2, 1, "", id="no file"),
     ],
 )
-def test_the_largest_number_of_streams(
-    options: dict[str, Any], source: dict[str, Any], cores: int, expected: int
+def test_the_largest_number_of_streams_and_the_reason_for_one(
+    options: dict[str, Any], source: dict[str, Any], cores: int, expected: int, reason: str
 ) -> None:
     made = plan(
         request("db1:/srv/x", "db2:/srv/y", **options),
-        source_host(cores=cores, source=source_facts(**source)),
-        target_host(cores=cores, targets={0: target_facts(free=1 << 50)}),
+        source_host(cores=cores, source=source_facts(**source), lists=1 << 40),
+        target_host(cores=cores, targets={0: target_facts(free=1 << 50, inodes=1 << 30)}, lists=1 << 40),
     )
     (edge,) = made.edges
     assert edge.most_lanes == expected
+    assert edge.one_lane_reason.startswith(reason)
+    assert bool(edge.one_lane_reason) == bool(reason)
     assert bool(edge.sending.lanes) == bool(edge.listening.lanes) == (expected > 1)
     reading = made.sessions["source"].reading
     assert reading
     assert reading.distributes == (expected > 1)
+
+
+def test_other_types_have_one_stream_without_a_reason() -> None:
+    wanted = request("db1:/run/mysqld/mysqld.sock", "db2:/srv/y", transfer_type="xtrabackup")
+    (edge,) = plan(wanted, database_host(), target_host()).edges
+    assert (edge.most_lanes, edge.one_lane_reason) == (1, "")
 
 
 def test_a_lane_has_the_stages_of_a_stream_and_reads_a_list() -> None:
