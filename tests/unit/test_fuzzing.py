@@ -156,7 +156,14 @@ class TestRenderer:
                     final_name=final,
                 )
                 session = SessionPlan(
-                    host="x", own_name="target.x", cores=1, encrypt=True, digest=None, owner=owner, delivery=delivery
+                    host="x",
+                    own_name="target.x",
+                    cores=1,
+                    compress_threads=1,
+                    encrypt=True,
+                    digest=None,
+                    owner=owner,
+                    delivery=delivery,
                 )
                 # The fixed texts are before them, the call is after them.
                 assignments = session_script(RUN, session).partition("\nrun_id=")[2].removesuffix("run_session\n")

@@ -77,6 +77,7 @@ class SessionPlan:
     host: str  # the host that it runs on
     own_name: str  # the common name of the certificate that it makes
     cores: int  # how many processes may digest files at once
+    compress_threads: int  # how many processors the compressors of all lanes of a stream may use
     encrypt: bool  # whether its streams are encrypted
     digest: Command | None  # the command that digests files; None where files are not digested
     one_file_system: bool = False  # whether lists leave out the content of other file systems

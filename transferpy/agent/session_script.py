@@ -52,6 +52,7 @@ def _variables(run_id: str, plan: SessionPlan) -> dict[str, str]:
         **(_delivery_variables(plan.delivery) if plan.delivery else {}),
         "own_name": plan.own_name,
         "cores": str(plan.cores),
+        **({"compress_threads": str(plan.compress_threads)} if plan.sending else {}),
         "transfer_type": plan.transfer_type,
         "owner": plan.owner,
         "encrypt": _yes_or_no(plan.encrypt),

@@ -25,8 +25,8 @@ class Program:
         """Whether it uses several processors."""
         return any("{threads}" in argument for argument in self.arguments)
 
-    def compress(self, level: int, threads: int) -> tuple[str, ...]:
-        """Return the program and its arguments to compress at a level with some threads."""
+    def compress(self, level: int, threads: int | str) -> tuple[str, ...]:
+        """Return the program and its arguments to compress at a level with some threads, or a text in their place."""
         return (self.name, *(argument.format(level=level, threads=threads) for argument in self.arguments))
 
     @property

@@ -107,7 +107,9 @@ class TransferOptions(ToolOptions):
         values=number(0, max(_HIGHEST_LEVELS.values())),
     )
     compress_threads: int = COPY.option(
-        "number of processors for the compressor; 0: all", default=0, values=number(0, 1024)
+        "number of processors for the compressor, of which several streams get equal parts; 0: all",
+        default=0,
+        values=number(0, 1024),
     )
     encrypt: bool = COPY.option("encrypt the stream with TLS and keys that are made for this run", default=True)
     checksum: bool = COPY.option(

@@ -20,6 +20,7 @@ from transferpy.planning.programs import best_netcat, is_ipv6
 from transferpy.planning.streams import most_streams, streams_limit
 from transferpy.planning.topology import SOURCE, Edge, Node
 from transferpy.planning.types import transfer_type_strategy
+from transferpy.stream.codecs import compressor_threads
 from transferpy.stream.peer_watch import PeerWatch
 from transferpy.stream.pipelines import probe_receiver, probe_sender, receiver, sender
 from transferpy.stream.socket_buffers import receive_bounds, send_bounds
@@ -83,6 +84,7 @@ def _session_plan(context: PlanContext, node: Node, edges: tuple[EdgePlan, ...])
         host=host.host,
         own_name=_certificate_name(context, node),
         cores=host.cores,
+        compress_threads=compressor_threads(options, host.cores),
         encrypt=options.encrypt,
         digest=file_digest(context),
         one_file_system=options.one_file_system,
@@ -143,7 +145,7 @@ def _sending_plan(context: PlanContext, edge: Edge) -> SendingPlan:
             label: sender(strategy.read(context), codec, stream, digest, limit) for label, codec in codecs.items()
         },
         lanes={
-            label: sender(strategy.read_lane(context), codec, stream, digest, limit)
+            label: sender(strategy.read_lane(context), codec and codec.in_lane, stream, digest, limit)
             for label, codec in codecs.items()
             if most_streams(context, edge) > 1
         },

@@ -1,10 +1,14 @@
 """Compression of a stream: the commands of a codec on both hosts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from transferpy.model.codecs import CODECS, FALLBACK, Program
 from transferpy.model.options import AUTO, TransferOptions
-from transferpy.stream.commands import Command
+from transferpy.stream.commands import Argument, Command, Variable, join
+
+_LANE_THREADS = Variable("lane_threads")
+_THREADS = "{threads}"
+"""It stands for the number of processors in the arguments of a program."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +20,14 @@ class Codec:
     display_name: str  # its name in messages
     compress: Command
     decompress: Command
+    compress_lane: Command  # the same as compress, with the processors that the session sets for each of several lanes
     benchmark: Command  # compresses on one processor, to measure the codec on a sample
     threads: int  # how many processors it uses
+
+    @property
+    def in_lane(self) -> "Codec":
+        """The codec of one of several lanes."""
+        return replace(self, compress=self.compress_lane)
 
 
 def codecs(
@@ -31,7 +41,7 @@ def codecs(
         target_tools: the programs that the target has.
         cores: processors of the source.
     """
-    threads = options.compress_threads or cores
+    threads = compressor_threads(options, cores)
     wanted = [(options.compressor, options.compress_level)]
     if options.compressor == AUTO:
         wanted = [(row.name, level) for row in CODECS.values() for level in row.automatic_levels]
@@ -48,6 +58,11 @@ def codecs(
     return (_codec(FALLBACK, level, threads, compressor, decompressor),)
 
 
+def compressor_threads(options: TransferOptions, cores: int) -> int:
+    """Return the number of processors for all compressors of a stream on a host with ``cores`` processors."""
+    return options.compress_threads or cores
+
+
 def _codec(name: str, level: int, threads: int, compressor: Program, decompressor: Program) -> Codec:
     level = level or CODECS[name].default_level
     return Codec(
@@ -56,9 +71,16 @@ def _codec(name: str, level: int, threads: int, compressor: Program, decompresso
         display_name=f"{compressor.name} -{level}",
         compress=Command(compressor.compress(level, threads)),
         decompress=Command(decompressor.decompress),
+        compress_lane=Command(tuple(map(_with_lane_threads, compressor.compress(level, _THREADS)))),
         benchmark=Command(compressor.compress(level, 1)),
         threads=threads if compressor.is_parallel else 1,
     )
+
+
+def _with_lane_threads(argument: str) -> Argument:
+    before, mark, after = argument.partition(_THREADS)
+    parts: tuple[str | Variable, ...] = (before, _LANE_THREADS, after)
+    return join(*(part for part in parts if part)) if mark else argument
 
 
 def _program(name: str, tools: frozenset[str]) -> Program | None:

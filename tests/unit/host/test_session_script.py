@@ -346,6 +346,25 @@ def test_the_progress_of_all_lanes_is_reported_together(tmp_path: Path) -> None:
     assert 8_000_000 <= int(line.partition("bytes=")[2].split()[0]) < 8_200_000
 
 
+@pytest.mark.parametrize(("threads", "lanes", "expected"), [(64, 1, 64), (64, 4, 16), (7, 2, 3), (2, 4, 1)])
+def test_the_lanes_share_the_processors_of_the_compressor(
+    tmp_path: Path, threads: int, lanes: int, expected: int
+) -> None:
+    ports = ",".join(map(str, range(4400, 4400 + lanes)))
+    script = f"""
+        compress_threads={threads}
+        accept_peer() {{ :; }}
+        start_watch() {{ :; }}
+        await_watch() {{ :; }}
+        send_0_zstd1() {{ echo "$lane_threads" >"$run_directory/threads$lane"; statuses=(0); }}
+        send_0_lanes_zstd1() {{ send_0_zstd1; }}
+        send_stream 0 zstd1 ADDRESS {ports} 0 0
+    """
+    run_in_session(tmp_path, script)
+    found = [file.read_text() for file in tmp_path.glob("threads*")]
+    assert found == [f"{expected}\n"] * lanes
+
+
 @pytest.mark.parametrize("failed", ["", "-1", "-2"])
 def test_the_first_lane_that_fails_ends_the_others_and_is_the_only_one_reported(tmp_path: Path, failed: str) -> None:
     script = f"""

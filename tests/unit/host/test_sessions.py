@@ -45,7 +45,7 @@ def sends(pipeline: Pipeline, *edges: str) -> dict[str, SendingPlan]:
     return {edge: SendingPlan(pipelines={"gzip": pipeline}) for edge in edges or ("0",)}
 
 
-COMMON = SessionPlan(host="here", own_name="here.r1", cores=2, encrypt=False, digest=MD5)
+COMMON = SessionPlan(host="here", own_name="here.r1", cores=2, compress_threads=2, encrypt=False, digest=MD5)
 SOURCE = replace(COMMON, reading=ReadingPlan(directory="", name="x"), sending=sends(SEND))
 TARGET = replace(
     COMMON,

@@ -1,6 +1,7 @@
 """Compression: the choice of a codec, and the measurements for it."""
 
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from transferpy.stream.codec_choice import CodecBenchmark, Sample, choice_summar
 from transferpy.stream.codecs import Codec, codecs
 from transferpy.stream.commands import Command, Pipeline
 from transferpy.stream.pipelines import probe_receiver, probe_sender, sender
-from transferpy.stream.renderer import render_assignment, render_pipeline_function
+from transferpy.stream.renderer import render_assignment, render_command, render_pipeline_function
 from transferpy.stream.transports import Transport
 
 MB = 1e6
@@ -39,6 +40,15 @@ def offered(tools: frozenset[str] = ALL, cores: int = 2, **options: object) -> t
 def chosen(sample: Sample, link: float | None, cores: int = 2) -> str:
     codec = choose_codec(offered(cores=cores), sample, link, cores)
     return codec.label if codec else "none"
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_a_lane_compresses_with_the_processors_that_its_session_sets(name: str) -> None:
+    (codec,) = offered(cores=64, compressor=name)
+    words = output_of(f"lane_threads=17; printf '%s\\n' {render_command(codec.in_lane.compress)}").decode().split()
+    parallel = CODECS[name].programs[0].is_parallel
+    assert words == [re.sub("64", "17", str(word)) for word in codec.compress.argv]
+    assert parallel == any("17" in word for word in words)
 
 
 class TestChoice:

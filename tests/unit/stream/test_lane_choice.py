@@ -29,6 +29,7 @@ ZSTD = Codec(
     display_name="zstd -1",
     compress=Command(("zstd",)),
     decompress=Command(("zstd",)),
+    compress_lane=Command(("zstd",)),
     benchmark=Command(("zstd",)),
     threads=16,
 )

@@ -3,7 +3,8 @@
 # The plan also defines functions: open_firewall, which adds the firewall rules; register_firewall_undo, which adds their undo
 # entries; prepare_copy; and pipelines: send_EDGE_CODEC, send_probe_EDGE, receive_CODEC and receive_probe, and for
 # several lanes send_EDGE_lanes_CODEC and receive_lanes_CODEC. A pipeline that sends reads peer_address, peer_port and send_buffer, a
-# pipeline that receives reads port and receive_buffer. Both read lane and lane_count.
+# pipeline that receives reads port and receive_buffer. Both read lane and lane_count, and a lane that
+# sends reads lane_threads.
 
 # All sessions.
 declare -a abilities        # the names of files of agent/, in the order in which the session prepares them
@@ -29,6 +30,9 @@ declare -a client        # for a backup, the words of the database client
 declare -a benchmarked   # the labels of the codecs that are measured on a sample; each has an array benchmark_CODEC, a command
 declare sample_directory # the directory from which the sample is taken; empty for the source itself
 declare sampled_bytes    # the sum of the sizes of the files over which the sample is spread; 0 if unknown
+
+# The ability to connect.
+declare compress_threads # the number of processors that the compressors of all lanes of a stream may use
 
 # The ability to listen.
 declare wanted_port    # a port, or 0 for a free one

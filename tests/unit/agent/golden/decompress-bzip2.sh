@@ -49,6 +49,7 @@ safe_timeout=0
 max_stop_time=0
 own_name=source.0123456789abcdef
 cores=4
+compress_threads=4
 transfer_type=decompress
 owner=''
 encrypt=yes

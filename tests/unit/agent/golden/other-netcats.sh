@@ -52,6 +52,7 @@ sample_directory=''
 sampled_bytes=4000000
 own_name=source.0123456789abcdef
 cores=4
+compress_threads=4
 transfer_type=file
 owner=''
 encrypt=no

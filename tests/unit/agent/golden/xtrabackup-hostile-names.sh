@@ -58,6 +58,7 @@ sample_directory='/it'"'"'s $(touch gone)
 sampled_bytes=0
 own_name=source.0123456789abcdef
 cores=4
+compress_threads=4
 transfer_type=xtrabackup
 owner=''
 encrypt=yes

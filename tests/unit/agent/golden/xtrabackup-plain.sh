@@ -51,6 +51,7 @@ safe_timeout=300
 max_stop_time=0
 own_name=source.0123456789abcdef
 cores=16
+compress_threads=16
 transfer_type=xtrabackup
 owner=''
 encrypt=no

@@ -73,6 +73,7 @@ sample_directory=/srv/sqldata
 sampled_bytes=0
 own_name=source.0123456789abcdef
 cores=4
+compress_threads=4
 transfer_type=xtrabackup
 owner=mysql:mysql
 encrypt=yes
