@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 
+from transferpy.agent.session_plan import ListeningPlan, SendingPlan
 from transferpy.model.codecs import programs
 from transferpy.model.facts import HostFacts, TargetFacts, TargetState
 from transferpy.model.options import AUTO, UNCOMPRESSED
 from transferpy.model.text import duration, size
 from transferpy.planning.plan import EdgePlan, TransferPlan
-from transferpy.stream.commands import Command
+from transferpy.stream.commands import Command, Pipeline
 from transferpy.stream.renderer import render_command, render_pipeline
 
 _NETWORK = 117e6
@@ -23,8 +24,8 @@ def dry_run_lines(plan: TransferPlan, facts: Mapping[str, HostFacts]) -> Iterato
     source = facts[plan.source.host]
     yield f"{plan.source}: {source_amount(plan)}, to {len(plan.edges)} target(s), one after the other ({plan.stream})"
     for edge in plan.edges:
-        sender, pipeline = plan.sessions[edge.sender].host, edge.sending.pipelines[_first_label(edge)]
-        yield f"  {sender} sends to {edge.target.host}{_first_codec(edge)}: {render_pipeline(pipeline)}"
+        sender, pipeline = plan.sessions[edge.sender].host, _shown_pipeline(plan, edge, edge.sending)
+        yield f"  {sender} sends to {edge.target.host}{_addition(plan, edge)}: {render_pipeline(pipeline)}"
     if plan.options.stop_slave:
         yield f"  {plan.source.host} stops replication before each backup and starts it after the backup"
     taken: dict[tuple[str, str], int] = {}
@@ -78,7 +79,8 @@ def _target_lines(
         yield f"  firewall: no rule is added (--firewall {plan.options.firewall})"
     several = f"auto, one of {', '.join(edge.candidates)}, chosen during the run"
     yield f"  compression: {several if edge.is_codec_chosen_at_run_time else edge.candidates[0]}"
-    yield f"  receives{_first_codec(edge)}: {render_pipeline(edge.listening.pipelines[_first_label(edge)])}"
+    pipeline = _shown_pipeline(plan, edge, edge.listening)
+    yield f"  receives{_addition(plan, edge)}: {render_pipeline(pipeline)}"
     delivery = plan.sessions[edge.receiver].delivery
     if delivery and delivery.prepare:
         yield f"  prepares: {render_command(delivery.prepare)}"
@@ -96,14 +98,22 @@ def _ports(plan: TransferPlan, edge: EdgePlan) -> str:
     return f"{ports}, one for each stream ({streams})"
 
 
-def _first_label(edge: EdgePlan) -> str:
-    """Return the label of the first codec of an edge."""
-    return next((codec.label for codec in edge.codecs), UNCOMPRESSED)
+def _requested_lanes(plan: TransferPlan, edge: EdgePlan) -> int:
+    """Return the number of lanes that the user requested; 1 if the run chooses it."""
+    return 1 if plan.options.streams == AUTO else edge.most_lanes
 
 
-def _first_codec(edge: EdgePlan) -> str:
-    """Return the addition to a line that shows the pipeline of the first codec of several."""
-    return f", with {edge.candidates[0]}" if edge.is_codec_chosen_at_run_time else ""
+def _shown_pipeline(plan: TransferPlan, edge: EdgePlan, end: SendingPlan | ListeningPlan) -> Pipeline:
+    """Return the pipeline of an end of an edge with the first codec; of several lanes, that of each."""
+    pipelines = end.lanes if _requested_lanes(plan, edge) > 1 else end.pipelines
+    return pipelines[next((codec.label for codec in edge.codecs), UNCOMPRESSED)]
+
+
+def _addition(plan: TransferPlan, edge: EdgePlan) -> str:
+    """Return the addition to a line with a pipeline: the lanes and the codec for which it stands."""
+    lanes = _requested_lanes(plan, edge)
+    streams = f", in each of {lanes} streams" if lanes > 1 else ""
+    return streams + (f", with {edge.candidates[0]}" if edge.is_codec_chosen_at_run_time else "")
 
 
 def _rate(plan: TransferPlan, edge: EdgePlan, source: HostFacts, ratio: float) -> float:

@@ -117,3 +117,28 @@ def test_the_ports_of_all_streams_are_listed(options: dict[str, Any], expected: 
     hosts = answers(source_host(), target_host())
     made = make_plan(request("db1:/srv/x", "db2:/srv/y", **options), hosts, RUN, {})
     assert any(expected in line for line in dry_run_lines(made, hosts))
+
+
+def pipelines(**options: Any) -> list[str]:
+    """Return the lines that have the pipelines of a dry run."""
+    source = source_facts(bytes=100 << 30, disk=5_000_000)
+    hosts = answers(source_host(cores=64, source=source), target_host(cores=64))
+    made = make_plan(request("db1:/srv/x", "db2:/srv/y", **options), hosts, RUN, {})
+    return [line for line in dry_run_lines(made, hosts) if " | " in line]
+
+
+def test_the_pipelines_are_those_of_each_of_several_streams() -> None:
+    sending, receiving = pipelines(streams=4, compressor="zstd")
+    assert sending.startswith("  db1 sends to db2, in each of 4 streams: perl ")
+    assert "--files-from=- " in sending
+    assert 'zstd --stdout --quiet -T"${lane_threads}"' in sending
+    assert receiving.startswith("  receives, in each of 4 streams: socat ")
+    assert "--keep-old-files" not in receiving
+
+
+@pytest.mark.parametrize("streams", [1, "auto"])
+def test_the_pipelines_are_those_of_one_stream_if_the_run_chooses_the_number(streams: int | str) -> None:
+    sending, receiving = pipelines(streams=streams)
+    assert "streams" not in sending + receiving
+    assert "--files-from=- " not in sending
+    assert "--keep-old-files" in receiving
