@@ -127,6 +127,52 @@ def test_a_target_that_cannot_confine_tar_gets_one_stream(tree: Lab) -> None:
     assert census_on(tree["db2"], "/srv/in/data") == census_on(tree["db1"], "/srv/data")
 
 
+def test_a_source_whose_tar_would_follow_links_sends_one_stream(tree: Lab) -> None:
+    refused = (
+        'case "$*" in *mount_setattr*" -- true") echo mount_setattr: no right >&2; exit 1; esac; exec "$real" "$@"'
+    )
+    with replaced(tree["db1"], "perl", refused):
+        result = transfer(tree, "--streams", "4", SOURCE, TARGET)
+    assert result.status == 0, result.stderr
+    reason = "the source host cannot run tar so that it follows no links: mount_setattr: no right"
+    assert f"db1: 1 stream(s) instead of 4: {reason}" in result.stderr
+    assert census_on(tree["db2"], "/srv/in/data") == census_on(tree["db1"], "/srv/data")
+
+
+def test_a_directory_that_becomes_a_link_during_the_copy_leads_no_stream_out_of_the_source(slow: Lab) -> None:
+    source = slow["db1"]
+    source.run("mkdir /srv/secret /srv/data/zz && seq 400 | (cd /srv/data/zz && split -l 1 -a 4)")
+    source.run("cp -r /srv/data/zz/. /srv/secret")
+    before = slow.snapshot()
+    with Run(slow, "--streams", "4", "--no-compress", SOURCE, TARGET) as run:
+        streaming(slow, run)
+        source.run("mv /srv/data/zz /srv/moved && ln -s ../secret /srv/data/zz")
+        source.shape(None)
+        result = run.end()
+    assert result.status == 6, result.stderr
+    (failure,) = re.findall(r"ERROR .*failed: (.*)", result.stderr)
+    assert re.search(
+        r"db1: tar failed with status 2: tar: \./data/zz/x\w+: .*: Too many levels of symbolic links", failure
+    )
+    source.run("rm /srv/data/zz && mv /srv/moved /srv/data/zz")
+    assert_as_before(slow, before)
+
+
+def test_a_source_behind_a_link_arrives_with_its_mounted_file_systems(tree: Lab) -> None:
+    source = tree["db1"]
+    source.small_disk("/srv/data/disk", "16m")
+    source.run("mkdir /srv/data/disk/inside && echo data >/srv/data/disk/inside/file && ln -s /srv /srv/alias")
+    source.run("ln -s file /srv/data/disk/inside/link")
+    report = report_of(tree, "--streams", "3", "db1:/srv/alias/data", TARGET)
+    assert report["streams"] == 3
+    assert census_on(tree["db2"], "/srv/in/data") == census_on(source, "/srv/data")
+    tree["db2"].run("rm -r /srv/in/data")
+    assert report_of(tree, "--streams", "3", "--one-file-system", SOURCE, TARGET)["streams"] == 3
+    assert tree["db2"].sh("ls -A /srv/in/data/disk") == ""
+    tree["db2"].run("rmdir /srv/in/data/disk")
+    assert census_on(tree["db2"], "/srv/in/data/kinds") == census_on(source, "/srv/data/kinds")
+
+
 def test_a_firewall_that_opens_one_port_only_leaves_one_stream(tree: Lab) -> None:
     opened = "[ ! -e /srv/opened ] || { echo too many rules >&2; exit 1; }; touch /srv/opened"
     once = f'case "$*" in "insert rule"*) {opened}; esac'

@@ -15,7 +15,8 @@ ANSWERS = {
     "netcat": f"name=nc help={encoded('OpenBSD netcat')}",
     "source": (
         f"directory={encoded('/srv')} name={encoded('x')} kind=d identity=7:8 error="
-        " disk=4096 inodes=3 files=2 directories=1 bytes=4711 largest=4000 sockets=1 server=no"
+        f" links_error={encoded('open_tree: no')} disk=4096 inodes=3 files=2 directories=1 bytes=4711 largest=4000"
+        " sockets=1 server=no"
     ),
     "mount": f"path={encoded('/srv/x/proc')} type=proc kind=pseudo",
     "route": "index=0 address=198.18.0.2 source=198.18.0.1",

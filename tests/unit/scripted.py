@@ -234,7 +234,7 @@ def _source(facts: SourceFacts) -> str:
         f" server={'yes' if facts.server else 'no'}"
         f" identity={facts.identity} error={encoded(facts.error)} disk={facts.disk} inodes={facts.inodes}"
         f" files={facts.files} directories={facts.directories} bytes={facts.bytes} largest={facts.largest}"
-        f" sockets={facts.sockets}"
+        f" sockets={facts.sockets} links_error={encoded(facts.links_error)}"
     )
 
 

@@ -637,6 +637,7 @@ class SourceAnswer(Event, name="source"):
     bytes: Count
     largest: Count
     sockets: Count
+    links_error: Text
     unproven: Text = ""
 
 

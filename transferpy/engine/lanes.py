@@ -26,8 +26,9 @@ def requested_lanes(run: StreamRun, sample: Sample | None, rate: float | None) -
     """
     most, obstacle = _affordable_lanes(run)
     if run.plan.options.streams != AUTO:
-        if obstacle:
-            logger.info("%s: %d stream(s) instead of %d: %s", run.sender.host, most, run.edge.most_lanes, obstacle)
+        if reason := run.edge.one_lane_reason or obstacle:
+            requested = int(run.plan.options.streams)
+            logger.info("%s: %d stream(s) instead of %d: %s", run.sender.host, most, requested, reason)
         return most
     lanes, reason = (1, run.edge.one_lane_reason or obstacle) if most == 1 else _chosen_lanes(run, most, sample, rate)
     if reason:

@@ -43,6 +43,9 @@ class SourceFacts:
     server: bool = False  # whether a running MariaDB server uses it as its data directory
     # the types of its file systems that are not known to report holes correctly; the holes on them are read and sent
     unproven: str = ""
+    # the error with which the host refused to run a program that follows no symbolic link in the source; empty if there
+    # was none
+    links_error: str = ""
     mounts: tuple[MountFacts, ...] = ()  # the file systems inside of it
 
     @property

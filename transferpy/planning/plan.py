@@ -24,7 +24,7 @@ class EdgePlan:
     codecs: tuple[Codec, ...]  # the codecs that may compress the stream; none or one where there is no choice
     sending: SendingPlan
     listening: ListeningPlan
-    one_lane_reason: str = ""  # the reason for which ``--streams auto`` uses one lane; empty in all other cases
+    one_lane_reason: str = ""  # the reason for which there is one, with ``auto`` or in spite of a number; else empty
     relayed: bool = False  # whether the stream survives a broken connection
 
     @property

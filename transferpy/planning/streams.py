@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from transferpy.model.options import AUTO
+from transferpy.model.text import one_line
 from transferpy.planning.compression import is_compressed
 from transferpy.planning.context import PlanContext
 from transferpy.planning.topology import Edge
 from transferpy.stream.lane_choice import LEAST_BYTES, LEAST_GAIN, choose_lanes, most_lanes, stage_costs
 
+_LONGEST_TEXT = 300
+"""Characters of an error that a message contains."""
 _MOST_ENTRIES = 2_000_000
 """With a list of files, tar keeps about 120 bytes in memory for each of them."""
 _MOST_DIRECTORIES = 20_000
@@ -20,7 +23,7 @@ class StreamsLimit:
     """The largest number of pipelines of an edge."""
 
     most: int
-    reason: str = ""  # the reason for which ``--streams auto`` uses one pipeline; empty in all other cases
+    reason: str = ""  # the reason for which there is one, with ``auto`` or in spite of a number; else empty
 
 
 def most_streams(context: PlanContext, edge: Edge) -> int:
@@ -31,6 +34,10 @@ def most_streams(context: PlanContext, edge: Edge) -> int:
 def streams_limit(context: PlanContext, edge: Edge) -> StreamsLimit:
     """Return the largest number of pipelines of an edge that a run can choose, and the reason if that is 1."""
     options, source = context.options, context.source
+    several = options.type.distributes_files and options.streams not in {1, "1"}
+    if several and source.links_error:
+        error = one_line(source.links_error[:_LONGEST_TEXT])
+        return StreamsLimit(most=1, reason=f"the source host cannot run tar so that it follows no links: {error}")
     if options.streams != AUTO:
         return StreamsLimit(most=min(int(options.streams), max(source.files, 1)))
     if not options.type.distributes_files:

@@ -59,6 +59,18 @@ class Drain:
 
 
 @dataclass(frozen=True)
+class FollowingNoLinks:
+    """A command for which no symbolic link in or below the working directory leads anywhere."""
+
+    command: Command
+
+    @property
+    def name(self) -> str:
+        """The name of the program in messages."""
+        return self.command.name
+
+
+@dataclass(frozen=True)
 class Watched:
     """The program of a transport, which is ended when the other end of its connection is dead."""
 
@@ -101,7 +113,7 @@ class Tee:
         return self.branch.name
 
 
-Stage = Command | Drain | Watched | Relayed | Tee
+Stage = Command | Drain | FollowingNoLinks | Watched | Relayed | Tee
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,19 @@
 import shlex
 from collections.abc import Mapping
 
-from transferpy.stream.commands import Argument, Command, Drain, Join, Pipeline, Relayed, Stage, Tee, Variable, Watched
+from transferpy.stream.commands import (
+    Argument,
+    Command,
+    Drain,
+    FollowingNoLinks,
+    Join,
+    Pipeline,
+    Relayed,
+    Stage,
+    Tee,
+    Variable,
+    Watched,
+)
 
 
 def render_argument(argument: Argument) -> str:
@@ -50,7 +62,12 @@ def render_pipeline(pipeline: Pipeline) -> str:
         match stage:
             case Command():
                 stages.append(render_command(stage))
-            case Drain(command=command) | Watched(command=command) | Relayed(transport=Watched(command=command)):
+            case (
+                Drain(command=command)
+                | FollowingNoLinks(command=command)
+                | Watched(command=command)
+                | Relayed(transport=Watched(command=command))
+            ):
                 stages.append(render_command(command))
             case Tee(branch=branch, output=output):
                 stages.append(f"tee >({render_command(branch)} >{render_argument(output)})")
@@ -100,8 +117,10 @@ def render_pipeline_function(name: str, pipeline: Pipeline, task: str = "") -> s
 
 
 def _with_programs(stage: Stage) -> Command | Drain | Tee:
-    """Return ``stage``, or the command that runs it with its watch and its relay."""
+    """Return ``stage``, or the command that runs it with the Perl programs around it."""
     match stage:
+        case FollowingNoLinks(command=command):
+            return Command(("perl", "-e", Variable("perl_follow_no_links"), "--", *command.argv))
         case Watched():
             return Command(_watched(stage, "pipeline"))
         case Relayed():

@@ -3,7 +3,7 @@
 import re
 
 from transferpy.model.codecs import Program, formats
-from transferpy.stream.commands import Argument, Command, Drain, Variable, join
+from transferpy.stream.commands import Argument, Command, Drain, FollowingNoLinks, Variable, join
 
 RUN_DIRECTORY = Variable("run_directory")
 LANE = Variable("lane")
@@ -73,16 +73,17 @@ def archive(
     return Command(("tar", "--create", *options, "-b", _TAR_BLOCKS, "--file=-", "--", f"./{name}"))
 
 
-def archive_lane(*, indexed: bool = False, passes_over_holes: bool = True) -> tuple[Command, Command]:
+def archive_lane(*, indexed: bool = False, passes_over_holes: bool = True) -> tuple[Command, FollowingNoLinks]:
     """Return the commands that write the archive of a lane; the arguments are those of :func:`archive`.
 
     The list of all entries, which leaves out the content of other file systems where the user wants that, is
-    distributed over the lanes before.
+    distributed over the lanes before. tar opens each path of its list from the working directory. It must not follow a
+    symbolic link that a user puts in the place of a directory meanwhile.
     """
     names = Command(("perl", "-e", Variable("perl_names"), "--", join(Variable("lists"), "/lane"), LANE))
     options = (*_ARCHIVE, *(("--sparse",) if passes_over_holes else ()), *(_INDEX if indexed else ()))
     source = ("--null", "--no-recursion", "--files-from=-")
-    return names, Command(("tar", "--create", *options, *source, "-b", _TAR_BLOCKS, "--file=-"))
+    return names, FollowingNoLinks(Command(("tar", "--create", *options, *source, "-b", _TAR_BLOCKS, "--file=-")))
 
 
 def extract_lane(*, indexed: bool = False) -> Drain:

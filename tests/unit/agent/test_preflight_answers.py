@@ -34,6 +34,7 @@ FACTS = HostFacts(
         bytes=4711,
         largest=4000,
         sockets=1,
+        links_error="open_tree: no",
         mounts=(MountFacts(path="/srv/x/proc", type="proc", kind=MountKind.PSEUDO),),
     ),
     routes={
@@ -183,7 +184,7 @@ def test_names_come_as_they_are(name: str) -> None:
 
 def test_a_source_that_is_not_there_has_no_totals() -> None:
     fields = f"directory={encoded('/srv')} name={encoded('x')} kind= server=no identity= error="
-    fields += " disk=0 inodes=0 files=0 directories=0 bytes=0 largest=0 sockets=0"
+    fields += " disk=0 inodes=0 files=0 directories=0 bytes=0 largest=0 sockets=0 links_error="
     found = parse({name: values for name, values in ANSWERS.items() if name != "mount"} | {"source": fields})
     assert found.source == SourceFacts(directory="/srv", name="x", kind="", identity="")
 

@@ -94,6 +94,17 @@ def test_no_connection_names_all_ports(caplog: pytest.LogCaptureFixture) -> None
     assert "no connection to 198.18.0.2 port 4400, 4401, 4402 within 1 seconds" in caplog.text
 
 
+def test_one_stream_in_spite_of_a_number_is_logged_with_the_reason(caplog: pytest.LogCaptureFixture) -> None:
+    source = source_host(routes={0: V4_ROUTE}, source=source_facts(links_error="open_tree: no"))
+    remote = fleet(source_session(), target_session())
+    remote.preflights = {
+        facts.host: answer(facts) for facts in (source, target_host("db2", targets={0: target_facts()}))
+    }
+    assert transferer(remote, streams=3).run() == [0]
+    reason = "the source host cannot run tar so that it follows no links: open_tree: no"
+    assert f"db1: 1 stream(s) instead of 3: {reason}" in caplog.messages
+
+
 def choice(caplog: pytest.LogCaptureFixture, *, gigabytes: int = 4, link: int = 100, **options: Any) -> str:
     """Return the line of the log that has the number of streams, after a probe of that many MB/s."""
     link_event = f"link bytes={link * 1_000_000} microseconds=1000000"

@@ -23,7 +23,7 @@ from raw_events import Event, parse_event
 
 from transferpy.agent.preflight import PreflightQuery, preflight_script
 from transferpy.agent.preflight_answers import parse_facts
-from transferpy.host import perl_program
+from transferpy.host import assemble, perl_program
 from transferpy.model.facts import HostFacts, SourceFacts, TargetFacts, TargetState
 from transferpy.model.tools import packages
 from transferpy.planning.query import preflight_queries
@@ -316,6 +316,15 @@ class TestSource:
             fcntl.lockf(held, fcntl.LOCK_EX)
             assert source(tmp_path, str(tmp_path / "x")).server
         assert not source(tmp_path, str(tmp_path / "x")).server
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+    def test_a_host_that_cannot_run_a_program_without_links_reports_the_error(self, tmp_path: Path) -> None:
+        (tmp_path / "x").mkdir()
+        assert source(tmp_path, str(tmp_path / "x")).links_error == ""
+        script = assemble("preflight/source", variables={"run_id": RUN}, call=f"source_facts {tmp_path}/x")
+        command = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", "bash", "-c", script)
+        (answer,) = events(subprocess.run(command, capture_output=True, check=True, timeout=TIMEOUT).stdout)
+        assert answer.text("links_error") == "open_tree: Operation not permitted"
 
     def test_sockets_are_counted_apart(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)  # the path of a socket is short

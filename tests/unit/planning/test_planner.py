@@ -26,6 +26,8 @@ from transferpy.stream.commands import Drain, Watched
 
 PLAIN = request("db1:/srv/x", "db2:/srv/y", encrypt=False)
 MUCH = {"bytes": 100 << 30}
+REFUSED = {"links_error": "open_tree: Operation not permitted\n"}
+FOLLOWS = "the source host cannot run tar so that it follows no links: open_tree: Operation not permitted"
 TWO = request("db1:/srv/x", "db2:/srv/y", "db2:/srv/z")
 
 
@@ -173,6 +175,9 @@ def test_targets_on_one_host_do_not_share_a_staging_name() -> None:
         pytest.param({"bwlimit": 1 << 40}, MUCH, 64, 1, "with --bwlimit, each of several", id="a limit"),
         pytest.param({"compressor": "zstd"}, MUCH, 64, 1, "the speed of --compressor zstd is", id="a compressor"),
         pytest.param({"compressor": "zstd", "compress": False}, MUCH, 64, 4, "", id="a compressor that is not used"),
+        pytest.param({}, {**MUCH, **REFUSED}, 64, 1, FOLLOWS, id="a source host that follows links"),
+        pytest.param({"streams": 4}, REFUSED, 64, 1, FOLLOWS, id="a number and a source host that follows links"),
+        pytest.param({"streams": 1}, REFUSED, 64, 1, "", id="one stream may follow links"),
         pytest.param({"streams": 4}, {}, 2, 4, "", id="a number"),
         pytest.param({"streams": 4, "bwlimit": 1000}, {"directories": 1 << 20}, 2, 4, "", id="a number and a limit"),
         pytest.param({"streams": "4", "port": 5000}, {"files": 3}, 2, 3, "", id="a number and few files"),

@@ -1,5 +1,5 @@
 # The distribution of the entries of a tree over the lanes of a stream.
-# requires: agent/tasks agent/lanes perl/distribute perl/names
+# requires: agent/tasks agent/lanes perl/distribute perl/names perl/follow_no_links
 
 at_once[directories]=send_directories
 

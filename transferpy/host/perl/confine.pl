@@ -3,7 +3,7 @@
 # Called as: unshare --mount --propagation slave perl -e PROGRAM COMMAND [ARGUMENT ...]. So an unmount of the host also reaches the
 # namespace, and a file system that is mounted later can be written. Needs Linux 5.12 or later, and the right to mount. Fails before it
 # runs the command if the kernel refuses. The numbers and structures are those of linux/mount.h and linux/fcntl.h.
-# requires: perl/system_calls
+# requires: perl/call
 use strict;
 use warnings;
 
@@ -12,14 +12,6 @@ my $clone = 1 | 02000000; # OPEN_TREE_CLONE and OPEN_TREE_CLOEXEC
 my $recursive = 0x8000; # AT_RECURSIVE
 my $empty_path = 4; # MOVE_MOUNT_F_EMPTY_PATH
 my $read_only = pack 'Q4', 1, 0, 0, 0; # struct mount_attr, of which attr_set is MOUNT_ATTR_RDONLY
-
-sub call { # NAME ARGUMENT ...: calls the kernel; returns its result
-    my ($name, @arguments) = @_;
-    defined $system_call{$name} or die "the number of the system call $name is not known for this machine\n";
-    my $result = syscall $system_call{$name}, @arguments;
-    $result >= 0 or die "$name: $!\n";
-    return $result;
-}
 
 my ($none, $root, $here) = ('', '/', '.');
 # The copy of the mount is not yet part of the namespace, and so stays writable.

@@ -1,8 +1,8 @@
 # Facts about the source.
-# requires: lib/events preflight/mounts perl/totals
+# requires: lib/events preflight/mounts perl/totals perl/follow_no_links
 
 source_facts() { # PATH [-xdev]: its kind, and the number and size of its files; with -xdev, those on its own file system
-  local path=$1 directory kind='' identity='' counted='' error='' server=no unproven=''
+  local path=$1 directory kind='' identity='' counted='' error='' server=no unproven='' links_error=''
   local totals=(disk=0 inodes=0 files=0 directories=0 bytes=0 largest=0 sockets=0)
   [[ $path == /* ]] || path=./$path
   while [[ $path == *?/ ]]; do path=${path%/}; done
@@ -19,10 +19,15 @@ source_facts() { # PATH [-xdev]: its kind, and the number and size of its files;
   } < <(count_tree "$path" "${@:2}")
   # After the count, which mounts the file systems that are mounted on access.
   [[ $kind != [df] ]] || { list_unproven "$path" && unproven=$REPLY; }
+  [ "$kind" != d ] || links_error=$(follows_no_links "${directory:-/}" 2>&1)
   [ "$path" = / ] || mount_facts "$path"
   ! holds_running_server "$path" || server=yes
   emit source directory="$(encode "${directory:-/}")" name="$(encode "${path##*/}")" kind="$kind" identity="$identity" \
-    error="$(encode "$error")" server="$server" unproven="$(encode "$unproven")" "${totals[@]}"
+    error="$(encode "$error")" server="$server" unproven="$(encode "$unproven")" links_error="$(encode "$links_error")" "${totals[@]}"
+}
+
+follows_no_links() { # DIRECTORY: succeeds if a program in it can run without following symbolic links; else prints the error
+  (cd -P -- "$1" && exec perl -e "$perl_follow_no_links" -- true)
 }
 
 list_unproven() { # PATH: sets REPLY to the types of the file systems in it that are not known to report holes correctly
