@@ -824,7 +824,7 @@ def test_a_hot_copy_fails_when_its_redo_log_is_overwritten_during_an_interruptio
         with Run(fleet.lab, *BACKUP, "--stall-timeout", "3", SOURCE, TARGET) as run:
             run.wait_for_stream(fleet["db3"])
             fleet["db1"].cut(fleet["db3"])
-            run.wait_for("attempt 1 of 5")
+            run.wait_for("attempt 1 of 10")
             server.execute("USE busy; INSERT INTO busy.t SELECT REPEAT(RANDOM_BYTES(1024), 256) FROM seq_1_to_200")
             result = run.end()
     finally:

@@ -35,6 +35,9 @@ def packed(*records: str) -> str:
     return base64.b64encode(gzip.compress(b"".join(os.fsencode(record) + b"\0" for record in records))).decode()
 
 
+_TOKEN = r" [0-9a-f]{32}\b"
+
+
 @dataclass
 class ScriptedSession:
     """A session.
@@ -42,12 +45,14 @@ class ScriptedSession:
     Attributes:
         start: reactions to its start.
         reactions: reactions to each session command, and to ``kill``, which stands for ``kill_job``.
-        received: the commands that it has received.
+        received: the commands that it has received, without their tokens.
+        tokens: the tokens of these commands.
     """
 
     start: Sequence[Reaction]
     reactions: Mapping[str, Sequence[Reaction]] = field(default_factory=dict)
     received: list[str] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
 
 
 class ScriptedJob(Job):
@@ -146,6 +151,8 @@ class ScriptedRemote(RemoteExecution):
         # Most tests are not about buffers, and leave them to the kernel.
         command = re.sub(r"^(send \d+ CODEC \S+ [\d,]+ \d+) \d+\b", r"\1", command)
         command = re.sub(r"^(receive CODEC|(?:send \d+ CODEC|probe \d+) \S+ [\d,]+) 0\b", r"\1", command)
+        job.session.tokens += re.findall(_TOKEN, command)
+        command = re.sub(_TOKEN, "", command)
         job.session.received.append(command)
         job.react(job.session.reactions[command])
 

@@ -315,15 +315,8 @@ class Reopened(Event, name="reopened"):
     lane: Lane = 0
 
 
-class Reconnected(Event, name="reconnected"):
-    """The listener of the lane has accepted the connection of that number, which is not the first connection."""
-
-    connection: Count
-    lane: Lane = 0
-
-
-class Resumed(Event, name="resumed"):
-    """The first byte has arrived on the connection of that number, which is not the first connection of the lane."""
+class Established(Event, name="established"):
+    """The sender of the lane has proven, on the connection of that number, that it knows the token."""
 
     connection: Count
     lane: Lane = 0
@@ -800,11 +793,13 @@ class Receive(SessionCommand, word="receive"):
     """Listen for a stream that is compressed with this codec; 0 leaves the receive buffer, in bytes, to the kernel.
 
     Attributes:
+        token: that of the first connections; it cannot be guessed. The relay of a receiver takes no data without it.
         lanes: the largest number of lanes of the stream; empty for one.
     """
 
     codec: str
     buffer: int
+    token: str
     lanes: int | str = ""
 
 
@@ -813,6 +808,7 @@ class Reopen(SessionCommand, word="reopen"):
 
     lane: int
     connection: int
+    token: str
 
 
 class Total(SessionCommand, word="total"):
@@ -828,6 +824,7 @@ class Resume(SessionCommand, word="resume"):
     lane: int
     connection: int
     position: int
+    token: str
 
 
 class Finish(SessionCommand, word="finish"):
@@ -848,6 +845,7 @@ class Send(SessionCommand, word="send"):
     Attributes:
         ports: the port of each lane of the stream, with commas in between.
         history: the bytes of each lane that the sender keeps, for a connection after the first one.
+        token: as in :class:`Receive`.
     """
 
     edge: str
@@ -856,6 +854,7 @@ class Send(SessionCommand, word="send"):
     ports: str
     buffer: int
     history: int
+    token: str
     certificate: str
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from transferpy.agent.session_plan import DeliveryPlan, ListeningPlan, ReadingPlan, SendingPlan, SessionPlan
 from transferpy.host import assemble
-from transferpy.stream.commands import Command
+from transferpy.stream.commands import Command, join
 from transferpy.stream.renderer import (
     render_array,
     render_command,
@@ -16,6 +16,7 @@ from transferpy.stream.renderer import (
     render_mapping,
     render_pipeline_function,
 )
+from transferpy.stream.tar import LANE
 
 
 def session_script(run_id: str, plan: SessionPlan) -> str:
@@ -147,7 +148,7 @@ def _sending_functions(plans: Mapping[str, SendingPlan]) -> Iterable[str]:
 
 
 def _listening_functions(plan: ListeningPlan) -> Iterable[str]:
-    closing = tuple(Command(("on_undo", "firewall", *rule.closing.argv)) for rule in plan.firewall_rules)
+    closing = tuple(Command(("on_undo", join("firewall", LANE), *rule.closing.argv)) for rule in plan.firewall_rules)
     yield render_function("register_firewall_undo", closing)
     yield render_function("open_firewall", tuple(rule.opening for rule in plan.firewall_rules))
     for label, pipeline in plan.pipelines.items():

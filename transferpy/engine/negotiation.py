@@ -10,6 +10,7 @@ from transferpy.agent import protocol
 from transferpy.engine.connection import listener, wait_for
 from transferpy.engine.lanes import accept_lanes, requested_lanes
 from transferpy.engine.link import measure_link
+from transferpy.engine.reconnection import new_token
 from transferpy.engine.stream_run import StreamRun
 from transferpy.model.options import UNCOMPRESSED
 from transferpy.model.text import listed, size
@@ -51,7 +52,8 @@ def start_stream(run: StreamRun) -> None:
     send_buffer, receive_buffer = _choose_buffers(run, link, lanes)
     names = {codec.label: codec.display_name for codec in run.edge.codecs}
     run.update_report(codec=names.get(run.codec, UNCOMPRESSED))
-    run.sessions.send(receiver, protocol.Receive(run.codec, receive_buffer, lanes if lanes > 1 else ""))
+    token = new_token()
+    run.sessions.send(receiver, protocol.Receive(run.codec, receive_buffer, token, lanes if lanes > 1 else ""))
     wait_for(run, protocol.Listening, receiver)
     accept_lanes(run, lanes)
     opened = ", firewall opened" if run.edge.listening.firewall_rules else ""
@@ -64,7 +66,7 @@ def start_stream(run: StreamRun) -> None:
     history = bytes_on_the_way(
         send_buffer or run.edge.sending.buffer.kernel, receive_buffer or run.edge.listening.buffer.kernel
     )
-    words = run.edge.label, run.codec, address, ",".join(map(str, ports)), send_buffer, history, certificate
+    words = run.edge.label, run.codec, address, ",".join(map(str, ports)), send_buffer, history, token, certificate
     run.sessions.send(sender, protocol.Send(*words))
 
 

@@ -8,6 +8,7 @@ Each lane of a stream has its own relays, positions and connections. The other l
 """
 
 import logging
+import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,29 +16,29 @@ from enum import Enum, auto
 
 from transferpy.agent import protocol
 from transferpy.agent.session import Session
+from transferpy.engine.attempts import Attempts
 from transferpy.engine.stream_run import StreamRun
 from transferpy.Exceptions import RemoteExecutionError
 from transferpy.model.text import one_line, printable
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_OUTAGE = 60.0
-"""Seconds after which a stream without a connection fails."""
 _ATTEMPT_TIME = 10.0
 """Seconds for one attempt to connect. Within it, the kernel sends its first packet four times."""
-_LONGEST_PAUSE = 8.0
-"""Seconds between two attempts; the second attempt begins a second after the first one."""
-_ACCEPTANCE_REPORT_TIME = 2.0
-"""Seconds in which the receiver reports that it has accepted the first connection; it looks once a second."""
-_LAST_REPORT_TIME = 1.0
-"""Seconds in which the end of the stream is known on the sender after the end of the connection on the receiver."""
+_REPORT_TIME = 2.0
+"""Seconds in which the other end reports the end of the stream, or its greeting, after the end of a connection."""
 
 
 class _State(Enum):
     CONNECTED = auto()
     PAUSED = auto()  # until the next attempt
     OPENING = auto()  # the receiver starts its listener
-    CONNECTING = auto()  # the sender connects
+    CONNECTING = auto()  # the sender connects, and has not proven yet that it is the sender
+
+
+def new_token() -> str:
+    """Return the token of a connection: 32 characters that cannot be guessed."""
+    return secrets.token_hex(16)
 
 
 class Reconnection:
@@ -56,9 +57,9 @@ class Reconnection:
         self._clock = clock
         self._state = _State.CONNECTED
         self._number = 0  # of the connection
-        self._attempt = 0  # the number of attempts since the last byte
-        self._broke = self._due = 0.0  # the times of the break, and of the next action
-        self._cause = ""  # of the break
+        self._attempts = Attempts(run.plan.options.retries, clock)
+        self._due = 0.0  # the time of the next action
+        self._cause = self._token = ""  # of the break, and of the connection
         self._last_served = 0  # the number of the last connection that carried bytes
         self._ended: float | None = None  # the time at which the end of the connection was seen, while its kind is open
         self._is_total_sent = self._is_finished = False
@@ -66,26 +67,29 @@ class Reconnection:
     @property
     def is_interrupted(self) -> bool:
         """True while the lane has no connection."""
-        return self._state is not _State.CONNECTED and not self._is_accepted
+        return self._state is not _State.CONNECTED
+
+    def outage_after(self, moment: float) -> float:
+        """Return the seconds of the last interruption, at most a minute; 0 if it ended before ``moment``."""
+        return self._attempts.outage_after(moment, is_interrupted=self.is_interrupted)
 
     @property
     def is_lost(self) -> bool:
         """True if the lane has no connection, and no attempt is left."""
         if not self.is_interrupted:
             return False
-        if self._clock() - self._broke >= _LONGEST_OUTAGE:
-            return True
-        is_last = self._is_log_overwritten or self._attempt >= self._run.plan.options.retries
-        return is_last and self._state is _State.PAUSED
+        is_last = self._is_log_overwritten or self._attempts.are_used_up
+        return self._attempts.are_late or (is_last and self._state is _State.PAUSED)
 
     @property
     def loss(self) -> str:
         """The message about a connection that is lost."""
-        seconds = self._clock() - self._broke
+        attempts = self._attempts
         overwritten = f"; {self._run.sender.host}: the server has overwritten redo log that mariadb-backup had to read"
         return (
-            f"{self._names}: the connection broke, and the stream could not continue: {self._attempt} attempts in"
-            f" {seconds:.0f} s (--retries); it broke{self._cause}{overwritten if self._is_log_overwritten else ''}"
+            f"{self._names}: the connection broke, and the stream could not continue: attempts: {attempts.number}"
+            f"{' (--retries)' if attempts.are_used_up else ''}, seconds: {attempts.seconds:.0f}; it broke{self._cause}"
+            f"{overwritten if self._is_log_overwritten else ''}"
         )
 
     def is_due(self) -> bool:
@@ -107,9 +111,9 @@ class Reconnection:
         sender, receiver = self._run.both
         if not self._run.edge.relayed or self._is_finished:
             return None
-        if self._state is _State.CONNECTING and self._is_resumed:
-            return self._report_resumed
-        if receiver.last(protocol.Complete, self._lane):
+        if self._state is _State.CONNECTING and self._is_established:
+            return self._report_continued
+        if receiver.last(protocol.Complete, self._lane) and self._is_total_sent:
             return self._finish
         if sender.last(protocol.Sent, self._lane) and not self._is_total_sent:
             return self._send_total
@@ -119,24 +123,19 @@ class Reconnection:
         """Return the action that the state of the connection demands."""
         if self._state is _State.CONNECTED:
             return self._step_after_break()
-        has_failed = self._broken_end() or (self._is_due_time and not self._is_accepted)
-        steps = {
-            _State.PAUSED: (self._open, self._is_due_time and not self.is_lost),
-            _State.OPENING: (self._connect, self._reopened),
-        }
-        step, is_due = steps.get(self._state, (self._pause, has_failed))
-        if is_due:
-            return step
-        return self._pause if has_failed and self._state is _State.OPENING else None
+        if self._state is _State.PAUSED:
+            return self._open if self._clock() >= self._due and not self.is_lost else None
+        if self._broken_end() or self._clock() >= self._due:
+            return self._pause
+        return self._connect if self._state is _State.OPENING and self._reopened else None
 
     def _step_after_break(self) -> Callable[[], None] | None:
         """Return the action after the end of the connection; None while it serves, or may never have been made."""
         if not self._broken_end():
             return None
-        if self._number > 0 or self._run.receiver.has(protocol.Connected):
+        if self._number > 0 or self._is_established:
             return self._begin
-        self._ended = self._clock() if self._ended is None else self._ended
-        return self._give_up if self._clock() - self._ended >= _ACCEPTANCE_REPORT_TIME else None
+        return self._give_up if self._has_waited() else None
 
     @property
     def _is_log_overwritten(self) -> bool:
@@ -145,24 +144,14 @@ class Reconnection:
         return event is not None and event.connection > self._last_served
 
     @property
-    def _is_due_time(self) -> bool:
-        return self._clock() >= self._due
-
-    @property
     def _reopened(self) -> protocol.Reopened | None:
         event = self._run.receiver.last(protocol.Reopened, self._lane)
         return event if event and event.connection == self._number else None
 
     @property
-    def _is_resumed(self) -> bool:
-        event = self._run.receiver.last(protocol.Resumed, self._lane)
+    def _is_established(self) -> bool:
+        event = self._run.receiver.last(protocol.Established, self._lane)
         return event is not None and event.connection == self._number
-
-    @property
-    def _is_accepted(self) -> bool:
-        """True if the receiver has accepted the connection; a slow source may not have sent a byte yet."""
-        event = self._run.receiver.last(protocol.Reconnected, self._lane)
-        return self._state is _State.CONNECTING and event is not None and event.connection == self._number
 
     def _broken_end(self) -> Session | None:
         """Return the session whose relay has reported the end of this connection; None while it serves."""
@@ -173,18 +162,23 @@ class Reconnection:
         return None
 
     def _may_be_complete(self, session: Session, event: protocol.Broken) -> bool:
-        """Return whether the connection may have ended on the receiver because the stream is complete."""
-        if session is self._run.sender:
-            return False
+        """Return whether the connection may have ended because the stream is complete."""
         sent = self._run.sender.last(protocol.Sent, self._lane)
-        if sent:
-            return event.position == sent.bytes
+        is_sender = session is self._run.sender
+        if (sent and event.position != sent.bytes) or (is_sender and not sent):
+            return False
+        if sent and not is_sender:
+            return True
+        return not self._has_waited()
+
+    def _has_waited(self) -> bool:
+        """Return whether the other end had enough time for its report, since the first call for this connection."""
         self._ended = self._clock() if self._ended is None else self._ended
-        return self._clock() - self._ended < _LAST_REPORT_TIME
+        return self._clock() - self._ended >= _REPORT_TIME
 
     def _begin(self) -> None:
-        self._broke, self._attempt, self._cause = self._clock(), 0, self._reason()
-        self._last_served = self._number
+        self._attempts.begin()
+        self._cause, self._last_served = self._reason(), self._number
         self._pause()
 
     def _give_up(self) -> None:
@@ -195,7 +189,7 @@ class Reconnection:
     def _pause(self) -> None:
         logger.warning("%s: the connection broke%s", self._names, self._reason())
         self._state = _State.PAUSED
-        self._due = self._clock() + min(2.0 ** (self._attempt - 1), _LONGEST_PAUSE) if self._attempt else 0.0
+        self._due = self._clock() + self._attempts.pause
 
     def _reason(self) -> str:
         session = self._broken_end()
@@ -206,26 +200,24 @@ class Reconnection:
         return f" at byte {event.position}: {session.host}: {printable(text)}"
 
     def _open(self) -> None:
-        self._attempt += 1
+        self._attempts.add()
         self._number += 1
         self._state, self._due, self._ended = _State.OPENING, self._clock() + _ATTEMPT_TIME, None
-        self._send(self._run.receiver, protocol.Reopen(self._lane, self._number))
+        self._token = new_token()
+        self._send(self._run.receiver, protocol.Reopen(self._lane, self._number, self._token))
 
     def _connect(self) -> None:
         position = self._reopened.position if self._reopened else 0
+        self._attempts.continue_at(position)
         self._state, self._due = _State.CONNECTING, self._clock() + _ATTEMPT_TIME
-        limit = self._run.plan.options.retries
         text = "%s: attempt %d of %d to continue the stream at byte %d"
-        logger.info(text, self._names, self._attempt, limit, position)
-        self._send(self._run.sender, protocol.Resume(self._lane, self._number, position))
+        logger.info(text, self._names, self._attempts.number, self._attempts.limit, position)
+        self._send(self._run.sender, protocol.Resume(self._lane, self._number, position, self._token))
 
-    def _report_resumed(self) -> None:
-        self._state = _State.CONNECTED
-        self._run.sender.moved = self._clock()
-        seconds = self._clock() - self._broke
+    def _report_continued(self) -> None:
+        self._state, seconds = _State.CONNECTED, self._attempts.succeed()
         self._run.add_interruption(seconds)
-        position = self._reopened.position if self._reopened else 0
-        logger.info("%s: the stream continues at byte %d, after %.1f s", self._names, position, seconds)
+        logger.info("%s: the stream continues at byte %d, after %.1f s", self._names, self._attempts.position, seconds)
 
     def _send_total(self) -> None:
         self._is_total_sent = True
@@ -251,10 +243,9 @@ class Reconnections:
     def __init__(self, run: StreamRun) -> None:
         self._lanes = tuple(Reconnection(run, lane) for lane in range(run.lanes))
 
-    @property
-    def is_interrupted(self) -> bool:
-        """True while a lane has no connection."""
-        return any(lane.is_interrupted for lane in self._lanes)
+    def outage_after(self, moment: float) -> float:
+        """Return the seconds of the longest last interruption of a lane; 0 if all ended before ``moment``."""
+        return max(lane.outage_after(moment) for lane in self._lanes)
 
     @property
     def loss(self) -> str:

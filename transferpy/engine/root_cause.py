@@ -167,7 +167,8 @@ def _rank(end: StreamEnd, number: int, printed: str) -> _Rank:
     behind = end.session.errors.get((end.task, str(number + 1)), "")
     if "Broken pipe" in printed and any(end.statuses[number + 1 :][:1]) and not _CUT_INPUT.search(behind):
         return _Rank.BROKEN_PIPE
-    first = transport if end.receives else 0
+    # In front of the tar of a lane is the program that reads its names.
+    first = transport if end.receives else end.stages.index("tar") if "tar" in end.stages else 0
     return _Rank.CUT_INPUT if number > first and _CUT_INPUT.search(printed) else _Rank.OWN_FAULT
 
 

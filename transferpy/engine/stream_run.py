@@ -62,7 +62,8 @@ class StreamRun:
     directories_sent: bool = field(default=False, init=False)  # True after the command to send the directories
     sending: bool = field(default=False, init=False)  # True after the command to send
     phase: Phase = field(default=Phase.WAITING, init=False)  # the phase of the copy
-    interruptions: tuple[float, ...] = field(default=(), init=False)  # the seconds of each after which it continued
+    interruptions: int = field(default=0, init=False)  # how often the stream continued on a new connection
+    interrupted_seconds: float = field(default=0.0, init=False)  # the sum of the times without a connection before that
     _began: float = field(default_factory=time.monotonic, init=False)
     _phase_began: float = field(default_factory=time.monotonic, init=False)
 
@@ -109,8 +110,9 @@ class StreamRun:
 
     def add_interruption(self, seconds: float) -> None:
         """Report that the stream continues after this time without a connection."""
-        self.interruptions += (seconds,)
-        self.update_report(reconnects=len(self.interruptions), interrupted_seconds=sum(self.interruptions))
+        self.interruptions += 1
+        self.interrupted_seconds += seconds
+        self.update_report(reconnects=self.interruptions, interrupted_seconds=self.interrupted_seconds)
 
     @property
     def progress(self) -> Progress:

@@ -37,10 +37,10 @@ def await_stream(run: StreamRun) -> None:
             # Before this, the sender has listed its files, or has waited for a server; that has no limit of its own.
             started = run.sender.moved = now
             run.enter(Phase.COPYING)
-        if connections.is_interrupted:
-            run.sender.moved = now  # the limits of the reconnection count
         if started is not None:
-            _check_limits(run, now - started, now - _last_progress(run))
+            moved = _last_progress(run)
+            # An interruption has limits of its own. Without progress of the source, only the last one counts.
+            _check_limits(run, now - started, now - moved - connections.outage_after(moved))
         _send_directories(run)
         run.wait(
             *run.both,
@@ -76,7 +76,10 @@ def _last_progress(run: StreamRun) -> float:
     A target can report any progress. It does not count, because the source stops when the target takes no more data.
     But at the end of the source, the buffers between the two can hold hundreds of thousands of small files.
     """
-    has_sent = all(end.statuses or run.sender.last(Sent, lane) for lane, end in enumerate(run.sending_ends))
+    lanes = enumerate(run.sending_ends)
+    # The first lane waits for the others, and then sends the directories.
+    waits = run.lanes > 1 and not run.directories_sent
+    has_sent = all(end.statuses or run.sender.last(Sent, lane) or (waits and lane == 0) for lane, end in lanes)
     return max(run.sender.moved, min(run.receiver.moved, run.sender.moved + _BUFFER_TIME) if has_sent else 0.0)
 
 

@@ -213,14 +213,14 @@ class TransferOptions(ToolOptions):
     )
     stall_timeout: int = NETWORK.option(
         "maximum time in seconds without an answer from the other end of the connection; after it, the connection is"
-        " dead and the transfer fails; a slow disk on either end does not count",
+        " dead, and the stream continues on a new one (see --retries); a slow disk on either end does not count",
         default=30,
         values=number(3, _DAY, "SECONDS"),
     )
     retries: int = NETWORK.option(
         "maximum number of attempts to continue a stream whose connection broke, without new data in between; after it,"
         " or after a minute, the transfer fails; 0: a broken connection fails the transfer",
-        default=5,
+        default=10,
         values=number(0, 100),
     )
     copy_timeout: int = NETWORK.option(

@@ -9,6 +9,7 @@ from transferpy.model.options import AUTO
 from transferpy.planning.compression import edge_codecs
 from transferpy.planning.context import PlanContext
 from transferpy.planning.digests import is_content_compared, planned_algorithm
+from transferpy.planning.relays import relay_obstacle
 
 
 def notes(context: PlanContext) -> list[str]:
@@ -76,12 +77,12 @@ def _algorithm_notes(context: PlanContext) -> Iterator[str]:
 
 
 def _stream_notes(context: PlanContext) -> Iterator[str]:
+    for edge in context.edges:
+        obstacle = relay_obstacle(context, edge) if context.options.retries else ""
+        if obstacle:
+            yield f"{obstacle}: a stream whose connection breaks fails"
     for host in context.facts.values():
-        if host.buffers is None:
-            continue
-        if context.options.retries and not host.buffers.relays:
-            yield f"{host.host}: the host lacks system calls (splice, memfd): a stream whose connection breaks fails"
-        if not host.buffers.watches:
+        if host.buffers and not host.buffers.watches:
             yield (
                 f"{host.host}: the kernel permits no watch over a connection (pidfd_getfd): --stall-timeout has no"
                 " effect on this host, but --idle-timeout has"

@@ -17,6 +17,7 @@ from transferpy.planning.digests import file_digest, is_content_compared, planne
 from transferpy.planning.notes import notes
 from transferpy.planning.plan import EdgePlan, TransferPlan
 from transferpy.planning.programs import best_netcat, is_ipv6
+from transferpy.planning.relays import is_relayed
 from transferpy.planning.streams import most_streams, streams_limit
 from transferpy.planning.topology import SOURCE, Edge, Node
 from transferpy.planning.types import transfer_type_strategy
@@ -130,13 +131,13 @@ def _edge_plan(context: PlanContext, edge: Edge) -> EdgePlan:
         codecs=edge_codecs(context, edge),
         sending=_sending_plan(context, edge),
         listening=_listening_plan(context, edge),
-        relayed=_is_relayed(context, edge),
+        relayed=is_relayed(context, edge),
     )
 
 
 def _sending_plan(context: PlanContext, edge: Edge) -> SendingPlan:
     transport = _transport(context, edge, edge.sender, edge.receiver)
-    stream = transport.relayed() if _is_relayed(context, edge) else transport
+    stream = transport.relayed() if is_relayed(context, edge) else transport
     strategy = transfer_type_strategy(context.options.transfer_type)
     digest, limit = stream_digest(context), context.options.bwlimit
     codecs = codecs_by_label(context, edge)
@@ -157,7 +158,7 @@ def _sending_plan(context: PlanContext, edge: Edge) -> SendingPlan:
 def _listening_plan(context: PlanContext, edge: Edge) -> ListeningPlan:
     host, options = context.host(edge.receiver), context.options
     transport = _transport(context, edge, edge.receiver, edge.sender)
-    stream = transport.relayed() if _is_relayed(context, edge) else transport
+    stream = transport.relayed() if is_relayed(context, edge) else transport
     sender_address = context.route(edge).source
     strategy = transfer_type_strategy(options.transfer_type)
     digest, codecs = stream_digest(context), codecs_by_label(context, edge)
@@ -177,12 +178,6 @@ def _listening_plan(context: PlanContext, edge: Edge) -> ListeningPlan:
         probe=probe_receiver(transport) if is_link_probed(context) else None,
         buffer=receive_bounds(host, settable=transport.sets_buffers),
     )
-
-
-def _is_relayed(context: PlanContext, edge: Edge) -> bool:
-    """Return whether the stream of an edge survives a broken connection: both hosts need a relay."""
-    hosts = context.host(edge.sender), context.host(edge.receiver)
-    return context.options.retries > 0 and all(host.buffers is not None and host.buffers.relays for host in hosts)
 
 
 def _transport(context: PlanContext, edge: Edge, node: Node, peer: Node) -> Transport:

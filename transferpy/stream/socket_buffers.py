@@ -37,11 +37,11 @@ class BufferBounds:
 
         Args:
             size: the bytes that all connections of the stream need together.
-            lanes: the number of the connections. Several ones share the largest buffer, also if the kernel would give
-                each of them more than its share.
+            lanes: the number of the connections. They share the largest buffer, also if the kernel would give each of
+                them more than its share.
         """
         share = self.most // lanes
-        if lanes > 1 and 0 < share < self.kernel:
+        if 0 < share < self.kernel:
             return share
         size = min(size // lanes, share)
         return size if size > self.kernel else 0
@@ -50,6 +50,11 @@ class BufferBounds:
     def largest(self) -> int:
         """The largest buffer to set, for a link of unknown speed; 0 to leave it to the kernel."""
         return self.fit(self.most)
+
+    @property
+    def largest_possible(self) -> int:
+        """The largest buffer that a connection can have, as a program sets it; 0 if unknown."""
+        return self.largest or self.kernel
 
 
 NO_BOUNDS = BufferBounds()

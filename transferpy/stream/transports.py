@@ -27,21 +27,16 @@ class Transport:
     connect: Stage
     shares_port: bool = True  # whether the listener sets SO_REUSEPORT, so that the session can hold the port for it
     sets_buffers: bool = False  # whether the commands set the buffers of their sockets
-    notices: tuple[str, ...] = ()  # the options with which the programs report that they have a connection
 
     def relayed(self) -> "Transport":
         """Return the transport of a stream that survives a broken connection."""
+        if not isinstance(self.listen, Watched) or not isinstance(self.connect, Watched):
+            raise TypeError("a relay needs the program of a transport")
         return replace(
             self,
-            listen=Relayed(self._reporting(self.listen), Variable("perl_relay_receive"), COUNT_FILE),
-            connect=Relayed(self._reporting(self.connect), Variable("perl_relay_send"), HISTORY),
+            listen=Relayed(self.listen, Variable("perl_relay_receive"), COUNT_FILE),
+            connect=Relayed(self.connect, Variable("perl_relay_send"), HISTORY),
         )
-
-    def _reporting(self, stage: Stage) -> Watched:
-        if not isinstance(stage, Watched):
-            raise TypeError("a relay needs the program of a transport")
-        program, *arguments = stage.command.argv
-        return replace(stage, command=replace(stage.command, argv=(program, *self.notices, *arguments)))
 
 
 # By flavour: the pattern of its help, the options to listen, the options to connect and to end at the end of input,
@@ -117,5 +112,4 @@ def _socat(
         listen=watch.receiver(Command((*socat, listening, "STDOUT"))),
         connect=watch.sender(Command((*socat, "STDIN", connecting))),
         sets_buffers=True,
-        notices=("-d", "-d"),
     )

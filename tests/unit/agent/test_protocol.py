@@ -148,12 +148,18 @@ def test_the_round_trip_time_may_be_unknown() -> None:
     ("command", "words"),
     [
         (Stop(), ["stop"]),
-        (Receive("zstd1", 0), ["receive", "zstd1", "0"]),
-        (Receive("zstd1", 0, 3), ["receive", "zstd1", "0", "3"]),
+        (Receive("zstd1", 0, "a1"), ["receive", "zstd1", "0", "a1"]),
+        (Receive("zstd1", 0, "a1", 3), ["receive", "zstd1", "0", "a1", "3"]),
         (AcceptPeer("QUJD"), ["peer", "QUJD"]),
-        (Send("0", "none", "198.18.0.2", "4400", 0, 7, ""), ["send", "0", "none", "198.18.0.2", "4400", "0", "7"]),
-        (Send("0", "none", "::1", "4400,4401", 9, 7, "QQ"), ["send", "0", "none", "::1", "4400,4401", "9", "7", "QQ"]),
-        (Resume(3, 2, 1 << 40), ["resume", "3", "2", str(1 << 40)]),
+        (
+            Send("0", "no", "198.18.0.2", "4400", 0, 7, "a1", ""),
+            ["send", "0", "no", "198.18.0.2", "4400", "0", "7", "a1"],
+        ),
+        (
+            Send("0", "no", "::1", "4400,4401", 9, 7, "a1", "QQ"),
+            ["send", "0", "no", "::1", "4400,4401", "9", "7", "a1", "QQ"],
+        ),
+        (Resume(3, 2, 1 << 40, "a1"), ["resume", "3", "2", str(1 << 40), "a1"]),
         (Total(0, 5), ["total", "0", "5"]),
     ],
 )
@@ -165,12 +171,12 @@ def test_a_session_command_is_one_line_of_words(command: protocol.SessionCommand
 @given(codec=any_text)
 def test_an_argument_that_is_not_one_word_is_never_sent(codec: str) -> None:
     try:
-        line = Receive(codec, 0).line
+        line = Receive(codec, 0, "a1").line
     except ValueError:
         assert codec.split() != [codec]
         return
     assert len(line.splitlines()) == 1
-    assert line.split()[2:] == [codec, "0"]
+    assert line.split()[2:] == [codec, "0", "a1"]
 
 
 def test_a_last_word_may_be_empty() -> None:

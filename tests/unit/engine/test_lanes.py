@@ -151,7 +151,7 @@ def test_the_relays_of_all_streams_have_a_limit_of_their_memory(caplog: pytest.L
     received = ("listening port=4400 more=4401", "connected", *RECEIVED[::2], *LISTS)
     target.reactions = {**target.reactions, "receive CODEC 2": received}
     hosts = (
-        source_host(routes={0: V4_ROUTE}, source=source_facts(files=20), buffers=buffers),
+        source_host(routes={0: V4_ROUTE}, source=source_facts(files=20), buffers=buffers, memory=4 << 30),
         target_host("db2", targets={0: target_facts()}, buffers=replace(buffers, receive=120 << 20)),
     )
     remote = fleet(source, target)

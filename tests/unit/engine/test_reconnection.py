@@ -8,12 +8,12 @@ from fleet import V4_ROUTE, source_host, target_facts, target_host
 from scripted import ScriptedRemote, ScriptedSession, answer, encoded
 from scripted_runs import LISTS, RECEIVED, SENT, source_session, target_session, transferer
 
-from transferpy.engine import reconnection
+from transferpy.engine import attempts
 from transferpy.model.facts import BufferFacts
 from transferpy.Transferer import Transferer
 
 RELAYS = BufferFacts(send=4 << 20, receive=6 << 20, forced=False, relays=True)
-FLOWS = ("listening port=4400", "connected", "progress bytes=0", "progress bytes=100")
+FLOWS = ("listening port=4400", "established connection=0", "connected", "progress bytes=0", "progress bytes=100")
 BROKEN = "broken connection={} position={} status=1 text=" + encoded("socat: Connection reset by peer\n")
 CHECKED = (RECEIVED, *LISTS)
 SEND = "send 0 CODEC 198.18.0.2 4400 cer2"
@@ -33,7 +33,7 @@ def made(
     sending.reactions = {**sending.reactions, "finish 0": (SENT.format(0), *LISTS), "abandon 0": (), **source}
     receiving.reactions = {**receiving.reactions, "abandon 0": (), **target}
     hosts = (
-        source_host(routes={0: V4_ROUTE}, buffers=RELAYS),
+        source_host(routes={0: V4_ROUTE}, buffers=RELAYS, memory=1 << 30),
         target_host("db2", targets={0: target_facts()}, buffers=RELAYS),
     )
     sessions: dict[str, list[ScriptedSession | BaseException]] = {"db1": [sending], "db2": [receiving]}
@@ -47,7 +47,7 @@ def commands(session: Any) -> list[str]:
 
 class TestLanes:
     SEND = "send 0 CODEC 198.18.0.2 4400,4401 cer2"
-    LISTENING = ("listening port=4400 more=4401", *FLOWS[1:])
+    LISTENING = ("listening port=4400 more=4401", "established connection=0 lane=1", *FLOWS[1:])
     BROKEN = BROKEN.format(0, 400) + " lane=1"
 
     def made(
@@ -89,9 +89,9 @@ class TestLanes:
             },
             {
                 "receive CODEC 2": self.LISTENING,
-                "reopen 1 1": ("reopened connection=1 position=300 lane=1", "reconnected connection=1 lane=1"),
+                "reopen 1 1": ("reopened connection=1 position=300 lane=1", "established connection=1 lane=1"),
                 "total 1 500": (
-                    "resumed connection=1 lane=1",
+                    "established connection=1 lane=1",
                     "complete lane=1",
                     "stages job=receive-1 statuses=0,0,0",
                 ),
@@ -101,7 +101,7 @@ class TestLanes:
         assert run.run() == [0]
         assert commands(sending) == ["resume 1 1 300", "finish 1", "directories", "finish 0"]
         assert commands(receiving) == ["reopen 1 1", "total 1 500", "total 0 900"]
-        assert "db1 to db2, stream 2 of 2: attempt 1 of 5 to continue the stream at byte 300" in caplog.messages
+        assert "db1 to db2, stream 2 of 2: attempt 1 of 10 to continue the stream at byte 300" in caplog.messages
         assert run.report.targets[0].reconnects == 1
 
     def test_a_lane_that_is_lost_ends_the_stream(self) -> None:
@@ -134,7 +134,7 @@ def test_a_broken_connection_continues_at_the_byte_that_the_target_needs(
         {
             "receive": (*FLOWS, *[broken] * (end == "target")),
             "reopen 0 1": ("reopened connection=1 position=300",),
-            "total 0 500": ("resumed connection=1", "complete", *CHECKED),
+            "total 0 500": ("established connection=1", "complete", *CHECKED),
         },
     )
     assert run.run() == [0]
@@ -142,14 +142,14 @@ def test_a_broken_connection_continues_at_the_byte_that_the_target_needs(
     assert commands(receiving) == ["reopen 0 1", "total 0 500"]
     host = {"source": "db1", "target": "db2"}[end]
     assert f"db1 to db2: the connection broke at byte 400: {host}: socat: Connection reset by peer" in caplog.messages
-    assert "db1 to db2: attempt 1 of 5 to continue the stream at byte 300" in caplog.messages
+    assert "db1 to db2: attempt 1 of 10 to continue the stream at byte 300" in caplog.messages
 
 
 def test_a_connection_that_continues_is_in_the_report(caplog: pytest.LogCaptureFixture) -> None:
     run, _, _ = made(
         {"send": ("sending", BROKEN.format(0, 400)), "resume 0 1 300": ("sent bytes=500",)},
         {
-            "reopen 0 1": ("reopened connection=1 position=300", "resumed connection=1", BROKEN.format(0, 9)),
+            "reopen 0 1": ("reopened connection=1 position=300", "established connection=1", BROKEN.format(0, 9)),
             "total 0 500": ("complete", *CHECKED),
         },
     )
@@ -170,7 +170,7 @@ def test_the_end_of_the_last_connection_is_no_break_if_all_bytes_have_arrived() 
 
 
 def test_attempts_without_a_byte_are_limited(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(reconnection, "_LONGEST_PAUSE", 0.0)
+    monkeypatch.setattr(attempts, "_LONGEST_PAUSE", 0.0)
     run, sending, receiving = made(
         {
             "send": ("sending", BROKEN.format(0, 400)),
@@ -185,14 +185,14 @@ def test_attempts_without_a_byte_are_limited(monkeypatch: pytest.MonkeyPatch, ca
     assert commands(sending)[:4] == ["resume 0 1 300", "resume 0 2 300", "resume 0 3 300", "abandon 0"]
     (report,) = run.report.targets
     assert report.error.startswith(
-        "db1 to db2: the connection broke, and the stream could not continue: 3 attempts in "
+        "db1 to db2: the connection broke, and the stream could not continue: attempts: 3 (--retries), seconds: "
     )
-    assert report.error.endswith("(--retries); it broke at byte 400: db1: socat: Connection reset by peer")
+    assert report.error.endswith("; it broke at byte 400: db1: socat: Connection reset by peer")
     assert caplog.text.count("the connection broke at byte 400: db1: socat") == 4
 
 
 def test_a_stream_without_a_connection_for_too_long_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconnection, "_LONGEST_OUTAGE", 0.0)
+    monkeypatch.setattr(attempts, "_LONGEST_OUTAGE", 0.0)
     run, sending, receiving = made({"send": ("sending", BROKEN.format(0, 400))}, {})
     sending.reactions["abandon 0"] = ("stages job=send_0 statuses=0,0,1",)
     receiving.reactions["abandon 0"] = ("stages job=receive statuses=1,0,0",)
@@ -211,7 +211,7 @@ def test_a_hot_copy_whose_redo_log_is_overwritten_is_lost(connection: int) -> No
         },
         {
             "reopen 0 1": ("reopened connection=1 position=300",),
-            "reopen 0 2": ("reopened connection=2 position=300", "resumed connection=2"),
+            "reopen 0 2": ("reopened connection=2 position=300", "established connection=2"),
             "total 0 500": ("complete", *CHECKED),
         },
     )
@@ -226,7 +226,7 @@ def test_a_hot_copy_whose_redo_log_is_overwritten_is_lost(connection: int) -> No
     assert expected in run.report.targets[0].error
 
 
-@pytest.mark.parametrize("connected", [(), ("connected",)])
+@pytest.mark.parametrize("connected", [(), ("established connection=0",)])
 def test_a_stream_that_breaks_before_its_first_byte_continues_if_it_had_a_connection(
     connected: tuple[str, ...],
 ) -> None:
@@ -235,7 +235,7 @@ def test_a_stream_that_breaks_before_its_first_byte_continues_if_it_had_a_connec
         {"send": ("sending", BROKEN.format(0, 0)), "resume 0 1 0": ("sent bytes=500",)},
         {
             "receive": flows,
-            "reopen 0 1": ("reopened connection=1 position=0", "resumed connection=1"),
+            "reopen 0 1": ("reopened connection=1 position=0", "established connection=1"),
             "total 0 500": ("complete", *CHECKED),
         },
     )
@@ -269,3 +269,96 @@ def test_without_retries_there_is_no_relay() -> None:
     run, sending, receiving = made({"send": (SENT.format(0), *LISTS)}, {"receive": (*FLOWS, *CHECKED)}, retries=0)
     assert run.run() == [0]
     assert (commands(sending), commands(receiving)) == ([], [])
+
+
+class TestAttempts:
+    def made(self, limit: int = 10) -> tuple[attempts.Attempts, list[float]]:
+        time = [1000.0]
+        return attempts.Attempts(limit, lambda: time[0]), time
+
+    def test_interruptions_without_progress_count_as_one(self) -> None:
+        """A receiver reports connections that carry nothing, for hours."""
+        made, time = self.made()
+        credit = 0.0
+        for _ in range(100):
+            made.begin()
+            made.add()
+            made.continue_at(5 << 20)
+            time[0] += 1
+            made.succeed()
+            credit = max(credit, made.outage_after(0.0, is_interrupted=False))
+            time[0] += 2
+        assert credit == 1
+        made.begin()
+        assert made.are_late
+        assert made.pause == 8
+
+    def test_new_data_and_a_lasting_connection_begin_anew(self) -> None:
+        made, time = self.made(limit=3)
+        for number in range(20):
+            made.begin()
+            made.add()
+            made.continue_at(number << 20)
+            assert made.number == 1
+            time[0] += 9
+            made.succeed()
+            time[0] += 9
+        for _ in range(20):
+            time[0] += 9
+            made.begin()
+            assert not made.are_late
+            made.add()
+            made.continue_at(20 << 20)
+            made.succeed()
+            time[0] += 10
+
+    def test_the_attempts_of_one_break_have_longer_and_longer_pauses(self) -> None:
+        made, _ = self.made(limit=7)
+        made.begin()
+        pauses = []
+        while not made.are_used_up:
+            pauses.append(made.pause)
+            made.add()
+        assert pauses == [0, 1, 2, 4, 8, 8, 8]
+
+    def test_an_interruption_counts_until_the_source_makes_progress(self) -> None:
+        made, time = self.made()
+        made.begin()
+        time[0] += 500
+        assert made.outage_after(1000.0, is_interrupted=True) == 60
+        assert made.outage_after(1000.0, is_interrupted=False) == 0
+        made.succeed()
+        time[0] += 500
+        assert made.outage_after(1000.0, is_interrupted=False) == 60
+        assert made.outage_after(1501.0, is_interrupted=False) == 0
+
+
+def test_each_connection_has_its_own_token_which_both_ends_get() -> None:
+    run, sending, receiving = made(
+        {
+            "send": ("sending", BROKEN.format(0, 400)),
+            "resume 0 1 300": (BROKEN.format(1, 400),),
+            "resume 0 2 300": ("sent bytes=500",),
+        },
+        {
+            "reopen 0 1": ("reopened connection=1 position=300",),
+            "reopen 0 2": ("reopened connection=2 position=300", "established connection=2"),
+            "total 0 500": ("complete", *CHECKED),
+        },
+    )
+    assert run.run() == [0]
+    assert sending.tokens == receiving.tokens
+    assert len({*sending.tokens}) == 3
+
+
+def test_a_listener_that_has_ended_is_not_connected_to() -> None:
+    run, sending, _ = made(
+        {"send": ("sending", BROKEN.format(0, 400)), "resume 0 2 300": ("sent bytes=500",)},
+        {
+            "reopen 0 1": (BROKEN.format(1, 300), "reopened connection=1 position=300"),
+            "reopen 0 2": ("reopened connection=2 position=300", "established connection=2"),
+            "total 0 500": ("complete", *CHECKED),
+        },
+    )
+    assert run.run() == [0]
+    assert commands(sending) == ["resume 0 2 300", "finish 0"]

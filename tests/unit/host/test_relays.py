@@ -1,8 +1,12 @@
 """The relays of a stream, between programs that take the place of transports."""
 
+import fcntl
 import os
 import random
+import socket
+import struct
 import subprocess
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +22,15 @@ STREAM = random.Random(1).randbytes(9_000_000)
 HISTORY = 3 << 20
 
 
+def token(connection: int) -> str:
+    return f"{connection + 0xAFFE:032x}"
+
+
+def greeting(connection: int, lane: str = "") -> bytes:
+    """Return the first bytes of a connection."""
+    return f"{token(connection)}{lane}".ljust(40).encode()
+
+
 class Relay:
     """A relay in a run directory, and the fifos by which it and the session talk."""
 
@@ -25,9 +38,11 @@ class Relay:
         self.directory = directory
         for name in ("control", f"relay{lane}"):
             os.mkfifo(directory / name)
+        (directory / "token").write_text(token(0))
         self._control = os.open(directory / "control", os.O_RDWR | os.O_NONBLOCK)
         self._commands = os.open(directory / f"relay{lane}", os.O_RDWR)
         self._read = ""
+        self.output = b""
         self.process = subprocess.Popen(
             ["perl", "-e", perl_program(f"perl/relay_{role}"), "--", argument, str(directory), lane, *transport],
             stdin=subprocess.PIPE,
@@ -60,7 +75,7 @@ class Relay:
 
     def end(self) -> tuple[int, str]:
         """Wait for the end of the relay; return its status and its standard error."""
-        _, errors = self.process.communicate(timeout=TIMEOUT)
+        self.output, errors = self.process.communicate(timeout=TIMEOUT)
         return self.process.returncode, errors.decode()
 
     def close(self) -> None:
@@ -80,15 +95,21 @@ def relay(directory: Path, role: str, argument: object, *transport: str, lane: s
 
 
 def into(directory: Path, *counts: int) -> tuple[str, ...]:
-    """Return a transport of the sender: its Nth connection takes that number of bytes, the last one all, to a file."""
+    """Return a transport of the sender: its Nth connection takes that number of bytes, the last one all, to a file.
+
+    In the file, the greeting of the connection comes first.
+    """
     words = " ".join(map(str, counts))
     script = f'set -- {words}; n=$(cat "$D/n" 2>/dev/null || echo 0); echo $((n+1)) >"$D/n"; shift "$n" || set --; '
-    taking = 'if [ $# -gt 0 ]; then head -c "$1" >"$D/part.$n"; exit 1; else cat >"$D/part.$n"; fi'
+    taking = 'if [ $# -gt 0 ]; then head -c $(($1 + 40)) >"$D/part.$n"; exit 1; else cat >"$D/part.$n"; fi'
     return "env", f"D={directory}", "bash", "-c", script + taking
 
 
-def part(directory: Path, number: int) -> bytes:
-    return (directory / f"part.{number}").read_bytes()
+def part(directory: Path, number: int, lane: str = "") -> bytes:
+    """Return the bytes of the Nth connection, after its greeting; nothing before all of the greeting has arrived."""
+    got = (directory / f"part.{number}").read_bytes()
+    assert greeting(number, lane).startswith(got[:40])
+    return got[40:]
 
 
 class TestSender:
@@ -110,7 +131,7 @@ class TestSender:
             made.stdin.write(STREAM[: taken + 1])
             made.stdin.flush()
             assert made.wait_for("broken").startswith("broken connection=0 position=")
-            made.command(f"resume 1 {taken - back}")
+            made.command(f"resume 1 {taken - back} {token(1)}")
             made.stdin.write(STREAM[taken + 1 :])
             made.end_input()
             made.wait_for("sent")
@@ -122,9 +143,9 @@ class TestSender:
             for piece in pieces[:160]:
                 os.write(made.stdin.fileno(), piece)
             made.wait_for("broken connection=0")
-            made.command("resume 1 100000")
+            made.command(f"resume 1 100000 {token(1)}")
             made.wait_for("broken connection=1")
-            made.command("resume 2 140000")
+            made.command(f"resume 2 140000 {token(2)}")
             for piece in pieces[160:]:
                 os.write(made.stdin.fileno(), piece)
             made.end_input()
@@ -139,7 +160,7 @@ class TestSender:
             made.stdin.write(STREAM)
             made.end_input()
             made.wait_for("sent")
-            made.command(f"resume 1 {len(STREAM) - 7}")
+            made.command(f"resume 1 {len(STREAM) - 7} {token(1)}")
             wait_until((tmp_path / "part.1").exists)
             wait_until(lambda: part(tmp_path, 1) == STREAM[-7:])
             assert made.events() == [f"sent bytes={len(STREAM)}"]
@@ -149,11 +170,11 @@ class TestSender:
             made.stdin.write(STREAM[:9000])
             made.stdin.flush()
             made.wait_for("broken")
-            made.command("resume 1 5000")
+            made.command(f"resume 1 5000 {token(1)}")
             made.end_input()
             made.wait_for("sent")
             assert [event.split()[-1] for event in made.events()] == ["lane=3", "lane=3"]
-            wait_until(lambda: (tmp_path / "part.1").exists() and part(tmp_path, 1) == STREAM[5000:9000])
+            wait_until(lambda: (tmp_path / "part.1").exists() and part(tmp_path, 1, "-3") == STREAM[5000:9000])
         assert (tmp_path / "relay-3.err").exists()
 
     @pytest.mark.parametrize("position", [0, len(STREAM)])
@@ -162,7 +183,7 @@ class TestSender:
             made.stdin.write(STREAM[:8_500_000])
             made.stdin.flush()
             made.wait_for("broken")
-            made.command(f"resume 1 {position}")
+            made.command(f"resume 1 {position} {token(1)}")
             status, errors = made.end()
         assert status == 1
         assert errors.startswith(f"the receiver continues at byte {position}, but the history has the bytes ")
@@ -183,12 +204,22 @@ class TestSender:
             assert not any(event.startswith("broken") for event in made.events())
 
     def test_a_transport_that_is_killed_is_a_broken_connection(self, tmp_path: Path) -> None:
-        with relay(tmp_path, "send", HISTORY, "sh", "-c", "head -c 5 >/dev/null; kill -KILL $$") as made:
+        with relay(tmp_path, "send", HISTORY, "sh", "-c", "head -c 45 >/dev/null; kill -KILL $$") as made:
             made.stdin.write(b"0123456789")
             made.stdin.flush()
             assert made.wait_for("broken") == "broken connection=0 position=10 status=137"
             made.command("abandon")
             assert made.end() == (137, "")
+
+    def test_a_transport_that_reads_the_greeting_had_a_connection(self, tmp_path: Path) -> None:
+        """A slow source may not have any data yet."""
+        with relay(tmp_path, "send", HISTORY, "sh", "-c", "head -c 40 >/dev/null; exit 1") as made:
+            assert made.wait_for("broken") == "broken connection=0 position=0 status=1"
+
+    def test_a_stream_that_is_finished_before_its_end_is_a_failure(self, tmp_path: Path) -> None:
+        with relay(tmp_path, "send", HISTORY, *into(tmp_path)) as made:
+            made.command("finish")
+            assert made.end() == (1, "")
 
     def test_an_abandoned_relay_ends_with_its_connection(self, tmp_path: Path) -> None:
         with relay(tmp_path, "send", HISTORY, *into(tmp_path, 1000)) as made:
@@ -206,66 +237,65 @@ class TestSender:
             assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
 
 
-def out_of(directory: Path, *pieces: bytes, status: int = 1) -> tuple[str, ...]:
-    """Return a transport of the receiver: its Nth connection prints the Nth piece."""
-    for number, piece in enumerate(pieces):
-        (directory / f"piece.{number}").write_bytes(piece)
-    script = f'n=$(cat "$D/n" 2>/dev/null || echo 0); echo $((n+1)) >"$D/n"; cat "$D/piece.$n"; exit {status}'
-    return "env", f"D={directory}", "sh", "-c", script
+LISTENER = ("socat", "-u", "TCP4-LISTEN:0,bind=127.0.0.1", "STDOUT")
 
 
-@pytest.mark.parametrize("role", ["send", "receive"])
-def test_a_transport_that_ends_later_than_a_handshake_had_a_connection(tmp_path: Path, role: str) -> None:
-    argument = HISTORY if role == "send" else "count"
-    with relay(tmp_path, role, argument, "bash", "-c", "sleep 5.5; exit 1") as made:
-        assert made.wait_for("broken") == "broken connection=0 position=0 status=1"
-        made.command("abandon")
-        assert made.end()[0] == 1
+def listening_port(made: Relay) -> int:
+    """Return the port of the transport of a relay, once it listens."""
+    found: list[int] = []
+
+    def is_found() -> bool:
+        (child,) = Path(f"/proc/{made.process.pid}/task/{made.process.pid}/children").read_text().split() or ("none",)
+        lines = subprocess.run(["ss", "-Htlnp"], capture_output=True, text=True, check=True).stdout.splitlines()
+        found[:] = [int(line.split()[3].rpartition(":")[2]) for line in lines if f"pid={child}," in line]
+        return bool(found)
+
+    wait_until(is_found)
+    return found[0]
 
 
-NOTICE = "2026/11/27 06:00:00 socat[1] N "
-READY = f"{NOTICE}starting data transfer loop with FDs [6,6] and [1,1]"
+def send(made: Relay, *pieces: bytes, reset: bool = False) -> None:
+    """Connect to the transport of a relay, send these bytes, and end or reset the connection."""
+    with socket.create_connection(("127.0.0.1", listening_port(made)), TIMEOUT) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+        if reset:
+            wait_until(lambda: not unread(connection))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-@pytest.mark.parametrize("role", ["send", "receive"])
-@pytest.mark.parametrize("ready", [(READY,), ()])
-def test_the_notices_of_socat_show_whether_there_was_a_connection(
-    tmp_path: Path, role: str, ready: tuple[str, ...]
-) -> None:
-    error = "2026/11/27 06:00:01 socat[1] E read(6): Connection reset by peer"
-    lines = [f"{NOTICE}opening connection", *ready, error]
-    script = 'printf "%s\\n" "$@" >&2; exit 1'
-    argument = HISTORY if role == "send" else "count"
-    with relay(tmp_path, role, argument, "bash", "-c", script, "socat", *lines) as made:
-        if ready:
-            assert made.wait_for("broken") == "broken connection=0 position=0 status=1"
-            assert (tmp_path / "relay.err").read_text() == f"{error}\n"
-            made.command("abandon")
-        assert made.end() == (1, f"{error}\n")
-        assert len([event for event in made.events() if event.startswith("broken")]) == len(ready)
+def unread(connection: socket.socket) -> int:
+    """Return the bytes of a connection that the transport has not acknowledged or not read."""
+    outgoing: int
+    (outgoing,) = struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, b"1234"))
+    peer = f"127.0.0.1:{connection.getsockname()[1]}"
+    lines = subprocess.run(["ss", "-Htn"], capture_output=True, text=True, check=True).stdout.splitlines()
+    return outgoing + sum(int(line.split()[1]) for line in lines if line.split()[4] == peer)
 
 
 class TestReceiver:
     def test_the_end_of_a_connection_is_not_the_end_of_the_stream(self, tmp_path: Path) -> None:
-        pieces = (STREAM[:1000], STREAM[1000:5000], STREAM[5000:6000])
-        with relay(tmp_path, "receive", "count", *out_of(tmp_path, *pieces)) as made:
-            assert made.wait_for("broken") == "broken connection=0 position=1000 status=1"
-            made.command("reopen 1")
+        with relay(tmp_path, "receive", "count", *LISTENER) as made:
+            send(made, greeting(0), STREAM[:1000], reset=True)
+            assert made.wait_for("broken").startswith("broken connection=0 position=1000 status=")
+            made.command(f"reopen 1 {token(1)}")
             assert made.wait_for("reopened") == "reopened connection=1 position=1000"
-            assert made.wait_for("broken connection=1") == "broken connection=1 position=5000 status=1"
+            send(made, greeting(1), STREAM[1000:5000])
+            assert made.wait_for("broken connection=1") == "broken connection=1 position=5000 status=0"
             made.command("total 6000")
-            made.command("reopen 2")
+            made.command(f"reopen 2 {token(2)}")
+            made.wait_for("reopened connection=2")
+            send(made, greeting(2), STREAM[5000:6000])
             assert made.wait_for("complete") == "complete"
             assert made.stdout.read() == STREAM[:6000]
             assert made.process.wait(TIMEOUT) == 0
-            assert made.events()[-2:] == ["resumed connection=2", "complete"]
+            assert made.events()[-2:] == ["established connection=2", "complete"]
         assert (tmp_path / "count").read_text() == "6000"
 
-    @pytest.mark.parametrize("status", [0, 1])
-    def test_a_connection_that_ends_before_the_total_is_known_can_be_complete(
-        self, tmp_path: Path, status: int
-    ) -> None:
-        with relay(tmp_path, "receive", "count", *out_of(tmp_path, STREAM[:1000], status=status)) as made:
+    @pytest.mark.parametrize("reset", ["", "reset"])
+    def test_a_connection_that_ends_before_the_total_is_known_can_be_complete(self, tmp_path: Path, reset: str) -> None:
+        with relay(tmp_path, "receive", "count", *LISTENER) as made:
+            send(made, greeting(0), STREAM[:1000], reset=bool(reset))
             made.wait_for("broken")
             made.command("total 1000")
             made.wait_for("complete")
@@ -273,46 +303,86 @@ class TestReceiver:
             assert made.process.wait(TIMEOUT) == 0
 
     def test_more_bytes_than_were_sent_are_a_failure(self, tmp_path: Path) -> None:
-        with relay(tmp_path, "receive", "count", *out_of(tmp_path, STREAM[:1000])) as made:
+        with relay(tmp_path, "receive", "count", *LISTENER) as made:
+            send(made, greeting(0), STREAM[:1000])
             made.wait_for("broken")
             made.command("total 999")
             assert made.end() == (1, "received 1000 bytes, but the sender has sent 999\n")
 
-    def test_bytes_behind_the_end_of_the_stream_are_not_passed_on(self, tmp_path: Path) -> None:
-        with relay(tmp_path, "receive", "count", *out_of(tmp_path, b"", STREAM[:2000])) as made:
-            assert made.process.wait(TIMEOUT) == 1  # without a byte, there was no connection
-            assert made.events() == []
+    @pytest.mark.parametrize(
+        "first",
+        [
+            b"GET / HTTP/1.0\r\nHost: 127.0.0.1:4400\r\n\r\n",
+            greeting(0)[:39],
+            greeting(0)[:39] + b"x",
+            greeting(1),
+            greeting(0, "-1"),
+            b"",
+        ],
+    )
+    def test_bytes_of_another_program_are_never_passed_on(self, tmp_path: Path, first: bytes) -> None:
+        with relay(tmp_path, "receive", "count", *LISTENER) as made:
+            send(made, first, STREAM[:2000] if len(first) >= 40 else b"")
+            status, errors = made.end()
+            assert status != 0
+            assert ("another program than the sender" in errors) == (len(first) >= 40)
+            assert not made.events()
+            assert made.output == b""
+
+    def test_another_program_on_a_further_connection_ends_the_attempt(self, tmp_path: Path) -> None:
+        with relay(tmp_path, "receive", "count", *LISTENER) as made:
+            send(made, greeting(0), STREAM[:1000], reset=True)
+            made.wait_for("broken")
+            made.command(f"reopen 1 {token(1)}")
+            made.wait_for("reopened")
+            send(made, greeting(0), STREAM[1000:2000])
+            assert made.wait_for("broken connection=1").startswith("broken connection=1 position=1000 status=")
+            assert (tmp_path / "relay.err").read_text().startswith("another program than the sender has connected")
+            made.command("total 2000")
+            made.command(f"reopen 2 {token(2)}")
+            assert made.wait_for("reopened connection=2") == "reopened connection=2 position=1000"
+            send(made, greeting(2)[:7], greeting(2)[7:], STREAM[1000:2000])
+            made.wait_for("complete")
+            assert made.stdout.read() == STREAM[:2000]
+            assert "established connection=1" not in made.events()
+
+    def test_a_transport_that_cannot_listen_is_a_broken_connection(self, tmp_path: Path) -> None:
+        listener = f"test -e {tmp_path}/n && exit 9; touch {tmp_path}/n; exec {' '.join(LISTENER)}"
+        with relay(tmp_path, "receive", "count", "sh", "-c", listener) as made:
+            send(made, greeting(0), STREAM[:1000])
+            made.wait_for("broken")
+            made.command(f"reopen 1 {token(1)}")
+            assert made.wait_for("broken connection=1") == "broken connection=1 position=1000 status=9"
+            assert not any(event.startswith("reopened") for event in made.events())
 
     def test_a_transport_that_still_runs_is_replaced(self, tmp_path: Path) -> None:
         """Bytes that it has not passed on do not count: the sender sends them again."""
-        script = 'echo x >>"$D/n"; printf 0123456789; exec sleep 1000'
-        with relay(tmp_path, "receive", "count", "env", f"D={tmp_path}", "sh", "-c", script) as made:
-            assert made.stdout.read(10) == b"0123456789"
-            made.command("reopen 1")
-            assert made.wait_for("reopened") == "reopened connection=1 position=10"
+        with relay(tmp_path, "receive", "count", *LISTENER) as made:
+            port = listening_port(made)
+            with socket.create_connection(("127.0.0.1", port), TIMEOUT) as connection:
+                connection.sendall(greeting(0) + b"0123456789")
+                assert made.stdout.read(10) == b"0123456789"
+                made.command(f"reopen 1 {token(1)}")
+                assert made.wait_for("reopened") == "reopened connection=1 position=10"
             made.command("total 20")
+            send(made, greeting(1), b"abcdefghij")
             made.wait_for("complete")
-            assert made.stdout.read() == b"0123456789"
-        assert (tmp_path / "n").read_text() == "x\nx\n"
+            assert made.stdout.read() == b"abcdefghij"
 
-    def test_a_stage_behind_it_that_ends_ends_the_relay(self, tmp_path: Path) -> None:
-        with relay(tmp_path, "receive", "count", "sh", "-c", "cat /dev/zero") as made:
+    @pytest.mark.parametrize("state", ["connected", "broken"])
+    def test_a_stage_behind_it_that_ends_ends_the_relay(self, tmp_path: Path, state: str) -> None:
+        with relay(tmp_path, "receive", "count", *LISTENER) as made:
+            send(made, greeting(0), b"0123456789", reset=state == "broken")
+            made.wait_for("established")
             made.stdout.read(10)
+            if state == "broken":
+                made.wait_for("broken")
             made.stdout.close()
             assert made.process.wait(TIMEOUT) == -13
 
     def test_the_errors_of_the_transport_are_those_of_the_stage(self, tmp_path: Path) -> None:
         with relay(tmp_path, "receive", "count", "sh", "-c", "echo bad certificate >&2; exit 3") as made:
             assert made.end() == (3, "bad certificate\n")
-
-
-def test_a_relay_waits_until_its_transport_listens(tmp_path: Path) -> None:
-    with relay(tmp_path, "receive", "count", "socat", "-u", "TCP4-LISTEN:0,bind=127.0.0.1", "STDOUT") as made:
-        made.command("reopen 1")
-        made.wait_for("reopened")
-        listening = subprocess.run(["ss", "-Htlnp"], capture_output=True, text=True, check=True).stdout
-        (child,) = Path(f"/proc/{made.process.pid}/task/{made.process.pid}/children").read_text().split()
-        assert f"pid={child}," in listening
 
 
 def test_the_history_holds_all_bytes_that_can_be_on_their_way() -> None:

@@ -122,7 +122,7 @@ class Host:
     def target(self, **changes: object) -> Running:
         target = self.start_target(**changes)
         with suppress(BrokenPipeError):  # one that could not begin
-            target.order("receive", "gzip", "0")
+            target.order("receive", "gzip", "0", "token")
         return target
 
     def start(self, script: str) -> Running:
@@ -155,7 +155,7 @@ def sent(host: Host, **changes: object) -> Running:
     """Return a source session that has sent."""
     source = host.source(**changes)
     source.next_events("hello", "ready")
-    source.order("send", "0", "gzip", "nowhere", "4400", "0", "0")
+    source.order("send", "0", "gzip", "nowhere", "4400", "0", "0", "token")
     return source
 
 
@@ -191,7 +191,7 @@ class TestCopy:
         source.next_events("ready")
         lists = []
         for label in ("0", "1"):
-            source.order("send", label, "gzip", "nowhere", "4400", "0", "0")
+            source.order("send", label, "gzip", "nowhere", "4400", "0", "0", "token")
             there = source.next_events("stages", "manifest", "digests")
             assert there["stages"].fields == {"job": f"send_{label}", "statuses": "0,0,0"}
             lists.append(digest_of(there, "digests"))
@@ -205,10 +205,10 @@ class TestCopy:
         failing = Pipeline((Command(("false",)), *SEND.stages[1:]))
         source = host.source(sending=sends(failing, "0") | sends(SEND, "1"))
         source.next_events("ready")
-        source.order("send", "0", "gzip", "nowhere", "4400", "0", "0")
+        source.order("send", "0", "gzip", "nowhere", "4400", "0", "0", "token")
         assert source.next_events("stages")["stages"].fields["statuses"] == "1,0,0"
         assert source.next_events("progress")  # by now, the digester has found the end of its index
-        source.order("send", "1", "gzip", "nowhere", "4400", "0", "0")
+        source.order("send", "1", "gzip", "nowhere", "4400", "0", "0", "token")
         assert digest_of(source.next_events("stages", "digests"), "digests")[1] == "1"
         source.order("stop")
         source.end()
@@ -250,7 +250,7 @@ class TestCopy:
         assert script.count(" interval=60\n") == 1
         source = host.start(script.replace(" interval=60\n", " interval=2\n"))
         source.next_events("hello", "ready")
-        source.order("send", "0", "gzip", "nowhere", "4400", "0", "0")
+        source.order("send", "0", "gzip", "nowhere", "4400", "0", "0", "token")
         source.next_events("stages", "manifest")
         (host.directory / "source" / "x" / "a" / "file").write_text("more")
         assert source.next_events("changed")["changed"].text("paths").split("\0")[0] == "x/a/file"
@@ -305,7 +305,7 @@ class TestAbilities:
         target = host.target(sending=sends(SEND))
         target.next_events("checked")
         (host.directory / "stream").unlink()
-        target.order("send", "0", "gzip", "nowhere", "4400", "0", "0")
+        target.order("send", "0", "gzip", "nowhere", "4400", "0", "0", "token")
         found = target.next_events("sending", "stages", "checked")
         assert found["stages"].fields == {"job": "send_0", "statuses": "0,0,0"}
         assert gzip.decompress((host.directory / "stream").read_bytes()) == gzip.decompress(original)
@@ -391,7 +391,7 @@ class TestProbe:
         listener = Command((sys.executable, "-c", LISTEN, Variable("port")))
         target = host.start_target(probe=Pipeline((listener, Command(("cat",)))))
         port = int(target.next_events("probing")["probing"].fields["port"])
-        target.order("receive", "gzip", "0")
+        target.order("receive", "gzip", "0", "token")
         assert target.next_events("stages")["stages"].fields["job"] == "receive"
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port))
@@ -503,7 +503,7 @@ class TestFirewall:
         plan = changed(TARGET, directory=str(host.directory / "target"))
         target = host.start(hanging + session_script(RUN, plan))
         target.next_events("ready")
-        target.order("receive", "gzip", "0")
+        target.order("receive", "gzip", "0", "token")
         target.order("examine")
         assert target.next_events("handshake")["handshake"].fields["examined"] == "no"
         wait_until(called.exists)

@@ -120,6 +120,27 @@ def test_a_host_that_cannot_watch_or_continue_a_stream_causes_a_warning(
 ) -> None:
     whole = BufferFacts(send=1, receive=1, forced=True, relays=True, watches=True)
     buffers = {host: replace(whole, **lacking)}
-    hosts = [make(buffers=buffers.get(name, whole)) for name, make in (("db1", source_host), ("db2", target_host))]
+    makers = (("db1", source_host), ("db2", target_host))
+    hosts = [make(buffers=buffers.get(name, whole), memory=1 << 30) for name, make in makers]
     wanted = request("db1:/srv/x", "db2:/srv/y", **options)
     assert plan(wanted, *hosts).notes == ((note.format(host),) if note else ())
+
+
+@pytest.mark.parametrize(
+    ("claimed", "memory", "tools", "obstacle"),
+    [
+        (6 << 20, 1 << 30, (), ""),
+        (6 << 20, 50_000_000, (), "14.7 MB"),
+        (1 << 60, 64 << 30, ("a new socat",), ""),  # the stream sets a smaller one
+        (1 << 60, 64 << 30, (), "1.15e+06 TB"),
+        (600 << 20, 64 << 30, (), "638 MB"),
+    ],
+)
+def test_a_target_does_not_decide_how_much_memory_the_source_uses(
+    claimed: int, memory: int, tools: tuple[str, ...], obstacle: str
+) -> None:
+    buffers = BufferFacts(send=4 << 20, receive=claimed, forced=bool(tools), relays=True, watches=True)
+    made = plan(REQUEST, source_host(buffers=buffers, memory=memory), target_host(buffers=buffers, memory=memory))
+    text = f"db1: the buffers of a connection to db2 can hold {obstacle}, too much to keep"
+    assert made.notes == ((f"{text}: a stream whose connection breaks fails",) if obstacle else ())
+    assert made.edges[0].relayed == (not obstacle)

@@ -18,7 +18,7 @@ send_probe() { # EDGE ADDRESS PORT BUFFER [CERTIFICATE]: sends zeros, by which t
   emit probed
 }
 
-send_stream() { # EDGE CODEC ADDRESS PORT[,PORT ...] BUFFER HISTORY [CERTIFICATE]: each port receives a lane of the stream
+send_stream() { # EDGE CODEC ADDRESS PORT[,PORT ...] BUFFER HISTORY TOKEN [CERTIFICATE]: each port receives a lane of the stream
   local task=send_$1 pipeline=send_$1_$2 step status=0
   local peer_address=$3 lane_ports # the pipeline reads the address
   IFS=, read -ra lane_ports <<<"$4"
@@ -26,10 +26,11 @@ send_stream() { # EDGE CODEC ADDRESS PORT[,PORT ...] BUFFER HISTORY [CERTIFICATE
   # shellcheck disable=SC2034 # the pipelines read both
   local lane_count=${#lanes[@]} lane_threads=$((compress_threads > ${#lanes[@]} ? compress_threads / ${#lanes[@]} : 1))
   ((lane_count == 1)) || pipeline=send_$1_lanes_$2
-  accept_peer receiver.pem "${7-}"
+  accept_peer receiver.pem "${8-}"
   set_send_buffer "$5"
   # shellcheck disable=SC2034 # the pipeline reads it
   history=$6
+  set_first_token "$7"
   for step in "${before_send[@]}"; do "$step" || return; done
   discard_digests
   start_watch "${lane_ports[0]}" "${peer_address//[][]/}"

@@ -2,8 +2,7 @@
 # requires: agent/main agent/streams agent/ports agent/listeners agent/more_lanes agent/keys agent/handshake
 
 # By the number of a lane.
-connections=()         # awaited, again for a further connection that is awaited, or accepted; empty while there is no listener
-further_connections=() # the number of that further connection
+connections=() # awaited, again for a further connection that is awaited, or accepted; empty while there is no listener
 
 prepare_listen() {
   reserve_port "$wanted_port"
@@ -38,11 +37,12 @@ report_link() { # reports how many bytes came in how many microseconds; the task
   emit link "$(cat -- "$run_directory/link" 2>/dev/null)"
 }
 
-receive_stream() { # CODEC BUFFER [LANES]: in at most that number of lanes
-  local step pipeline=receive_$1 obstacle='' number=${3-1}
+receive_stream() { # CODEC BUFFER TOKEN [LANES]: in at most that number of lanes
+  local step pipeline=receive_$1 obstacle='' number=${4-1}
   unset "command_handler[receive]" "on_task_end[receive_probe]"
   stop_task receive_probe || fail port "port $port is in use"
   set_receive_buffer "$2"
+  set_first_token "$3"
   ((number == 1)) || can_add_lanes || number=1
   ((number == 1)) || pipeline=receive_lanes_$1
   listen_for_stream "$pipeline"
@@ -59,6 +59,8 @@ receive_stream() { # CODEC BUFFER [LANES]: in at most that number of lanes
   for step in "${during_receive[@]}"; do "$step"; done # while the source connects
   wait_for_stream receive || exit 1
   report_received
+  # Before the firewall is closed, which can take long: else the other end would report its secondary failure first.
+  task_succeeded receive || report_task receive || exit 1
   close_listeners
   report_stream_digest receive received
   report_task receive || exit 1
@@ -89,27 +91,25 @@ look_for_connection() { # the listener closes its port when it has accepted a co
   ! is_awaited || has_own_listener "$port" || report_connection
 }
 
-report_connection() { # reports that the sender is connected, once all lanes have a connection; and each further connection
+report_connection() { # reports that the sender is connected, once all lanes have a connection
   local state=${connections[number]-}
   is_awaited || return 0
   connections[number]=accepted
   take_port_back
-  if [ "$state" = again ]; then
-    emit reconnected lane="$number" connection="${further_connections[number]}"
-    return
-  fi
+  [ "$state" = awaited ] || return 0
   [ -n "$lane" ] || forget_handshake
   [[ ${connections[*]} == *awaited* ]] || emit connected
 }
 
-reopen_listener() { # reopen LANE CONNECTION: the relay of the lane starts its listener again
+reopen_listener() { # reopen LANE CONNECTION TOKEN: the relay of the lane starts its listener again
   local lane number=$2 port=${lane_ports[$2]-}
   set_lane "$2"
   is_at_work "receive$lane" || return 0
   report_connection # the one that broke
-  connections[number]='' further_connections[number]=$3
+  connections[number]=''
   lend_port
   command_relay "$@"
+  readmit_sender
 }
 
 await_further_connection() { # LANE: its relay has started a listener

@@ -11,10 +11,18 @@ admit_sender() { # opens the firewall, once a listener was seen: the source may 
 
 admit_to_port() { # opens the firewall for the port of the current lane
   register_firewall_undo
-  # In a task: iptables may have to wait for its lock.
-  start_task firewall open_firewall
-  wait_for_task firewall
-  task_succeeded firewall
+  run_firewall_task firewall
+}
+
+readmit_sender() { # adds the rules of the current lane again: a firewall that was restarted has lost them, which broke the connection
+  # The entry of the undo list removes a rule as often as it is there. Without the chain of the rule, nothing refuses the sender.
+  [ "$sender_admitted" = no ] || run_firewall_task "firewall$lane" || :
+}
+
+run_firewall_task() { # TASK: a task, because iptables may have to wait for its lock
+  start_task "$1" open_firewall
+  wait_for_task "$1"
+  task_succeeded "$1"
 }
 
 listen_for_stream() { # PIPELINE: starts the current lane, and waits until its listener is seen or the lane has ended
@@ -28,13 +36,17 @@ listen_for_stream() { # PIPELINE: starts the current lane, and waits until its l
     [ "$wanted_port" = 0 ] && grep -qs 'Address already in use' "$run_directory/receive$lane.0.err" || return 0
     [ -n "$lane" ] || close_firewall
     unlock_port
-    reserve_port 0
+    if [ -z "$lane" ]; then reserve_port 0; else find_port || return; fi
   done
 }
 
 close_firewall() {
-  # A signal interrupts "wait", but not a command in the foreground.
-  undo "$run_directory" firewall &
-  wait "$!"
+  remove_firewall_rules 'firewall*'
   sender_admitted=no
+}
+
+remove_firewall_rules() { # GROUP: that of their undo entries
+  # A signal interrupts "wait", but not a command in the foreground.
+  undo "$run_directory" "$1" &
+  wait "$!"
 }

@@ -12,10 +12,11 @@ add_lanes() { # PIPELINE NUMBER: adds lanes up to this number; sets obstacle if 
   for ((number = 1; number < $2; number++)); do
     lane=-$number
     find_further_port "$number" || return
-    listen_for_stream "$1"
+    listen_for_stream "$1" || { obstacle='no further port between 4400 and 4499 is free'; return; }
     if ! admit_to_port; then
       obstacle="cannot open the firewall: $(last_error firewall.err)"
       stop_task "receive$lane"
+      remove_firewall_rules "firewall$lane"
       unlock_port
       return
     fi

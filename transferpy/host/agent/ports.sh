@@ -66,7 +66,10 @@ take_port() { # [weak]: holds the port, so that no other user can bind it; fails
     case ${task_statuses["hold$lane"]-} in
       '') ;;
       2) return 1 ;;
-      *) fail port "cannot bind port $port: $(last_error "hold$lane.err")" ;;
+      *)
+        [ -z "$lane" ] || return 1
+        fail port "cannot bind port $port: $(last_error hold.err)"
+        ;;
     esac
   done
 }

@@ -13,6 +13,10 @@ make_relay_fifo() { # before the start of the current lane
   mkfifo -- "$run_directory/relay$lane" || fail_cannot_write
 }
 
+set_first_token() { # TOKEN: that of the first connection of each lane; the arguments of a process are public
+  printf %s "$1" >"$run_directory/token" || fail_cannot_write
+}
+
 command_relay() { # COMMAND LANE [NUMBER ...]
   local lane words=("$1" "${@:3}")
   set_lane "$2"

@@ -62,7 +62,7 @@ end_entry() { # FILE OUTPUT: removes an entry that succeeded; fails and reports 
 }
 
 # Neither the firewall nor replication waits for the end of processes, which can hang with their disk or their file system.
-readonly not_urgent='!(firewall|replication)' urgent_seconds=300
+readonly not_urgent='!(firewall*|replication)' urgent_seconds=300
 
 start_urgent_undo() { # DIRECTORY COMMAND [ARGUMENT ...]: starts to undo the firewall entries, and COMMAND, which starts replication
   # Sets spared_group. An entry that fails stays, so that the next undo tries it again and reports it.
@@ -71,7 +71,7 @@ start_urgent_undo() { # DIRECTORY COMMAND [ARGUMENT ...]: starts to undo the fir
     trap - EXIT
     trap '' PIPE
     emit() { [ "$1" = undo-failed ] || printf '@transferpy %s %s\n' "$run_id" "$*" 1>&"$events"; }
-    undo "$1" firewall &
+    undo "$1" 'firewall*' &
     "${@:2}"
     wait
   ) &

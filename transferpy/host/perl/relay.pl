@@ -4,6 +4,10 @@
 # of a connection it waits for a command of the session: a line in the fifo "relay" of the run directory. It reports each event as a
 # line "event NAME FIELD ..." in the fifo "control". Connections have numbers: the first one is 0. The name of the fifo ends with the suffix
 # of the lane: "" for the first lane, "-1", "-2" and so on for the others. The events of these have the number of the lane.
+#
+# Each connection begins with a greeting, which both relays know: the token of the connection, which the orchestration host has drawn,
+# and the lane. Without it, a receiver could take the data of another program, or that of another lane. The token of the first connection
+# is in the file "token" of the run directory, those of further ones are in commands: the arguments of a process are public.
 # requires: perl/system_calls perl/clock
 use strict;
 use warnings;
@@ -14,10 +18,11 @@ use POSIX qw(WNOHANG);
 my ($NONBLOCK, $SET_PIPE_SIZE) = (2, 1031); # SPLICE_F_NONBLOCK, F_SETPIPE_SZ
 my $longest_copy = 1 << 20;
 my $pause = 0.25; # seconds between two looks at the transport
-my $handshake = 5; # seconds after which a transport without notices that has not failed has a connection
+my $greeting_length = 40;
+my ($is_interrupted, $last_command) = (0, 0); # whether a connection has broken and no further one has begun; the time of the last command
 my $splice = $system_call{splice};
 my ($directory, $lane, @program); # the run directory, the suffix of the lane, and the command of the transport
-my ($transport, $stream, $other_end, $started, $connection, $status, $notices, $abandoned) = (0, undef, undef, 0, 0, 0, '', 0);
+my ($transport, $stream, $other_end, $connection, $status, $abandoned) = (0, undef, undef, 0, 0, 0);
 my (%command, $commands, $control); # by word, the function of a command
 
 sub begin_relay { # DIRECTORY LANE COMMAND ...
@@ -30,6 +35,15 @@ sub begin_relay { # DIRECTORY LANE COMMAND ...
     $0 = 'relay';
 }
 
+sub first_token {
+    open my $file, '<', "$directory/token" or die "cannot read the token: $!\n";
+    return readline $file;
+}
+
+sub greeting { # TOKEN
+    return pack "A$greeting_length", $_[0] . $lane;
+}
+
 sub report { # EVENT FIELD ...
     push @_, "lane=$1" if $lane =~ /(\d+)/;
     syswrite $control, "event @_\n";
@@ -40,10 +54,16 @@ sub start_transport { # DESCRIPTOR: that of the transport for the stream, whose 
     pipe my $from, my $to or die "pipe: $!\n";
     fcntl $to, $SET_PIPE_SIZE, $longest_copy;
     ($other_end, $stream) = $number == 0 ? ($from, $to) : ($to, $from);
-    $started = now();
+    # A signal between the fork and the assignment would end the relay, but not the transport.
+    my $signals = POSIX::SigSet->new(POSIX::SIGTERM(), POSIX::SIGHUP(), POSIX::SIGINT());
+    POSIX::sigprocmask(POSIX::SIG_BLOCK(), $signals);
     $transport = fork // die "fork: $!\n";
-    return if $transport;
+    if ($transport) {
+        POSIX::sigprocmask(POSIX::SIG_UNBLOCK(), $signals);
+        return;
+    }
     @SIG{qw(PIPE CHLD TERM HUP INT)} = ('DEFAULT') x 5;
+    POSIX::sigprocmask(POSIX::SIG_UNBLOCK(), $signals);
     open STDERR, '>', "$directory/relay$lane.err" or POSIX::_exit(1);
     POSIX::dup2(fileno $other_end, $number) // POSIX::_exit(1);
     no warnings 'exec';
@@ -56,29 +76,12 @@ sub transport_ends { # SECONDS: returns whether the transport has ended, or ends
     while (1) {
         if (waitpid($transport, WNOHANG) == $transport) {
             ($transport, $status) = (0, $? & 127 ? 128 + ($? & 127) : $? >> 8);
-            remove_notices();
             return 1;
         }
         return 0 if $seconds <= 0;
         select undef, undef, undef, 0.01;
         $seconds -= 0.01;
     }
-}
-
-sub remove_notices { # leaves the errors of the transport in its file
-    open my $file, '+<', "$directory/relay$lane.err" or return;
-    my ($is_notice, @lines) = (qr/^\S+ \S+ socat\[\d+\] [NW] /, <$file>);
-    $notices = join '', grep { /$is_notice/ } @lines;
-    seek $file, 0, 0;
-    print $file grep { !/$is_notice/ } @lines;
-    truncate $file, tell $file;
-}
-
-sub was_never_connected { # HAS DATA: whether the first transport, which has ended, had no connection, or was refused by its peer
-    my ($has_data) = @_;
-    return 0 if $connection > 0 || $has_data;
-    return index($notices, 'starting data transfer loop') < 0 if $notices; # socat has them, after the handshake of TLS
-    return now() - $started < $handshake;
 }
 
 sub stop_transport {
@@ -90,8 +93,7 @@ sub stop_transport {
 sub end_relay { # STATUS: ends as the stage of the transport would, with its messages
     my ($end) = @_;
     stop_transport();
-    open my $errors, '<', "$directory/relay$lane.err";
-    print STDERR <$errors> if $end && $errors;
+    if ($end && open my $errors, '<', "$directory/relay$lane.err") { print STDERR <$errors> }
     exit $end;
 }
 
@@ -99,6 +101,14 @@ sub report_break { # POSITION
     my ($position) = @_;
     end_relay($status || 1) if $abandoned;
     report("broken connection=$connection position=$position status=$status");
+    ($is_interrupted, $last_command) = (1, now());
+}
+
+sub end_without_commands { # SECONDS: ends the relay if the session passes on no command for so long: no orchestration host is there
+    return if !$is_interrupted || now() - $last_command < $_[0];
+    stop_transport();
+    print STDERR "no connection and no command for $_[0] seconds\n";
+    exit 1;
 }
 
 $command{abandon} = sub { # from now on, the end of a connection ends the relay
@@ -109,6 +119,7 @@ $command{abandon} = sub { # from now on, the end of a connection ends the relay
 sub run_commands { # runs the commands that have arrived
     my $text = '';
     sysread $commands, $text, 4096;
+    $last_command = now();
     for (split /\n/, $text) {
         my ($word, @numbers) = split;
         $command{$word}->(@numbers) if $command{$word};

@@ -4,55 +4,82 @@
 # Called as: perl -e PROGRAM -- COUNT DIRECTORY LANE COMMAND [ARGUMENT ...]. COUNT is a file of the run directory, which has the number of
 # bytes so far. DIRECTORY is the run directory, LANE the suffix of the lane, COMMAND the transport.
 #
-# Commands: "reopen CONNECTION" waits for a connection again, "total BYTES" is the length of the stream, and "abandon".
-# Events: "reopened" when the transport listens, with the position from which it continues; "resumed" at the first byte after that;
-# "broken"; and "complete" at the end of the stream.
-# requires: perl/relay
+# Commands: "reopen CONNECTION TOKEN" waits for a connection again, "total BYTES" is the length of the stream, and "abandon".
+# Events: "reopened" when the transport listens, with the position from which it continues; "established" after the greeting of a
+# connection; "broken"; and "complete" at the end of the stream.
+# requires: perl/relay perl/clock
 use strict;
 use warnings;
 
 my $count_file = shift @ARGV;
-my ($passed, $is_full, $total, $is_new, $counted) = (0, 0, undef, 0, -1);
+my ($passed, $is_full, $total, $counted) = (0, 0, undef, -1);
+my $longest_wait = 30; # seconds without a command after a break: an attempt and the pause after it take less than 20 seconds
+my ($expected, $greeting); # the greeting of the connection, and the part of it that has arrived
 my $next_count = 0; # the time of the next write of the count
 
 begin_relay(@ARGV);
 sysopen my $counter, "$directory/$count_file", O_WRONLY | O_CREAT or die "cannot write $count_file: $!\n";
-$SIG{PIPE} = sub {
-    stop_transport();
-    $SIG{PIPE} = 'DEFAULT';
-    kill 'PIPE', $$;
-};
+$SIG{PIPE} = \&end_with_next_stage;
 
 $command{total} = sub { $total = $_[0]; check_total() };
-$command{reopen} = sub { # CONNECTION
+$command{reopen} = sub { # CONNECTION TOKEN
     stop_transport();
-    ($connection, $is_new, $is_full) = ($_[0], 1, 0);
-    connect_to_transport();
+    ($connection, $is_full) = ($_[0], 0);
+    expect_connection($_[1]);
     my $limit = now() + 3;
     select undef, undef, undef, 0.01 until transport_ends(0) || listens() || now() > $limit;
+    # Without a listener, the connection of the sender would reach another program.
+    return handle_end() if !$transport || !listens();
     report("reopened connection=$connection position=$passed");
 };
 
 write_count();
-connect_to_transport();
+expect_connection(first_token());
 while (1) {
-    my ($readable, $writable) = wait_for($stream && !$is_full ? [$stream] : [], $is_full ? [\*STDOUT] : []);
+    # The end of a pipe to which one writes is readable when no process reads from it.
+    my ($readable, $writable) = wait_for([\*STDOUT, $stream && !$is_full ? $stream : ()], $is_full ? [\*STDOUT] : []);
+    end_with_next_stage() if vec $readable, fileno STDOUT, 1;
     $is_full = 0 if vec $writable, fileno STDOUT, 1;
-    pass_on() if $stream && vec $readable, fileno $stream, 1;
+    if ($stream && vec $readable, fileno $stream, 1) {
+        length $greeting < $greeting_length ? read_greeting() : pass_on();
+    }
     write_count();
+    end_without_commands($longest_wait);
 }
 
-sub connect_to_transport {
+sub end_with_next_stage {
+    stop_transport();
+    $SIG{PIPE} = 'DEFAULT';
+    kill 'PIPE', $$;
+}
+
+sub expect_connection { # TOKEN
+    ($expected, $greeting) = (greeting($_[0]), '');
     start_transport(1);
     undef $other_end; # else the end of the transport would not end the stream
+}
+
+sub read_greeting {
+    my $count = sysread $stream, $greeting, $greeting_length - length $greeting, length $greeting;
+    return if !defined $count;
+    return handle_end() if !$count;
+    return if length $greeting < $greeting_length;
+    if ($greeting eq $expected) {
+        $is_interrupted = 0;
+        return report("established connection=$connection");
+    }
+    stop_transport();
+    open my $errors, '>', "$directory/relay$lane.err";
+    print $errors "another program than the sender has connected to the port\n";
+    close $errors;
+    $greeting = '';
+    handle_end();
 }
 
 sub pass_on {
     my $count = move($stream, undef, \*STDOUT, undef, defined $total ? $total - $passed : $longest_copy);
     return $is_full = 1 if !defined $count;
     return handle_end() if !$count;
-    report("resumed connection=$connection") if $is_new;
-    $is_new = 0;
     $passed += $count;
     check_total();
 }
@@ -71,7 +98,7 @@ sub check_total {
 sub handle_end { # all bytes of the connection were passed on
     undef $stream;
     stop_transport() if !transport_ends(1);
-    end_relay($status) if was_never_connected($passed > 0);
+    end_relay($status || 1) if $connection == 0 && length $greeting < $greeting_length; # it was never made
     report_break($passed);
 }
 

@@ -6,6 +6,7 @@
 
 # The first attempt to continue after the last break: the number of its connection, and its first byte.
 resume_connection='' resume_position=''
+backup_task='' # the task of the backup, until replication was started after it
 read_ahead=16777216 # bytes of the redo log that the backup tool can still read while the pipes behind it fill
 
 list_source_xtrabackup() {
@@ -25,12 +26,12 @@ await_source_xtrabackup() {
 
 watch_backup() { # TASK: starts replication again when the backup tool has ended; the stream may take longer to arrive
   backup_task=$1
-  on_progress[$1]=resume_after_backup
+  on_progress+=(resume_after_backup)
 }
 
 resume_after_backup() {
-  log_is_complete "$run_directory/$backup_task.0.err" || return 0
-  unset "on_progress[$backup_task]"
+  { [ -n "$backup_task" ] && log_is_complete "$run_directory/$backup_task.0.err"; } || return 0
+  backup_task=''
   begin_start
 }
 

@@ -116,8 +116,8 @@ abilities=(unpack listen verify publish)
 digest_tool=(xxh128sum)
 declare -A progress_program=([receive_none]=socat [receive_zstd1]=socat [receive_zstd3]=socat [receive_lz41]=socat)
 register_firewall_undo() {
-  on_undo firewall delete_while_present ip6tables -s 2001:db8::1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || return
-  on_undo firewall nft_delete_commented transferpy-0123456789abcdef || return
+  on_undo firewall"${lane}" delete_while_present ip6tables -s 2001:db8::1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || return
+  on_undo firewall"${lane}" nft_delete_commented transferpy-0123456789abcdef || return
   return 0
 }
 open_firewall() {

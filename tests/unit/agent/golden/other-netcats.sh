@@ -118,8 +118,8 @@ abilities=(unpack listen verify publish)
 digest_tool=(xxh128sum)
 declare -A progress_program=([receive_none]=ncat [receive_zstd1]=ncat [receive_zstd3]=ncat [receive_lz41]=ncat)
 register_firewall_undo() {
-  on_undo firewall nft_delete_commented transferpy-0123456789abcdef || return
-  on_undo firewall nft_delete_commented transferpy-0123456789abcdef || return
+  on_undo firewall"${lane}" nft_delete_commented transferpy-0123456789abcdef || return
+  on_undo firewall"${lane}" nft_delete_commented transferpy-0123456789abcdef || return
   return 0
 }
 open_firewall() {

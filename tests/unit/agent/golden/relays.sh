@@ -62,7 +62,7 @@ client=()
 benchmarked=()
 send_0_none() {
   measure_input send_0"$lane" tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --warning=no-timestamp --warning=no-file-ignored --no-unquote --sparse -vv --quoting-style=escape --index-file="${lists}"/members"${lane}" -b 256 --file=- -- ./x 2>"$run_directory"/send_0"$lane".0.err |
-    { widen_pipe; exec perl -e "${perl_relay_send}" -- "${history}" "${run_directory}" "${lane}" perl -e "${perl_watch_peer}" 12 2 7 send yes transport socat -d -d -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,keepalive,keepidle=2,keepintvl=2,keepcnt=7"${send_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef; } 2>"$run_directory"/send_0"$lane".1.err
+    perl -e "${perl_watch_peer}" 12 2 7 send yes pipeline socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,keepalive,keepidle=2,keepintvl=2,keepcnt=7"${send_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef 2>"$run_directory"/send_0"$lane".1.err
   statuses=("${PIPESTATUS[@]}")
 }
 run_session
@@ -99,8 +99,8 @@ open_firewall() {
   return 0
 }
 receive_none() {
-  perl -e "${perl_relay_receive}" -- receive"${lane}".read "${run_directory}" "${lane}" perl -e "${perl_watch_peer}" 12 2 7 receive yes transport socat -d -d -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,keepalive,keepidle=2,keepintvl=2,keepcnt=7"${receive_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive"$lane".0.err |
-    { widen_pipe; tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --warning=no-timestamp -vv --quoting-style=escape --index-file="${lists}"/members"${lane}" --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive"$lane".1.err
+  measure_input receive"$lane" perl -e "${perl_watch_peer}" 12 2 7 receive yes pipeline socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,keepalive,keepidle=2,keepintvl=2,keepcnt=7"${receive_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive"$lane".0.err |
+    { tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --warning=no-timestamp -vv --quoting-style=escape --index-file="${lists}"/members"${lane}" --keep-old-files -b 256 --file=- && cat >/dev/null; } 2>"$run_directory"/receive"$lane".1.err
   statuses=("${PIPESTATUS[@]}")
 }
 prepare_copy() {

@@ -103,7 +103,7 @@ abilities=(unpack listen verify publish)
 digest_tool=(xxh128sum)
 declare -A progress_program=([receive_zstd1]=socat [receive_lanes_zstd1]=socat)
 register_firewall_undo() {
-  on_undo firewall delete_while_present iptables -s 198.18.0.1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || return
+  on_undo firewall"${lane}" delete_while_present iptables -s 198.18.0.1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || return
   return 0
 }
 open_firewall() {
