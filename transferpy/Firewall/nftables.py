@@ -24,7 +24,7 @@ def rules(listings: Mapping[str, str], address: str, comment: str, *, is_request
             yield FirewallRule(
                 tool=TOOL,
                 opening=Command(("nft", "insert", "rule", *chain, *match)),
-                closing=Command(("nft_delete_commented", comment)),
+                closing=Command(("nft_delete_commented", PORT, comment)),
             )
     if is_requested:
         yield from iptables.tool_rules(listings, own_tool, address, comment, is_requested=False)

@@ -50,7 +50,8 @@ class Drain:
 
     command: Command
     output: Argument | None = None  # the file that gets the output; None to leave it where it is
-    confined: bool = False  # whether it can write only in the working directory, beside the output
+    # Whether it unpacks a lane: it can write only in the working directory, and gets the directories before the archive.
+    confined: bool = False
 
     @property
     def name(self) -> str:
@@ -60,7 +61,10 @@ class Drain:
 
 @dataclass(frozen=True)
 class FollowingNoLinks:
-    """A command for which no symbolic link in or below the working directory leads anywhere."""
+    """The tar that sends a lane: no symbolic link in or below the working directory leads anywhere for it.
+
+    The list of the directories that its files need is sent before its archive.
+    """
 
     command: Command
 

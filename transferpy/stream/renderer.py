@@ -15,7 +15,11 @@ from transferpy.stream.commands import (
     Tee,
     Variable,
     Watched,
+    join,
 )
+
+_PARENTS = join(Variable("lists"), "/lane", Variable("lane"), ".parents")
+"""The file with the directories that the files of a lane need."""
 
 
 def render_argument(argument: Argument) -> str:
@@ -120,7 +124,8 @@ def _with_programs(stage: Stage) -> Command | Drain | Tee:
     """Return ``stage``, or the command that runs it with the Perl programs around it."""
     match stage:
         case FollowingNoLinks(command=command):
-            return Command(("perl", "-e", Variable("perl_follow_no_links"), "--", *command.argv))
+            parents = ("perl", "-e", Variable("perl_send_parents"), "--", _PARENTS)
+            return Command(("perl", "-e", Variable("perl_follow_no_links"), "--", *parents, *command.argv))
         case Watched():
             return Command(_watched(stage, "pipeline"))
         case Relayed():
@@ -137,7 +142,7 @@ def _watched(stage: Watched, ended: str) -> tuple[Argument, ...]:
 
 
 def _drained(stage: Drain) -> str:
-    confine = "confine " if stage.confined else ""
+    confine = 'confine perl -e "${perl_make_parents}" -- ' if stage.confined else ""
     output = f" >{render_argument(stage.output)}" if stage.output else ""
     return f"{confine}{render_command(stage.command)}{output}"
 

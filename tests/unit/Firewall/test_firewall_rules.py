@@ -163,13 +163,13 @@ NFT_RULE = """tcp dport "${port}" accept comment '"transferpy-r1"'"""
             {"nft": chains("inet fw in")},
             V4,
             f"nft insert rule inet fw in ip saddr 198.18.0.1 {NFT_RULE}",
-            "nft_delete_commented transferpy-r1",
+            'nft_delete_commented "${port}" transferpy-r1',
         ),
         (
             {"nft": chains("inet fw in")},
             V6,
             f"nft insert rule inet fw in ip6 saddr 2001:db8::1 {NFT_RULE}",
-            "nft_delete_commented transferpy-r1",
+            'nft_delete_commented "${port}" transferpy-r1',
         ),
     ],
 )

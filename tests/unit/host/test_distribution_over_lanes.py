@@ -127,3 +127,80 @@ def test_the_first_lane_ends_with_its_tar(tmp_path: Path) -> None:
         assert first.stdout.read(2) == b"a\0"
         first.stdout.close()
         assert first.wait(timeout=30) == -signal.SIGPIPE
+
+
+def read_list(file: Path) -> list[str]:
+    return file.read_bytes().decode(errors="surrogateescape").split("\0")[:-1]
+
+
+def test_each_lane_has_the_directories_of_its_files_each_after_the_one_that_contains_it(tmp_path: Path) -> None:
+    paths = [f"./x/{a}/{b}/{n}\n" for a in "ab\n" for b in ("c", "c c", "\udcff") for n in range(30)]
+    entries: list[Entry] = [(path, "f", 1, f"1:{n}", n << 20) for n, path in enumerate(sorted(paths))]
+    found, _ = distributed(tmp_path, entries, 3)
+    for number, lane in enumerate(found):
+        parents = read_list(tmp_path / (f"lane-{number}.parents" if number else "lane.parents"))
+        assert {path.rpartition("/")[0] for path in lane} <= {*parents}
+        made = {"."}
+        for parent in parents:
+            assert parent.rpartition("/")[0] in made
+            made.add(parent)
+        assert len(parents) <= 2 * len({*parents})
+
+
+SENT = ("perl", "-e", perl_program("perl/send_parents"), "--")
+MADE = ("perl", "-e", perl_program("perl/make_parents"), "--")
+
+
+def test_lanes_that_need_the_same_directories_at_the_same_time_all_unpack_them(tmp_path: Path) -> None:
+    """Without the list of directories, GNU tar fails: another tar makes the directory between two of its system calls."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    target.mkdir()
+    paths = [f"./x/{n // 100}/{n}/{lane}" for n in range(1200) for lane in range(4)]
+    for path in paths:
+        (source / path).parent.mkdir(parents=True, exist_ok=True)
+        (source / path).write_text(path)
+    lanes: list[tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]] = []
+    for number in range(4):
+        lane = [path for path in paths if path.endswith(f"/{number}")]
+        parents = dict.fromkeys(
+            parent for path in lane for parent in (path.rsplit("/", depth)[0] for depth in (3, 2, 1))
+        )
+        for name, listed in (("lane", lane), ("parents", parents)):
+            (tmp_path / f"{name}{number}").write_text("".join(f"{path}\0" for path in listed))
+        names = ("--null", "--no-recursion", f"--files-from={tmp_path}/lane{number}")
+        sending = (*SENT, f"{tmp_path}/parents{number}", "tar", "--create", *names, "--file=-")
+        sender = subprocess.Popen(sending, cwd=source, stdout=subprocess.PIPE)
+        lanes.append((sender, subprocess.Popen((*MADE, "tar", "-x", "--file=-"), cwd=target, stdin=sender.stdout)))
+    assert [each.wait(60) for pair in lanes for each in pair] == [0] * 8
+    for path in paths:
+        assert (target / path).read_text() == path
+
+
+@pytest.mark.parametrize(
+    ("sent", "message"),
+    [
+        (b"", "Unexpected EOF in the list of directories"),
+        (b"0000000", "Unexpected EOF in the list of directories"),
+        (b"00000006./a\0./", "Unexpected EOF in the list of directories"),
+        (b"00000003./a00000000", "the list of directories is cut"),
+        (b"00000009./file/b\x0000000000", "cannot make the directory ./file/b: Not a directory"),
+        (b"00000007./file\x0000000000", "cannot make the directory ./file: File exists"),
+        (b"00000007./link\x0000000000", "cannot make the directory ./link: File exists"),
+    ],
+)
+def test_a_list_of_directories_that_is_wrong_ends_the_lane(tmp_path: Path, sent: bytes, message: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("/")
+    words = (*MADE, "touch", "ran")
+    result = subprocess.run(words, cwd=tmp_path, input=sent, capture_output=True, check=False, timeout=60)
+    assert result.returncode != 0
+    assert result.stderr.decode() == f"{message}\n"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_archive_follows_the_list_of_directories(tmp_path: Path) -> None:
+    words = (*MADE, "cat")
+    sent = b"00000004./a\x0000000007./a/b\n\x0000000000archive"
+    result = subprocess.run(words, cwd=tmp_path, input=sent, capture_output=True, check=True, timeout=60)
+    assert result.stdout == b"archive"
+    assert (tmp_path / "a" / "b\n").is_dir()

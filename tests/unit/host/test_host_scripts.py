@@ -240,6 +240,9 @@ class TestUndo:
         assert with_undo(tmp_path, 'undo "$run_directory"; undo "$run_directory" x; undo /nowhere; echo $?') == b"0\n"
 
 
+OF_ANOTHER_PORT = "delete rule ip6 other renamed handle 67\n"
+
+
 class TestUndoCommands:
     def test_a_rule_is_deleted_as_often_as_it_stands_there(self, tmp_path: Path) -> None:
         fake = (
@@ -253,9 +256,13 @@ class TestUndoCommands:
         fake = 'tool() { [ "$3" = -C ]; }\n'
         assert on_host(tmp_path, f"{fake} delete_while_present tool -s a; echo $?") == b"1\n"
 
-    @pytest.mark.parametrize("words", ["", "inet fw in "], ids=["now", "in version 1.0"])
+    @pytest.mark.parametrize(
+        ("words", "others"),
+        [("1 ", ""), ("", OF_ANOTHER_PORT), ("inet fw in ", OF_ANOTHER_PORT)],
+        ids=["of a port", "of all ports", "in version 1.0"],
+    )
     def test_rules_with_the_comment_are_deleted_by_their_handles_and_no_others(
-        self, tmp_path: Path, words: str
+        self, tmp_path: Path, words: str, others: str
     ) -> None:
         (tmp_path / "rules").write_text(
             "table inet fw { # handle 1\n"
@@ -269,10 +276,11 @@ class TestUndoCommands:
             "table ip6 other { # handle 1\n"
             "\tchain renamed { # handle 2\n"
             '\t\ttcp dport 1 accept comment "transferpy-r1" # handle 66\n'
+            '\t\ttcp dport 12 accept comment "transferpy-r1" # handle 67\n'
         )
         fake = 'nft() { case "$2" in -a) cat rules ;; *) echo "$@"; sed -i "/ handle $7\\$/d" rules ;; esac }\n'
-        output = on_host(tmp_path, f"{fake} nft_delete_commented {words}transferpy-r1; echo $?")
-        assert output == b"delete rule inet fw in handle 3\ndelete rule ip6 other renamed handle 66\n0\n"
+        output = on_host(tmp_path, f"{fake} nft_delete_commented {words}transferpy-r1; echo $?").decode()
+        assert output == f"delete rule inet fw in handle 3\ndelete rule ip6 other renamed handle 66\n{others}0\n"
 
     @pytest.mark.parametrize(
         ("command", "reported", "status"),

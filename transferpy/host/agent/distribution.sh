@@ -1,5 +1,5 @@
 # The distribution of the entries of a tree over the lanes of a stream.
-# requires: agent/tasks agent/lanes perl/distribute perl/names perl/follow_no_links
+# requires: agent/tasks agent/lanes perl/distribute perl/names perl/follow_no_links perl/send_parents
 
 at_once[directories]=send_directories
 

@@ -1,5 +1,5 @@
 # The further lanes of a stream that the session receives.
-# requires: agent/lanes agent/ports agent/listeners lib/confine
+# requires: agent/lanes agent/ports agent/listeners lib/confine perl/make_parents
 
 can_add_lanes() { # sets obstacle if the host does not permit it
   # A link that one tar has made could lead another tar out of the copy. A single tar makes such links at its end.

@@ -26,9 +26,10 @@ nftables_facts() { # the chains of nftables; of a long list, only those with a h
   emit firewall tool=nft rules="$(encode "$chains")"
 }
 
-nft_delete_commented() { # ... COMMENT: deletes the rules with that comment, wherever a reload has put them
+nft_delete_commented() { # [PORT] COMMENT: deletes the rules with that comment for one port or all, wherever a reload has put them
   # A handle from the time when the rule was added can belong to another rule after a reload.
-  local comment="comment \"${!#}\"" line=() rules table=() chain=''
+  local comment="comment \"${!#}\"" port='' line=() rules table=() chain=''
+  [ $# -ne 2 ] || port="dport $1 " # older versions have other words before the comment
   rules=$(nft_rules) || {
     printf '%s\n' "$rules"
     return 1
@@ -37,11 +38,11 @@ nft_delete_commented() { # ... COMMENT: deletes the rules with that comment, whe
     case "${line[*]}" in
       'table '*' {'*) table=("${line[@]:1:2}") ;;
       'chain '*' {'*) chain=${line[1]} ;;
-      *"$comment"*'# handle '*) nft delete rule "${table[@]}" "$chain" handle "${line[-1]}" || return 1 ;;
+      *"$port"*"$comment"*'# handle '*) nft delete rule "${table[@]}" "$chain" handle "${line[-1]}" || return 1 ;;
     esac
   done <<<"$rules"
   rules=$(nft_rules) || return 1
-  ! grep -F -- "$comment" <<<"$rules" # a rule that is left is a failure
+  ! { grep -F -- "$comment" <<<"$rules" | grep -F -- "$port"; } # a rule that is left is a failure
 }
 
 nft_rules() { # prints all rules with their handles, without the elements of sets; or the error

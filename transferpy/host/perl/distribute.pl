@@ -2,7 +2,8 @@
 #
 # Called as: perl -e PROGRAM ENTRIES PREFIX LANES. ENTRIES has the records of perl/manifest, "./PATH//KIND LINKS INODE BYTES", in the
 # order of their paths. PREFIX.directories gets the paths of the directories. PREFIX gets those of the first lane, PREFIX-1 those of
-# the second one, and so on, in the same order. All paths end with NUL.
+# the second one, and so on, in the same order; PREFIX.parents, PREFIX-1.parents and so on get the directories that contain them. All
+# paths end with NUL.
 #
 # Large files are distributed first, each to the lane with the least work so far. Other files follow in runs, so that the neighbours
 # in a directory mostly stay together. All names of an inode are in one lane, because only one tar can link them. The work of an entry
@@ -19,6 +20,8 @@ my $entry_work = 32 << 10; # to make a small file takes as long as to write this
 my $runs = 500;            # of a lane
 
 my @outputs = map { open_output($_ ? "$prefix-$_" : $prefix) } 0 .. $lanes - 1;
+my @parents = map { open_output($_ ? "$prefix-$_.parents" : "$prefix.parents") } 0 .. $lanes - 1;
+my @last_parent = ('./') x $lanes; # of each lane: the last directory in its list
 my $directories = open_output("$prefix.directories");
 my @work = (0) x $lanes; # of each lane
 my ($total, %large, %lane_of) = (0);
@@ -45,8 +48,20 @@ for_each(sub {
         $work[$lane] += $work;
     }
     print { $outputs[$lane] } "$path\0" or die "cannot write $prefix: $!\n";
+    add_parents($lane, $path =~ s{[^/]*\z}{}r);
 }, sub { print $directories "$_[0]\0" or die "cannot write $prefix: $!\n" });
-close $_ or die "cannot write $prefix: $!\n" for @outputs, $directories;
+close $_ or die "cannot write $prefix: $!\n" for @outputs, @parents, $directories;
+
+sub add_parents { # LANE DIRECTORY: adds all directories on its path that the last one did not have on its own; ends with a slash
+    my ($lane, $directory) = @_;
+    return if $directory eq $last_parent[$lane];
+    while ($directory =~ m{/}g) {
+        my $above = substr $directory, 0, pos $directory;
+        next if $above eq substr $last_parent[$lane], 0, length $above;
+        print { $parents[$lane] } substr($above, 0, -1) . "\0" or die "cannot write $prefix: $!\n";
+    }
+    $last_parent[$lane] = $directory;
+}
 
 sub open_output { # FILE
     open my $output, '>', $_[0] or die "cannot write $_[0]: $!\n";

@@ -38,7 +38,7 @@ stop_activity_reports
 run_next_script
 
 # === session on db1
-# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer lib/pipes agent/lanes perl/manifest agent/manifest perl/digest agent/digests perl/relay_send perl/relay_receive agent/relay agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read perl/handshake perl/chains agent/handshake agent/connect perl/distribute perl/names perl/follow_no_links agent/distribution perl/privileges agent/owner types/file
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer lib/pipes agent/lanes perl/manifest agent/manifest perl/digest agent/digests perl/relay_send perl/relay_receive agent/relay agent/streams agent/directories perl/sample perl/benchmark agent/sampling agent/read perl/handshake perl/chains agent/handshake agent/connect perl/distribute perl/names perl/follow_no_links perl/send_parents agent/distribution perl/privileges agent/owner types/file
 run_id=0123456789abcdef
 source_directory=/srv
 source_name=x
@@ -69,7 +69,7 @@ send_0_zstd1() {
 }
 send_0_lanes_zstd1() {
   measure_input send_0"$lane" perl -e "${perl_names}" -- "${lists}"/lane "${lane}" 2>"$run_directory"/send_0"$lane".0.err |
-    { widen_pipe; exec perl -e "${perl_follow_no_links}" -- tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --warning=no-timestamp --warning=no-file-ignored --no-unquote --sparse -vv --quoting-style=escape --index-file="${lists}"/members"${lane}" --null --no-recursion --files-from=- -b 256 --file=-; } 2>"$run_directory"/send_0"$lane".1.err |
+    { widen_pipe; exec perl -e "${perl_follow_no_links}" -- perl -e "${perl_send_parents}" -- "${lists}"/lane"${lane}".parents tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --warning=no-timestamp --warning=no-file-ignored --no-unquote --sparse -vv --quoting-style=escape --index-file="${lists}"/members"${lane}" --null --no-recursion --files-from=- -b 256 --file=-; } 2>"$run_directory"/send_0"$lane".1.err |
     { widen_pipe; exec zstd --stdout --quiet -T"${lane_threads}" -1; } 2>"$run_directory"/send_0"$lane".2.err |
     { widen_pipe; exec perl -e "${perl_limit}" 10000000 "${lane_count}"; } 2>"$run_directory"/send_0"$lane".3.err |
     perl -e "${perl_watch_peer}" 30 5 7 send yes pipeline socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${send_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef 2>"$run_directory"/send_0"$lane".4.err
@@ -78,7 +78,7 @@ send_0_lanes_zstd1() {
 run_session
 
 # === session for db2
-# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer lib/pipes agent/lanes perl/manifest agent/manifest perl/digest agent/digests perl/relay_send perl/relay_receive agent/relay agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/nftables firewall/iptables agent/listeners perl/confine lib/confine agent/more_lanes agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read perl/distribute perl/names perl/follow_no_links agent/distribution types/file
+# files: lib/environment lib/lists lib/processes lib/clock lib/termination lib/events lib/locks lib/runs lib/undo agent/inputs agent/tasks agent/keys perl/rows lib/queries replication agent/replication lib/cgroup agent/main perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer lib/pipes agent/lanes perl/manifest agent/manifest perl/digest agent/digests perl/relay_send perl/relay_receive agent/relay agent/streams agent/directories perl/storage agent/storage perl/directories lib/directories perl/flush agent/unpack lib/sockets perl/hold_port agent/ports perl/handshake perl/chains agent/handshake preflight/values firewall/firewalld firewall/nftables firewall/iptables agent/listeners perl/confine lib/confine perl/make_parents agent/more_lanes agent/listen agent/verify perl/privileges agent/owner lib/filesystems agent/publish perl/sample perl/benchmark agent/sampling agent/read perl/distribute perl/names perl/follow_no_links perl/send_parents agent/distribution types/file
 run_id=0123456789abcdef
 wanted_port=0
 shares_port=yes
@@ -119,7 +119,7 @@ receive_zstd1() {
 receive_lanes_zstd1() {
   measure_input receive"$lane" perl -e "${perl_watch_peer}" 30 5 7 receive yes pipeline socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${receive_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive"$lane".0.err |
     zstd --decompress --stdout 2>"$run_directory"/receive"$lane".1.err |
-    { widen_pipe; confine tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --warning=no-timestamp -vv --quoting-style=escape -b 256 --file=- >"${lists}"/members"${lane}" && cat >/dev/null; } 2>"$run_directory"/receive"$lane".2.err
+    { widen_pipe; confine perl -e "${perl_make_parents}" -- tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs '--xattrs-include=*' --delay-directory-restore --warning=no-timestamp -vv --quoting-style=escape -b 256 --file=- >"${lists}"/members"${lane}" && cat >/dev/null; } 2>"$run_directory"/receive"$lane".2.err
   statuses=("${PIPESTATUS[@]}")
 }
 prepare_copy() {
