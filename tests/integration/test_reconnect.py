@@ -147,8 +147,11 @@ def test_a_firewall_that_is_restarted_gets_the_rule_again(ready: Lab) -> None:
 
 KNOCKING = r"""
 for try in {1..3000}; do
-  { exec {link}<>"/dev/tcp/$0/$1" && printf 'GET / HTTP/1.0\r\nHost: of no interest\r\n\r\n' >&"$link" && echo in && sleep 0.2
-    exec {link}>&-; } 2>/dev/null
+  {
+    exec {link}<>"/dev/tcp/$0/$1" && printf 'GET / HTTP/1.0\r\nHost: of no interest\r\n\r\n' >&"$link" && echo in &&
+      sleep 0.2
+    exec {link}>&-
+  } 2>/dev/null
   sleep 0.005
 done
 """

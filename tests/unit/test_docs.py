@@ -145,7 +145,9 @@ def normal(text: str) -> str:
 
 def all_texts() -> tuple[str, ...]:
     modules = sorted((ROOT / "transferpy").rglob("*.py"))
-    return tuple(text for module in modules for text in python_messages(module)) + shell_messages()
+    programs = sorted((ROOT / "transferpy" / "host" / "perl").glob("*.pl"))
+    printed = tuple(text for program in programs for text in re.findall(r'"([^"\n$]+)\\n"', program.read_text()))
+    return tuple(text for module in modules for text in python_messages(module)) + shell_messages() + printed
 
 
 @pytest.mark.parametrize("message", documented())

@@ -157,7 +157,11 @@ class Reconnection:
         """Return the session whose relay has reported the end of this connection; None while it serves."""
         for session in self._run.both:
             event = session.last(protocol.Broken, self._lane)
-            if event and event.connection == self._number and not self._may_be_complete(session, event):
+            if (
+                event
+                and event.connection == self._number
+                and not (self._is_established and self._may_be_complete(session, event))
+            ):
                 return session
         return None
 

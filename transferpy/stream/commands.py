@@ -50,7 +50,7 @@ class Drain:
 
     command: Command
     output: Argument | None = None  # the file that gets the output; None to leave it where it is
-    # Whether it unpacks a lane: it can write only in the working directory, and gets the directories before the archive.
+    # Whether it unpacks a lane: it can write only in the working directory, and gets the directories first.
     confined: bool = False
 
     @property

@@ -48,7 +48,7 @@ class TestCommandLine:
                 "connect_timeout": 60,
                 "idle_timeout": 300,
                 "stall_timeout": 30,
-                "retries": 5,
+                "retries": 10,
                 "streams": "auto",
                 "copy_timeout": 604800,
                 "safe_timeout": 300,

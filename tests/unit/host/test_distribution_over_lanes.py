@@ -152,7 +152,7 @@ MADE = ("perl", "-e", perl_program("perl/make_parents"), "--")
 
 
 def test_lanes_that_need_the_same_directories_at_the_same_time_all_unpack_them(tmp_path: Path) -> None:
-    """Without the list of directories, GNU tar fails: another tar makes the directory between two of its system calls."""
+    """Without the list, GNU tar fails: another tar makes the directory between two of its system calls."""
     source, target = tmp_path / "source", tmp_path / "target"
     target.mkdir()
     paths = [f"./x/{n // 100}/{n}/{lane}" for n in range(1200) for lane in range(4)]

@@ -358,7 +358,7 @@ def test_the_lanes_share_the_processors_of_the_compressor(
         await_watch() {{ :; }}
         send_0_zstd1() {{ echo "$lane_threads" >"$run_directory/threads$lane"; statuses=(0); }}
         send_0_lanes_zstd1() {{ send_0_zstd1; }}
-        send_stream 0 zstd1 ADDRESS {ports} 0 0
+        send_stream 0 zstd1 ADDRESS {ports} 0 0 token
     """
     run_in_session(tmp_path, script)
     found = [file.read_text() for file in tmp_path.glob("threads*")]
@@ -435,7 +435,6 @@ def test_the_connections_of_lanes_are_reported_apart(tmp_path: Path) -> None:
         "reopened connection=1 position=9 lane=1",
         "look: 4401",
         "look: ",
-        "reconnected lane=1 connection=1",
     ]
 
 
