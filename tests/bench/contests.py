@@ -60,10 +60,16 @@ LINK_WORDS = {
 
 @dataclass(frozen=True)
 class Transfer:
-    """transfer.py with these options; if ``damaged``, tar on the target changes every file after it wrote the file."""
+    """transfer.py with these options.
+
+    Attributes:
+        damaged: if true, tar on the target changes every file after it wrote the file.
+        outage: the seconds without a network between source and target, soon after the start of the stream.
+    """
 
     options: str = ""
     damaged: bool = False
+    outage: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -90,10 +96,20 @@ class OnOrchestrator:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A comparison with the fastest of some other contenders; ``limit`` is the maximum of the ratio, or None."""
+    """A comparison with the fastest of some other contenders.
+
+    Attributes:
+        limit: the maximum of the ratio, or None.
+        more: instead of it, the maximum of the difference in seconds.
+    """
 
     others: tuple[str, ...]
     limit: float | None = None
+    more: float | None = None
+
+    def limit_at(self, seconds: float) -> float | None:
+        """Return the maximum of the ratio to a contender that took so many seconds; None without a bound."""
+        return self.limit if self.more is None else 1 + self.more / seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +194,7 @@ _RSYNC_LIMITS = {
 _CHECKSUM_LIMITS = {"unshaped": 1.3, "1gbit": 1.1}
 _PARALLEL_CHECKSUM_LIMIT = 1.1
 _STREAMS_LIMIT = 1 / 3.4
+_OUTAGE, _OUTAGE_COST = 10.0, 20.0
 _WAN_LIMIT, _WAN_DEFAULTS_LIMIT = 0.35, 0.4
 
 # The commands that an administrator types on the source, and on the target if needed.
@@ -248,6 +265,16 @@ def _streams(_data: str, _link: str) -> tuple[Contender, ...]:
     return _ours(one), _ours(four, Comparison((one,), _STREAMS_LIMIT))
 
 
+def _outages(data: str, _link: str) -> tuple[Contender, ...]:
+    options = "--type xtrabackup --no-compress" if data == "server" else "--no-compress"
+    interrupted = Contender(
+        name=f"{options}, {_OUTAGE:g} s without a network",
+        way=Transfer(options, outage=_OUTAGE),
+        against=(Comparison((options,), more=_OUTAGE_COST),),
+    )
+    return _ours(options), interrupted
+
+
 def _stream(_data: str, _link: str) -> tuple[Contender, ...]:
     return (
         Contender(name=_BY_HAND, way=_TAR_TO_NC),
@@ -289,6 +316,7 @@ CONTESTS = {
         Contest(name="wan", contenders=_wan, data=("half",), links=tuple(DELAYS)),
         Contest(name="stages", contenders=_stages, metered=True),
         Contest(name="streams", contenders=_streams, data=("noise",), links=tuple(EACH)),
+        Contest(name="outages", contenders=_outages, data=("noise", "server"), links=("200mbit",)),
         Contest(name="small", contenders=_small, data=("three",)),
         Contest(name="backup", contenders=_backup, data=("server",)),
     )

@@ -39,6 +39,7 @@ _ROOM = "20G"
 """Larger than every data set; the image is sparse."""
 _RUN_SECONDS = 3600.0
 _FAILED_SECONDS = 30.0
+_BEFORE_OUTAGE = 3.0
 _LINK_SECONDS = 2
 _LINK_TRIES = 3
 _TO_NOWHERE = "nc -4 -l {port} >/dev/null"
@@ -170,8 +171,8 @@ class Bench:
 
     def _run(self, cell: Cell, contender: Contender) -> Cost:
         match contender.way:
-            case Transfer(options=options, damaged=damaged):
-                with self._damage() if damaged else nullcontext():
+            case Transfer(options=options, damaged=damaged, outage=outage):
+                with self._damage() if damaged else self._outage(outage) if outage else nullcontext():
                     return self._transfer(cell.data, options, _VERIFICATION_FAILED if damaged else 0)
             case OnOrchestrator(command=command):
                 return Cost(_timed(self._orchestrator, tuple(command.split()), 0).seconds)
@@ -237,6 +238,35 @@ class Bench:
         while not self._target.sh(f"ss -Hltn 'sport = :{PORT}'"):
             if receiver.poll() is not None or time.monotonic() > deadline:
                 raise BenchError("the receiving command does not listen")
+
+    @contextmanager
+    def _outage(self, seconds: float) -> Iterator[None]:
+        """Cut the network between source and target once for so many seconds, some seconds after a stream was seen."""
+        is_over = threading.Event()
+        done: list[float] = []
+
+        def interrupt() -> None:
+            stream = "ss -Htn state established '( sport >= :4400 and sport <= :4499 )'"
+            while not is_over.wait(0.1):
+                # The probe of the link is shorter than this.
+                if self._target.sh(stream) and not is_over.wait(_BEFORE_OUTAGE) and self._target.sh(stream):
+                    break
+            else:
+                return
+            self._source.cut(self._target)
+            time.sleep(seconds)
+            self._source.heal(self._target)
+            done.append(seconds)
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
+        if not done:
+            raise BenchError("the copy ended before the network was cut")
 
     @contextmanager
     def _damage(self) -> Iterator[None]:

@@ -114,7 +114,7 @@ class Verdict:
             other=best,
             of_several=len(comparison.others) > 1,
             value=own.median / others[best],
-            limit=comparison.limit if self._enough(cell) else None,
+            limit=comparison.limit_at(others[best]) if self._enough(cell) else None,
         )
 
     def failures(self) -> list[str]:
@@ -134,7 +134,7 @@ class Verdict:
             if self._enough(cell)
             for contender in cell.contenders
             for comparison in contender.against
-            if comparison.limit is not None
+            if comparison.limit is not None or comparison.more is not None
             for name in (contender.name, *comparison.others)
             if self.summary(cell, name) is None
         )

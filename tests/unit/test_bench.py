@@ -158,6 +158,17 @@ def test_the_bounds_are_the_required_ones() -> None:
     assert [found[str(cell), ALL_DEFAULTS, FIXED[0]] for cell in select(contests=["peers"])] == [1.15] * 9
 
 
+def test_an_interruption_of_ten_seconds_may_cost_twenty() -> None:
+    for cell in select(contests=["outages"]):
+        plain, interrupted = cell.contenders
+        (comparison,) = interrupted.against
+        assert comparison.others == (plain.name,)
+        assert comparison.limit_at(40.0) == 1.5
+        runs = figures((plain.name, 40.0), (interrupted.name, 60.5), where=str(cell))
+        (broken,) = Verdict([cell], runs).broken()
+        assert broken.endswith(f"1.51 times {plain.name}, but the bound is 1.5")
+
+
 # --- how it is kept
 
 
