@@ -55,7 +55,7 @@ def _chosen_lanes(run: StreamRun, most: int, sample: Sample | None, rate: float 
     if codec and not (sample and codec.label in sample.benchmarks):
         return 1, "no sample of the data could be taken, so the speed of the compressor is unknown"
     ratio, speed = (sample.ratio(codec.label), sample.speed(codec.label)) if codec and sample else (1.0, 1.0)
-    link = link_of_data(rate, ratio, encrypt=options.encrypt)
+    link = link_of_data(rate, ratio, encrypt=options.encrypt, limit=options.bwlimit)
     if link is None:
         return 1, "the rate of the link is unknown"
     costs = stage_costs(encrypt=options.encrypt, digests=options.checksum, codec=codec, ratio=ratio, compression=speed)

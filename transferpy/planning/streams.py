@@ -57,8 +57,6 @@ def _reasons_for_one(context: PlanContext) -> Iterator[str]:
     options, source = context.options, context.source
     if options.port:
         yield "a firewall may admit only the port of --port"
-    if options.bwlimit:
-        yield "with --bwlimit, each of several streams has a fixed part of the limit"
     if is_compressed(context) and options.compressor != AUTO:
         yield f"the speed of --compressor {options.compressor} is not measured"
     if source.files < 2:  # noqa: PLR2004 # a file is not divided

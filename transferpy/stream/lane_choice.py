@@ -129,19 +129,20 @@ def most_lanes(data: int, files: int, largest: int) -> int:
     return max(1, min(MOST_AUTOMATIC, files, data // LEAST_BYTES, math.ceil(data / max(largest, 1))))
 
 
-def link_of_data(rate: float | None, ratio: float, *, encrypt: bool) -> DataLink | None:
+def link_of_data(rate: float | None, ratio: float, *, encrypt: bool, limit: int = 0) -> DataLink | None:
     """Return the link; None if it is unknown.
 
     Args:
         rate: the bytes per second that the probe measured on one connection; None if unknown.
         ratio: the bytes of the data for each byte on the network.
         encrypt: whether the connection is encrypted.
+        limit: the bytes per second that all connections may carry together; 0 for no limit.
     """
     if rate is None:
         return None
     program = 1 / max(_connection(encrypt=encrypt))
     most = max(rate, _LARGEST_LINK * program) if rate > program * _LIMITED_BY_PROGRAM else rate
-    return DataLink(measured=rate * ratio, most=most * ratio)
+    return DataLink(measured=rate * ratio, most=min(most, limit or most) * ratio)
 
 
 def choose_lanes(costs: StageCosts, link: float, source_cores: int, target_cores: int, most: int) -> int:

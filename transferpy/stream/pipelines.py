@@ -33,7 +33,8 @@ def probe_receiver(transport: Transport) -> Pipeline:
 def _limiter(bytes_per_second: int) -> tuple[Command, ...]:
     if not bytes_per_second:
         return ()
-    return (Command(("perl", "-e", Variable("perl_limit"), str(bytes_per_second), Variable("lane_count"))),)
+    account = join(RUN_DIRECTORY, "/limit")
+    return (Command(("perl", "-e", Variable("perl_limit"), "--", str(bytes_per_second), account)),)
 
 
 def sender(

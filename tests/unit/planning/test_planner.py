@@ -172,7 +172,7 @@ def test_targets_on_one_host_do_not_share_a_staging_name() -> None:
         pytest.param({}, {**MUCH, "inodes": 2_000_001}, 64, 1, "with 2,000,001 entries,", id="many entries"),
         pytest.param({}, {**MUCH, "directories": 20_001}, 64, 1, "with 20,001 directories,", id="many directories"),
         pytest.param({"port": 5000}, MUCH, 64, 1, "a firewall may admit only the port of --port", id="a port"),
-        pytest.param({"bwlimit": 1 << 40}, MUCH, 64, 1, "with --bwlimit, each of several", id="a limit"),
+        pytest.param({"bwlimit": 1 << 40}, MUCH, 64, 4, "", id="a limit"),
         pytest.param({"compressor": "zstd"}, MUCH, 64, 1, "the speed of --compressor zstd is", id="a compressor"),
         pytest.param({"compressor": "zstd", "compress": False}, MUCH, 64, 4, "", id="a compressor that is not used"),
         pytest.param({}, {**MUCH, **REFUSED}, 64, 1, FOLLOWS, id="a source host that follows links"),

@@ -113,6 +113,13 @@ def test_two_lanes_fill_the_link_for_which_a_probe_as_fast_as_socat_shows_no_lim
     assert choose_lanes(costs(), link.most / ratio, 64, 64, MOST_STREAMS) == 2
 
 
+def test_no_link_carries_more_than_the_limit_of_the_user() -> None:
+    link = link_of_data(TEN_GBIT, 2.0, encrypt=True, limit=20_000_000)
+    assert link
+    assert link.most == 40_000_000
+    assert choose_lanes(costs(), link.most, 64, 64, MOST_STREAMS) == 1
+
+
 def stage_table() -> dict[str, float]:
     """Return the processor seconds of each stage for each GiB, from the table in the manual."""
     text = (pages.DOCS / "benchmarks.rst").read_text()

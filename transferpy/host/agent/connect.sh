@@ -23,9 +23,9 @@ send_stream() { # EDGE CODEC ADDRESS PORT[,PORT ...] BUFFER HISTORY TOKEN [CERTI
   local peer_address=$3 lane_ports # the pipeline reads the address
   IFS=, read -ra lane_ports <<<"$4"
   set_lanes "${#lane_ports[@]}"
-  # shellcheck disable=SC2034 # the pipelines read both
-  local lane_count=${#lanes[@]} lane_threads=$((compress_threads > ${#lanes[@]} ? compress_threads / ${#lanes[@]} : 1))
-  ((lane_count == 1)) || pipeline=send_$1_lanes_$2
+  # shellcheck disable=SC2034 # the pipelines read it
+  local lane_threads=$((compress_threads > ${#lanes[@]} ? compress_threads / ${#lanes[@]} : 1))
+  ((${#lanes[@]} == 1)) || pipeline=send_$1_lanes_$2
   accept_peer receiver.pem "${8-}"
   set_send_buffer "$5"
   # shellcheck disable=SC2034 # the pipeline reads it

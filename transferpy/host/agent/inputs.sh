@@ -3,7 +3,7 @@
 # The plan also defines functions: open_firewall, which adds the firewall rules; register_firewall_undo, which adds their undo
 # entries; prepare_copy; and pipelines: send_EDGE_CODEC, send_probe_EDGE, receive_CODEC and receive_probe, and for
 # several lanes send_EDGE_lanes_CODEC and receive_lanes_CODEC. A pipeline that sends reads peer_address, peer_port and send_buffer, a
-# pipeline that receives reads port and receive_buffer. Both read lane and lane_count, and a lane that
+# pipeline that receives reads port and receive_buffer. Both read lane, and a lane that
 # sends reads lane_threads.
 
 # All sessions.

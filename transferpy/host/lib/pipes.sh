@@ -1,9 +1,7 @@
 # The functions and programs that rendered pipelines call.
 # requires: lib/processes lib/runs perl/widen_pipe perl/tee perl/limit perl/count perl/watch_peer
 
-# shellcheck disable=SC2034 # pipelines read it
-lane_count=1 # the number of lanes of the stream
-lane=''      # the suffix in the names of the tasks and files of the current lane; empty for the first one: see agent/lanes
+lane='' # the suffix in the names of the tasks and files of the current lane; empty for the first one: see agent/lanes
 
 widen_pipe() { # sets the capacity of the pipe on standard input to 1 MiB; the default is 64 KiB
   # The stages wait less for each other, and copy in half the time. Without perl, the pipe keeps its capacity.

@@ -63,7 +63,7 @@ benchmarked=()
 send_0_zstd1() {
   measure_input send_0"$lane" tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --warning=no-timestamp --warning=no-file-ignored --no-unquote --sparse -vv --quoting-style=escape --index-file="${lists}"/members"${lane}" -b 256 --file=- -- ./x 2>"$run_directory"/send_0"$lane".0.err |
     { widen_pipe; exec zstd --stdout --quiet -T4 -1; } 2>"$run_directory"/send_0"$lane".1.err |
-    { widen_pipe; exec perl -e "${perl_limit}" 10000000 "${lane_count}"; } 2>"$run_directory"/send_0"$lane".2.err |
+    { widen_pipe; exec perl -e "${perl_limit}" -- 10000000 "${run_directory}"/limit; } 2>"$run_directory"/send_0"$lane".2.err |
     perl -e "${perl_watch_peer}" 30 5 7 send yes pipeline socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${send_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef 2>"$run_directory"/send_0"$lane".3.err
   statuses=("${PIPESTATUS[@]}")
 }
@@ -71,7 +71,7 @@ send_0_lanes_zstd1() {
   measure_input send_0"$lane" perl -e "${perl_names}" -- "${lists}"/lane "${lane}" 2>"$run_directory"/send_0"$lane".0.err |
     { widen_pipe; exec perl -e "${perl_follow_no_links}" -- perl -e "${perl_send_parents}" -- "${lists}"/lane"${lane}".parents tar --create --format=posix --pax-option=delete=atime,delete=ctime --acls --xattrs '--xattrs-include=*' --numeric-owner --sort=name --warning=no-timestamp --warning=no-file-ignored --no-unquote --sparse -vv --quoting-style=escape --index-file="${lists}"/members"${lane}" --null --no-recursion --files-from=- -b 256 --file=-; } 2>"$run_directory"/send_0"$lane".1.err |
     { widen_pipe; exec zstd --stdout --quiet -T"${lane_threads}" -1; } 2>"$run_directory"/send_0"$lane".2.err |
-    { widen_pipe; exec perl -e "${perl_limit}" 10000000 "${lane_count}"; } 2>"$run_directory"/send_0"$lane".3.err |
+    { widen_pipe; exec perl -e "${perl_limit}" -- 10000000 "${run_directory}"/limit; } 2>"$run_directory"/send_0"$lane".3.err |
     perl -e "${perl_watch_peer}" 30 5 7 send yes pipeline socat -u -b 262144 STDIN OPENSSL:"${peer_address}":"${peer_port}",nodelay,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${send_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/receiver.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=target.0123456789abcdef 2>"$run_directory"/send_0"$lane".4.err
   statuses=("${PIPESTATUS[@]}")
 }
