@@ -188,7 +188,8 @@ def test_a_network_that_passes_one_port_only_is_named(tree: Lab) -> None:
     with switch_drops(tree, "tcp dport 5001-5003"):
         result = transfer(tree, "--port", "5000", "--streams", "3", "--connect-timeout", "3", SOURCE, TARGET)
     assert result.status == 6, result.stderr
-    assert re.search(r"no connection to \S+ port 5000, 5001, 5002 within 3 seconds", result.stderr)
+    message = r"no connection to \S+ port 5000, 5001, 5002 within 3 seconds \(--connect-timeout\); is there a firewall"
+    assert re.search(message, result.stderr), result.stderr
     assert_as_before(tree, before)
 
 

@@ -54,17 +54,17 @@ def explain_handshake(run: StreamRun) -> str:
         return all(event is not None and event.examined for event in events)
 
     run.sessions.wait(*run.both, until=is_examined, deadline=time.monotonic() + _EXAMINATION_TIME)
-    return reason(
-        ConnectionAttempt(
-            source=run.sender.host,
-            target=run.receiver.host,
-            source_address=run.edge.listening.sender_address,
-            target_address=run.edge.address.strip("[]"),
-            port=listener.port,
-            sent=run.sender.last(Handshake) or _UNKNOWN,
-            received=run.receiver.last(Handshake) or _UNKNOWN,
-        )
+    attempt = ConnectionAttempt(
+        source=run.sender.host,
+        target=run.receiver.host,
+        source_address=run.edge.listening.sender_address,
+        target_address=run.edge.address.strip("[]"),
+        port=listener.port,
+        sent=run.sender.last(Handshake) or _UNKNOWN,
+        received=run.receiver.last(Handshake) or _UNKNOWN,
     )
+    # Only the first of several connections is watched. If it was made, another one is the reason.
+    return "" if run.lanes > 1 and "accept-in" in attempt.sent.seen else reason(attempt)
 
 
 def reason(attempt: ConnectionAttempt) -> str:

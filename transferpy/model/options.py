@@ -192,7 +192,7 @@ class TransferOptions(ToolOptions):
     streams: int | str = NETWORK.option(
         "number of connections that carry the files of a tree at the same time, each with its own pipeline and port;"
         " with --port, the ports follow that one; auto: 1 to 4, as many as the processors of both hosts and the link"
-        " can use, and 1 with --port, --bwlimit or a compressor other than auto",
+        " can use, and 1 with --port or a compressor other than auto",
         default=AUTO,
         values=word_or(AUTO, number(1, MOST_STREAMS)),
         only_for="file",
