@@ -161,7 +161,7 @@ def shape(line: str) -> str:
 
 
 def test_the_readme_shows_the_output_of_a_terminal(clean_lab: Lab) -> None:
-    clean_lab["db1"].run("mkdir -p /srv/x && head -c 52000000 /dev/urandom | base64 >/srv/x/a")
+    clean_lab["db1"].run("mkdir -p /srv/x && head -c 52000000 /dev/urandom | base64 >/srv/x/a && touch /srv/x/b")
     for host in ("db2", "db3"):
         clean_lab[host].shape("100mbit")
     status, shown = at_a_terminal(clean_lab, "db1:/srv/x", "db2:/srv", "db3:/srv", env={"NO_COLOR": "1"}, columns=118)
@@ -169,7 +169,7 @@ def test_the_readme_shows_the_output_of_a_terminal(clean_lab: Lab) -> None:
     lines = re.split(r"[\r\n]+", shown)
     readme = [line.strip() for line in (CHECKOUT / "README.md").read_text().splitlines() if line.startswith("    ")]
     logged = [shape(line) for line in readme if re.match(r"[-\d]+ [:\d]+ INFO", line)]
-    assert len(logged) == 14
+    assert len(logged) == 18
     assert logged == [shape(line) for line in lines if re.match(r"[-\d]+ [:\d]+ [A-Z]", line)]
     (bar,) = [shape(line) for line in readme if re.match(r"\d/\d db", line)]
     assert bar in {shape(line) for line in lines}
