@@ -105,15 +105,19 @@ def test_one_stream_in_spite_of_a_number_is_logged_with_the_reason(caplog: pytes
     assert f"db1: 1 stream(s) instead of 3: {reason}" in caplog.messages
 
 
-def choice(caplog: pytest.LogCaptureFixture, *, gigabytes: int = 4, link: int = 100, **options: Any) -> str:
+def choice(
+    caplog: pytest.LogCaptureFixture, *, gigabytes: int = 4, link: int = 100, sample: str = "", **options: Any
+) -> str:
     """Return the line of the log that has the number of streams, after a probe of that many MB/s."""
-    link_event = f"link bytes={link * 1_000_000} microseconds=1000000"
+    link_event = f"link bytes={link * 1_000_000} microseconds=1000000" if link else "link"
     source, target = source_session(), target_session(peer_c1=("probing port=4401", link_event))
     two = {"send 0 CODEC 198.18.0.2 4400,4401 cer2": SENT[1:], "directories": FIRST_SENT}
     source.reactions = {**source.reactions, **two, "probe 0 198.18.0.2 4401 cer2": ("probed",)}
     received = ("listening port=4400 more=4401", "connected", *RECEIVED[::2], *LISTS)
     target.reactions = {**target.reactions, "receive CODEC 2": received}
     remote = fleet_with_much(source, target, gigabytes=gigabytes)
+    if sample:
+        source.start = [*source.start[:-1], sample]
     assert transferer(remote, **options).run() == [0]
     (line,) = [message for message in caplog.messages if ": streams: " in message]
     return line.removeprefix("db2:/srv/y: streams: ")
@@ -137,12 +141,17 @@ def test_the_rate_of_a_link_without_a_limit_is_logged_as_the_least_one(caplog: p
     [
         ({"gigabytes": 1}, "1: the source has less than 2 GiB of data"),
         ({"port": 4400}, "1: a firewall may admit only the port of --port"),
+        ({"link": 0}, "1: the rate of the link is unknown"),
+        (
+            {"compress": True, "sample": "sample size=0 trials="},
+            "1: no sample of the data could be taken, so the speed of the compressor is unknown",
+        ),
     ],
 )
 def test_one_stream_without_a_choice_is_logged_with_the_reason(
     options: dict[str, Any], expected: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert choice(caplog, compress=False, **options) == expected
+    assert choice(caplog, **{"compress": False, **options}) == expected
 
 
 def test_the_relays_of_all_streams_have_a_limit_of_their_memory(caplog: pytest.LogCaptureFixture) -> None:
