@@ -42,6 +42,12 @@ def reset(host: Host) -> None:
     assert host.sh(f"ss -HtnK state established '{STREAM}'")
 
 
+def wait_for_more(host: Host) -> None:
+    """Wait until more data has arrived on a host."""
+    before = arrived(host)
+    assert eventually(lambda: arrived(host) > before)
+
+
 def digests(host: Host, directory: str) -> str:
     return host.sh(f"cd {directory} && find . -type f -print0 | sort -z | xargs -0 md5sum")
 
@@ -82,9 +88,8 @@ def test_connections_that_are_reset_do_not_fail_the_run(ready: Lab, program: str
     with slow(ready, "--report", "/root/report", *choose(ready, program)) as run:
         for number, end in enumerate(("db2", "db1", "db2"), start=1):
             reset(ready[end])
-            assert eventually(lambda number=number: run.log.count(CONTINUES) == number), run.log  # type: ignore[misc]
-            begun = arrived(ready["db2"])
-            assert eventually(lambda begun=begun: arrived(ready["db2"]) > begun)  # type: ignore[misc]
+            run.wait_for(CONTINUES, times=number)
+            wait_for_more(ready["db2"])
         result = run.end()
     assert_continued(ready, result, times=3)
     (target,) = json.loads(ready["orch"].sh("cat /root/report"))["transfers"][0]["targets"]
@@ -122,7 +127,7 @@ def test_a_firewall_that_rejects_everything_for_a_moment(ready: Lab) -> None:
     rule = "add rule inet shut input tcp dport 4400-4499 reject with tcp reset"
     with slow(ready, *WORDS) as run:
         ready["db2"].run(f"nft 'add table inet shut; {chain}; {rule}'")
-        assert eventually(lambda: run.log.count(BROKE) >= 2), run.log
+        run.wait_for(BROKE, times=2)
         ready["db2"].run("nft delete table inet shut")
         assert_continued(ready, run.end())
 

@@ -264,7 +264,7 @@ def test_a_connection_that_breaks_continues_while_the_others_go_on(slow: Lab, pr
         ports = ports_of(run)
         for count, port in enumerate((ports[2], ports[0], ports[2]), start=1):
             slow["db1"].run(RESET.format(port=port))
-            assert eventually(lambda count=count: run.log.count(CONTINUES) == count), run.log  # type: ignore[misc]
+            run.wait_for(CONTINUES, times=count)
         run.assert_streaming()
         slow["db1"].shape(None)
         result = run.end()
@@ -280,7 +280,7 @@ def test_all_connections_that_break_at_the_same_time_continue(slow: Lab) -> None
     with Run(slow, "--streams", "4", "--no-compress", SOURCE, TARGET) as run:
         streaming(slow, run)
         slow["db2"].run("ss -K state established '( sport >= :4400 and sport <= :4499 )'")
-        assert eventually(lambda: run.log.count(CONTINUES) == 4), run.log
+        run.wait_for(CONTINUES, times=4)
         slow["db1"].shape(None)
         result = run.end()
     assert result.status == 0, result.stderr
@@ -293,7 +293,7 @@ def test_a_link_that_is_down_for_longer_than_the_stall_timeout_stops_no_stream(s
         slow["db1"].cut(slow["db2"])
         run.wait_for("again: no connection within")
         slow["db1"].heal(slow["db2"])
-        assert eventually(lambda: run.log.count(CONTINUES) >= 4, seconds=60), run.log
+        run.wait_for(CONTINUES, times=4, seconds=60)
         slow["db1"].shape(None)
         result = run.end()
     assert result.status == 0, result.stderr

@@ -61,10 +61,10 @@ class Run:
         assert found, self.log
         return int(found[1])
 
-    def wait_for(self, text: str) -> None:
-        """Wait until the run has logged a text; fail if it ends before."""
-        assert eventually(lambda: text in self.log or self.process.poll() is not None)
-        assert text in self.log, self.log
+    def wait_for(self, text: str, *, times: int = 1, seconds: float = 30) -> None:
+        """Wait until the run has logged a text so many times; fail if it ends before."""
+        assert eventually(lambda: self.log.count(text) >= times or self.process.poll() is not None, seconds=seconds)
+        assert self.log.count(text) >= times, self.log
 
     def wait_for_stream(self, target: Host) -> None:
         """Wait until some of the data has arrived."""

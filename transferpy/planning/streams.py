@@ -59,7 +59,7 @@ def _reasons_for_one(context: PlanContext) -> Iterator[str]:
         yield "a firewall may admit only the port of --port"
     if is_compressed(context) and options.compressor != AUTO:
         yield f"the speed of --compressor {options.compressor} is not measured"
-    if source.files < 2:  # noqa: PLR2004 # a file is not divided
+    if source.files <= 1:  # a file is not divided
         yield "the source has no second file"
     if source.bytes < 2 * LEAST_BYTES:
         yield "the source has less than 2 GiB of data"

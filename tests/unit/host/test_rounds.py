@@ -66,7 +66,7 @@ def test_a_fast_link_nearby_is_measured_in_less_than_a_tenth_of_a_second() -> No
 
 
 @pytest.mark.parametrize("is_fine", [True, False])
-def test_a_link_of_an_unknown_round_trip_time_is_measured_within_a_second(is_fine: bool) -> None:  # noqa: FBT001
+def test_a_link_of_an_unknown_round_trip_time_is_measured_within_a_second(*, is_fine: bool) -> None:
     found = measured(slow_start(117 * MB, 0.002), 0, is_fine=is_fine)
     assert 100 * MB < found.rate < 130 * MB
     assert found.end < 1.1

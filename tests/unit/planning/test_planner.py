@@ -53,7 +53,7 @@ def test_a_file_system_that_makes_inodes_as_needed_has_enough() -> None:
         (64 << 20, {"bwlimit": 4_000_000}, False),
     ],
 )
-def test_the_link_is_measured_for_much_data(size: int, options: dict[str, Any], is_probed: bool) -> None:  # noqa: FBT001
+def test_the_link_is_measured_for_much_data(size: int, options: dict[str, Any], *, is_probed: bool) -> None:
     much = source_host(source=source_facts(bytes=size, disk=size))
     (edge,) = plan(
         request("db1:/srv/x", "db2:/srv/y", **options), much, target_host(targets={0: target_facts(free=1 << 30)})
