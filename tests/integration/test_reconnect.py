@@ -133,9 +133,11 @@ def test_a_firewall_that_rejects_everything_for_a_moment(ready: Lab) -> None:
 
 
 def test_a_firewall_that_is_restarted_gets_the_rule_again(ready: Lab) -> None:
-    """Its own rules refuse a further connection."""
+    """Its own rules refuse a further connection. A second firewall does not exist any more after it."""
     before = ready.snapshot()
     own = ready["db2"].sh("nft list ruleset")
+    second = "add table inet a; add chain inet a input { type filter hook input priority -5; policy accept; }"
+    ready["db2"].run(["nft", second])
     with slow(ready, "--no-checksum", *WORDS) as run:
         assert "transferpy" in ready["db2"].sh("nft list ruleset")
         ready["db2"].run(["nft", "-f", "-"], input=f"flush ruleset\n{own}".encode())

@@ -13,6 +13,7 @@ from transferpy.stream.renderer import (
     render_array,
     render_command,
     render_function,
+    render_function_of_all,
     render_mapping,
     render_pipeline_function,
 )
@@ -150,7 +151,8 @@ def _sending_functions(plans: Mapping[str, SendingPlan]) -> Iterable[str]:
 def _listening_functions(plan: ListeningPlan) -> Iterable[str]:
     closing = tuple(Command(("on_undo", join("firewall", LANE), *rule.closing.argv)) for rule in plan.firewall_rules)
     yield render_function("register_firewall_undo", closing)
-    yield render_function("open_firewall", tuple(rule.opening for rule in plan.firewall_rules))
+    # After a restart of a firewall, a table of another one may be gone.
+    yield render_function_of_all("open_firewall", tuple(rule.opening for rule in plan.firewall_rules))
     for label, pipeline in plan.pipelines.items():
         yield render_pipeline_function(f"receive_{label}", pipeline, "receive")
     for label, pipeline in plan.lanes.items():

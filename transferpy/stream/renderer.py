@@ -59,6 +59,12 @@ def render_function(name: str, commands: tuple[Command, ...]) -> str:
     return f"{name}() {{\n{lines}  return 0\n}}"
 
 
+def render_function_of_all(name: str, commands: tuple[Command, ...]) -> str:
+    """Return a shell function that runs all ``commands`` in turn, and fails if one of them fails."""
+    lines = "".join(f"  {render_command(command)} || status=1\n" for command in commands)
+    return f'{name}() {{\n  local status=0\n{lines}  return "$status"\n}}'
+
+
 def render_pipeline(pipeline: Pipeline) -> str:
     """Return ``pipeline`` in the notation of a shell, for people; hosts run :func:`render_pipeline_function`."""
     stages: list[str] = []

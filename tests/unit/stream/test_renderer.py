@@ -18,6 +18,7 @@ from transferpy.stream.renderer import (
     render_assignment,
     render_command,
     render_function,
+    render_function_of_all,
     render_pipeline,
     render_pipeline_function,
 )
@@ -58,6 +59,13 @@ def test_a_function_runs_its_commands_in_turn_and_stops_at_the_first_that_fails(
     commands = (Command(("echo", "one")), Command(("exit_with", "7")), Command(("echo", "two")))
     result = run_bash('exit_with() { return "$1"; }\n' + render_function("all", commands) + "\nall")
     assert (result.stdout, result.returncode) == (b"one\n", 7)
+
+
+@pytest.mark.parametrize(("status", "expected"), [("0", 0), ("7", 1)])
+def test_a_function_of_all_commands_runs_each_of_them(status: str, expected: int) -> None:
+    commands = (Command(("echo", "one")), Command(("exit_with", status)), Command(("echo", "two")))
+    result = run_bash('exit_with() { return "$1"; }\n' + render_function_of_all("all", commands) + "\nall")
+    assert (result.stdout, result.returncode) == (b"one\ntwo\n", expected)
 
 
 def test_a_function_without_commands_succeeds() -> None:

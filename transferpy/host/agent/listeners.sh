@@ -15,7 +15,7 @@ admit_to_port() { # opens the firewall for the port of the current lane
 }
 
 readmit_sender() { # adds the rules of the current lane again: a firewall that was restarted has lost them, which broke the connection
-  # The entry of the undo list removes a rule as often as it is there. Without the chain of the rule, nothing refuses the sender.
+  # The entry of the undo list removes a rule as often as it is there. A rule whose chain does not exist any more is not needed.
   [ "$sender_admitted" = no ] || run_firewall_task "firewall$lane" || :
 }
 

@@ -100,7 +100,8 @@ register_firewall_undo() {
   return 0
 }
 open_firewall() {
-  return 0
+  local status=0
+  return "$status"
 }
 receive_none() {
   exec {branch_1}> >({ widen_pipe; exec wc -c; } >"${run_directory}"/received"${lane}".digest 2>"$run_directory"/receive"$lane".1.err)

@@ -121,9 +121,10 @@ register_firewall_undo() {
   return 0
 }
 open_firewall() {
-  ip6tables -w 30 -I INPUT 1 -s 2001:db8::1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || return
-  nft insert rule inet filter input ip6 saddr 2001:db8::1 tcp dport "${port}" accept comment '"transferpy-0123456789abcdef"' || return
-  return 0
+  local status=0
+  ip6tables -w 30 -I INPUT 1 -s 2001:db8::1 -p tcp --dport "${port}" -m comment --comment transferpy-0123456789abcdef -j ACCEPT || status=1
+  nft insert rule inet filter input ip6 saddr 2001:db8::1 tcp dport "${port}" accept comment '"transferpy-0123456789abcdef"' || status=1
+  return "$status"
 }
 receive_none() {
   measure_input receive"$lane" perl -e "${perl_watch_peer}" 30 5 7 receive yes pipeline socat -u -b 262144 OPENSSL-LISTEN:"${port}"',pf=ip6,reuseaddr,reuseport,range=[2001:db8::1]/128',keepalive,keepidle=5,keepintvl=5,keepcnt=7"${receive_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive"$lane".0.err |

@@ -123,9 +123,10 @@ register_firewall_undo() {
   return 0
 }
 open_firewall() {
-  nft insert rule inet filter input ip saddr 198.18.0.1 tcp dport "${port}" accept comment '"transferpy-0123456789abcdef"' || return
-  nft insert rule ip filter INPUT ip saddr 198.18.0.1 tcp dport "${port}" accept comment '"transferpy-0123456789abcdef"' || return
-  return 0
+  local status=0
+  nft insert rule inet filter input ip saddr 198.18.0.1 tcp dport "${port}" accept comment '"transferpy-0123456789abcdef"' || status=1
+  nft insert rule ip filter INPUT ip saddr 198.18.0.1 tcp dport "${port}" accept comment '"transferpy-0123456789abcdef"' || status=1
+  return "$status"
 }
 receive_none() {
   measure_input receive"$lane" perl -e "${perl_watch_peer}" 30 5 7 receive no pipeline ncat -4 --recv-only --no-shutdown -l "${port}" 2>"$run_directory"/receive"$lane".0.err |

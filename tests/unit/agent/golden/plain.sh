@@ -96,7 +96,8 @@ register_firewall_undo() {
   return 0
 }
 open_firewall() {
-  return 0
+  local status=0
+  return "$status"
 }
 receive_none() {
   measure_input receive"$lane" perl -e "${perl_watch_peer}" 30 5 7 receive yes pipeline socat -u -b 262144 TCP-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,keepalive,keepidle=5,keepintvl=5,keepcnt=7"${receive_buffer}" STDOUT 2>"$run_directory"/receive"$lane".0.err |

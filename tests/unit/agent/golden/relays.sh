@@ -96,7 +96,8 @@ register_firewall_undo() {
   return 0
 }
 open_firewall() {
-  return 0
+  local status=0
+  return "$status"
 }
 receive_none() {
   measure_input receive"$lane" perl -e "${perl_watch_peer}" 12 2 7 receive yes pipeline socat -u -b 262144 OPENSSL-LISTEN:"${port}",pf=ip4,reuseaddr,reuseport,range=198.18.0.1/32,keepalive,keepidle=2,keepintvl=2,keepcnt=7"${receive_buffer}",cert="${run_directory}"/certificate.pem,key="${run_directory}"/key.pem,cafile="${run_directory}"/sender.pem,verify=1,openssl-min-proto-version=TLS1.3,commonname=source.0123456789abcdef STDOUT 2>"$run_directory"/receive"$lane".0.err |
