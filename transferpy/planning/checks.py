@@ -22,9 +22,7 @@ from transferpy.stream.transports import netcat_supports_ipv6
 _LIST_BYTES = 850  # on disk for each entry, in all lists that exist at the same time: a path has about 70 characters
 _PART_BYTES = 10 << 20  # mariadb-backup sends most files in parts of this size
 _PART_LIST_BYTES = 500  # on disk for each of these parts: the digest of a piece in several lists, and a chunk
-_LANE_BYTES = (
-    250  # on disk for each entry that is distributed over lanes: the entry, and its path in the list of a lane
-)
+_LANE_BYTES = 250  # on disk for each entry that is distributed over lanes: the entry, and its path in a list
 _LISTS = "/var/tmp"  # noqa: S108 - of the hosts, see host/lib/lists.sh
 HIGHEST_PORT = 65535
 _SLACK_BYTES = 1 << 20  # the directories and block sizes of the target differ a little from those of the source

@@ -324,7 +324,7 @@ class TestReceiver:
         with relay(tmp_path, "receive", "count", *LISTENER) as made:
             send(made, first, STREAM[:2000] if len(first) >= 40 else b"")
             status, errors = made.end()
-            assert status != 0
+            assert 0 < status < 128  # no signal
             assert ("another program than the sender" in errors) == (len(first) >= 40)
             assert not made.events()
             assert made.output == b""

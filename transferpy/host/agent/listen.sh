@@ -49,7 +49,7 @@ receive_stream() { # CODEC BUFFER TOKEN [LANES]: in at most that number of lanes
   lane_ports=("$port")
   add_lanes "$pipeline" "$number"
   if ((number > 1 && ${#lanes[@]} == 1)); then
-    stop_task receive || fail host 'a listener cannot be ended'
+    stop_task receive || fail port "port $port is in use"
     listen_for_stream "receive_$1" # the source does not distribute its files over one lane
   fi
   ((${#lanes[@]} > 1)) || pipeline=receive_$1

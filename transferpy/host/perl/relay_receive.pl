@@ -69,6 +69,7 @@ sub read_greeting {
         return report("established connection=$connection");
     }
     stop_transport();
+    $status = 1; # not that of the signal
     open my $errors, '>', "$directory/relay$lane.err";
     print $errors "another program than the sender has connected to the port\n";
     close $errors;

@@ -45,6 +45,7 @@ resume_hot_copy() { # resume LANE CONNECTION POSITION: as command_relay
 }
 
 forget_redo_log() {
+  resume_position=''
   stop_task redo_capacity
 }
 
