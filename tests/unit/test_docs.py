@@ -146,7 +146,12 @@ def normal(text: str) -> str:
 def all_texts() -> tuple[str, ...]:
     modules = sorted((ROOT / "transferpy").rglob("*.py"))
     programs = sorted((ROOT / "transferpy" / "host" / "perl").glob("*.pl"))
-    printed = tuple(text for program in programs for text in re.findall(r'"([^"\n$]+)\\n"', program.read_text()))
+    variable = r"\$\w+(?:\[\w+\])?"
+    printed = tuple(
+        re.sub(variable, UNNAMED, text)
+        for program in programs
+        for text in re.findall(r'"([^"\n]+)\\n"', program.read_text())
+    )
     return tuple(text for module in modules for text in python_messages(module)) + shell_messages() + printed
 
 
